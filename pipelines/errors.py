@@ -1,0 +1,186 @@
+"""Errors of the `pipelines` package.
+
+    PipelineError
+    ├── ParamsError              params.yaml: unknown key, wrong type, out of range
+    ├── UnknownArchitecture      a name that is in no file of pipelines/architectures/
+    ├── DataError                the images, or the manifest made from them
+    │   ├── NoImages             nothing to prepare
+    │   ├── TooManyUnreadable    more broken files than allowed
+    │   ├── ClassMissing         one class only, or a class absent from a split
+    │   └── ManifestCorrupt      manifest.parquet is absent, truncated or of another shape
+    ├── ValidationFailed         a critical expectation did not hold
+    ├── WeightsUnavailable       pretrained weights were asked for and cannot be had
+    ├── TrainingFailed           loss diverged, or a checkpoint does not fit
+    ├── ExportFailed             the ONNX file is invalid or differs from Keras
+    ├── ModelFileError           an ONNX file that is truncated, foreign or without a contract
+    ├── GateError                thresholds missing or inputs that contradict each other
+    ├── RegistryError            MLflow is unreachable, locked or misconfigured
+    ├── GateRejected             the verdict: the selected model does not pass
+    └── OutputError              a result cannot be written (disk full, no permission)
+
+Every message is one line: what was got, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class PipelineError(Exception):
+    """Root of every error this package raises on purpose; stages print it and exit with 1."""
+
+
+class ParamsError(PipelineError):
+    """A value of `params.yaml` is unknown, of the wrong type or out of range."""
+
+    def __init__(self, *, key: str, got: object, expected: str) -> None:
+        self.key = key
+        self.got = got
+        self.expected = expected
+        super().__init__(f"params.yaml: {key}: got {got!r}, expected {expected}; edit params.yaml")
+
+
+class UnknownArchitecture(PipelineError):
+    """A name for which `pipelines/architectures/` has no file."""
+
+    def __init__(self, *, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(
+            f"architecture {name!r} is unknown, expected one of {', '.join(known)}; "
+            "correct `architectures` in params.yaml or add pipelines/architectures/"
+            f"{name}.py"
+        )
+
+
+class DataError(PipelineError):
+    """The images, or what was made of them, cannot be used."""
+
+
+class NoImages(DataError):
+    """The data folder holds nothing to prepare."""
+
+    def __init__(self, *, folder: Path, expected: str) -> None:
+        self.folder = folder
+        super().__init__(
+            f"{folder}: no images found, expected {expected}; put images there or run `dvc pull data.dvc`"
+        )
+
+
+class TooManyUnreadable(DataError):
+    """More files are broken than `prepare.max_unreadable_fraction` allows."""
+
+    def __init__(self, *, count: int, total: int, allowed: float, first: Sequence[str]) -> None:
+        self.count = count
+        self.total = total
+        self.first = tuple(first)
+        super().__init__(
+            f"{count} of {total} files cannot be read, at most {allowed:.2%} are allowed "
+            f"(prepare.max_unreadable_fraction); the first: {', '.join(first)}"
+        )
+
+
+class ClassMissing(DataError):
+    """One class only, or a class that has no image in a split."""
+
+    def __init__(self, *, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+
+
+class ManifestCorrupt(DataError):
+    """The manifest is absent, truncated or of another shape."""
+
+    def __init__(self, *, path: Path, reason: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path}: {reason}, expected the table that `prepare` writes; "
+            "run `dvc repro --force --single-item prepare`"
+        )
+
+
+class ValidationFailed(PipelineError):
+    """One or more critical expectations about the data did not hold."""
+
+    def __init__(self, *, failures: Sequence[str], report: Path) -> None:
+        self.failures = tuple(failures)
+        super().__init__(
+            f"{len(failures)} critical expectation(s) failed: {'; '.join(failures)} "
+            f"(details: {report}); mend the data or the thresholds under `validate` in params.yaml"
+        )
+
+
+class WeightsUnavailable(PipelineError):
+    """Pretrained weights were asked for and cannot be had."""
+
+    def __init__(self, *, architecture: str, wanted: str, reason: str) -> None:
+        self.architecture = architecture
+        super().__init__(
+            f"pretrained weights for {architecture} ({wanted}) are not to be had: {reason}; "
+            "put the file into MIEN_WEIGHTS_DIR, connect to a network, "
+            "or set weights.offline to scratch"
+        )
+
+
+class TrainingFailed(PipelineError):
+    """Training cannot go on."""
+
+    def __init__(self, *, architecture: str, reason: str, remedy: str) -> None:
+        self.architecture = architecture
+        super().__init__(f"training {architecture}: {reason}; {remedy}")
+
+
+class ExportFailed(PipelineError):
+    """The exported graph is invalid, or answers differently from the Keras model."""
+
+    def __init__(self, *, architecture: str, reason: str, remedy: str) -> None:
+        self.architecture = architecture
+        super().__init__(f"exporting {architecture}: {reason}; {remedy}")
+
+
+class ModelFileError(PipelineError):
+    """An ONNX file that is truncated, foreign or without a valid contract."""
+
+    def __init__(self, *, path: Path, reason: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path}: {reason}, expected an ONNX file made by this pipeline; "
+            "run `dvc repro` to export it again"
+        )
+
+
+class GateError(PipelineError):
+    """The gate cannot judge: thresholds are missing or its inputs contradict each other."""
+
+    def __init__(self, *, reason: str, remedy: str) -> None:
+        super().__init__(f"gate: {reason}; {remedy}")
+
+
+class RegistryError(PipelineError):
+    """MLflow is unreachable, locked or misconfigured."""
+
+    def __init__(self, *, uri: str, reason: str, remedy: str) -> None:
+        self.uri = uri
+        super().__init__(f"MLflow at {uri}: {reason}; {remedy}")
+
+
+class GateRejected(PipelineError):
+    """The selected model does not pass the gate."""
+
+    def __init__(self, *, architecture: str, reasons: Sequence[str]) -> None:
+        self.architecture = architecture
+        self.reasons = tuple(reasons)
+        super().__init__(
+            f"{architecture} was not registered: {'; '.join(reasons)} (details: reports/gate.json)"
+        )
+
+
+class OutputError(PipelineError):
+    """A result cannot be written."""
+
+    def __init__(self, *, path: Path, reason: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path}: cannot be written ({reason}), nothing was replaced; "
+            "free space or correct the permissions, then run `dvc repro` again"
+        )

@@ -1,0 +1,340 @@
+"""`params.yaml` as frozen, checked values: one model per stage, unknown keys refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import ParamsError, UnknownArchitecture
+from pipelines.layout import PARAMS
+from serving.contract import InputSpec
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+# Cross-validated against the registry only by name here, so that reading parameters needs no Keras.
+_ARCHITECTURES = Path(__file__).parent / "architectures"
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class PrepareParams(_Block):
+    """How pictures become the network's input and how they are split."""
+
+    image_size_px: Annotated[int, Field(ge=8, le=1024)]
+    """Side of the square input of every architecture, px."""
+    color: Literal["rgb", "gray"]
+    """`gray` repeats the luminance three times, for sets like FER2013."""
+    crop: Literal["none", "face"]
+    """`face` crops to the largest face found; a picture without one is set aside."""
+    detector: Literal["haar", "yunet"]
+    """Which detector `crop: face` uses (`yunet` reads its file from MIEN_FACE_MODEL)."""
+    margin: Fraction
+    """Added on each side of a face box, as a fraction of its longer side."""
+    resize: Literal["area", "linear", "cubic"]
+    """Filter when shrinking."""
+    val_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    """Share of groups for validation, where the data brings no `val` folder."""
+    test_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    """Share of groups for the test, where the data brings no `test` folder."""
+    group_pattern: str | None
+    """Regular expression searched in the file name; its first group names the person."""
+    max_unreadable_fraction: Fraction
+    """More broken files than this fail the stage."""
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=16)]
+    """Perceptual hashes (64 bit) at most this far apart are reported as near-duplicates."""
+
+    @model_validator(mode="after")
+    def _pattern_compiles(self) -> Self:
+        if self.group_pattern is not None:
+            try:
+                groups = re.compile(self.group_pattern).groups
+            except re.error as error:
+                raise ValueError(f"group_pattern is no regular expression ({error})") from error
+            if groups < 1:
+                raise ValueError("group_pattern needs one (group) that names the person")
+        return self
+
+    def input_spec(self) -> InputSpec:
+        """The part of the model contract that `prepare` decides."""
+        face = self.crop == "face"
+        return InputSpec(
+            height=self.image_size_px,
+            width=self.image_size_px,
+            color=self.color,
+            crop=self.crop,
+            detector=self.detector if face else None,
+            margin=self.margin if face else 0.0,
+            resize=self.resize,
+        )
+
+
+class ValidateParams(_Block):
+    """Thresholds of the Great Expectations suite."""
+
+    labels: list[str] | None
+    """The allowed labels; null accepts those that `prepare` found."""
+    min_per_class_and_split: Count
+    """Fewest images of any class in any split (critical)."""
+    max_class_ratio: Annotated[float, Field(ge=1)]
+    """Most frequent ÷ rarest class in the training split (warning)."""
+    brightness: tuple[Fraction, Fraction]
+    """Accepted mean luminance (warning)."""
+    contrast: tuple[Fraction, Fraction]
+    """Accepted standard deviation of luminance (warning)."""
+    mostly: Fraction
+    """Share of rows that must lie inside the brightness and contrast ranges."""
+    min_source_px: Count
+    """Smallest accepted side of an original (critical)."""
+    max_near_duplicate_fraction: Fraction
+    """Share of images with a near-duplicate in another split above which a warning is given."""
+
+
+class WeightsParams(_Block):
+    """Where pretrained weights come from."""
+
+    source: Literal["auto", "imagenet", "scratch"]
+    """`auto`: folder, cache, download; `imagenet`: the same, or fail; `scratch`: none."""
+    offline: Literal["scratch", "fail"]
+    """What `auto` does when there is nothing to be had."""
+    timeout_s: Annotated[float, Field(gt=0, le=60)]
+    """For the first connection."""
+
+
+class AugmentationParams(_Block):
+    """Random changes to training images; never part of the exported graph."""
+
+    flip: bool
+    """Mirror left and right, half the time."""
+    rotation: Annotated[float, Field(ge=0, le=0.5)]
+    """Largest rotation either way, as a fraction of a full turn."""
+    zoom: Annotated[float, Field(ge=0, le=0.5)]
+    """Largest change of scale either way."""
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    """Largest shift either way, as a fraction of the side."""
+
+
+class EarlyStopping(_Block):
+    """When to stop before the last epoch."""
+
+    monitor: Literal["val_macro_f1", "val_loss"]
+    """What must improve."""
+    patience: Count
+    """Epochs without improvement after which training stops."""
+
+
+class TrainingParams(_Block):
+    """What all architectures share in training."""
+
+    batch_size: Annotated[int, Field(ge=1, le=4096)]
+    """Images per step, over all devices."""
+    optimizer: Literal["adam", "adamw"]
+    """Kingma & Ba, 2015; Loshchilov & Hutter, 2019."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    """Decoupled decay, used by `adamw`."""
+    schedule: Literal["constant", "cosine"]
+    """Learning rate over the epochs of a phase."""
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    """Linear rise from 0 before the schedule."""
+    class_weights: bool
+    """Weight the loss by inverse class frequency."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    """Szegedy et al., 2016."""
+    early_stopping: EarlyStopping
+    """Best weights are kept either way."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"]
+    """Mixed precision pays on GPUs, and bfloat16 on CPUs with AVX512-BF16."""
+    cache_mib: Annotated[int, Field(ge=0)]
+    """Decoded images up to this size stay in memory, beyond it they are cached on disk."""
+
+
+class HeadParams(_Block):
+    """The classification head all architectures share."""
+
+    hidden: list[Count]
+    """Units of each Dense + ReLU layer; the last one is the embedding."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    """After each hidden layer."""
+
+
+class ModelParams(_Block):
+    """What one architecture is trained with; pretrained ones train in two phases."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000)]
+    """Of the only phase, or of the second (fine-tuning) where weights are pretrained."""
+    learning_rate: Rate
+    """Of the only phase, or of the first (head) where weights are pretrained."""
+    head_epochs: Annotated[int, Field(ge=0, le=1000)] = 0
+    """First phase of a pretrained network: head only."""
+    fine_tune_learning_rate: Rate | None = None
+    """Second phase; null is a tenth of `learning_rate`."""
+    unfreeze: Annotated[int, Field(ge=0)] = 0
+    """Second phase: how many of the backbone's top layers learn too."""
+    options: dict[str, Any] = {}
+    """The architecture's own settings, checked by its file."""
+
+
+class ExportParams(_Block):
+    """From Keras to ONNX."""
+
+    opset: Annotated[int, Field(ge=17, le=18)]
+    """ONNX operator set; 18 is the newest that tf2onnx 1.17 writes."""
+    tolerance: Annotated[float, Field(gt=0, le=1e-2)]
+    """Largest difference between ONNX Runtime and Keras, any output."""
+
+
+class EvaluateParams(_Block):
+    """Metrics on the test split."""
+
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    """Resamples (of groups) behind the 95 % intervals."""
+
+
+class LatencyParams(_Block):
+    """One thread, all models in rotation."""
+
+    rounds: Annotated[int, Field(ge=3)]
+    """Timed runs of each model and batch size."""
+
+
+class SelectionParams(_Block):
+    """Which architecture goes to the gate."""
+
+    metric: Literal["macro_f1", "accuracy", "balanced_accuracy"]
+    """The highest wins."""
+    max_latency_ms: Annotated[float, Field(gt=0)] | None
+    """p50 at batch 1; slower ones are passed over."""
+    max_size_mb: Annotated[float, Field(gt=0)] | None
+    """File size in 10⁶ bytes; larger ones are passed over."""
+
+
+class ExplainParams(_Block):
+    """How many faces the panels show."""
+
+    per_panel: Annotated[int, Field(ge=1, le=24)]
+    """Columns of each panel."""
+
+
+class GateParams(_Block):
+    """What a model must reach to be registered; at least one threshold is needed."""
+
+    min_accuracy: Fraction | None
+    min_macro_f1: Fraction | None
+    min_class_recall: Fraction | None
+    max_accuracy_drop: Fraction | None
+    """Against production, on the same test images."""
+    max_macro_f1_drop: Fraction | None
+    """Against production."""
+    max_class_recall_drop: Fraction | None
+    """Against production, for every class."""
+    max_latency_ms: Annotated[float, Field(gt=0)] | None
+    """p50 at batch 1, one thread."""
+    max_size_mb: Annotated[float, Field(gt=0)] | None
+    """10⁶ bytes."""
+
+
+class RegisterParams(_Block):
+    """Where the model goes."""
+
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    """Name in the MLflow registry."""
+    experiment: Annotated[str, Field(min_length=1)]
+    """MLflow experiment of the runs."""
+
+
+class Params(_Block):
+    """All of `params.yaml`."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    """Splits, initial weights, shuffling, augmentation and bootstrap start from it."""
+    architectures: Annotated[list[str], Field(min_length=1)]
+    """What is trained, evaluated and compared."""
+    prepare: PrepareParams
+    validate_: ValidateParams = Field(alias="validate")
+    weights: WeightsParams
+    augmentation: AugmentationParams
+    training: TrainingParams
+    head: HeadParams
+    models: dict[str, ModelParams]
+    export: ExportParams
+    evaluate: EvaluateParams
+    latency: LatencyParams
+    selection: SelectionParams
+    explain: ExplainParams
+    gate: GateParams
+    register_: RegisterParams = Field(alias="register")
+
+    @model_validator(mode="after")
+    def _architectures_have_settings(self) -> Self:
+        if len(set(self.architectures)) != len(self.architectures):
+            raise ValueError("architectures: a name stands twice")
+        for name in self.architectures:
+            if name not in self.models:
+                raise ValueError(f"models: no settings for {name}, which `architectures` lists")
+        return self
+
+    def model(self, architecture: str) -> ModelParams:
+        """Settings of one architecture.
+
+        Raises:
+            ParamsError: there are none.
+        """
+        try:
+            return self.models[architecture]
+        except KeyError:
+            raise ParamsError(
+                key=f"models.{architecture}", got=None, expected="a block of settings"
+            ) from None
+
+
+def known_architectures() -> tuple[str, ...]:
+    """Names of the architectures there is a file for, sorted; imports none of them."""
+    return tuple(sorted(path.stem for path in _ARCHITECTURES.glob("*.py") if not path.stem.startswith("_")))
+
+
+def check_architecture(name: str) -> str:
+    """Return `name` if there is a file for it.
+
+    Raises:
+        UnknownArchitecture: there is none.
+    """
+    if name not in known_architectures():
+        raise UnknownArchitecture(name=name, known=known_architectures())
+    return name
+
+
+def load_params(path: Path = PARAMS) -> Params:
+    """Read and check all parameters.
+
+    Raises:
+        ParamsError: unreadable, an unknown key, a wrong type or a value out of range.
+        UnknownArchitecture: `architectures` names one there is no file for.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise ParamsError(key="(file)", got=reason, expected="readable YAML") from error
+    return parse_params(data)
+
+
+def parse_params(data: object) -> Params:
+    """Check parameters that were already read; see `load_params`."""
+    try:
+        params = Params.model_validate(data, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ParamsError(
+            key=".".join(str(part) for part in first["loc"]) or "(all)",
+            got=first["input"] if not isinstance(first["input"], dict) else "…",
+            expected=f"{first['msg'][0].lower()}{first['msg'][1:]}",
+        ) from error
+    for name in (*params.architectures, *params.models):
+        check_architecture(name)
+    return params

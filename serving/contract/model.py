@@ -1,0 +1,219 @@
+"""What a model expects and answers, carried inside its ONNX file as one JSON value.
+
+The pipeline writes it (`pipelines.export`), the service reads it and refuses a model without it.
+It holds nothing that changes when the same thing is built again: two exports of one trained
+model are byte-identical. Lineage (run, commit) sits on the MLflow model version instead.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from serving.errors import ContractInvalid, SignatureMismatch
+
+CONTRACT_VERSION = 1
+METADATA_KEY = "mien.contract"
+
+Color = Literal["rgb", "gray"]
+Crop = Literal["none", "face"]
+Detector = Literal["haar", "yunet"]
+Resize = Literal["area", "linear", "cubic"]
+
+IMAGE = "image"
+PROBABILITIES = "probabilities"
+HEATMAP = "heatmap"
+EMBEDDING = "embedding"
+OUTPUTS = (PROBABILITIES, HEATMAP, EMBEDDING)
+
+# An image side below 8 px holds no face; above 1024 px no listed network takes it.
+MIN_SIDE_PX, MAX_SIDE_PX = 8, 1024
+# A margin of 1 adds a whole box on each side; beyond that the crop is no longer about the face.
+MAX_MARGIN = 1.0
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """How a picture becomes the network's input: crop, then resize, then colour.
+
+    `prepare` and the service both hand this to `preprocess`, so that what the network sees in
+    training is what it sees when it serves.
+    """
+
+    height: int
+    """Rows of the network's input, px."""
+    width: int
+    """Columns of the network's input, px."""
+    color: Color = "rgb"
+    """`rgb`, or `gray`: luminance repeated three times."""
+    crop: Crop = "none"
+    """`none`: the whole picture. `face`: a square around the largest face."""
+    detector: Detector | None = None
+    """Which face detector `prepare` used; set exactly when `crop` is `face`."""
+    margin: float = 0.0
+    """Added on each side of a face box, as a fraction of the box's longer side, in [0, 1]."""
+    resize: Resize = "area"
+    """Filter when shrinking; enlarging uses `linear` unless this says `cubic`."""
+
+    def __post_init__(self) -> None:
+        for side in ("height", "width"):
+            _check_integer(side, getattr(self, side), MIN_SIDE_PX, MAX_SIDE_PX)
+        _check_choice("color", self.color, get_args(Color))
+        _check_choice("crop", self.crop, get_args(Crop))
+        _check_choice("resize", self.resize, get_args(Resize))
+        _check_number("margin", self.margin, 0.0, MAX_MARGIN)
+        if self.crop == "face":
+            _check_choice("detector", self.detector, get_args(Detector))
+        elif self.detector is not None:
+            raise ContractInvalid(field="detector", got=self.detector, expected="null when crop is 'none'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelContract:
+    """The agreement between one ONNX file and whoever runs it.
+
+    Raises:
+        ContractInvalid: a field is of the wrong type or out of range.
+    """
+
+    classes: tuple[str, ...]
+    """Class names in the order of the `probabilities` columns; unique, at least two."""
+    input: InputSpec
+    """How a picture becomes the `image` tensor."""
+    architecture: str
+    """Name in the architecture registry, with `-int8` and the like for variants."""
+    weights: str
+    """Where training started: `scratch`, `imagenet`, or `hf:CHECKPOINT`."""
+    temperature: float
+    """Calibration temperature already applied inside the graph (Guo et al., 2017); > 0."""
+    dataset: str
+    """SHA-256 of the manifest's content, hexadecimal."""
+    version: int = CONTRACT_VERSION
+    """Version of this structure."""
+
+    def __post_init__(self) -> None:
+        if self.version != CONTRACT_VERSION:
+            raise ContractInvalid(field="version", got=self.version, expected=f"{CONTRACT_VERSION}")
+        names = self.classes
+        if (
+            not isinstance(names, tuple)
+            or len(names) < 2
+            or len(set(names)) != len(names)
+            or not all(isinstance(name, str) and name for name in names)
+        ):
+            raise ContractInvalid(
+                field="classes", got=names, expected="two or more different non-empty names"
+            )
+        for field in ("architecture", "weights"):
+            value = getattr(self, field)
+            if not isinstance(value, str) or not value:
+                raise ContractInvalid(field=field, got=value, expected="a non-empty text")
+        _check_number("temperature", self.temperature, 1e-3, 1e3)
+        if not isinstance(self.dataset, str) or not _SHA256.fullmatch(self.dataset):
+            raise ContractInvalid(field="dataset", got=self.dataset, expected="64 hexadecimal digits")
+
+    def to_json(self) -> str:
+        """The contract as one canonical JSON text: sorted keys, no white space."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelContract:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ContractInvalid: not JSON, a key missing or unknown, or a value out of range.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ContractInvalid(field="(all)", got=text[:40], expected="one JSON object") from error
+        values = _exact_keys("(all)", data, cls)
+        values["input"] = InputSpec(**_exact_keys("input", values["input"], InputSpec))
+        if not isinstance(values["classes"], list):
+            raise ContractInvalid(field="classes", got=values["classes"], expected="a list")
+        values["classes"] = tuple(values["classes"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorInfo:
+    """One input or output of a graph, as its runtime describes it."""
+
+    name: str
+    dtype: str
+    """NumPy's name: `uint8`, `float32`."""
+    shape: tuple[int | str | None, ...]
+    """Fixed sizes as integers; a name or None where the size is open."""
+
+
+def check_signature(
+    contract: ModelContract, *, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+) -> None:
+    """Hold a graph's tensors against its contract.
+
+    Raises:
+        SignatureMismatch: a tensor is missing, superfluous, or has another dtype or shape.
+    """
+    spec = contract.input
+    count = len(contract.classes)
+    _check_names("inputs", [tensor.name for tensor in inputs], (IMAGE,))
+    _check_names("outputs", [tensor.name for tensor in outputs], OUTPUTS)
+    by_name = {tensor.name: tensor for tensor in (*inputs, *outputs)}
+    _check_tensor(by_name[IMAGE], "uint8", (spec.height, spec.width, 3))
+    _check_tensor(by_name[PROBABILITIES], "float32", (count,))
+    _check_tensor(by_name[HEATMAP], "float32", (None, None))
+    _check_tensor(by_name[EMBEDDING], "float32", (None,))
+
+
+def _check_names(tensor: str, got: list[str], expected: tuple[str, ...]) -> None:
+    if sorted(got) != sorted(expected):
+        raise SignatureMismatch(tensor=tensor, got=sorted(got), expected=f"{sorted(expected)}")
+
+
+def _check_tensor(tensor: TensorInfo, dtype: str, sizes: tuple[int | None, ...]) -> None:
+    wanted = f"{dtype} [batch, {', '.join('fixed' if size is None else str(size) for size in sizes)}]"
+    shape = tensor.shape
+    fits = (
+        tensor.dtype == dtype
+        and len(shape) == len(sizes) + 1
+        and not isinstance(shape[0], int)
+        and all(
+            isinstance(got, int) and got > 0 and (size is None or got == size)
+            for got, size in zip(shape[1:], sizes, strict=True)
+        )
+    )
+    if not fits:
+        raise SignatureMismatch(tensor=tensor.name, got=f"{tensor.dtype} {list(shape)}", expected=wanted)
+
+
+def _exact_keys(field: str, data: object, cls: type) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise ContractInvalid(field=field, got=data, expected="a JSON object")
+    expected = {item.name for item in fields(cls)}
+    wrong = sorted(expected.symmetric_difference(data))
+    if wrong:
+        raise ContractInvalid(
+            field=wrong[0],
+            got="a missing key" if wrong[0] in expected else "an unknown key",
+            expected=f"exactly the keys {sorted(expected)}",
+        )
+    return dict(data)
+
+
+def _check_integer(field: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ContractInvalid(field=field, got=value, expected=f"an integer in [{low}, {high}]")
+
+
+def _check_number(field: str, value: object, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ContractInvalid(field=field, got=value, expected=f"a number in [{low:g}, {high:g}]")
+
+
+def _check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ContractInvalid(field=field, got=value, expected=f"one of {list(choices)}")

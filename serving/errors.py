@@ -1,0 +1,122 @@
+"""Errors of the `serving` package.
+
+    ServingError
+    ├── ContractError            a model file and its contract do not fit
+    │   ├── ContractMissing      the ONNX file carries no contract
+    │   ├── ContractInvalid      a field of the contract is absent, unknown or out of range
+    │   └── SignatureMismatch    the graph's tensors are not the contract's
+    ├── ImageError               bytes that cannot become an image
+    │   ├── ImageEmpty           zero bytes
+    │   ├── ImageFormatUnknown   neither JPEG, PNG, WebP nor BMP
+    │   ├── ImageAnimated        more than one frame
+    │   ├── ImageTooLarge        more pixels than allowed, by its header
+    │   └── ImageUndecodable     truncated or corrupt
+    └── FaceDetectorError        a detector that is unknown, or whose model file cannot be used
+
+Every message says what was got, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+
+class ServingError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class ContractError(ServingError):
+    """A model file and its contract do not fit together."""
+
+
+class ContractMissing(ContractError):
+    """The ONNX file carries no contract in its metadata."""
+
+    def __init__(self, *, path: str, key: str) -> None:
+        self.path = path
+        self.key = key
+        super().__init__(
+            f"{path}: no contract in the ONNX metadata (expected the key {key!r}); "
+            "export the model with `python -m pipelines.export ARCHITECTURE`"
+        )
+
+
+class ContractInvalid(ContractError):
+    """A field of the contract is absent, unknown, of the wrong type or out of range."""
+
+    def __init__(self, *, field: str, got: object, expected: str) -> None:
+        self.field = field
+        self.got = got
+        self.expected = expected
+        super().__init__(
+            f"contract field {field!r}: got {got!r}, expected {expected}; export the model again"
+        )
+
+
+class SignatureMismatch(ContractError):
+    """The graph's inputs and outputs are not the ones the contract promises."""
+
+    def __init__(self, *, tensor: str, got: object, expected: str) -> None:
+        self.tensor = tensor
+        self.got = got
+        self.expected = expected
+        super().__init__(f"tensor {tensor!r}: got {got}, expected {expected}; export the model again")
+
+
+class ImageError(ServingError):
+    """Bytes that cannot become an image."""
+
+
+class ImageEmpty(ImageError):
+    """Zero bytes were given."""
+
+    def __init__(self) -> None:
+        super().__init__("the image has 0 bytes; send a JPEG, PNG, WebP or BMP file")
+
+
+class ImageFormatUnknown(ImageError):
+    """The first bytes are those of no supported format."""
+
+    def __init__(self, *, head: bytes) -> None:
+        self.head = head
+        super().__init__(
+            f"not an image this service reads (it begins with {head[:8].hex(' ') or 'nothing'}); "
+            "send a JPEG, PNG, WebP or BMP file"
+        )
+
+
+class ImageAnimated(ImageError):
+    """The file holds an animation; one still image is expected."""
+
+    def __init__(self, *, format: str) -> None:
+        self.format = format
+        super().__init__(f"an animated {format} was sent, expected one still image; send one frame")
+
+
+class ImageTooLarge(ImageError):
+    """The header announces more pixels than are allowed; nothing was decoded."""
+
+    def __init__(self, *, width: int, height: int, max_pixels: int) -> None:
+        self.width = width
+        self.height = height
+        self.max_pixels = max_pixels
+        super().__init__(
+            f"the image has {width}×{height} = {width * height} pixels, "
+            f"at most {max_pixels} are accepted; send a smaller one"
+        )
+
+
+class ImageUndecodable(ImageError):
+    """The format is known but the data is truncated or corrupt."""
+
+    def __init__(self, *, format: str, reason: str) -> None:
+        self.format = format
+        self.reason = reason
+        super().__init__(f"the {format} data cannot be decoded ({reason}); send an intact file")
+
+
+class FaceDetectorError(ServingError):
+    """A face detector that is unknown, or whose model file cannot be used."""
+
+    def __init__(self, *, detector: str, reason: str, remedy: str) -> None:
+        self.detector = detector
+        self.reason = reason
+        super().__init__(f"face detector {detector!r}: {reason}; {remedy}")
