@@ -1,0 +1,145 @@
+"""Small ONNX graphs with the contract's signature, built by hand: no TensorFlow, milliseconds.
+
+The graph is uint8 → [0, 1] → 3×3 convolution + ReLU → average pool (embedding) → linear → softmax. The
+first channel is the picture's brightness; with `levels` the class is the nearest brightness level,
+so that a test knows what the model answers. The other channels are random convolutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from serving.contract import METADATA_KEY, InputSpec, ModelContract
+
+CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+DATASET = "5" * 64
+CHANNELS = 6
+STRIDE = 4
+# Logits per unit of squared brightness difference: confident away from the boundaries, not at them.
+SHARPNESS = 60.0
+
+
+def make_contract(
+    *,
+    classes: Sequence[str] = CLASSES,
+    side: int = 16,
+    color: Literal["rgb", "gray"] = "rgb",
+    architecture: str = "lenet",
+    weights: str = "scratch",
+    temperature: float = 1.0,
+    dataset: str = DATASET,
+) -> ModelContract:
+    """A valid contract; every argument has a sensible value."""
+    return ModelContract(
+        classes=tuple(classes),
+        input=InputSpec(height=side, width=side, color=color),
+        architecture=architecture,
+        weights=weights,
+        temperature=temperature,
+        dataset=dataset,
+    )
+
+
+def brightness_levels(count: int) -> tuple[float, ...]:
+    """One brightness in (0, 1) per class, evenly spread: 0.5/count, 1.5/count, …"""
+    return tuple((index + 0.5) / count for index in range(count))
+
+
+def write_model(
+    path: Path,
+    *,
+    contract: ModelContract | None = None,
+    levels: Sequence[float] | None = None,
+    seed: int = 0,
+    metadata: str | None = "contract",
+) -> Path:
+    """Write a model file.
+
+    Args:
+        path: of the file; its folder is made.
+        contract: what the model promises; a default one without it.
+        levels: brightness of each class, in class order: a flat picture of that brightness gets that
+            class. Exchange two levels and the model confuses these two classes. Without levels
+            all weights are random.
+        seed: of the random weights; two seeds give two different files.
+        metadata: text under the contract's key; "contract" for the contract itself, None for no key at all.
+
+    Returns:
+        `path`.
+    """
+    contract = contract or make_contract()
+    model = helper.make_model(
+        _graph(contract, _weights(contract, levels, seed)),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
+        producer_name="tests",
+    )
+    if metadata is not None:
+        text = contract.to_json() if metadata == "contract" else metadata
+        helper.set_model_props(model, {METADATA_KEY: text})
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return path
+
+
+def _weights(contract: ModelContract, levels: Sequence[float] | None, seed: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    count = len(contract.classes)
+    kernel = random.normal(0, 0.3, (CHANNELS, 3, 3, 3))
+    kernel[0] = 0
+    kernel[0, :, 1, 1] = 1 / 3
+    linear = random.normal(0, 2, (CHANNELS, count))
+    bias = random.normal(0, 0.5, count)
+    if levels is not None:
+        # The nearest level: -S·(x - l)² without the part all classes share; a trace of the
+        # random channels is left so that two seeds differ.
+        prototypes = np.asarray(levels)
+        linear *= 1e-3
+        linear[0] = 2 * SHARPNESS * prototypes
+        bias = -SHARPNESS * prototypes**2
+    values = {"kernel": kernel, "linear": linear, "bias": bias}
+    return {name: value.astype(np.float32) for name, value in values.items()}
+
+
+def _graph(contract: ModelContract, weights: dict[str, np.ndarray]) -> onnx.GraphProto:
+    height, width, count = contract.input.height, contract.input.width, len(contract.classes)
+    grid = [-(-height // STRIDE), -(-width // STRIDE)]
+    constants = {
+        **weights,
+        "scale": np.float32(255),
+        "channels": np.array([1]),
+        "flat": np.array([0, CHANNELS]),
+    }
+    node = helper.make_node
+    value = helper.make_tensor_value_info
+    nodes = [
+        node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        node("Div", ["float", "scale"], ["unit"]),
+        node("Transpose", ["unit"], ["planes"], perm=[0, 3, 1, 2]),
+        node("Conv", ["planes", "kernel"], ["convolved"], strides=[STRIDE] * 2, pads=[1, 1, 1, 1]),
+        node("Relu", ["convolved"], ["features"]),
+        node("GlobalAveragePool", ["features"], ["pooled"]),
+        node("Reshape", ["pooled", "flat"], ["embedding"]),
+        node("Gemm", ["embedding", "linear", "bias"], ["logits"]),
+        node("Softmax", ["logits"], ["probabilities"], axis=1),
+        node("ReduceMean", ["features", "channels"], ["mean"], keepdims=0),
+        node("Tanh", ["mean"], ["heatmap"]),
+    ]
+    return helper.make_graph(
+        nodes,
+        "tests",
+        [value("image", TensorProto.UINT8, ["batch", height, width, 3])],
+        [
+            value("probabilities", TensorProto.FLOAT, ["batch", count]),
+            value("heatmap", TensorProto.FLOAT, ["batch", *grid]),
+            value("embedding", TensorProto.FLOAT, ["batch", CHANNELS]),
+        ],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
