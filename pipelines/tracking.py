@@ -1,0 +1,266 @@
+"""Where MLflow lies, and its errors in one line.
+
+Without a setting everything goes into the checkout: `mlruns/mlflow.db` (SQLite; MLflow 3 rejects the
+file store) and `mlruns/artifacts`. `MLFLOW_TRACKING_URI` points elsewhere; of a server the server
+says where artifacts go, beside an SQLite file stands its `artifacts` folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from pipelines.errors import RegistryError
+from pipelines.layout import MLFLOW_ARTIFACTS, MLFLOW_DATABASE
+
+if TYPE_CHECKING:
+    import mlflow
+
+T = TypeVar("T")
+
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+SCRATCH = "MIEN_SCRATCH"
+"""Set to 1 in a copy that will be thrown away, so that no run is logged into it by mistake."""
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_SQLITE = "sqlite:///"
+# A server on the same site answers a connection in milliseconds; MLflow's own way (7 retries with
+# doubling pauses, 120 s each) would keep a stage hanging for minutes.
+_CONNECT_TIMEOUT_S = 3.0
+_LOCK_TIMEOUT_S = 10.0
+_LOCK_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+
+def configure(experiment: str) -> str:
+    """Point MLflow at its store, make `experiment` the active one and return its id.
+
+    A new SQLite store is created first, which takes seconds (MLflow runs all its migrations).
+
+    Raises:
+        RegistryError: the store cannot be reached, is locked, damaged or not allowed here.
+    """
+    uri = connect()
+    return retrying(uri, lambda: _experiment(uri, experiment))
+
+
+def connect() -> str:
+    """Point MLflow at its store, make sure that something answers there, and return its URI.
+
+    Raises:
+        RegistryError: see `configure`.
+    """
+    uri = tracking_uri()
+    _check_answers(uri)
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    return uri
+
+
+def tracking_uri() -> str:
+    """The URI that holds here; imports no MLflow and touches nothing.
+
+    Raises:
+        RegistryError: a file store, or a scratch copy without an absolute URI.
+    """
+    folder = Path.cwd()
+    chosen = os.environ.get(TRACKING_URI, "").strip()
+    if chosen.startswith(("file:", "/", ".")) or (chosen and ":" not in chosen):
+        raise RegistryError(
+            uri=chosen,
+            reason="MLflow 3 no longer writes to a plain folder",
+            remedy=f"set {TRACKING_URI} to sqlite:////absolute/path/mlflow.db or to a server's http address",
+        )
+    if is_scratch(folder) and not _is_absolute(chosen):
+        raise RegistryError(
+            uri=chosen or "(unset)",
+            reason=f"this is a scratch copy ({folder.name}), its own mlruns/ would be thrown away",
+            remedy=f"set {TRACKING_URI} to an absolute URI, such as the one of the checkout it came from",
+        )
+    return chosen or f"{_SQLITE}{folder / MLFLOW_DATABASE}"
+
+
+def is_scratch(folder: Path) -> bool:
+    """Whether `folder` is a copy that will be thrown away: DVC's own, or marked by MIEN_SCRATCH=1."""
+    of_dvc = (".dvc", "tmp") in pairwise(folder.parts)
+    return of_dvc or os.environ.get(SCRATCH, "") == "1"
+
+
+@contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Turn whatever MLflow, its database or its server raises into one line.
+
+    Raises:
+        RegistryError: in place of any of them.
+    """
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (
+        MlflowException,
+        sqlalchemy.exc.SQLAlchemyError,
+        RequestException,
+        sqlite3.Error,
+        OSError,
+    ) as error:
+        raise registry_error(uri, error) from error
+
+
+def retrying(uri: str, operation: Callable[[], T]) -> T:
+    """Call `operation`, again after a pause while SQLite says that another process is writing.
+
+    Raises:
+        RegistryError: it still fails, or fails for another reason.
+    """
+    for pause_s in _LOCK_PAUSES_S:
+        try:
+            with translated(uri):
+                return operation()
+        except RegistryError as error:
+            if not _is_lock(str(error.__cause__)):
+                raise
+        time.sleep(pause_s)
+    with translated(uri):
+        return operation()
+
+
+def registry_error(uri: str, error: Exception) -> RegistryError:
+    """What to tell a person about `error`."""
+    text = str(error)
+    if _is_lock(text):
+        return RegistryError(
+            uri=uri,
+            reason="the database is locked by another process",
+            remedy="wait for it, or run one `mlflow server` for several writers and set "
+            f"{TRACKING_URI} to its address",
+        )
+    if "not a database" in text or "malformed" in text:
+        return RegistryError(
+            uri=uri,
+            reason="the file is damaged or not an SQLite database",
+            remedy="move it away, or restore it from a backup; `dvc repro` then fills a new one",
+        )
+    if "out-of-date database schema" in text or "Can't locate revision" in text:
+        return RegistryError(
+            uri=uri,
+            reason="its tables belong to another MLflow version",
+            remedy=f"back it up and run `mlflow db upgrade {uri}`, or install the locked MLflow",
+        )
+    reason = " ".join(text.split())
+    return RegistryError(
+        uri=uri, reason=reason[:300] or type(error).__name__, remedy=f"check the store and {TRACKING_URI}"
+    )
+
+
+def _experiment(uri: str, name: str) -> str:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        experiment_id = _create(client, name, _artifact_location(uri, name))
+    elif found.lifecycle_stage == "deleted":
+        raise RegistryError(
+            uri=uri,
+            reason=f"the experiment {name!r} was deleted",
+            remedy=f"run `mlflow experiments restore -x {found.experiment_id}`, "
+            "or choose another name under register.experiment in params.yaml",
+        )
+    else:
+        experiment_id = found.experiment_id
+    mlflow.set_experiment(experiment_id=experiment_id)
+    return str(experiment_id)
+
+
+def _create(client: mlflow.MlflowClient, name: str, location: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException as error:
+        # Another process was faster: stages may run in parallel.
+        found = client.get_experiment_by_name(name)
+        if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return str(found.experiment_id)
+
+
+def _artifact_location(uri: str, experiment: str) -> str | None:
+    """Beside the database, for the current folder may be a scratch copy; None: the server's choice."""
+    if not uri.startswith(_SQLITE):
+        return None
+    folder = Path(uri.removeprefix(_SQLITE)).absolute().parent / MLFLOW_ARTIFACTS.name
+    return (folder / re.sub(r"[^\w.-]", "_", experiment)).as_uri()
+
+
+def _is_absolute(uri: str) -> bool:
+    if uri.startswith(_SQLITE):
+        return Path(uri.removeprefix(_SQLITE)).is_absolute()
+    return bool(uri)
+
+
+def _is_lock(text: str) -> bool:
+    return "database is locked" in text or "database table is locked" in text
+
+
+def _check_answers(uri: str) -> None:
+    if uri.startswith(("http://", "https://")):
+        _check_server(uri)
+    elif uri.startswith(_SQLITE):
+        _check_sqlite(uri, Path(uri.removeprefix(_SQLITE)))
+    elif uri.split(":", 1)[0].split("+", 1)[0] not in (*_DATABASES, "databricks", "uc"):
+        raise RegistryError(
+            uri=uri,
+            reason="this is no address MLflow knows",
+            remedy=f"set {TRACKING_URI} to an http(s) address, or to sqlite:///, postgresql:// and the like",
+        )
+
+
+def _check_server(uri: str) -> None:
+    parts = urlsplit(uri)
+    if getproxies().get(parts.scheme) and parts.hostname not in ("localhost", "127.0.0.1"):
+        return  # only the proxy can tell whether the server is there
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise RegistryError(
+            uri=uri,
+            reason=f"no server answers ({error})",
+            remedy=f"start it, correct {TRACKING_URI}, or unset that to use {MLFLOW_DATABASE}",
+        ) from error
+
+
+def _check_sqlite(uri: str, path: Path) -> None:
+    """Damage and locks are told at once; MLflow itself would retry either for over a minute."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)) as database:
+            database.execute("PRAGMA schema_version").fetchone()
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("ROLLBACK")
+    except (sqlite3.Error, OSError) as error:
+        raise registry_error(uri, error) from error
