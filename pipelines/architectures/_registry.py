@@ -40,18 +40,21 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """Where an architecture's pretrained weights are to be had."""
+    """Where the pretrained weights of an architecture with given options are to be had.
+
+    Either one of Keras' own files (`file`, `keras_module`) or a Hugging Face checkpoint (`checkpoint`).
+    """
 
     origin: str
-    """As the contract names it: `imagenet`, or `hf:…` completed from the options."""
+    """As the contract names it: `imagenet`, or `hf:ORGANISATION/NAME`."""
     file: str | None = None
-    """Name of Keras' own weights file; None where the options name a checkpoint."""
-    url: str | None = None
-    """Folder the file is published in."""
-    sha256: str | None = None
-    """Published hash of the file, where there is one."""
+    """Name of Keras' weights file."""
     md5: str | None = None
-    """Keras publishes MD5 for its older files."""
+    """Of `file`, where Keras publishes one (its `WEIGHTS_HASHES`)."""
+    keras_module: str | None = None
+    """Module below `keras.src.applications` that knows where `file` is published."""
+    checkpoint: str | None = None
+    """`hf://ORGANISATION/NAME`: a folder with `config.json` and `model.safetensors`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,10 @@ class Architecture:
     options: type[Options]
     build: Callable[[Any, Any], Any]
     """(image tensor, options) → feature map, or `Tokens`."""
-    pretrained: Pretrained | None
+    pretrained: Callable[[Any], Pretrained | None] | None
+    """options → where their pretrained weights are; None where there are none."""
+    min_px: int
+    """Smallest side of a picture the network takes."""
 
     def parse_options(self, values: Mapping[str, Any]) -> Options:
         """Check `models.NAME.options`.
@@ -79,10 +85,16 @@ class Architecture:
             return self.options.model_validate(dict(values))
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ParamsError(
-                key=f"models.{self.name}.options.{key}", got=first["input"], expected=first["msg"]
-            ) from error
+            key = ".".join(("models", self.name, "options", *(str(part) for part in first["loc"])))
+            raise ParamsError(key=key, got=first["input"], expected=first["msg"]) from error
+
+    def pretrained_weights(self, values: Mapping[str, Any]) -> Pretrained | None:
+        """Where weights for these options (`models.NAME.options`) are to be had; None: nowhere.
+
+        Raises:
+            ParamsError: an unknown key or a value out of range.
+        """
+        return self.pretrained(self.parse_options(values)) if self.pretrained else None
 
 
 # Name of an architecture → its entry; filled when its file is imported.
@@ -95,7 +107,8 @@ def architecture(
     reference: str,
     pooling: Pooling,
     options: type[Options] = NoOptions,
-    pretrained: Pretrained | None = None,
+    pretrained: Callable[[Any], Pretrained | None] | None = None,
+    min_px: int = 8,
 ) -> Callable[[Callable[[Any, Any], Any]], Callable[[Any, Any], Any]]:
     """Register the decorated builder under its function's name."""
 
@@ -109,6 +122,7 @@ def architecture(
             options=options,
             build=build,
             pretrained=pretrained,
+            min_px=min_px,
         )
         return build
 

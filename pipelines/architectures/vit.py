@@ -1,0 +1,98 @@
+"""A Vision Transformer from scratch: patches, class token, learned positions, pre-norm encoder.
+
+Dosovitskiy et al., 2021, "An image is worth 16x16 words: Transformers for image recognition at scale".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from pipelines.architectures._registry import Options, Tokens, architecture
+
+
+class VitOptions(Options):
+    """Size of the encoder."""
+
+    patch_px: int = Field(default=8, ge=1, le=64)
+    """Side of a patch; must divide the image's sides."""
+    width: int = Field(default=96, ge=4, le=2048)
+    """Length of a token."""
+    depth: int = Field(default=4, ge=1, le=48)
+    """Encoder blocks."""
+    heads: int = Field(default=4, ge=1, le=32)
+    """Attention heads; must divide `width`."""
+    mlp_ratio: float = Field(default=4.0, ge=0.5, le=8)
+    """Hidden units of a block's MLP per token value; 4 in the paper."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """After embedding, attention and each MLP layer; 0.1 in the paper's ImageNet-1k runs."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+
+@architecture(
+    title="ViT",
+    reference="Dosovitskiy et al., 2021",
+    pooling="token",
+    options=VitOptions,
+)
+def vit(image: Any, options: VitOptions) -> Tokens:
+    """float32 [batch, H, W, 3] in 0–255 → tokens [batch, 1 + H·W/patch², width] and their attention."""
+    import keras
+
+    tensor = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
+    tensor = keras.layers.Conv2D(options.width, options.patch_px, strides=options.patch_px, name="patches")(
+        tensor
+    )
+    grid = (int(tensor.shape[1]), int(tensor.shape[2]))
+    tensor = keras.layers.Reshape((grid[0] * grid[1], options.width))(tensor)
+    tensor = _embedding(name="embedding")(tensor)
+    tensor = keras.layers.Dropout(options.dropout)(tensor)
+    attentions = []
+    for _ in range(options.depth):
+        tensor, attention = _block(tensor, options)
+        attentions.append(attention)
+    tensor = keras.layers.LayerNormalization(epsilon=1e-6, name="encoder_norm")(tensor)
+    return Tokens(tokens=tensor, attentions=tuple(attentions), grid=grid)
+
+
+def _block(tensor: Any, options: VitOptions) -> tuple[Any, Any]:
+    """One pre-norm encoder block → (tokens, attention [batch, heads, tokens, tokens])."""
+    import keras
+
+    normed = keras.layers.LayerNormalization(epsilon=1e-6)(tensor)
+    mixed, attention = keras.layers.MultiHeadAttention(
+        options.heads, options.width // options.heads, dropout=options.dropout
+    )(normed, normed, return_attention_scores=True)
+    tensor = keras.layers.Add()([tensor, keras.layers.Dropout(options.dropout)(mixed)])
+    hidden = keras.layers.LayerNormalization(epsilon=1e-6)(tensor)
+    hidden = keras.layers.Dense(round(options.width * options.mlp_ratio), activation="gelu")(hidden)
+    hidden = keras.layers.Dropout(options.dropout)(hidden)
+    hidden = keras.layers.Dense(options.width)(hidden)
+    hidden = keras.layers.Dropout(options.dropout)(hidden)
+    return keras.layers.Add()([tensor, hidden]), attention
+
+
+def _embedding(name: str) -> Any:
+    """The layer that puts a class token in front and adds learned positions."""
+    import keras
+
+    class Embedding(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
+        def build(self, shape: Any) -> None:
+            count, width = shape[1] + 1, shape[2]
+            self.token = self.add_weight(shape=(1, 1, width), initializer="zeros", name="token")
+            # σ = 0.02 as in the paper's code and in BERT.
+            normal = keras.initializers.RandomNormal(stddev=0.02)
+            self.positions = self.add_weight(shape=(1, count, width), initializer=normal, name="positions")
+
+        def call(self, patches: Any) -> Any:
+            ops = keras.ops
+            token = ops.tile(self.token, (ops.shape(patches)[0], 1, 1))
+            return ops.concatenate([token, patches], axis=1) + self.positions
+
+    return Embedding(name=name)
