@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -74,6 +75,10 @@ class Architecture:
     """options → where their pretrained weights are; None where there are none."""
     min_px: int
     """Smallest side of a picture the network takes."""
+    complete: Callable[[Any, Path], Any] | None
+    """(options, checkpoint folder) → options with the numbers of the checkpoint's configuration."""
+    load: Callable[[Any, Path], None] | None
+    """(backbone, file or checkpoint folder): load the weights; None is `backbone.load_weights`."""
 
     def parse_options(self, values: Mapping[str, Any]) -> Options:
         """Check `models.NAME.options`.
@@ -109,6 +114,8 @@ def architecture(
     options: type[Options] = NoOptions,
     pretrained: Callable[[Any], Pretrained | None] | None = None,
     min_px: int = 8,
+    complete: Callable[[Any, Path], Any] | None = None,
+    load: Callable[[Any, Path], None] | None = None,
 ) -> Callable[[Callable[[Any, Any], Any]], Callable[[Any, Any], Any]]:
     """Register the decorated builder under its function's name."""
 
@@ -123,6 +130,8 @@ def architecture(
             build=build,
             pretrained=pretrained,
             min_px=min_px,
+            complete=complete,
+            load=load,
         )
         return build
 

@@ -5,16 +5,28 @@ Sandler et al., 2018, "MobileNetV2: Inverted residuals and linear bottlenecks".
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
+
+from pydantic import field_validator
 
 from pipelines.architectures._registry import Options, Pretrained, architecture
+
+# keras.applications.MobileNetV2 has ImageNet weights for these widths.
+_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 
 
 class MobileNetV2Options(Options):
     """Width of the network."""
 
-    alpha: Literal[0.35, 0.5, 0.75, 1.0, 1.3, 1.4] = 1.0
-    """Multiplies every layer's channels; the values Keras publishes weights for."""
+    alpha: float = 1.0
+    """Multiplies every layer's channels; one of the values Keras publishes weights for."""
+
+    @field_validator("alpha")
+    @classmethod
+    def _published(cls, alpha: float) -> float:
+        if alpha not in _ALPHAS:
+            raise ValueError(f"one of {', '.join(map(str, _ALPHAS))}")
+        return alpha
 
 
 def _pretrained(options: MobileNetV2Options) -> Pretrained:

@@ -1,7 +1,7 @@
 """A pretrained Vision Transformer: KerasHub's ViTBackbone, weights from a Hugging Face checkpoint.
 
-Dosovitskiy et al., 2021. The patch tokens become the feature map, averaged before the head, so that the closed-form
-Grad-CAM applies. Without a checkpoint it is a small network of the options' size, trained from scratch.
+Dosovitskiy et al., 2021. The patch tokens become the feature map, averaged before the head, so that
+the closed-form Grad-CAM applies. Without a checkpoint it is a small network of the options' size, trained from scratch.
 """
 
 from __future__ import annotations

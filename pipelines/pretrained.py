@@ -1,0 +1,101 @@
+"""Pretrained weights into a network: from `weights/ARCHITECTURE/`, as the `weights` stage left it there.
+
+origin.json   {"origin": "scratch" | "imagenet" | "hf:…", "reason": …, "file": name or null}
+NAME          Keras' own weights file, or the folder of a Hugging Face checkpoint
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from pipelines.architectures import Pretrained, load_architecture
+from pipelines.classifier import Classifier
+from pipelines.errors import WeightsUnavailable
+from pipelines.files import read_json
+from pipelines.params import ModelParams
+
+SCRATCH = "scratch"
+
+
+def read_origin(architecture: str, folder: Path) -> dict[str, Any]:
+    """Read `origin.json` of one architecture's weights folder.
+
+    Raises:
+        WeightsUnavailable: it is absent, truncated, or names a file that is not there.
+    """
+    try:
+        origin = read_json(folder / "origin.json")
+        name, file = str(origin["origin"]), origin["file"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{folder / 'origin.json'} cannot be read ({error!r})"
+        raise WeightsUnavailable(architecture=architecture, wanted="origin.json", reason=reason) from error
+    if name != SCRATCH and (not isinstance(file, str) or not (folder / file).exists()):
+        reason = f"{folder}/{file} is missing though origin.json names it"
+        raise WeightsUnavailable(architecture=architecture, wanted=name, reason=reason)
+    return origin
+
+
+def completed(name: str, params: ModelParams, folder: Path) -> ModelParams:
+    """The settings of an architecture with the numbers its checkpoint prescribes, to build it with.
+
+    Args:
+        name: of the architecture.
+        params: its block of `params.yaml`.
+        folder: its weights folder.
+
+    Raises:
+        WeightsUnavailable: the checkpoint's configuration is one the network cannot take.
+        ParamsError: an option is unknown or out of range.
+    """
+    architecture = load_architecture(name)
+    origin = read_origin(name, folder)
+    if architecture.complete is None or origin["origin"] == SCRATCH:
+        return params
+    options = architecture.parse_options(params.options)
+    options = architecture.complete(options, folder / origin["file"])
+    return params.model_copy(update={"options": options.model_dump(mode="json")})
+
+
+def load_pretrained(classifier: Classifier, folder: Path) -> str:
+    """Load the weights that lie in `folder` into the backbone; the head stays as it is.
+
+    Args:
+        classifier: built with the settings `completed` returned.
+        folder: weights folder of its architecture.
+
+    Returns:
+        The origin as the contract names it: `scratch` (nothing was loaded), `imagenet`, `hf:…`.
+
+    Raises:
+        WeightsUnavailable: the file is missing, truncated, or of another network.
+    """
+    architecture = classifier.architecture
+    origin = read_origin(architecture.name, folder)
+    name = str(origin["origin"])
+    if name != SCRATCH:
+        path = folder / origin["file"]
+        try:
+            (architecture.load or _load_weights)(classifier.backbone, path)
+        except (OSError, ValueError, KeyError) as error:
+            reason = f"{path} does not fit the network ({_first_line(error)})"
+            raise WeightsUnavailable(architecture=architecture.name, wanted=name, reason=reason) from error
+    return name
+
+
+def published_url(pretrained: Pretrained) -> str:
+    """Address of Keras' own file, asked of the installed Keras (imports it)."""
+    module = importlib.import_module(f"keras.src.applications.{pretrained.keras_module}")
+    # The modules spell the constant in two ways.
+    base = getattr(module, "BASE_WEIGHTS_PATH", None) or module.BASE_WEIGHT_PATH
+    return f"{base}{pretrained.file}"
+
+
+def _load_weights(backbone: Any, path: Path) -> None:
+    backbone.load_weights(path)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
