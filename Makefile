@@ -1,0 +1,77 @@
+# Two commands matter: `make run` and `make test`. Everything else is listed by `make help`.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+# No interpreter is downloaded; the one that is there is used.
+export UV_PYTHON_DOWNLOADS := never
+# No library phones home.
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+export GX_ANALYTICS_ENABLED := False
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export TF_CPP_MIN_LOG_LEVEL := 2
+
+HOST ?= 127.0.0.1
+MLFLOW_PORT ?= 5000
+
+.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## the locked environment in .venv (installs uv when it is missing)
+
+# `pip --target` also works on a Python whose distribution forbids global installs (PEP 668).
+$(VENV)/.installed: requirements/dev.txt
+	@command -v uv >/dev/null || python3 -m pip install --quiet --target .tools 'uv>=0.8,<1' \
+	  || { echo "error: uv is missing and pip could not install it; install python3-pip or uv" >&2; exit 1; }
+	@UV=$$(command -v uv || echo .tools/bin/uv); \
+	  [ -x $(VENV)/bin/python ] || $$UV venv --quiet --python '>=3.11,<3.13' $(VENV); \
+	  $$UV pip sync --quiet --python $(VENV)/bin/python requirements/dev.txt
+	@touch $@
+
+data: setup ## the sample faces, out of the remote inside the repository
+	@[ -d data ] || dvc pull --quiet data.dvc
+
+run: data ## data, seven trained models, the best one in the registry, a report
+	@status=0; dvc repro || status=$$?; python -m pipelines.summary; exit $$status
+
+test: check ## linters, types, import contracts, every test
+	@python -m pytest tests/integration tests/e2e
+
+check: setup lint types unit ## ruff, mypy, import contracts, unit tests: under 90 s
+
+lint: setup ## ruff and the import contracts
+	@ruff check .
+	@ruff format --check .
+	@lint-imports --no-logo 2>/dev/null || lint-imports
+
+types: setup ## mypy, strict
+	@mypy
+
+unit: setup ## tests without TensorFlow and without servers
+	@python -m pytest tests/unit
+
+ui: setup ## MLflow's pages: runs, registry, promotion
+	@echo "MLflow: http://$(HOST):$(MLFLOW_PORT)"
+	@mlflow server --backend-store-uri sqlite:///mlruns/mlflow.db \
+	  --artifacts-destination mlruns/artifacts --host $(HOST) --port $(MLFLOW_PORT)
+
+profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
+	@python -m pipelines.profile $(NAME)
+
+reproduce: setup ## VERSION=n: rebuild a registered version from its commit and compare
+	@python -m pipelines.reproduce $(VERSION)
+
+lock: setup ## resolve requirements/*.txt anew from pyproject.toml
+	@requirements/lock
+
+clean: ## everything that can be made again, but for mlruns/ and data/
+	rm -rf $(VENV) .tools .checkpoints prepared validation weights models onnx \
+	  .mypy_cache .ruff_cache .pytest_cache .import_linter_cache reports/data_docs reports/explain

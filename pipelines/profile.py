@@ -1,0 +1,93 @@
+"""Compose `params.yaml` from `conf/`: `python -m pipelines.profile sample` (at once).
+
+DVC's own Hydra composition stays off: it would overwrite a hand-edited `params.yaml` at every run. This command
+writes only when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+
+from pipelines.errors import ParamsError
+from pipelines.files import write_text
+from pipelines.layout import PARAMS
+from pipelines.params import parse_params
+from pipelines.stage import run_stage
+
+CONF = Path("conf")
+BASE = "base"
+
+
+def profiles(conf: Path = CONF) -> tuple[str, ...]:
+    """Names of the profiles, sorted."""
+    return tuple(sorted(path.stem for path in conf.glob("*.yaml") if path.stem != BASE))
+
+
+def compose(name: str, conf: Path = CONF) -> str:
+    """Lay one profile over the base, keeping the base's comments.
+
+    Args:
+        name: of the profile.
+        conf: folder with `base.yaml` and one file per profile.
+
+    Returns:
+        The text of `params.yaml`, checked.
+
+    Raises:
+        ParamsError: the profile does not exist, is no YAML, or gives a wrong value.
+    """
+    if name not in profiles(conf):
+        raise ParamsError(key="profile", got=name, expected=f"one of {', '.join(profiles(conf))}")
+    yaml = YAML()
+    yaml.width = 110
+    # ruamel's own way is an empty value, which reads like a mistake.
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    yaml.preserve_quotes = True
+    values, overlay = (_read(yaml, conf / f"{part}.yaml") for part in (BASE, name))
+    _lay_over(values, overlay)
+    parse_params(YAML(typ="safe").load(_dump(yaml, values)))
+    return _dump(yaml, values)
+
+
+def _read(yaml: YAML, path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, YAMLError) as error:
+        raise ParamsError(key=str(path), got=str(error).splitlines()[0], expected="readable YAML") from error
+
+
+def _lay_over(values: MutableMapping[str, Any], overlay: MutableMapping[str, Any]) -> None:
+    """Blocks are merged key by key; `options` of a model and anything else is replaced whole."""
+    for key, value in overlay.items():
+        old = values.get(key)
+        if isinstance(old, MutableMapping) and isinstance(value, MutableMapping) and key != "options":
+            _lay_over(old, value)
+        else:
+            values[key] = value
+
+
+def _dump(yaml: YAML, values: Any) -> str:
+    text = io.StringIO()
+    yaml.dump(values, text)
+    return text.getvalue()
+
+
+def main() -> None:
+    """Write `params.yaml` from the profile named on the command line."""
+    parser = argparse.ArgumentParser(description="Compose params.yaml from conf/.")
+    parser.add_argument("name", help=f"one of {', '.join(profiles())}")
+    name = parser.parse_args().name
+    write_text(PARAMS, compose(name))
+    print(f"params.yaml is now the profile {name}; `dvc repro` runs what that changes")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,182 @@
+"""`dvc.yaml` says what the code does: paths, parameters, and every module that shapes a result."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+import yaml
+
+from pipelines import layout
+from pipelines.params import Params, load_params
+
+# Modules that carry a result but do not shape it: an edit of an error message retrains nothing.
+PLUMBING = {
+    "pipelines.errors",
+    "pipelines.files",
+    "pipelines.layout",
+    "pipelines.lineage",
+    "pipelines.params",
+    "pipelines.stage",
+    "pipelines.tracking",
+    "serving.errors",
+}
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, Any]:
+    path = Path(__file__).resolve().parents[2] / "dvc.yaml"
+    loaded = yaml.safe_load(path.read_text())["stages"]
+    return {name: stage.get("do", stage) for name, stage in loaded.items()}
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("pipelines", "serving", cache_dir=None)
+
+
+def paths(entries: list[Any]) -> list[str]:
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+
+
+def outputs(stage: dict[str, Any]) -> list[str]:
+    return [path for kind in ("outs", "metrics", "plots") for path in paths(stage.get(kind, []))]
+
+
+def module_of(stage: dict[str, Any]) -> str:
+    found = re.match(r"python -m (pipelines\.\w+)", stage["cmd"])
+    assert found
+    return found[1]
+
+
+def shaping_modules(imports: grimp.ImportGraph, module: str) -> set[str]:
+    """What `module` imports, at any depth, without going through plumbing."""
+    seen: set[str] = set()
+    queue = [module]
+    while queue:
+        current = queue.pop()
+        if current in seen or current in PLUMBING:
+            continue
+        seen.add(current)
+        queue += imports.find_modules_directly_imported_by(current)
+    return {name for name in seen if name not in {"pipelines", "serving"}}
+
+
+def covers(dependency: str, module: str) -> bool:
+    """Is `module`'s file the dependency, or inside the folder it names?"""
+    file = module.replace(".", "/")
+    return f"{file}.py" == dependency or f"{file}/".startswith(f"{dependency}/")
+
+
+STAGES = [
+    "prepare",
+    "validate",
+    "weights",
+    "train",
+    "export",
+    "evaluate",
+    "latency",
+    "compare",
+    "explain",
+    "register",
+    "report",
+    "verdict",
+]
+
+
+def test_stages_are_the_ones_the_product_names(stages: dict[str, Any]) -> None:
+    assert list(stages) == STAGES
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_dependencies_hold_every_module_that_shapes_the_result(
+    name: str, stages: dict[str, Any], imports: grimp.ImportGraph
+) -> None:
+    declared = stages[name]["deps"]
+    missing = {
+        module
+        for module in shaping_modules(imports, module_of(stages[name]))
+        if not any(covers(dependency, module) for dependency in declared)
+        # Chosen by name at run time: the stage lists `architectures/${item}.py` instead.
+        and module != "pipelines.architectures"
+    }
+    assert not missing
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_module_dependencies_exist(name: str, stages: dict[str, Any], repository: Path) -> None:
+    code = [path for path in stages[name]["deps"] if path.startswith(("pipelines", "serving"))]
+    assert code
+    for path in code:
+        assert (repository / path.replace("${item}", "lenet")).exists(), path
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_module_dependencies_are_imported(
+    name: str, stages: dict[str, Any], imports: grimp.ImportGraph
+) -> None:
+    """A dependency nothing imports would make the stage stale for no reason."""
+    used = shaping_modules(imports, module_of(stages[name]))
+    for path in stages[name]["deps"]:
+        if path.startswith(("pipelines", "serving")) and "${item}" not in path:
+            assert any(covers(path, module) for module in used), path
+
+
+def test_dependencies_are_outputs_or_files_of_the_repository(
+    stages: dict[str, Any], repository: Path
+) -> None:
+    made = [path for stage in stages.values() for path in outputs(stage)]
+    for stage in stages.values():
+        for path in stage["deps"]:
+            if path.startswith(("pipelines", "serving")) or path == str(layout.DATA):
+                continue
+            assert any(
+                path == out or f"{path}/".startswith(f"{out}/") or f"{out}/".startswith(f"{path}/")
+                for out in made
+            ), path
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_parameters_exist(name: str, stages: dict[str, Any], repository: Path) -> None:
+    values = yaml.safe_load((repository / "params.yaml").read_text())
+    for key in stages[name].get("params", []):
+        block = values
+        for part in key.replace("${item}", "lenet").split("."):
+            assert part in block, key
+            block = block[part]
+
+
+def test_every_parameter_is_some_stage_s(stages: dict[str, Any], repository: Path) -> None:
+    used = {key.split(".")[0] for stage in stages.values() for key in stage.get("params", [])}
+    blocks = {field.alias or name for name, field in Params.model_fields.items()}
+    assert blocks == used
+
+
+def test_outputs_are_the_layout_s(stages: dict[str, Any]) -> None:
+    made = {path.replace("${item}", "A") for stage in stages.values() for path in outputs(stage)}
+    owned = {
+        layout.PREPARED, layout.PREPARE_REPORT, layout.VALIDATED, layout.VALIDATION_REPORT,
+        layout.DATA_DOCS, layout.WEIGHTS, layout.LATENCY, layout.COMPARISON, layout.EXPLANATIONS,
+        layout.GATE, layout.REPORT, layout.trained_weights("A"), layout.training_record("A"),
+        layout.training_history("A"), layout.onnx_model("A"), layout.export_record("A"),
+        layout.evaluation_metrics("A"), layout.evaluation_predictions("A"),
+        *(layout.evaluation_plot("A", plot) for plot in ("confusion", "roc", "calibration")),
+    }  # fmt: skip
+    assert made == {str(path) for path in owned}
+
+
+def test_only_the_stages_that_ask_the_world_always_run(stages: dict[str, Any]) -> None:
+    always = {name for name, stage in stages.items() if stage.get("always_changed")}
+    assert always == {"weights", "register"}
+
+
+def test_their_outputs_are_kept_while_they_run(stages: dict[str, Any]) -> None:
+    for name in ("weights", "register"):
+        assert all(options.get("persist") for out in stages[name]["outs"] for options in out.values())
+
+
+def test_parameters_load(repository: Path) -> None:
+    assert load_params(repository / "params.yaml").architectures
