@@ -1,7 +1,7 @@
 """Compose `params.yaml` from `conf/`: `python -m pipelines.profile sample` (at once).
 
-DVC's own Hydra composition stays off: it would overwrite a hand-edited `params.yaml` at every run. This command
-writes only when it is called.
+DVC's own Hydra composition stays off: it would overwrite a hand-edited `params.yaml` at every run.
+This command writes only when it is called.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What `make run` prints at its end: `python -m pipelines.summary` (a second).
 
-The comparison, what was registered or why not, where the report lies, and what to do next. Reads results only.
+The comparison, what was registered or why not, where the report lies, and what to do next.
+Reads results only.
 """
 
 from __future__ import annotations

@@ -72,18 +72,8 @@ def covers(dependency: str, module: str) -> bool:
 
 
 STAGES = [
-    "prepare",
-    "validate",
-    "weights",
-    "train",
-    "export",
-    "evaluate",
-    "latency",
-    "compare",
-    "explain",
-    "register",
-    "report",
-    "verdict",
+    *("prepare", "validate", "weights", "train", "export", "evaluate"),
+    *("latency", "compare", "explain", "register", "report", "verdict"),
 ]
 
 
