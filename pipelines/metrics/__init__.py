@@ -1,0 +1,53 @@
+"""What a classifier's answers are worth: NumPy only, so that every evaluation process starts quickly.
+
+classification  confusion matrix and what follows from it, top-k, ROC, log loss
+calibration     reliability bins, expected calibration error
+bootstrap       95 % intervals, resampling persons rather than pictures
+slices          parts of the test set by brightness, contrast, sharpness, colour
+
+A metric that is undefined (a class without pictures, a division by nothing) is NaN in arrays and None
+where a single number is returned; `rounded` turns both into JSON's null.
+"""
+
+from pipelines.metrics.bootstrap import group_confusions, intervals
+from pipelines.metrics.calibration import Reliability, expected_calibration_error, reliability
+from pipelines.metrics.classification import (
+    accuracy,
+    balanced_accuracy,
+    cohen_kappa,
+    confusion_matrix,
+    f1,
+    log_loss,
+    macro_f1,
+    precision,
+    recall,
+    roc_auc,
+    roc_curve,
+    top_k_accuracy,
+)
+from pipelines.metrics.rounding import rounded
+from pipelines.metrics.slices import GRAY_MODES, color_slices, tercile_slices
+
+__all__ = [
+    "GRAY_MODES",
+    "Reliability",
+    "accuracy",
+    "balanced_accuracy",
+    "cohen_kappa",
+    "color_slices",
+    "confusion_matrix",
+    "expected_calibration_error",
+    "f1",
+    "group_confusions",
+    "intervals",
+    "log_loss",
+    "macro_f1",
+    "precision",
+    "recall",
+    "reliability",
+    "roc_auc",
+    "roc_curve",
+    "rounded",
+    "tercile_slices",
+    "top_k_accuracy",
+]
