@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.architectures import Architecture, Pooling, Tokens, load_architecture
+from pipelines.errors import ParamsError
 from pipelines.params import HeadParams, ModelParams
 
 
@@ -51,11 +52,14 @@ def build_classifier(
 
     Raises:
         UnknownArchitecture: no such file.
-        ParamsError: an option is unknown or out of range.
+        ParamsError: an option is unknown or out of range, or the picture is too small.
     """
     import keras
 
     architecture = load_architecture(name)
+    if min(height, width) < architecture.min_px:
+        expected = f"at least {architecture.min_px} for {name}"
+        raise ParamsError(key="prepare.image_size_px", got=min(height, width), expected=expected)
     image = keras.Input((height, width, 3), dtype="float32", name="image")
     features = architecture.build(image, architecture.parse_options(params.options))
     if isinstance(features, Tokens):

@@ -7,6 +7,8 @@ NAME          Keras' own weights file, or the folder of a Hugging Face checkpoin
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,8 @@ def completed(name: str, params: ModelParams, folder: Path) -> ModelParams:
     if architecture.complete is None or origin["origin"] == SCRATCH:
         return params
     options = architecture.parse_options(params.options)
-    options = architecture.complete(options, folder / origin["file"])
+    with _translated(name, origin=origin, folder=folder):
+        options = architecture.complete(options, folder / origin["file"])
     return params.model_copy(update={"options": options.model_dump(mode="json")})
 
 
@@ -75,12 +78,8 @@ def load_pretrained(classifier: Classifier, folder: Path) -> str:
     origin = read_origin(architecture.name, folder)
     name = str(origin["origin"])
     if name != SCRATCH:
-        path = folder / origin["file"]
-        try:
-            (architecture.load or _load_weights)(classifier.backbone, path)
-        except (OSError, ValueError, KeyError) as error:
-            reason = f"{path} does not fit the network ({_first_line(error)})"
-            raise WeightsUnavailable(architecture=architecture.name, wanted=name, reason=reason) from error
+        with _translated(architecture.name, origin=origin, folder=folder):
+            (architecture.load or _load_weights)(classifier.backbone, folder / origin["file"])
     return name
 
 
@@ -96,6 +95,16 @@ def _load_weights(backbone: Any, path: Path) -> None:
     backbone.load_weights(path)
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
+@contextmanager
+def _translated(name: str, *, origin: dict[str, Any], folder: Path) -> Iterator[None]:
+    """What reading a weights file raises → one line that names the file."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{folder / origin['file']} does not fit the network ({_one_line(error)})"
+        raise WeightsUnavailable(architecture=name, wanted=origin["origin"], reason=reason) from error
+
+
+def _one_line(error: Exception) -> str:
+    # Libraries break their messages into lines; a stage's error is one.
+    return " ".join(str(error).split())[:300] or type(error).__name__

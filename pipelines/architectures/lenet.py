@@ -1,4 +1,4 @@
-"""LeNet-5 for colour pictures: two convolutions with pooling, then the head.
+"""LeNet-5 for colour pictures: three convolutions with pooling, then the head.
 
 LeCun et al., 1998, "Gradient-based learning applied to document recognition"; ReLU and max pooling instead of
 the paper's tanh and averages, as is usual since Krizhevsky et al., 2012.

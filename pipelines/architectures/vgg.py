@@ -6,11 +6,12 @@ batch norm after Ioffe & Szegedy, 2015.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.architectures._registry import Options, architecture
+from pipelines.errors import ParamsError
 
 
 class VggOptions(Options):
@@ -23,11 +24,28 @@ class VggOptions(Options):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """After each block's pooling."""
 
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        if len(self.filters) != len(self.convolutions):
+            raise ValueError("filters and convolutions must name the same number of blocks")
+        if min(*self.filters, *self.convolutions) < 1:
+            raise ValueError("filters and convolutions must be at least 1")
+        return self
+
 
 @architecture(title="VGG-like", reference="Simonyan & Zisserman, 2015", pooling="average", options=VggOptions)
 def vgg(image: Any, options: VggOptions) -> Any:
-    """float32 [batch, H, W, 3] in 0–255 → feature map [batch, H/16, W/16, 256] with defaults."""
+    """float32 [batch, H, W, 3] in 0–255 → feature map [batch, H/16, W/16, 256] with defaults.
+
+    Raises:
+        ParamsError: the picture is too small for so many blocks.
+    """
     import keras
+
+    blocks = len(options.filters)
+    if min(image.shape[1:3]) < 2**blocks:
+        expected = f"at most {min(image.shape[1:3]).bit_length() - 1} blocks for this prepare.image_size_px"
+        raise ParamsError(key="models.vgg.options.filters", got=options.filters, expected=expected)
 
     tensor = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
     for filters, convolutions in zip(options.filters, options.convolutions, strict=True):

@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from pipelines.architectures._registry import Options, Tokens, architecture
+from pipelines.errors import ParamsError
 
 
 class VitOptions(Options):
@@ -42,8 +43,17 @@ class VitOptions(Options):
     options=VitOptions,
 )
 def vit(image: Any, options: VitOptions) -> Tokens:
-    """float32 [batch, H, W, 3] in 0–255 → tokens [batch, 1 + H·W/patch², width] and their attention."""
+    """float32 [batch, H, W, 3] in 0–255 → tokens [batch, 1 + H·W/patch², width] and their attention.
+
+    Raises:
+        ParamsError: the patch does not divide the picture.
+    """
     import keras
+
+    height, width = image.shape[1:3]
+    if height % options.patch_px or width % options.patch_px:
+        expected = f"a divisor of the picture's sides, {height}×{width} px (prepare.image_size_px)"
+        raise ParamsError(key="models.vit.options.patch_px", got=options.patch_px, expected=expected)
 
     tensor = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
     tensor = keras.layers.Conv2D(options.width, options.patch_px, strides=options.patch_px, name="patches")(

@@ -1,15 +1,18 @@
 """A pretrained Vision Transformer: KerasHub's ViTBackbone, weights from a Hugging Face checkpoint.
 
 Dosovitskiy et al., 2021. The patch tokens become the feature map, averaged before the head, so that
-the closed-form Grad-CAM applies. Without a checkpoint it is a small network of the options' size, trained from scratch.
+the closed-form Grad-CAM applies. Without a checkpoint it is a small network of the options' size, trained
+from scratch.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from pipelines.architectures._hf_vit import load_checkpoint, read_configuration
 from pipelines.architectures._registry import Options, Pretrained, architecture
 
 
@@ -56,12 +59,24 @@ def _pretrained(options: VitPretrainedOptions) -> Pretrained | None:
     return Pretrained(origin=options.checkpoint.replace("hf://", "hf:"), checkpoint=options.checkpoint)
 
 
+def _complete(options: VitPretrainedOptions, folder: Path) -> VitPretrainedOptions:
+    return VitPretrainedOptions.model_validate({**options.model_dump(), **read_configuration(folder)})
+
+
+def _load(backbone: Any, folder: Path) -> None:
+    by_name = {layer.name: layer for layer in backbone.layers}
+    blocks = [layer for name, layer in by_name.items() if name.startswith("transformer_block_")]
+    load_checkpoint(by_name["vit_patching_and_embedding"], blocks, by_name["ln"], folder=folder)
+
+
 @architecture(
     title="ViT (pretrained)",
     reference="Dosovitskiy et al., 2021",
     pooling="average",
     options=VitPretrainedOptions,
     pretrained=_pretrained,
+    complete=_complete,
+    load=_load,
 )
 def vit_pretrained(image: Any, options: VitPretrainedOptions) -> Any:
     """float32 [batch, H, W, 3] in 0–255 → feature map [batch, rows, columns, width] of patch tokens."""
