@@ -11,7 +11,7 @@ from pipelines.architectures._registry import NoOptions, Pretrained, architectur
 
 # The published weights come from Caffe: blue first, ImageNet's channel means taken away, no division
 # (keras.applications.resnet.preprocess_input).
-_MEAN_BGR = (103.939, 116.779, 123.68)
+_MEAN_RGB = (123.68, 116.779, 103.939)
 
 
 def _pretrained(options: NoOptions) -> Pretrained:
@@ -34,5 +34,6 @@ def resnet50(image: Any, options: NoOptions) -> Any:
     """float32 [batch, H, W, 3] in 0–255 → feature map [batch, ⌈H/32⌉, ⌈W/32⌉, 2048]."""
     import keras
 
-    scaled = keras.ops.take(image, [2, 1, 0], axis=-1) - list(_MEAN_BGR)
+    centred = keras.layers.Rescaling(1.0, offset=[-mean for mean in _MEAN_RGB])(image)
+    scaled = keras.ops.take(centred, [2, 1, 0], axis=-1)
     return keras.applications.ResNet50(input_tensor=scaled, include_top=False, weights=None).output
