@@ -1,0 +1,153 @@
+"""Everything a killed run needs to go on, in one file that is replaced after every epoch.
+
+The file lies in `.checkpoints/ARCHITECTURE/KEY/`, outside DVC's outputs. KEY is the hash of all declared inputs of
+the stage, so that a checkpoint never meets other data, parameters or code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.files import replacing
+from pipelines.training.metrics import Validation
+from pipelines.training.stopping import Stopping
+
+Arrays = Sequence[NDArray[Any]]
+_KEY_DIGITS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The state after a finished epoch."""
+
+    phase: int
+    """Index of the phase that epoch belonged to."""
+    phase_epochs: int
+    """Epochs of that phase that are finished."""
+    history: tuple[Mapping[str, Any], ...]
+    """One row per finished epoch, see `outputs.HISTORY_COLUMNS`."""
+    stopping: Stopping
+    run_id: str | None
+    """Of the MLflow run; None when nothing is logged."""
+    model: Arrays
+    """All variables, those of random number generators included."""
+    optimizer: Arrays
+    """All variables of the optimizer, its step counter (hence its place in the schedule) included."""
+    best: Arrays
+    """The model's variables after the best epoch."""
+
+
+def checkpoint_key(inputs: Mapping[str, Any], sources: Iterable[Path]) -> str:
+    """Hash of JSON-like inputs and of the content of source files."""
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode())
+    for path in sorted(sources):
+        digest.update(f"\0{path.name}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:_KEY_DIGITS]
+
+
+class CheckpointFile:
+    """Where the checkpoint of one run lies."""
+
+    def __init__(self, root: Path, key: str) -> None:
+        """Name the file; nothing is created.
+
+        Args:
+            root: `.checkpoints/ARCHITECTURE`.
+            key: see `checkpoint_key`.
+        """
+        self._root = root
+        self.folder = root / key
+        self.path = self.folder / "checkpoint.npz"
+
+    def save(self, state: Checkpoint) -> None:
+        """Replace the checkpoint.
+
+        Raises:
+            OutputError: it cannot be written; the one before is still there.
+        """
+        # The best epoch is often this one: its arrays are then the model's own and are written once.
+        shared = state.best is state.model
+        arrays = {
+            **_named("model", state.model),
+            **_named("optimizer", state.optimizer),
+            **({} if shared else _named("best", state.best)),
+        }
+        facts = {
+            "phase": state.phase,
+            "phase_epochs": state.phase_epochs,
+            "history": list(state.history),
+            "stopping": asdict(state.stopping),
+            "run_id": state.run_id,
+            "best_is_model": shared,
+        }
+        text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            np.savez(file, facts=text, **arrays)
+
+    def load(self) -> Checkpoint | None:
+        """The last checkpoint, or None if there is none.
+
+        Raises:
+            CheckpointCorrupt: there is one that cannot be read.
+        """
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                return _restored({name: file[name] for name in file.files})
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise CheckpointCorrupt(path=self.path, reason=str(error)) from error
+
+    def remove_others(self) -> None:
+        """Remove what runs with other inputs left behind."""
+        if self._root.is_dir():
+            for folder in self._root.iterdir():
+                if folder != self.folder:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove the checkpoints of this architecture, this one included: its outputs stand."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+class CheckpointCorrupt(Exception):
+    """A checkpoint that cannot be read; the run starts anew."""
+
+    def __init__(self, *, path: Path, reason: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {reason}")
+
+
+def _named(kind: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {f"{kind}_{index:05d}": array for index, array in enumerate(arrays)}
+
+
+def _restored(arrays: Mapping[str, NDArray[Any]]) -> Checkpoint:
+    facts = json.loads(arrays["facts"].tobytes())
+    model = _of("model", arrays)
+    best = facts["stopping"].pop("best")
+    return Checkpoint(
+        phase=facts["phase"],
+        phase_epochs=facts["phase_epochs"],
+        history=tuple(facts["history"]),
+        stopping=Stopping(best=None if best is None else Validation(**best), **facts["stopping"]),
+        run_id=facts["run_id"],
+        model=model,
+        optimizer=_of("optimizer", arrays),
+        best=model if facts["best_is_model"] else _of("best", arrays),
+    )
+
+
+def _of(kind: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    return [arrays[name] for name in sorted(arrays) if name.startswith(f"{kind}_")]

@@ -1,0 +1,304 @@
+"""Epochs of one network, resumable after each.
+
+One call of `fit` is one epoch: whatever the next one needs lies in a `Checkpoint`, so that a run killed at
+any time goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipelines.classifier import Classifier
+from pipelines.errors import TrainingFailed
+from pipelines.params import AugmentationParams, TrainingParams
+from pipelines.training.checkpoint import Arrays, Checkpoint
+from pipelines.training.input import Batches, Split, in_order
+from pipelines.training.metrics import Validation, class_weights, validate_logits
+from pipelines.training.plan import Phase, choose_layers
+from pipelines.training.progress import Progress
+from pipelines.training.schedule import as_keras_schedule, learning_rates
+from pipelines.training.stopping import Stopping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What is learnt from and what stops the learning."""
+
+    train: Split
+    val: Split
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to learn."""
+
+    phases: tuple[Phase, ...]
+    training: TrainingParams
+    augmentation: AugmentationParams
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The outcome; the classifier holds the best weights."""
+
+    history: tuple[Mapping[str, Any], ...]
+    stopping: Stopping
+
+
+class Listener(Protocol):
+    """Whoever wants to know about epochs."""
+
+    def after_epoch(self, state: Checkpoint, *, images_per_second: float) -> None:
+        """An epoch is over."""
+
+
+def train(
+    classifier: Classifier,
+    data: Data,
+    *,
+    settings: Settings,
+    strategy: Any,
+    listener: Listener,
+    state: Checkpoint | None = None,
+    run_id: str | None = None,
+) -> Trained:
+    """Train, from the beginning or from a checkpoint, and leave the best weights in the classifier.
+
+    Args:
+        classifier: built under `strategy`; its weights are changed.
+        data: the two splits.
+        settings: how.
+        strategy: `tf.distribute` strategy.
+        listener: is told about every epoch, and saves the checkpoint.
+        state: where to go on.
+        run_id: kept in the checkpoints.
+
+    Raises:
+        TrainingFailed: the loss is no longer a number, or the checkpoint is of another network.
+    """
+    run = _Run(classifier, data, settings=settings, strategy=strategy, listener=listener)
+    if state is None:
+        state = _beginning(classifier, run_id)
+    else:
+        _assign(classifier.model.variables, state.model, classifier)
+    for index in range(state.phase, len(settings.phases)):
+        state = run.phase(index, state)
+    _assign(classifier.model.variables, state.best, classifier)
+    return Trained(history=state.history, stopping=state.stopping)
+
+
+def _beginning(classifier: Classifier, run_id: str | None) -> Checkpoint:
+    values = _values(classifier.model.variables)
+    return Checkpoint(
+        phase=0,
+        phase_epochs=0,
+        history=(),
+        stopping=Stopping(),
+        run_id=run_id,
+        model=values,
+        optimizer=[],
+        best=values,
+    )
+
+
+class _Run:
+    """What stays the same over all epochs."""
+
+    def __init__(
+        self, classifier: Classifier, data: Data, *, settings: Settings, strategy: Any, listener: Listener
+    ) -> None:
+        self._classifier = classifier
+        self._model = classifier.model
+        self._data = data
+        self._settings = settings
+        self._strategy = strategy
+        self._listener = listener
+        training = settings.training
+        labels = data.train.labels
+        self._batches = Batches(
+            data.train,
+            classes=data.classes,
+            batch_size=training.batch_size,
+            seed=settings.seed,
+            augmentation=settings.augmentation,
+            weights=class_weights(labels, classes=data.classes) if training.class_weights else None,
+        )
+        self._progress = Progress(title=classifier.architecture.name, images_per_step=self._batches.size)
+
+    def phase(self, index: int, state: Checkpoint) -> Checkpoint:
+        """Run one phase, or what is left of it, and return the state in which the next one starts."""
+        phase = self._settings.phases[index]
+        rates = self._compile(phase)
+        if state.phase_epochs:
+            _assign(self._model.optimizer.variables, state.optimizer, self._classifier)
+        rule = self._settings.training.early_stopping
+        while state.phase_epochs < phase.epochs and not state.stopping.patience_is_over(rule):
+            state = self._epoch(index, state, rates)
+        if index + 1 == len(self._settings.phases):
+            return state
+        _assign(self._model.variables, state.best, self._classifier)
+        return Checkpoint(
+            phase=index + 1,
+            phase_epochs=0,
+            history=state.history,
+            stopping=state.stopping.next_phase(),
+            run_id=state.run_id,
+            model=state.best,
+            optimizer=[],
+            best=state.best,
+        )
+
+    def _compile(self, phase: Phase) -> Any:
+        import keras
+
+        choose_layers(self._classifier, phase)
+        training = self._settings.training
+        steps = self._batches.steps
+        rates = learning_rates(
+            training.schedule,
+            phase.learning_rate,
+            steps=phase.epochs * steps,
+            warmup_steps=training.warmup_epochs * steps,
+        )
+        with self._strategy.scope():
+            self._model.compile(
+                optimizer=_optimizer(training, as_keras_schedule(rates)),
+                loss=keras.losses.CategoricalCrossentropy(
+                    from_logits=True, label_smoothing=training.label_smoothing
+                ),
+                metrics=["accuracy"],
+                jit_compile=False,  # on a CPU it is slower, 0.18 to 0.73 of the speed
+            )
+            self._model.optimizer.build(self._model.trainable_variables)
+        return rates
+
+    def _epoch(self, index: int, state: Checkpoint, rates: Any) -> Checkpoint:
+        phase = self._settings.phases[index]
+        number = len(state.history) + 1
+        self._progress.start(
+            f"epoch {number} ({phase.name} {state.phase_epochs + 1}/{phase.epochs})",
+            steps=self._batches.steps,
+            to_come=self._epochs_after(index, state) * self._batches.steps,
+        )
+        logs = self._fit(number)
+        speed = self._progress.trained()
+        result = self._validate()
+        stopping = state.stopping.after(number, result, self._settings.training.early_stopping)
+        model = _values(self._model.variables)
+        row = _row(
+            number, phase, logs, result, rate=rates[(state.phase_epochs + 1) * self._batches.steps - 1]
+        )
+        state = Checkpoint(
+            phase=index,
+            phase_epochs=state.phase_epochs + 1,
+            history=(*state.history, row),
+            stopping=stopping,
+            run_id=state.run_id,
+            model=model,
+            optimizer=_values(self._model.optimizer.variables),
+            best=model if stopping.best_epoch == number else state.best,
+        )
+        self._progress.finish(_summary(row, is_best=stopping.best_epoch == number))
+        self._listener.after_epoch(state, images_per_second=speed)
+        return state
+
+    def _fit(self, number: int) -> Mapping[str, float]:
+        outcome = self._model.fit(
+            self._batches.epoch(number),
+            epochs=1,
+            shuffle=False,  # the batches are drawn in the order they shall have
+            verbose=0,
+            callbacks=[_step_callback(self._progress, self._fail_if_diverged)],
+        )
+        logs = {key: float(values[0]) for key, values in outcome.history.items()}
+        self._fail_if_diverged(logs["loss"])
+        return logs
+
+    def _validate(self) -> Validation:
+        val = self._data.val
+        dataset = in_order(val.images, batch_size=self._settings.training.batch_size)
+        return validate_logits(self._model.predict(dataset, verbose=0), val.labels)
+
+    def _fail_if_diverged(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TrainingFailed(
+                architecture=self._classifier.architecture.name,
+                reason=f"the loss became {loss}, expected a finite number",
+                remedy=f"lower models.{self._classifier.architecture.name}.learning_rate in params.yaml",
+            )
+
+    def _epochs_after(self, index: int, state: Checkpoint) -> int:
+        later = sum(phase.epochs for phase in self._settings.phases[index:])
+        return later - state.phase_epochs - 1
+
+
+def _optimizer(training: TrainingParams, schedule: Any) -> Any:
+    import keras
+
+    if training.optimizer == "adam":
+        return keras.optimizers.Adam(schedule)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=training.weight_decay)
+    # Loshchilov & Hutter decay weights; biases and the two vectors of a normalisation are none.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _step_callback(progress: Progress, check: Callable[[float], None]) -> Any:
+    import keras
+
+    class Steps(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+        last = 0.0
+
+        def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+            if progress.is_due() and logs:
+                self.last = float(logs["loss"])
+                check(self.last)
+            progress.step(self.last)
+
+    return Steps()
+
+
+def _row(
+    number: int, phase: Phase, logs: Mapping[str, float], result: Validation, *, rate: float
+) -> dict[str, Any]:
+    return {
+        "epoch": number,
+        "phase": phase.name,
+        "learning_rate": float(rate),
+        "loss": logs["loss"],
+        "accuracy": logs["accuracy"],
+        "val_loss": result.loss,
+        "val_accuracy": result.accuracy,
+        "val_macro_f1": result.macro_f1,
+    }
+
+
+def _summary(row: Mapping[str, Any], *, is_best: bool) -> str:
+    text = (
+        f"loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}  val_loss {row['val_loss']:.3f}  "
+        f"val_accuracy {row['val_accuracy']:.3f}  val_macro_f1 {row['val_macro_f1']:.3f}"
+    )
+    return f"{text}  best so far" if is_best else text
+
+
+def _values(variables: Any) -> list[Any]:
+    return [np.array(variable) for variable in variables]
+
+
+def _assign(variables: Any, values: Arrays, classifier: Classifier) -> None:
+    shapes = [tuple(variable.shape) for variable in variables]
+    if shapes != [value.shape for value in values]:
+        raise TrainingFailed(
+            architecture=classifier.architecture.name,
+            reason=f"the checkpoint holds {len(values)} arrays that do not fit the network's {len(shapes)}",
+            remedy="remove the folder .checkpoints and train anew",
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
