@@ -4,6 +4,7 @@ classification  confusion matrix and what follows from it, top-k, ROC, log loss
 calibration     reliability bins, expected calibration error
 bootstrap       95 % intervals, resampling persons rather than pictures
 slices          parts of the test set by brightness, contrast, sharpness, colour
+summary         all of these for one model's answers, as they go into metrics.json
 
 A metric that is undefined (a class without pictures, a division by nothing) is NaN in arrays and None
 where a single number is returned; `rounded` turns both into JSON's null.
@@ -25,14 +26,21 @@ from pipelines.metrics.classification import (
     roc_curve,
     top_k_accuracy,
 )
-from pipelines.metrics.rounding import rounded
+from pipelines.metrics.rounding import DECIMALS, rounded
 from pipelines.metrics.slices import GRAY_MODES, color_slices, tercile_slices
+from pipelines.metrics.summary import Answers, bounds, brief, by_class, by_slice, overall
 
 __all__ = [
+    "DECIMALS",
     "GRAY_MODES",
+    "Answers",
     "Reliability",
     "accuracy",
     "balanced_accuracy",
+    "bounds",
+    "brief",
+    "by_class",
+    "by_slice",
     "cohen_kappa",
     "color_slices",
     "confusion_matrix",
@@ -42,6 +50,7 @@ __all__ = [
     "intervals",
     "log_loss",
     "macro_f1",
+    "overall",
     "precision",
     "recall",
     "reliability",
