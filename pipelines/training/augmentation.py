@@ -1,8 +1,8 @@
 """Random flip, rotation, zoom and shift of a picture as one affine resampling.
 
-Four Keras layers cost a third of a small network's speed; one warp in OpenCV costs about 40 µs at
-64 px on one core, TensorFlow's ImageProjectiveTransformV3 seven times that. The random numbers of an epoch depend on
-(seed, epoch) only, so that a resumed run sees what an unbroken one would.
+Keras' layers for this cost a third of a small network's speed. One warp in OpenCV takes about 40 µs at
+64 px on one core, a seventh of TensorFlow's ImageProjectiveTransformV3. The random numbers of an epoch
+depend on (seed, epoch) only, so that a resumed run sees what an unbroken one would.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Everything a killed run needs to go on, in one file that is replaced after every epoch.
 
-The file lies in `.checkpoints/ARCHITECTURE/KEY/`, outside DVC's outputs. KEY is the hash of all declared inputs of
-the stage, so that a checkpoint never meets other data, parameters or code.
+The file lies in `.checkpoints/ARCHITECTURE/KEY/`, outside DVC's outputs. KEY is the hash of all declared
+inputs of the stage, so that a checkpoint never meets other data, parameters or code.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class CheckpointFile:
         """
         # The best epoch is often this one: its arrays are then the model's own and are written once.
         shared = state.best is state.model
-        arrays = {
+        arrays: dict[str, Any] = {
             **_named("model", state.model),
             **_named("optimizer", state.optimizer),
             **({} if shared else _named("best", state.best)),

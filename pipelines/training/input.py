@@ -1,7 +1,8 @@
 """Prepared pictures as arrays, and arrays as batches for Keras.
 
 Pictures are read once, into memory when they fit `training.cache_mib`, else into a file that is
-mapped; every epoch then gathers its batches by index. Order and augmentation of an epoch depend on (seed, epoch) alone.
+mapped; every epoch then gathers its batches by index. Order and augmentation of an epoch depend on
+(seed, epoch) alone.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def read_split(
         ClassMissing: a class has no folder or no picture, or there is a folder too many.
         OutputError: the cache file cannot be written.
     """
-    dataset = _open(folder, spec, classes)
+    check_split(folder, classes)
+    dataset = _keras_dataset(folder, spec, classes)
     labels = np.array([classes.index(Path(path).parent.name) for path in dataset.file_paths], np.int64)
     shape = (len(labels), spec.height, spec.width, 3)
     images = _room(shape, cache_mib=cache_mib, cache=cache)
@@ -67,8 +69,13 @@ def read_split(
     return Split(images=images, labels=labels)
 
 
-def _open(folder: Path, spec: InputSpec, classes: Sequence[str]) -> Any:
-    """The pictures, class by class and sorted by name: float32 [<=256, H, W, 3]."""
+def check_split(folder: Path, classes: Sequence[str]) -> None:
+    """Make sure that the folders of a split are the classes and none is empty; reads no picture.
+
+    Raises:
+        NoImages: the folder is absent.
+        ClassMissing: a class has no folder or no picture, or there is a folder too many.
+    """
     remedy = "run `dvc repro --force --single-item prepare`"
     if not folder.is_dir():
         raise NoImages(folder=folder, expected="the class folders that `prepare` writes")
@@ -80,10 +87,10 @@ def _open(folder: Path, spec: InputSpec, classes: Sequence[str]) -> Any:
     for name in classes:
         if not any((folder / name).iterdir()):
             raise ClassMissing(what=f"{folder / name} holds no picture", remedy=remedy)
-    return _keras_dataset(folder, spec, classes)
 
 
 def _keras_dataset(folder: Path, spec: InputSpec, classes: Sequence[str]) -> Any:
+    """The pictures, class by class and sorted by name: float32 [≤ 256, H, W, 3]."""
     import keras
 
     dataset = keras.utils.image_dataset_from_directory(
@@ -104,7 +111,7 @@ def _room(shape: tuple[int, ...], *, cache_mib: int, cache: Path) -> Images:
         return np.empty(shape, np.uint8)
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(cache, mode="w+", dtype=np.uint8, shape=shape)  # type: ignore[no-any-return]  # NumPy's stubs leave its type open
+        return np.lib.format.open_memmap(cache, mode="w+", dtype=np.uint8, shape=shape)
     except OSError as error:
         raise OutputError(path=cache, reason=error.strerror or str(error)) from error
 

@@ -49,7 +49,8 @@ class Trained:
     """The outcome; the classifier holds the best weights."""
 
     history: tuple[Mapping[str, Any], ...]
-    stopping: Stopping
+    best: Validation
+    best_epoch: int
 
 
 class Listener(Protocol):
@@ -91,7 +92,14 @@ def train(
     for index in range(state.phase, len(settings.phases)):
         state = run.phase(index, state)
     _assign(classifier.model.variables, state.best, classifier)
-    return Trained(history=state.history, stopping=state.stopping)
+    stopping = state.stopping
+    if stopping.best is None:
+        raise TrainingFailed(
+            architecture=classifier.architecture.name,
+            reason="no epoch was better than none at all",
+            remedy="look at the losses above, lower the learning rate in params.yaml",
+        )
+    return Trained(history=state.history, best=stopping.best, best_epoch=stopping.best_epoch)
 
 
 def _beginning(classifier: Classifier, run_id: str | None) -> Checkpoint:

@@ -31,7 +31,7 @@ def validate_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> V
 
 
 def cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Mean negative log-likelihood of labels [n] under softmax of logits [n, classes]; computed in float64."""
+    """Mean negative log-likelihood of labels [n] under softmax of logits [n, classes]."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     return float((log_sum - shifted[np.arange(len(labels)), labels]).mean())

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from pipelines.classifier import Classifier
+from pipelines.dataset import Dataset
 from pipelines.errors import OutputError
 from pipelines.files import replacing, write_text
+from pipelines.params import ModelParams, Params
+from pipelines.training.loop import Trained
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -50,6 +55,42 @@ def write_history(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     for row in rows:
         writer.writerow({key: _rounded(row[key]) for key in HISTORY_COLUMNS})
     write_text(path, text.getvalue())
+
+
+def record(
+    classifier: Classifier,
+    trained: Trained,
+    *,
+    params: Params,
+    model: ModelParams,
+    dataset: Dataset,
+    origin: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the network is and how its training went: all that is needed to build it again.
+
+    Args:
+        classifier: the trained network.
+        trained: its history.
+        params: all parameters.
+        model: its own, with what a checkpoint prescribed.
+        dataset: what it was trained on.
+        origin: content of `origin.json`.
+    """
+    phases = [row["phase"] for row in trained.history]
+    return {
+        "architecture": classifier.architecture.name,
+        **asdict(dataset),
+        "head": params.head.model_dump(mode="json"),
+        "options": model.options,
+        "weights": origin["origin"],
+        "weights_reason": origin["reason"],
+        "parameters": int(classifier.model.count_params()),
+        "epochs_run": len(phases),
+        "best_epoch": trained.best_epoch,
+        "best": {f"val_{key}": round(value, 6) for key, value in asdict(trained.best).items()},
+        "phases": [{"name": name, "epochs": phases.count(name)} for name in dict.fromkeys(phases)],
+        "precision": params.training.precision,
+    }
 
 
 def _rounded(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Early stopping whose whole state is three numbers, so that a resumed run stops where an unbroken one would."""
+"""Early stopping with its state in the open, so that a resumed run stops where an unbroken one would."""
 
 from __future__ import annotations
 
