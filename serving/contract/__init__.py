@@ -1,12 +1,16 @@
 """The one contract between training and serving: NumPy, OpenCV and the standard library only.
 
 model           ModelContract, InputSpec: what travels inside the ONNX file
+headers         bytes → what the file says of itself: format, size, frames, orientation
 decoding        bytes → upright RGB picture, with the header checked first
 faces           picture → face boxes (YuNet or Haar cascade)
 preprocessing   picture (and face box) → the network's input
 statistics      picture → brightness, contrast, sharpness
 """
 
+from serving.contract.decoding import decode, decode_with_header
+from serving.contract.faces import Face, FaceDetector, find_detector, largest_face
+from serving.contract.headers import ImageHeader, read_header
 from serving.contract.model import (
     CONTRACT_VERSION,
     EMBEDDING,
@@ -35,15 +39,23 @@ __all__ = [
     "Box",
     "ContractError",
     "ContractMissing",
+    "Face",
+    "FaceDetector",
     "FaceDetectorError",
     "Image",
     "ImageError",
+    "ImageHeader",
     "ImageStatistics",
     "InputSpec",
     "ModelContract",
     "TensorInfo",
     "check_signature",
     "crop_square",
+    "decode",
+    "decode_with_header",
+    "find_detector",
     "image_statistics",
+    "largest_face",
     "preprocess",
+    "read_header",
 ]

@@ -1,0 +1,8 @@
+"""The parts of `pipelines.prepare`.
+
+splitting    which split and which file name each original gets, before any is read
+pictures     one original → one prepared file and one row, on all cores
+hashing      what makes two pictures the same, or nearly
+duplicates   which pictures go because they are there twice
+summary      reports/prepare.json
+"""

@@ -1,0 +1,129 @@
+"""Which split and which file name each original gets; decided before a single one is read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from pipelines.sources import Source
+
+PRECEDENCE = {"test": 0, "val": 1, "train": 2}
+"""Where something can be kept in one split only, the test keeps it, so that it stays what it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One original with its place."""
+
+    source: Source
+    group: str
+    """The person, by `group_pattern`; without one, the picture's own locator."""
+    split: str
+    """train, val or test."""
+    path: str
+    """Of the prepared picture, relative to prepared/."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Every original, with its place or set aside."""
+
+    placed: tuple[Placed, ...]
+    spanning: tuple[Source, ...]
+    """Set aside: their group stands in a given split of higher precedence too."""
+    ungrouped: int
+    """Originals whose name `group_pattern` does not match; each is its own group."""
+
+
+def place(
+    sources: Sequence[Source], *, seed: int, pattern: str | None, val_fraction: float, test_fraction: float
+) -> Placement:
+    """Give every original its group, split and file name.
+
+    Splits that the data brings are kept; those it lacks are carved by a hash of (seed, group), so
+    that no group is ever in two splits and adding pictures moves none from one split to another.
+    """
+    groups = [_group(source, pattern) for source in sources]
+    given = {source.split for source in sources} - {None}
+    fractions = {
+        split: fraction
+        for split, fraction in (("test", test_fraction), ("val", val_fraction))
+        if split not in given
+    }
+    highest = _highest_split(zip(groups, sources, strict=True))
+    kept: list[tuple[Source, str, str]] = []
+    spanning = []
+    for source, group in zip(sources, groups, strict=True):
+        split = source.split or "train"
+        if highest[group] != split:
+            spanning.append(source)
+            continue
+        if split == "train":
+            split = carve(group, seed=seed, fractions=fractions)
+        kept.append((source, group, split))
+    paths = _paths([(source, split) for source, _, split in kept])
+    return Placement(
+        placed=tuple(
+            Placed(source=source, group=group, split=split, path=path)
+            for (source, group, split), path in zip(kept, paths, strict=True)
+        ),
+        spanning=tuple(spanning),
+        ungrouped=0 if pattern is None else sum(g == s.locator for g, s in zip(groups, sources, strict=True)),
+    )
+
+
+def carve(group: str, *, seed: int, fractions: dict[str, float]) -> str:
+    """The split of one group: its hash, as a number in [0, 1), falls into one of the fractions."""
+    value = hashlib.sha256(f"{seed}\0{group}".encode()).digest()
+    position = int.from_bytes(value[:8], "big") / 2**64
+    for split, fraction in fractions.items():
+        if position < fraction:
+            return split
+        position -= fraction
+    return "train"
+
+
+def _group(source: Source, pattern: str | None) -> str:
+    if pattern is not None:
+        found = re.search(pattern, PurePosixPath(source.locator).name)
+        if found and found.group(1):
+            return found.group(1)
+    return source.locator
+
+
+def _highest_split(pairs: Iterable[tuple[str, Source]]) -> dict[str, str]:
+    highest: dict[str, str] = {}
+    for group, source in pairs:
+        split = source.split or "train"
+        if PRECEDENCE[split] < PRECEDENCE[highest.get(group, "train")]:
+            highest[group] = split
+        else:
+            highest.setdefault(group, split)
+    return highest
+
+
+def _paths(placed: list[tuple[Source, str]]) -> list[str]:
+    """`images/<split>/<class>/<stem>.png`; where two would clash, both get a hash of their locator.
+
+    Compared without case, since some file systems do.
+    """
+    wanted = [f"images/{split}/{source.label}/{_stem(source)}" for source, split in placed]
+    count = Counter(path.casefold() for path in wanted)
+    return [
+        f"{path}.png" if count[path.casefold()] == 1 else f"{path}-{_short_hash(source)}.png"
+        for path, (source, _) in zip(wanted, placed, strict=True)
+    ]
+
+
+def _stem(source: Source) -> str:
+    name = PurePosixPath(source.locator).name
+    table, mark, row = name.partition(".csv#")
+    return f"{table}-{int(row):05d}" if mark else PurePosixPath(name).stem
+
+
+def _short_hash(source: Source) -> str:
+    return hashlib.sha256(source.locator.encode()).hexdigest()[:8]

@@ -1,0 +1,164 @@
+"""`reports/prepare.json`: what was found, what was removed and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pipelines.manifest import SPLITS
+from pipelines.preparation.duplicates import Duplicates, NearDuplicates
+
+MAX_LISTED = 1000
+"""Entries of each list in the report; the counts beside it are of all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """One original that was not prepared."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Everything a run of `prepare` found out."""
+
+    found: int
+    read: pd.DataFrame
+    """Rows of the manifest before duplicates went."""
+    kept: pd.DataFrame
+    """Rows of the manifest."""
+    unreadable: Sequence[Removed]
+    no_face: Sequence[Removed]
+    spanning: Sequence[Removed]
+    ungrouped: int
+    duplicates: Duplicates
+    near: NearDuplicates
+    near_bits: int
+
+
+def report(outcome: Outcome) -> dict[str, Any]:
+    """The report as JSON values; lists are sorted, and cut at `MAX_LISTED`."""
+    copies = _copies(outcome)
+    conflicts = _conflicts(outcome)
+    removed = {
+        "unreadable": len(outcome.unreadable),
+        "no_face": len(outcome.no_face),
+        "group_in_another_split": len(outcome.spanning),
+        "duplicate": len(copies),
+        "conflicting_labels": sum(len(conflict["sources"]) for conflict in conflicts),
+    }
+    return {
+        "found": outcome.found,
+        "kept": len(outcome.kept),
+        "removed": removed,
+        "splits": _counts(outcome.kept),
+        "shares": _shares(outcome.kept),
+        "groups": {
+            "count": int(outcome.kept["group"].nunique()),
+            "images_without_a_group": outcome.ungrouped,
+        },
+        "modes": dict(sorted(Counter(outcome.kept["mode"]).items())),
+        "unreadable": _listed([_entry(item) for item in outcome.unreadable]),
+        "no_face": _listed([_entry(item) for item in outcome.no_face]),
+        "group_in_another_split": _listed([_entry(item) for item in outcome.spanning]),
+        "duplicates": {
+            "pictures": len({copy["kept"] for copy in copies}),
+            "pictures_across_splits": outcome.duplicates.across_splits,
+            "removed_by_split": _removed_by_split(copies),
+            **_listed(copies),
+        },
+        "conflicting_labels": {"pictures": len(conflicts), **_listed(conflicts)},
+        "near_duplicates": _near(outcome),
+    }
+
+
+def describe(data: dict[str, Any]) -> str:
+    """The report in a few lines, for the terminal."""
+    lines = [f"{data['kept']:,} of {data['found']:,} images kept"]
+    for split, counts in data["splits"].items():
+        classes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        lines.append(f"  {split:<5} {sum(counts.values()):>7,}   {classes}")
+    removed = {name.replace("_", " "): count for name, count in data["removed"].items() if count}
+    if removed:
+        lines.append("removed: " + ", ".join(f"{name} {count:,}" for name, count in removed.items()))
+    near = data["near_duplicates"]
+    lines.append(
+        f"near-duplicates (≤ {near['max_bits']} bits): {near['images_with_one_in_another_split']:,} images "
+        f"have one in another split, {near['images_with_one_in_the_same_split']:,} in their own"
+    )
+    return "\n".join(lines)
+
+
+def _counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
+    counts = Counter(zip(rows["split"], rows["label"], strict=True))
+    labels = sorted(rows["label"].unique())
+    return {split: {label: counts[split, label] for label in labels} for split in SPLITS}
+
+
+def _shares(rows: pd.DataFrame) -> dict[str, Any]:
+    """Each class's share of each split, and how far a split strays from the whole."""
+    counts = _counts(rows)
+    overall = Counter(rows["label"])
+    shares = {
+        split: {label: count / max(1, sum(of.values())) for label, count in of.items()}
+        for split, of in counts.items()
+    }
+    largest = max(
+        abs(share - overall[label] / len(rows)) for of in shares.values() for label, share in of.items()
+    )
+    rounded = {split: {label: round(share, 4) for label, share in of.items()} for split, of in shares.items()}
+    return {"by_split": rounded, "largest_difference_from_the_whole": round(largest, 4)}
+
+
+def _entry(item: Removed) -> dict[str, str]:
+    return {"source": item.source, "reason": item.reason}
+
+
+def _copies(outcome: Outcome) -> list[dict[str, str]]:
+    source, split = outcome.read["source"].tolist(), outcome.read["split"].tolist()
+    return [
+        {"source": source[gone], "split": split[gone], "kept": source[kept], "kept_split": split[kept]}
+        for gone, kept in sorted(outcome.duplicates.keepers.items())
+    ]
+
+
+def _removed_by_split(copies: list[dict[str, str]]) -> dict[str, int]:
+    """`train: identical to test` and the like → how many went."""
+    counts = Counter(f"{copy['split']}, kept in {copy['kept_split']}" for copy in copies)
+    return dict(sorted(counts.items()))
+
+
+def _conflicts(outcome: Outcome) -> list[dict[str, list[str]]]:
+    source, label = outcome.read["source"].tolist(), outcome.read["label"].tolist()
+    return [
+        {"sources": [source[row] for row in rows], "labels": [label[row] for row in rows]}
+        for rows in sorted(outcome.duplicates.conflicts)
+    ]
+
+
+def _near(outcome: Outcome) -> dict[str, Any]:
+    near = outcome.near
+    source, split = outcome.kept["source"].tolist(), outcome.kept["split"].tolist()
+    pairs = [
+        {"sources": [source[a], source[b]], "splits": [split[a], split[b]]} for a, b in near.pairs.tolist()
+    ]
+    return {
+        "max_bits": outcome.near_bits,
+        "images_with_one_in_another_split": int(near.elsewhere.sum()),
+        "images_with_one_in_the_same_split": int(near.within.sum()),
+        **_listed(pairs),
+    }
+
+
+def _listed(entries: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "count": len(entries),
+        "listed": min(len(entries), MAX_LISTED),
+        "list": list(entries[:MAX_LISTED]),
+    }

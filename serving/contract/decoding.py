@@ -1,0 +1,153 @@
+"""Bytes to an upright RGB picture: the only decoder there is, `prepare` and the service both use it.
+
+* The header is read and checked first; what is too large or animated is refused undecoded.
+* EXIF orientation is applied here, alike for JPEG, PNG and WebP (OpenCV's own handling is off).
+* Transparency is laid on white, the page such cut-outs are made to stand on; the colour hidden
+  under transparent pixels is arbitrary and must not reach the network.
+* 16-bit samples keep their upper 8 bits (as libpng does), gray is repeated, CMYK becomes RGB.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.contract.headers import ImageHeader, read_header
+from serving.contract.preprocessing import Image
+from serving.errors import ImageAnimated, ImageTooLarge, ImageUndecodable
+
+_OPAQUE = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_REDUCED = {
+    2: cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION,
+    4: cv2.IMREAD_REDUCED_COLOR_4 | cv2.IMREAD_IGNORE_ORIENTATION,
+    8: cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION,
+}
+
+
+def decode(data: bytes, *, max_pixels: int, min_side_px: int | None = None) -> Image:
+    """Decode a JPEG, PNG, WebP or BMP file.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: width × height above which the file is refused, by its header.
+        min_side_px: when set, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, in the DCT
+            domain, as long as its shorter side stays at least this long. Faster, but the pixels
+            differ slightly from those of a full decode; so neither `prepare` nor the service sets it.
+
+    Returns:
+        uint8 [height, width, 3], RGB, upright; a fresh array.
+
+    Raises:
+        ImageEmpty: zero bytes.
+        ImageFormatUnknown: another format.
+        ImageTooLarge: more than `max_pixels`.
+        ImageAnimated: more than one frame.
+        ImageUndecodable: truncated or corrupt.
+    """
+    return decode_with_header(data, max_pixels=max_pixels, min_side_px=min_side_px)[0]
+
+
+def decode_with_header(
+    data: bytes, *, max_pixels: int, min_side_px: int | None = None
+) -> tuple[Image, ImageHeader]:
+    """As `decode`, and what the header said: for those who record where a picture came from."""
+    header = read_header(data)
+    check_header(header, max_pixels=max_pixels)
+    factor = _reduction(header, min_side_px)
+    if factor > 1:
+        pixels = cv2.cvtColor(_imdecode(data, _REDUCED[factor], header), cv2.COLOR_BGR2RGB)
+    elif header.alpha:
+        pixels = _on_white(_imdecode(data, cv2.IMREAD_UNCHANGED, header), header)
+    else:
+        pixels = _imdecode(data, _OPAQUE, header)
+    return upright(_uint8(pixels), header.orientation), header
+
+
+def check_header(header: ImageHeader, *, max_pixels: int) -> None:
+    """Refuse what should not be decoded.
+
+    Raises:
+        ImageTooLarge: more than `max_pixels`.
+        ImageAnimated: more than one frame.
+    """
+    if header.width * header.height > max_pixels:
+        raise ImageTooLarge(width=header.width, height=header.height, max_pixels=max_pixels)
+    if header.frames > 1:
+        raise ImageAnimated(format=header.format)
+
+
+def upright(image: Image, orientation: int) -> Image:
+    """Apply an EXIF orientation (1–8, EXIF 2.32, table 6) so that the picture stands upright."""
+    match orientation:
+        case 2:
+            turned = cv2.flip(image, 1)
+        case 3:
+            turned = cv2.rotate(image, cv2.ROTATE_180)
+        case 4:
+            turned = cv2.flip(image, 0)
+        case 5:
+            turned = cv2.transpose(image)
+        case 6:
+            turned = cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE)
+        case 7:
+            turned = cv2.rotate(cv2.transpose(image), cv2.ROTATE_180)
+        case 8:
+            turned = cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE)
+        case _:
+            return image
+    return _uint8(turned)
+
+
+def _reduction(header: ImageHeader, min_side_px: int | None) -> int:
+    if min_side_px is None or header.format != "JPEG" or header.mode == "CMYK":
+        return 1
+    side = min(header.width, header.height)
+    return next((factor for factor in (8, 4, 2) if side // factor >= min_side_px), 1)
+
+
+def _imdecode(data: bytes, flags: int, header: ImageHeader) -> NDArray[Any]:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ImageUndecodable(format=header.format, reason=reason) from error
+    if pixels is None:
+        raise ImageUndecodable(format=header.format, reason="its pixel data is corrupt")
+    reduced = flags in _REDUCED.values()
+    if not reduced and pixels.shape[:2] != (header.height, header.width):
+        raise ImageUndecodable(format=header.format, reason="its size is not the one its header says")
+    return pixels
+
+
+def _on_white(pixels: NDArray[Any], header: ImageHeader) -> NDArray[Any]:
+    """Lay BGRA, or gray with one transparent value, on white; any depth in, RGB uint8 out."""
+    if pixels.ndim == 2:
+        return _gray_on_white(pixels, header)
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    if pixels.shape[2] == 3:  # transparency was announced, but no pixel can have it
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    rgb, alpha = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB), pixels[..., 3]
+    if alpha.min() == 255:
+        return rgb
+    opacity = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB)
+    return cv2.add(cv2.multiply(rgb, opacity, scale=1 / 255), cv2.bitwise_not(opacity))
+
+
+def _gray_on_white(pixels: NDArray[Any], header: ImageHeader) -> NDArray[Any]:
+    key = header.transparent_gray
+    if key is not None:
+        # libpng spreads 1, 2 and 4 bits over 0–255.
+        value = key if header.bit_depth >= 8 else key * 255 // ((1 << header.bit_depth) - 1)
+        pixels = np.where(pixels == value, np.iinfo(pixels.dtype).max, pixels)
+    if pixels.dtype == np.uint16:
+        pixels = pixels >> 8
+    return cv2.cvtColor(pixels.astype(np.uint8), cv2.COLOR_GRAY2RGB)
+
+
+def _uint8(pixels: NDArray[Any]) -> Image:
+    # OpenCV's stubs name a wider dtype; what arrives here is uint8.
+    return np.ascontiguousarray(pixels, dtype=np.uint8)

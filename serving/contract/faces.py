@@ -1,0 +1,193 @@
+"""Picture to face boxes: YuNet or a Haar cascade, both through OpenCV.
+
+Haar   Viola & Jones, 2001, "Rapid object detection using a boosted cascade of simple features";
+       its file comes with OpenCV, so it works everywhere. Frontal faces only.
+YuNet  Wu, Peng & Yu, 2023, "YuNet: A Tiny Millisecond-level Face Detector"; finds more, and turned
+       ones, but its model file (OpenCV Zoo, `face_detection_yunet_2023mar.onnx`) must be brought.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import cv2.data
+import numpy as np
+
+from serving.contract.preprocessing import Box, Image
+from serving.errors import FaceDetectorError
+
+DETECTORS = ("haar", "yunet")
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+"""Of the OpenCV Zoo's `face_detection_yunet_2023mar.onnx`."""
+
+# Larger pictures are shrunk to this before detection; YuNet was trained at 320–640 px, and a face
+# too small to be found here is too small to have an expression.
+_MAX_SIDE_PX = 640
+_HAAR_FILE = "haarcascade_frontalface_default.xml"
+# Lienhart & Maydt, 2002: 1.1 is the finest scale step that pays; 5 neighbours leave few false faces.
+_HAAR_SCALE, _HAAR_NEIGHBORS, _HAAR_MIN_SIDE_PX = 1.1, 5, 24
+# OpenCV Zoo's demo uses 0.9 and 0.3; 0.7 also keeps turned and covered faces.
+_YUNET_SCORE, _YUNET_NMS, _YUNET_TOP = 0.7, 0.3, 500
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face in a picture."""
+
+    box: Box
+    """left, top, width, height in px of the picture; may reach beyond it."""
+    score: float
+    """How sure the detector is; comparable within one detector only."""
+
+
+class FaceDetector(Protocol):
+    """Finds faces; one object may be used by several threads."""
+
+    def detect(self, image: Image) -> list[Face]:
+        """All faces in an upright uint8 [h, w, 3] RGB picture, the largest first."""
+        ...
+
+
+class HaarDetector:
+    """The frontal face cascade that comes with OpenCV 4."""
+
+    def __init__(self) -> None:
+        self._path = Path(cv2.data.haarcascades) / _HAAR_FILE
+        if not self._path.is_file():
+            raise FaceDetectorError(
+                detector="haar",
+                reason=f"OpenCV {cv2.__version__} brings no {_HAAR_FILE}",
+                remedy="install opencv-python-headless 4.x",
+            )
+        self._local = threading.local()
+
+    def detect(self, image: Image) -> list[Face]:
+        """See `FaceDetector`; the score is the cascade's last stage weight."""
+        small, scale = _shrunk(image)
+        gray = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        boxes, _, weights = self._cascade().detectMultiScale3(
+            gray,
+            scaleFactor=_HAAR_SCALE,
+            minNeighbors=_HAAR_NEIGHBORS,
+            minSize=(_HAAR_MIN_SIDE_PX, _HAAR_MIN_SIDE_PX),
+            outputRejectLevels=True,
+        )
+        return _largest_first(
+            [
+                Face(_scaled(box, scale), float(weight))
+                for box, weight in zip(boxes, np.ravel(weights), strict=True)
+            ]
+        )
+
+    def _cascade(self) -> cv2.CascadeClassifier:
+        # A cascade keeps state while it runs: one for each thread.
+        if not hasattr(self._local, "cascade"):
+            self._local.cascade = cv2.CascadeClassifier(str(self._path))
+        cascade: cv2.CascadeClassifier = self._local.cascade
+        return cascade
+
+
+class YuNetDetector:
+    """YuNet, from the model file the operator brings."""
+
+    def __init__(self, model: Path, *, sha256: str | None = None) -> None:
+        """Read `model`; with `sha256` refuse any other file.
+
+        Raises:
+            FaceDetectorError: the file cannot be read, is another one, or is no YuNet.
+        """
+        try:
+            self._data = model.read_bytes()
+        except OSError as error:
+            raise _unusable(model, error.strerror or str(error)) from error
+        got = hashlib.sha256(self._data).hexdigest()
+        if sha256 is not None and got != sha256:
+            raise _unusable(model, f"its sha256 is {got}, expected {sha256}")
+        self._local = threading.local()
+        try:
+            self.detect(np.zeros((32, 32, 3), np.uint8))
+        except cv2.error as error:
+            raise _unusable(model, "OpenCV cannot read it as a YuNet model") from error
+
+    def detect(self, image: Image) -> list[Face]:
+        """See `FaceDetector`; the score is YuNet's confidence in [0, 1]."""
+        small, scale = _shrunk(image)
+        network = self._network()
+        network.setInputSize((small.shape[1], small.shape[0]))
+        _, rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        if rows is None:
+            return []
+        return _largest_first([Face(_scaled(row[:4], scale), float(row[-1])) for row in rows])
+
+    def _network(self) -> cv2.FaceDetectorYN:
+        # Its buffers belong to one call at a time: one for each thread.
+        if not hasattr(self._local, "network"):
+            self._local.network = cv2.FaceDetectorYN.create(
+                "onnx",
+                np.frombuffer(self._data, np.uint8),
+                np.empty(0, np.uint8),
+                (_MAX_SIDE_PX, _MAX_SIDE_PX),
+                _YUNET_SCORE,
+                _YUNET_NMS,
+                _YUNET_TOP,
+            )
+        network: cv2.FaceDetectorYN = self._local.network
+        return network
+
+
+def find_detector(name: str, model_path: Path | None = None) -> FaceDetector:
+    """The detector called `name`.
+
+    Raises:
+        FaceDetectorError: the name is unknown, or `yunet` has no usable model file.
+    """
+    if name == "haar":
+        return HaarDetector()
+    if name == "yunet":
+        if model_path is None:
+            raise FaceDetectorError(
+                detector=name,
+                reason="no model file is named",
+                remedy="set MIEN_FACE_MODEL to face_detection_yunet_2023mar.onnx, or use haar",
+            )
+        return YuNetDetector(model_path)
+    raise FaceDetectorError(detector=name, reason="unknown", remedy=f"use one of {', '.join(DETECTORS)}")
+
+
+def largest_face(detector: FaceDetector, image: Image) -> Box | None:
+    """The box that `crop: face` crops to; None where there is no face."""
+    faces = detector.detect(image)
+    return faces[0].box if faces else None
+
+
+def _shrunk(image: Image) -> tuple[Image, float]:
+    """The picture with its longer side at most `_MAX_SIDE_PX`, and what to multiply its boxes by."""
+    rows, columns = image.shape[:2]
+    scale = max(rows, columns) / _MAX_SIDE_PX
+    if scale <= 1:
+        return image, 1.0
+    size = (max(1, round(columns / scale)), max(1, round(rows / scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), scale
+
+
+def _scaled(box: Any, scale: float) -> Box:
+    left, top, width, height = (round(float(value) * scale) for value in box)
+    return left, top, width, height
+
+
+def _largest_first(faces: list[Face]) -> list[Face]:
+    # Ties are broken by place, so that the order never depends on the detector's own.
+    return sorted(faces, key=lambda face: (-face.box[2] * face.box[3], face.box))
+
+
+def _unusable(model: Path, reason: str) -> FaceDetectorError:
+    return FaceDetectorError(
+        detector="yunet",
+        reason=f"{model}: {reason}",
+        remedy="fetch face_detection_yunet_2023mar.onnx from the OpenCV Zoo, or use haar",
+    )
