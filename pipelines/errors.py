@@ -12,7 +12,10 @@
     ├── WeightsUnavailable       pretrained weights were asked for and cannot be had
     ├── TrainingFailed           loss diverged, or a checkpoint does not fit
     ├── ExportFailed             the ONNX file is invalid or differs from Keras
+    ├── ExplanationFailed        weights do not fit, or the ONNX file's heatmap is not the one Keras computes
     ├── ModelFileError           an ONNX file that is truncated, foreign or without a contract
+    ├── ResultCorrupt            what another stage wrote is absent, truncated or of another shape
+    ├── SelectionError           no model is within the limits of `selection`
     ├── GateError                thresholds missing or inputs that contradict each other
     ├── RegistryError            MLflow is unreachable, locked or misconfigured
     ├── GateRejected             the verdict: the selected model does not pass
@@ -138,6 +141,17 @@ class ExportFailed(PipelineError):
         super().__init__(f"exporting {architecture}: {reason}; {remedy}")
 
 
+class ExplanationFailed(PipelineError):
+    """Trained weights do not fit, or the heatmaps in the ONNX file are not those that Keras computes."""
+
+    def __init__(self, *, architecture: str, got: str, expected: str, stage: str) -> None:
+        self.architecture = architecture
+        super().__init__(
+            f"explaining {architecture}: {got}, expected {expected}; "
+            f"run `dvc repro --force --single-item {stage}@{architecture}`, then `dvc repro`"
+        )
+
+
 class ModelFileError(PipelineError):
     """An ONNX file that is truncated, foreign or without a valid contract."""
 
@@ -146,6 +160,28 @@ class ModelFileError(PipelineError):
         super().__init__(
             f"{path}: {reason}, expected an ONNX file made by this pipeline; "
             "run `dvc repro` to export it again"
+        )
+
+
+class ResultCorrupt(PipelineError):
+    """A result of another stage is absent, truncated or of another shape."""
+
+    def __init__(self, *, path: Path, reason: str, stage: str) -> None:
+        self.path = path
+        self.stage = stage
+        super().__init__(
+            f"{path}: {reason}, expected what `{stage}` writes; run `dvc repro --force --single-item {stage}`"
+        )
+
+
+class SelectionError(PipelineError):
+    """No model is within the limits of `selection`."""
+
+    def __init__(self, *, limits: str, nearest: str, reason: str) -> None:
+        self.nearest = nearest
+        super().__init__(
+            f"no architecture is within {limits}; the nearest is {nearest} ({reason}); "
+            "raise `selection.max_latency_ms` or `selection.max_size_mb` in params.yaml"
         )
 
 

@@ -26,6 +26,7 @@ from serving.contract import (
     METADATA_KEY,
     OUTPUTS,
     ContractError,
+    FaceDetectorError,
     Image,
     ImageError,
     InputSpec,
@@ -34,10 +35,13 @@ from serving.contract import (
     check_signature,
     preprocess,
 )
+from serving.contract.faces import FaceDetector, find_detector, largest_face
 
 # ONNX Runtime keeps memory for every batch size it has seen and plans anew for each: a handful of sizes,
 # the rest padded up to the next one.
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+FACE_MODEL_VARIABLE = "MIEN_FACE_MODEL"
+"""Environment variable that names the model file of the `yunet` detector."""
 _NUMPY_NAMES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
@@ -142,13 +146,11 @@ def read_batches(
     size: int = BATCH_SIZES[-1],
 ) -> Iterator[Image]:
     """Preprocessed pictures in order, uint8 [≤ size, H, W, 3] each; the next batch is read meanwhile."""
+    read = InputReader(root, contract.input)
     with ThreadPoolExecutor(workers) as pool:
 
         def submit(start: int) -> list[Future[Image]]:
-            return [
-                pool.submit(read_input, locator, root, contract.input)
-                for locator in locators[start : start + size]
-            ]
+            return [pool.submit(read, locator) for locator in locators[start : start + size]]
 
         waiting = submit(0)
         for start in range(size, len(locators) + size, size):
@@ -156,21 +158,44 @@ def read_batches(
             yield np.stack([future.result() for future in batch])
 
 
-def read_input(locator: str, root: Path, spec: InputSpec) -> Image:
-    """Read one original and turn it into a network's input, uint8 [H, W, 3].
+class InputReader:
+    """Reads originals as one model wants them; may be called from several threads."""
 
-    Raises:
-        DataError: the original is gone, or has changed so that it cannot be read.
-    """
-    try:
-        image = read_image(locator, root)
-    except (OSError, ImageError, IndexError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise DataError(
-            f"{locator}: {reason}, expected the picture that `prepare` read; "
-            "restore it with `dvc checkout data.dvc`, or run `dvc repro`"
-        ) from error
-    return preprocess(image, spec)
+    def __init__(self, root: Path, spec: InputSpec) -> None:
+        """Locators are relative to `root`; `spec` is the model's.
+
+        Raises:
+            DataError: `spec` wants a face detector that is not to be had.
+        """
+        self._root = root
+        self._spec = spec
+        self._detector: FaceDetector | None = None
+        if spec.crop == "face":
+            model = os.environ.get(FACE_MODEL_VARIABLE)
+            try:
+                self._detector = find_detector(spec.detector or "", Path(model) if model else None)
+            except FaceDetectorError as error:
+                raise DataError(str(error)) from error
+
+    def __call__(self, locator: str) -> Image:
+        """One network input, uint8 [H, W, 3].
+
+        Where the contract crops to the face and there is none, the whole picture is taken: `prepare` set such
+        pictures aside, so this concerns only a model with another crop rule than the data's.
+
+        Raises:
+            DataError: the original is gone, or has changed so that it cannot be read.
+        """
+        try:
+            image = read_image(locator, self._root)
+        except (OSError, ImageError, IndexError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            raise DataError(
+                f"{locator}: {reason}, expected the picture that `prepare` read; "
+                "restore it with `dvc checkout data.dvc`, or run `dvc repro`"
+            ) from error
+        face = largest_face(self._detector, image) if self._detector else None
+        return preprocess(image, self._spec, face=face)
 
 
 def usable_cores() -> int:

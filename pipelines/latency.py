@@ -1,0 +1,130 @@
+"""Time every exported model on real test pictures: `python -m pipelines.latency` (about a minute for seven).
+
+One process, one thread, all models loaded, their turns shuffled anew in every round: what else the machine
+does at a moment then falls on all of them alike, and the figures compare. Close other programs first.
+Times differ from run to run, so the stage runs only when a model file changes.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines import layout
+from pipelines.files import write_json
+from pipelines.inference import OnnxClassifier, read_batches, usable_cores
+from pipelines.manifest import read_manifest
+from pipelines.params import load_params
+from pipelines.stage import run_stage
+from serving.contract import Image
+
+THREADS = 1
+BATCH_SIZES = (1, 16)
+# The first runs plan memory and bring weights into the caches.
+WARM_UP_RUNS = 3
+# Different pictures in turn; no network here is faster on one than on another.
+PICTURES = 32
+
+
+def measure(
+    models: Mapping[str, OnnxClassifier], pictures: Mapping[str, Image], *, rounds: int, seed: int
+) -> dict[str, Any]:
+    """Time all models in rotation.
+
+    Args:
+        models: by architecture.
+        pictures: for each of them uint8 [≥ 16, H, W, 3], preprocessed.
+        rounds: timed runs of each model and batch size.
+        seed: of the order of turns.
+
+    Returns:
+        Architecture → `batch_1`, `batch_16` → `p50_ms`, `p95_ms` of one call, whole batch.
+    """
+    times: dict[str, dict[int, list[float]]] = {name: {size: [] for size in BATCH_SIZES} for name in models}
+    for name, model in models.items():
+        for size in BATCH_SIZES * WARM_UP_RUNS:
+            model.predict(pictures[name][:size])
+    turns = list(models)
+    order = random.Random(seed)
+    with _no_garbage_collection():
+        for number in range(rounds):
+            order.shuffle(turns)
+            for name in turns:
+                # Untimed: a service runs one model all the time, not after six others emptied the caches.
+                models[name].predict(pictures[name][:1])
+                for size in BATCH_SIZES:
+                    batch = _turn(pictures[name], number, size)
+                    times[name][size].append(_timed_ms(models[name], batch))
+    return {
+        name: {f"batch_{size}": _quantiles(found) for size, found in by_size.items()}
+        for name, by_size in times.items()
+    }
+
+
+def read_pictures(
+    models: Mapping[str, OnnxClassifier], locators: Sequence[str], root: Path
+) -> dict[str, Image]:
+    """The same originals for all models, each through its own contract; repeated up to the largest batch."""
+    enough = [locators[index % len(locators)] for index in range(max(len(locators), max(BATCH_SIZES)))]
+    return {
+        name: np.concatenate(list(read_batches(enough, root, model.contract, workers=usable_cores())))
+        for name, model in models.items()
+    }
+
+
+def main() -> None:
+    """Load every model of `architectures`, time them, write the figures."""
+    params = load_params()
+    models = {
+        name: OnnxClassifier.open(layout.onnx_model(name), threads=THREADS) for name in params.architectures
+    }
+    manifest = read_manifest(layout.MANIFEST, columns=["split", "source"])
+    test = manifest[manifest["split"] == "test"]["source"]
+    chosen = test.sample(min(PICTURES, len(test)), random_state=params.seed)
+    pictures = read_pictures(models, list(chosen), Path())
+    rounds = params.latency.rounds
+    figures = measure(models, pictures, rounds=rounds, seed=params.seed)
+    write_json(layout.LATENCY, {"threads": THREADS, "rounds": rounds, "models": figures})
+    for name, found in figures.items():
+        one, many = found["batch_1"], found["batch_16"]
+        print(f"{name}: {one['p50_ms']:.2f} ms (p95 {one['p95_ms']:.2f}), 16 in {many['p50_ms']:.1f} ms")
+
+
+def _turn(pictures: Image, number: int, size: int) -> Image:
+    """A batch that starts at another picture every round."""
+    rows = (np.arange(size) + number) % len(pictures)
+    return pictures[rows]
+
+
+def _timed_ms(model: OnnxClassifier, batch: Image) -> float:
+    start = time.perf_counter_ns()
+    model.predict(batch)
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def _quantiles(times_ms: list[float]) -> dict[str, float]:
+    low, high = np.quantile(times_ms, (0.5, 0.95))
+    return {"p50_ms": round(float(low), 3), "p95_ms": round(float(high), 3)}
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A collection in the middle of a millisecond measurement would be counted as the model's."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,228 @@
+"""Evaluation end to end, files to files, against scikit-learn and answers known beforehand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sklearn
+
+from pipelines import evaluate
+from pipelines.errors import ModelFileError, ResultCorrupt
+from pipelines.files import read_json, sha256_of, write_json
+from pipelines.inference import OnnxClassifier
+from pipelines.records import read_predictions, read_record
+from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
+from tests.support.originals import write_originals, write_prepared
+
+PER_CLASS, MISLEADING = 10, 2
+MODEL = Path("onnx/lenet/model.onnx")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `export` leaves it, with a model that only the misleading pictures deceive."""
+    root = tmp_path_factory.mktemp("project")
+    manifest = write_originals(root, per_class=PER_CLASS, misleading=MISLEADING)
+    dataset = write_prepared(root, manifest)
+    contract = make_contract(dataset=dataset.dataset, weights="imagenet")
+    write_model(root / MODEL, contract=contract, levels=brightness_levels(len(CLASSES)))
+    write_json(root / "models/lenet/training.json", {"parameters": 4242})
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", root / "params.yaml")
+    _evaluate(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def written(project: Path) -> dict[str, object]:
+    return read_json(project / "evaluations/lenet/metrics.json")
+
+
+@pytest.fixture(scope="module")
+def predictions(project: Path) -> pd.DataFrame:
+    return read_predictions(project / "evaluations/lenet/predictions.parquet", stage="evaluate@lenet")
+
+
+def _evaluate(root: Path, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    checkout = str(Path(__file__).parents[2])
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pipelines.evaluate", "lenet"],
+        cwd=root,
+        env={"PYTHONPATH": checkout, "PATH": "/usr/bin:/bin"},
+        check=check,
+        capture_output=True,
+        text=True,
+    )
+
+
+def _copy(project: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(project, tmp_path / "copy"))
+
+
+def test_accuracy_is_the_share_of_pictures_that_do_not_mislead(written: dict) -> None:
+    assert written["test"]["images"] == PER_CLASS * len(CLASSES)
+    assert written["test"]["groups"] == PER_CLASS
+    assert written["test"]["accuracy"] == 0.8
+    assert written["val"] == {"images": 70, "accuracy": 0.8, "macro_f1": 0.8}
+    assert written["test"]["accuracy_low"] <= 0.8 <= written["test"]["accuracy_high"]
+
+
+def test_all_figures_follow_from_the_table_of_predictions(written: dict, predictions: pd.DataFrame) -> None:
+    test = predictions[predictions["split"] == "test"]
+    actual, predicted = test["label"], test["predicted"]
+    probabilities = test[[f"p_{name}" for name in CLASSES]].to_numpy()
+    probabilities = probabilities / probabilities.sum(1, keepdims=True)
+    expected = {
+        "accuracy": sklearn.accuracy_score(actual, predicted),
+        "balanced_accuracy": sklearn.balanced_accuracy_score(actual, predicted),
+        "macro_f1": sklearn.f1_score(actual, predicted, average="macro"),
+        "top2_accuracy": sklearn.top_k_accuracy_score(actual, probabilities, k=2),
+        "roc_auc": sklearn.roc_auc_score(actual, probabilities, multi_class="ovr"),
+        "kappa": sklearn.cohen_kappa_score(actual, predicted),
+        "log_loss": np.mean([-np.log(max(row[f"p_{row.label}"], 5e-7)) for _, row in test.iterrows()]),
+    }
+    for name, value in expected.items():
+        assert written["test"][name] == pytest.approx(value, abs=2e-6), name
+    report = sklearn.classification_report(actual, predicted, output_dict=True)
+    for name in CLASSES:
+        found = written["classes"][name]
+        assert found["precision"] == pytest.approx(report[name]["precision"], abs=1e-6)
+        assert found["recall"] == pytest.approx(report[name]["recall"], abs=1e-6)
+        assert found["f1"] == pytest.approx(report[name]["f1-score"], abs=1e-6)
+        assert found["support"] == report[name]["support"]
+
+
+def test_slices_are_scored_on_their_own(written: dict, project: Path, predictions: pd.DataFrame) -> None:
+    manifest = pd.read_parquet(project / "prepared/manifest.parquet")
+    test = predictions.merge(manifest[["path", "brightness", "mode"]], on="path").query("split == 'test'")
+    first = test["brightness"].quantile(1 / 3)
+    dark = test[test["brightness"] <= first]
+    found = written["slices"]["brightness"]["low"]
+    assert found["images"] == len(dark)
+    assert found["accuracy"] == pytest.approx((dark["label"] == dark["predicted"]).mean(), abs=1e-6)
+    gray = test[test["mode"] == "L"]
+    assert written["slices"]["mode"]["gray"]["images"] == len(gray) == 35
+    assert written["slices"]["mode"]["gray"]["macro_f1"] == pytest.approx(
+        sklearn.f1_score(gray["label"], gray["predicted"], average="macro"), abs=1e-6
+    )
+    assert set(written["slices"]) == {"brightness", "contrast", "sharpness", "mode"}
+
+
+def test_the_model_is_described(written: dict, project: Path) -> None:
+    assert written["architecture"] == "lenet"
+    assert written["title"].startswith("LeNet")
+    assert written["weights"] == "imagenet"
+    assert written["parameters"] == 4242
+    assert written["size_mb"] == pytest.approx((project / MODEL).stat().st_size / 1e6)
+
+
+def test_the_table_has_a_row_for_every_val_and_test_picture(project: Path, predictions: pd.DataFrame) -> None:
+    manifest = pd.read_parquet(project / "prepared/manifest.parquet")
+    columns = [f"p_{name}" for name in CLASSES]
+    assert list(predictions.columns) == ["path", "split", "label", "predicted", "confidence", *columns]
+    assert list(predictions["path"]) == list(manifest["path"])
+    assert predictions[columns].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    assert (predictions["confidence"] == predictions[columns].max(axis=1)).all()
+
+
+def test_the_plots_agree_with_the_metrics(project: Path, written: dict) -> None:
+    folder = project / "evaluations/lenet"
+    confusion, roc, calibration = (
+        pd.read_csv(folder / f"{name}.csv") for name in ("confusion", "roc", "calibration")
+    )
+    assert (confusion["actual"] == confusion["predicted"]).mean() == pytest.approx(0.8)
+    for name, curve in roc.groupby("class"):
+        area = np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
+        assert area == pytest.approx(written["classes"][name]["roc_auc"], abs=1e-5)
+    gaps = (calibration["confidence"] - calibration["accuracy"]).abs() * calibration["images"]
+    assert gaps.sum() / 70 == pytest.approx(written["test"]["ece"], abs=1e-5)
+
+
+def test_a_second_run_writes_the_same_bytes(project: Path, tmp_path: Path) -> None:
+    copy = _copy(project, tmp_path)
+    shutil.rmtree(copy / "evaluations")
+    _evaluate(copy)
+    for path in sorted((project / "evaluations/lenet").iterdir()):
+        assert sha256_of(path) == sha256_of(copy / "evaluations/lenet" / path.name), path.name
+
+
+def test_it_says_what_it_found_and_never_loads_tensorflow(project: Path, tmp_path: Path) -> None:
+    done = _evaluate(_copy(project, tmp_path))
+    assert done.stdout.startswith("lenet: accuracy 0.800 (")
+    assert done.stdout.endswith("on 70 test images of 10 groups\n")
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "onnxruntime" in loaded
+    assert not loaded & {"tensorflow", "keras", "mlflow", "sklearn", "matplotlib"}
+
+
+def test_a_model_made_from_other_data_is_refused(project: Path, tmp_path: Path) -> None:
+    copy = _copy(project, tmp_path)
+    write_model(copy / MODEL, contract=make_contract(dataset="7" * 64))
+    before = sha256_of(copy / "evaluations/lenet/metrics.json")
+    done = _evaluate(copy, check=False)
+    assert done.returncode == 1
+    error = _error(done)
+    assert "onnx/lenet/model.onnx: trained on dataset 777777777777" in error
+    assert sha256_of(copy / "evaluations/lenet/metrics.json") == before
+
+
+def test_a_model_with_other_classes_is_refused(tmp_path: Path) -> None:
+    manifest = write_originals(tmp_path, per_class=1)
+    dataset = write_prepared(tmp_path, manifest)
+    contract = make_contract(classes=["a", "b"], dataset=dataset.dataset)
+    path = write_model(tmp_path / MODEL, contract=contract)
+    with pytest.raises(ModelFileError, match="its classes are"):
+        evaluate.check_model(path, OnnxClassifier.open(path), dataset)
+
+
+def test_a_truncated_model_is_one_line(project: Path, tmp_path: Path) -> None:
+    copy = _copy(project, tmp_path)
+    (copy / MODEL).write_bytes((copy / MODEL).read_bytes()[:500])
+    done = _evaluate(copy, check=False)
+    assert done.returncode == 1
+    assert "onnx/lenet/model.onnx: not a readable ONNX file" in _error(done)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param("{", "not JSON", id="truncated"),
+        pytest.param("[]", "no key 'parameters'", id="other-shape"),
+        pytest.param(json.dumps({"epochs": 3}), "no key 'parameters'", id="incomplete"),
+        pytest.param(None, "No such file", id="absent"),
+    ],
+)
+def test_a_damaged_record_is_one_line(tmp_path: Path, content: str | None, reason: str) -> None:
+    path = tmp_path / "training.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ResultCorrupt, match=reason) as caught:
+        read_record(path, keys=["parameters"], stage="train@lenet")
+    assert str(caught.value).startswith(str(path))
+    assert "dvc repro --force --single-item train@lenet" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_table_of_predictions_is_one_line(tmp_path: Path, project: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    data = (project / "evaluations/lenet/predictions.parquet").read_bytes()
+    for content in (b"", data[: len(data) // 2], b"no table"):
+        path.write_bytes(content)
+        with pytest.raises(ResultCorrupt, match="evaluate@vgg") as caught:
+            read_predictions(path, stage="evaluate@vgg")
+        assert "\n" not in str(caught.value)
+    pd.DataFrame({"path": ["a"]}).to_parquet(path)
+    with pytest.raises(ResultCorrupt, match="no column 'split'"):
+        read_predictions(path, stage="evaluate@vgg")
+
+
+def _error(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert len(lines) == 1, lines
+    return lines[0]

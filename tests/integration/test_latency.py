@@ -1,0 +1,156 @@
+"""Timing models in rotation, and reading what was timed into the comparison."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from pipelines import compare
+from pipelines.errors import ResultCorrupt
+from pipelines.files import read_json, write_json
+from pipelines.inference import OnnxClassifier
+from pipelines.latency import measure, read_pictures
+from tests.support.onnx_models import make_contract, write_model
+from tests.support.originals import write_originals, write_prepared
+
+CHECKOUT = Path(__file__).parents[2]
+NAMES = ("lenet", "vgg")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder as `evaluate` leaves it, with two architectures."""
+    dataset = write_prepared(tmp_path, write_originals(tmp_path, per_class=3))
+    for side, name in zip((16, 64), NAMES, strict=True):
+        contract = make_contract(architecture=name, dataset=dataset.dataset, side=side)
+        write_model(tmp_path / f"onnx/{name}/model.onnx", contract=contract)
+        write_json(tmp_path / f"evaluations/{name}/metrics.json", _metrics(name))
+    params = yaml.safe_load((CHECKOUT / "params.yaml").read_text())
+    params |= {"architectures": list(NAMES), "latency": {"rounds": 4}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    return tmp_path
+
+
+def _metrics(name: str) -> dict[str, object]:
+    value = 0.6 if name == "lenet" else 0.7
+    test = dict.fromkeys(compare.FROM_TEST, value)
+    return {
+        "architecture": name,
+        "title": name,
+        "weights": "scratch",
+        "size_mb": 1.0,
+        "parameters": 10,
+        "test": test,
+    }
+
+
+def _stage(module: str, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"pipelines.{module}", *arguments],
+        cwd=root,
+        env={"PYTHONPATH": str(CHECKOUT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_every_model_is_timed_alone_and_in_batches(project: Path) -> None:
+    done = _stage("latency", project)
+    assert done.returncode == 0, done.stderr
+    found = read_json(project / "reports/latency.json")
+    assert (found["threads"], found["rounds"]) == (1, 4)
+    assert list(found["models"]) == list(NAMES)
+    for times in found["models"].values():
+        assert set(times) == {"batch_1", "batch_16"}
+        for quantiles in times.values():
+            assert 0 < quantiles["p50_ms"] <= quantiles["p95_ms"]
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == list(NAMES)
+
+
+def test_a_slower_model_is_measured_slower(tmp_path: Path) -> None:
+    """64 times the pixels in one process: the ratio is far from 1 on any machine, however busy."""
+    models = {}
+    for name, side in (("small", 16), ("large", 1024)):
+        path = write_model(tmp_path / f"{name}.onnx", contract=make_contract(side=side))
+        models[name] = OnnxClassifier.open(path)
+    write_originals(tmp_path, per_class=1)
+    pictures = read_pictures(models, ["data/happy/test000.png"], tmp_path)
+    found = measure(models, pictures, rounds=3, seed=0)
+    assert found["large"]["batch_16"]["p50_ms"] > 5 * found["small"]["batch_16"]["p50_ms"]
+    assert found["large"]["batch_16"]["p50_ms"] > found["large"]["batch_1"]["p50_ms"]
+
+
+def test_each_model_gets_the_same_pictures_in_its_own_size(tmp_path: Path) -> None:
+    manifest = write_originals(tmp_path, per_class=1)
+    models = {
+        f"side{side}": OnnxClassifier.open(
+            write_model(tmp_path / f"{side}.onnx", contract=make_contract(side=side))
+        )
+        for side in (16, 24)
+    }
+    pictures = read_pictures(models, list(manifest["source"][:3]), tmp_path)
+    assert pictures["side16"].shape == (16, 16, 16, 3)
+    assert pictures["side24"].shape == (16, 24, 24, 3)
+    assert np.array_equal(pictures["side24"][0], pictures["side24"][3])
+    assert pictures["side16"].mean((1, 2, 3)) == pytest.approx(pictures["side24"].mean((1, 2, 3)), abs=1)
+
+
+def test_what_was_timed_reaches_the_comparison(project: Path) -> None:
+    _stage("latency", project)
+    done = _stage("compare", project)
+    assert done.returncode == 0, done.stderr
+    found = read_json(project / "reports/comparison.json")
+    assert found["selected"] == "vgg"
+    times = read_json(project / "reports/latency.json")["models"]
+    for row in found["rows"]:
+        assert row["p50_ms"] == times[row["architecture"]]["batch_1"]["p50_ms"]
+        assert row["p95_ms"] == times[row["architecture"]]["batch_1"]["p95_ms"]
+        assert row["batch_16_p50_ms"] == times[row["architecture"]]["batch_16"]["p50_ms"]
+    assert _stage("compare", project, "--print").stdout == done.stdout
+
+
+def test_only_the_architectures_of_the_parameters_are_compared(project: Path) -> None:
+    _stage("latency", project)
+    write_json(project / "evaluations/resnet50/metrics.json", _metrics("resnet50"))
+    _stage("compare", project)
+    rows = read_json(project / "reports/comparison.json")["rows"]
+    assert sorted(row["architecture"] for row in rows) == sorted(NAMES)
+
+
+def test_a_missing_evaluation_is_named(project: Path) -> None:
+    _stage("latency", project)
+    (project / "evaluations/vgg/metrics.json").unlink()
+    done = _stage("compare", project)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: evaluations/vgg/metrics.json: No such file")
+    assert "dvc repro --force --single-item evaluate@vgg" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (project / "reports/comparison.json").exists()
+
+
+def test_an_architecture_that_was_not_timed_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    write_json(project / "reports/latency.json", {"threads": 1, "rounds": 3, "models": {"lenet": {}}})
+    with pytest.raises(ResultCorrupt, match=r"no key 'models\.lenet\.batch_1\.p50_ms'"):
+        compare.read_inputs(NAMES)
+
+
+def test_printing_without_a_comparison_says_what_to_run(project: Path) -> None:
+    done = _stage("compare", project, "--print")
+    assert done.returncode == 1
+    assert "reports/comparison.json" in done.stderr
+    assert "--single-item compare" in done.stderr
+
+
+def test_a_missing_model_stops_the_timing(project: Path) -> None:
+    shutil.rmtree(project / "onnx/vgg")
+    done = _stage("latency", project)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: onnx/vgg/model.onnx: No such file")
+    assert not (project / "reports/latency.json").exists()
