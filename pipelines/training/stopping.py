@@ -20,7 +20,7 @@ class Stopping:
     """Epochs without improvement in this phase."""
 
     def after(self, epoch: int, result: Validation, rule: EarlyStopping) -> Stopping:
-        """The state after one more epoch; an equal result is no improvement."""
+        """The state after one more epoch; of two with equal macro-F1 the lower loss is the better."""
         if self.best is None or _score(result, rule) > _score(self.best, rule):
             return Stopping(best=result, best_epoch=epoch, waited=0)
         return replace(self, waited=self.waited + 1)
@@ -34,5 +34,7 @@ class Stopping:
         return self.waited >= rule.patience
 
 
-def _score(result: Validation, rule: EarlyStopping) -> float:
-    return result.macro_f1 if rule.monitor == "val_macro_f1" else -result.loss
+def _score(result: Validation, rule: EarlyStopping) -> tuple[float, ...]:
+    if rule.monitor == "val_macro_f1":
+        return (result.macro_f1, -result.loss)
+    return (-result.loss,)

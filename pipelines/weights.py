@@ -1,0 +1,172 @@
+"""`python -m pipelines.weights`: find pretrained weights for every architecture of `params.yaml`.
+
+About a second when nothing is new; a download takes as long as it takes. Without a network and without
+weights the networks train from scratch (`weights.offline`), and it says so.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pipelines import layout
+from pipelines.architectures import Pretrained, load_architecture
+from pipelines.errors import WeightsUnavailable
+from pipelines.params import Params, WeightsParams, load_params
+from pipelines.pretrained import SCRATCH, published_url
+from pipelines.stage import run_stage
+from pipelines.weight_sources.intact import problem_with
+from pipelines.weight_sources.local import FOLDER_VARIABLE, Found, find_local, repository_of
+from pipelines.weight_sources.remote import (
+    KERAS_HOST,
+    DownloadFailed,
+    download,
+    download_checkpoint,
+    hub_address,
+    reachable,
+)
+from pipelines.weight_sources.settle import Resolved, resolved, settle
+
+
+def main() -> None:
+    """Resolve the weights of all architectures."""
+    resolve_all(load_params())
+
+
+def resolve_all(params: Params, *, root: Path = layout.WEIGHTS) -> None:
+    """Leave `root/ARCHITECTURE/` as `pipelines.pretrained` reads it; what is as it should be stays untouched.
+
+    Raises:
+        WeightsUnavailable: weights are not to be had, and `weights` in params.yaml insists on them.
+        OutputError: a folder cannot be written.
+    """
+    _check_folder()
+    wanted = {name: _wanted(name, params) for name in params.architectures}
+    with tempfile.TemporaryDirectory() as folder:
+        missing: dict[str, str] = {}
+        for name, pretrained in wanted.items():
+            if pretrained is None or params.weights.source == "scratch":
+                settle(root / name, _from_scratch(name, params.weights))
+                continue
+            found, complaints = find_local(name, pretrained, output=root / name)
+            if found is None:
+                missing[name] = "; ".join(complaints)
+                continue
+            _say(name, f"{pretrained.origin} weights, {found.where}: {found.path}", complaints)
+            settle(root / name, resolved(pretrained, found))
+        asked = {name: pretrained for name in missing if (pretrained := wanted[name]) is not None}
+        lost = _fetch_all(asked, params.weights, root=root, folder=Path(folder))
+    failed = {name: "; ".join(filter(None, (missing[name], reason))) for name, reason in lost.items()}
+    _go_without(failed, wanted, params.weights, root=root)
+
+
+def _check_folder() -> None:
+    setting = os.environ.get(FOLDER_VARIABLE)
+    if setting and not Path(setting).expanduser().is_dir():
+        raise WeightsUnavailable(
+            architecture="all architectures",
+            wanted=FOLDER_VARIABLE,
+            reason=f"{FOLDER_VARIABLE} is {setting!r}, which is no folder",
+        )
+
+
+def _wanted(name: str, params: Params) -> Pretrained | None:
+    return load_architecture(name).pretrained_weights(params.model(name).options)
+
+
+def _from_scratch(name: str, weights: WeightsParams) -> Resolved:
+    architecture = load_architecture(name)
+    if architecture.pretrained is None:
+        reason = "not pretrained"
+    elif weights.source == "scratch":
+        reason = "weights.source is scratch"
+    else:
+        reason = "no checkpoint configured"
+    return Resolved(origin=SCRATCH, reason=reason)
+
+
+def _fetch_all(
+    wanted: Mapping[str, Pretrained], weights: WeightsParams, *, root: Path, folder: Path
+) -> dict[str, str]:
+    """Download what can be had; returns why the others cannot, by architecture."""
+    hosts = {name: _host(pretrained) for name, pretrained in wanted.items()}
+    there = reachable(hosts.values(), timeout_s=weights.timeout_s)
+    lost = {}
+    for name, pretrained in wanted.items():
+        if hosts[name] not in there:
+            lost[name] = f"{hosts[name]} does not answer within {weights.timeout_s:g} s"
+            continue
+        try:
+            found = _fetch(pretrained, folder=folder / name, timeout_s=weights.timeout_s)
+        except DownloadFailed as error:
+            lost[name] = str(error)
+            continue
+        _say(name, f"{pretrained.origin} weights downloaded: {found.name}", ())
+        settle(root / name, resolved(pretrained, found))
+    return lost
+
+
+def _host(pretrained: Pretrained) -> str:
+    return KERAS_HOST if pretrained.file else hub_address()
+
+
+def _fetch(pretrained: Pretrained, *, folder: Path, timeout_s: float) -> Found:
+    folder.mkdir()
+    if pretrained.file is None:
+        path = folder
+        download_checkpoint(repository_of(pretrained), path, timeout_s=timeout_s)
+        name = repository_of(pretrained).split("/")[-1]
+    else:
+        path, name = folder / pretrained.file, pretrained.file
+        download(published_url(pretrained), path, timeout_s=timeout_s)
+    problem = problem_with(path, md5=pretrained.md5)
+    if problem is not None:
+        raise DownloadFailed(problem)
+    return Found(path=path, name=name, where="download")
+
+
+def _go_without(
+    failed: Mapping[str, str],
+    wanted: Mapping[str, Pretrained | None],
+    weights: WeightsParams,
+    *,
+    root: Path,
+) -> None:
+    if not failed:
+        return
+    if weights.source == "imagenet" or weights.offline == "fail":
+        raise WeightsUnavailable(
+            architecture=", ".join(failed),
+            wanted=f"weights.source: {weights.source}, weights.offline: {weights.offline}",
+            reason="; ".join(f"{name}: {reason}" for name, reason in failed.items()),
+        )
+    for name in failed:
+        settle(root / name, Resolved(origin=SCRATCH, reason="pretrained weights were not to be had"))
+    rule = "=" * 100
+    lines = [f"  {name:<16} {_missing_name(wanted[name])}: {reason}" for name, reason in failed.items()]
+    print(
+        rule,
+        f"WARNING: no pretrained weights for {', '.join(failed)}: training starts FROM SCRATCH there.",
+        *lines,
+        f"Expect lower accuracy. With a network, or with the files in {FOLDER_VARIABLE}, run `dvc repro`",
+        "again; `weights.offline: fail` in params.yaml stops here instead.",
+        rule,
+        sep="\n",
+        flush=True,
+    )
+
+
+def _missing_name(pretrained: Pretrained | None) -> str:
+    return "" if pretrained is None else pretrained.file or pretrained.checkpoint or ""
+
+
+def _say(name: str, text: str, complaints: Iterable[str]) -> None:
+    for complaint in complaints:
+        print(f"{name}  passed over: {complaint}")
+    print(f"{name}  {text}", flush=True)
+
+
+if __name__ == "__main__":
+    run_stage(main)
