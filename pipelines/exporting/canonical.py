@@ -1,0 +1,108 @@
+"""One graph, one file: nodes, tensors and weights in an order and under names that the graph alone decides.
+
+Keras and tf2onnx number their names by what the process built before, and tf2onnx walks over sets of strings,
+whose order changes with every start of Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from serving.contract import OUTPUTS
+
+
+def canonical(model: Any) -> Any:
+    """Rewrite a model without subgraphs in canonical form.
+
+    Nodes stand in the order of a depth-first walk from the contract's outputs, are named after their
+    operator and number, and so are the tensors they give; weights are numbered by their first use. The open
+    first axis of every input and output is called `batch`.
+
+    Args:
+        model: onnx.ModelProto whose outputs bear the contract's names.
+
+    Returns:
+        A new onnx.ModelProto that computes the same.
+    """
+    import onnx
+
+    source = model.graph
+    nodes = _in_order(source)
+    names = _tensor_names(source, nodes)
+    weights = {weight.name: weight for weight in source.initializer}
+    used = dict.fromkeys(name for node in nodes for name in node.input if name in weights)
+    outputs = {output.name: output for output in source.output}
+    graph = onnx.GraphProto(name="mien")
+    graph.node.extend(_renamed(node, names, index) for index, node in enumerate(nodes))
+    for name in used:
+        graph.initializer.add().CopyFrom(weights[name])
+        graph.initializer[-1].name = names[name]
+    graph.input.extend(_batched(source.input))
+    graph.output.extend(_batched(outputs[name] for name in OUTPUTS))
+    return onnx.ModelProto(
+        ir_version=model.ir_version,
+        opset_import=sorted(model.opset_import, key=lambda item: item.domain),
+        producer_name="mien",
+        graph=graph,
+    )
+
+
+def _in_order(graph: Any) -> list[Any]:
+    """Nodes after those they read from, following inputs from left to right; unused ones are dropped."""
+    maker = {name: node for node in graph.node for name in node.output}
+    ordered: list[Any] = []
+    seen: set[str] = set()
+    stack = [(maker[name], False) for name in reversed(OUTPUTS)]
+    while stack:
+        node, inputs_done = stack.pop()
+        if inputs_done:
+            ordered.append(node)
+        elif node.output[0] not in seen:
+            seen.add(node.output[0])
+            stack.append((node, True))
+            stack += [(maker[name], False) for name in reversed(node.input) if name in maker]
+    return ordered
+
+
+def _tensor_names(graph: Any, nodes: list[Any]) -> dict[str, str]:
+    """Old name of every tensor → its new one; the graph's own inputs and outputs keep theirs."""
+    names = {"": ""}
+    names.update({value.name: value.name for value in (*graph.input, *graph.output)})
+    weights = {weight.name for weight in graph.initializer}
+    numbered = 0
+    for index, node in enumerate(nodes):
+        for name in node.input:
+            if name in weights and name not in names:
+                names[name] = f"weight_{numbered}"
+                numbered += 1
+        for position, name in enumerate(node.output):
+            suffix = f":{position}" if position else ""
+            names.setdefault(name, f"{node.op_type}_{index}{suffix}")
+    return names
+
+
+def _renamed(node: Any, names: dict[str, str], index: int) -> Any:
+    import onnx
+
+    return onnx.NodeProto(
+        op_type=node.op_type,
+        domain=node.domain,
+        name=f"{node.op_type}_{index}",
+        input=[names[name] for name in node.input],
+        output=[names[name] for name in node.output],
+        attribute=sorted(node.attribute, key=lambda attribute: attribute.name),
+    )
+
+
+def _batched(values: Iterable[Any]) -> list[Any]:
+    """Copies of inputs or outputs whose first axis, open under some number, is called `batch`."""
+    import onnx
+
+    copies = []
+    for value in values:
+        copy = onnx.ValueInfoProto()
+        copy.CopyFrom(value)
+        copy.type.tensor_type.shape.dim[0].dim_param = "batch"
+        copies.append(copy)
+    return copies

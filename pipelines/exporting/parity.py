@@ -1,0 +1,101 @@
+"""Does the file answer as Keras does? Asked on real pictures whose answers differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.contract import IMAGE, OUTPUTS, Image, TensorInfo
+
+Answers = Mapping[str, NDArray[np.float32]]
+"""One array per output of the contract, batch first."""
+
+BATCHES = (1, 5)
+"""Batch sizes that are compared: one picture, and several in one run."""
+_NUMPY_NAMES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+
+def varied(probabilities: NDArray[np.float32], count: int, *, margin: float) -> NDArray[np.intp]:
+    """Choose pictures whose answers lie far apart.
+
+    Starting from the surest one, the picture farthest from all chosen ones is taken next. Where the first
+    two classes are closer than `margin` two runtimes may disagree on the top class, hence on what the heatmap
+    explains, without either being wrong: such pictures come last.
+
+    Args:
+        probabilities: of the candidates, [n, classes].
+        count: how many to choose, at most n.
+        margin: least difference between the first two classes.
+
+    Returns:
+        Indices, [count].
+    """
+    first_two = np.sort(probabilities, axis=1)[:, -2:]
+    decided = first_two[:, 1] - first_two[:, 0] >= margin
+    chosen = [int(np.argmax(np.where(decided, first_two[:, 1], -1)))]
+    while len(chosen) < count:
+        apart = np.abs(probabilities[:, np.newaxis] - probabilities[chosen]).max(axis=2).min(axis=1)
+        apart = np.where(decided, apart, apart - 1)
+        apart[chosen] = -np.inf
+        chosen.append(int(np.argmax(apart)))
+    return np.array(chosen)
+
+
+def least_difference(answers: NDArray[np.float32]) -> float:
+    """Of any two rows of [n, …]: the largest difference in any value, for the closest pair."""
+    rows = answers.reshape(len(answers), -1)
+    apart = np.abs(rows[:, np.newaxis] - rows).max(axis=2)
+    return float(apart[~np.eye(len(rows), dtype=bool)].min())
+
+
+def differences(session: Any, images: Image, expected: Answers) -> dict[str, float]:
+    """Run the file at every size of `BATCHES` and compare.
+
+    Args:
+        session: ONNX Runtime's, see `open_session`.
+        images: uint8 [n, H, W, 3], n ≥ the largest batch.
+        expected: Keras' answers to them.
+
+    Returns:
+        Output → largest absolute difference, relative to the output's largest value where that is
+        above 1 (an embedding has no scale of its own, and float32 no absolute precision).
+    """
+    worst = dict.fromkeys(OUTPUTS, 0.0)
+    for size in BATCHES:
+        for start in range(0, len(images) - size + 1, size):
+            part = slice(start, start + size)
+            got = session.run(list(OUTPUTS), {IMAGE: images[part]})
+            for name, values in zip(OUTPUTS, got, strict=True):
+                apart = np.abs(values - expected[name][part]).max() / max(1.0, np.abs(expected[name]).max())
+                # A NaN is larger than every tolerance.
+                worst[name] = max(worst[name], float(np.nan_to_num(apart, nan=np.inf)))
+    return worst
+
+
+def open_session(model: bytes) -> Any:
+    """An ONNX Runtime session of one thread that says nothing: its sums have one order, every time."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def tensors(values: Any) -> list[TensorInfo]:
+    """A session's inputs or outputs, as the contract checks them."""
+    return [
+        TensorInfo(name=value.name, dtype=_NUMPY_NAMES.get(value.type, value.type), shape=tuple(value.shape))
+        for value in values
+    ]
+
+
+def softmax(logits: NDArray[np.float32], *, temperature: float) -> NDArray[np.float32]:
+    """Keras' logits [n, classes] → probabilities, apart from the exported function's own softmax."""
+    scores = logits.astype(np.float64) / temperature
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
