@@ -1,0 +1,206 @@
+"""The model card: what a model is for, what it is not for, on what it was measured. Markdown.
+
+It goes onto the MLflow model version and into the report (Mitchell et al., 2019, "Model Cards for Model
+Reporting").
+
+    print(render(read_facts(Path(), "lenet")))
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines import layout
+from pipelines.files import read_json
+from pipelines.manifest import read_manifest
+
+# How `python -m pipelines.sample` names its pictures; nobody's own data looks like this by chance.
+_SAMPLE_NAME = re.compile(r"^data/(?P<label>[a-z]+)/id\d+_(?P=label)_\d+\.jpg$")
+
+SAMPLE_WARNING = (
+    "**Trained on drawings, not for real faces.** The data is the procedural sample that ships with this "
+    "project; figures below say how well the pipeline works, nothing about people."
+)
+
+_INTENDED = """\
+Sorting pictures of single, roughly frontal faces by the *displayed* expression, where a mistake costs
+little and a person can correct it: organising media, adapting a game or an installation, research on
+expression datasets, teaching how such a system is built and watched."""
+
+_FORBIDDEN = """\
+* Inferring emotions of people at work or in education. In the EU that is prohibited, except for medical
+  or safety reasons (Regulation (EU) 2024/1689, "AI Act", Art. 5(1)(f)).
+* Other emotion recognition is high-risk under Annex III(1)(c) of that act, and people must be told of
+  it (Art. 50(3)).
+* Hiring, policing, insurance, credit, border control, or any decision about a person."""
+
+_LIMITS = """\
+* An expression is not a feeling: people smile without joy and are sad without showing it, and what a face
+  means differs between situations and cultures (Barrett et al., 2019).
+* Labels are someone's guess. Accuracy is agreement with that guess.
+* Skin colour, age, glasses, beards, head pose, light and camera all change the answer. Measure on your own
+  pictures, group by group, before anyone relies on it.
+* A picture without a face gets an answer too. Read the probabilities: they are calibrated on held-out
+  data, and only hold for pictures like those."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """What the card says of the data."""
+
+    images: Mapping[str, int]
+    """Pictures by split."""
+    groups: int
+    """Different people (or other groups); equal to the number of pictures where none are known."""
+    sample: bool
+    """Whether it is the procedural sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything a card is made from."""
+
+    training: Mapping[str, Any]
+    """`models/A/training.json`."""
+    metrics: Mapping[str, Any]
+    """`evaluations/A/metrics.json`."""
+    export: Mapping[str, Any]
+    """`onnx/A/export.json`."""
+    data: DataFacts
+
+
+def read_facts(root: Path, architecture: str) -> Facts:
+    """Collect the facts about one architecture from the results below `root`.
+
+    Raises:
+        ManifestCorrupt: the manifest cannot be read.
+        OSError: a result is missing.
+    """
+    manifest = read_manifest(root / layout.MANIFEST)
+    return Facts(
+        training=read_json(root / layout.training_record(architecture)),
+        metrics=read_json(root / layout.evaluation_metrics(architecture)),
+        export=read_json(root / layout.export_record(architecture)),
+        data=DataFacts(
+            images={str(name): int(count) for name, count in manifest["split"].value_counts().items()},
+            groups=int(manifest["group"].nunique()),
+            sample=is_sample(manifest["source"]),
+        ),
+    )
+
+
+def is_sample(sources: Iterable[str]) -> bool:
+    """Whether every original is named as the sample generator names its pictures."""
+    names = list(sources)
+    return bool(names) and all(_SAMPLE_NAME.match(name) for name in names)
+
+
+def render(facts: Facts) -> str:
+    """The whole card as Markdown."""
+    return "\n\n".join((*_purpose(facts), *_figures(facts))) + "\n"
+
+
+def render_short(facts: Facts) -> str:
+    """What a person must know before using the model; figures and data are left to the whole card."""
+    return "\n\n".join(_purpose(facts)) + "\n"
+
+
+def _purpose(facts: Facts) -> Iterator[str]:
+    classes = facts.training["classes"]
+    yield f"# {facts.metrics['title']}: {len(classes)} expressions"
+    if facts.data.sample:
+        yield f"> {SAMPLE_WARNING}"
+    yield f"Answers, for one face, the probability of each of: {', '.join(classes)}."
+    yield f"## Intended use\n\n{_INTENDED}"
+    yield f"## Not for\n\n{_FORBIDDEN}"
+    yield f"## Limits\n\n{_LIMITS}"
+
+
+def _figures(facts: Facts) -> Iterator[str]:
+    yield f"## Measured on the test pictures\n\n{_overall(facts.metrics['test'])}"
+    yield _by_class(facts.metrics["classes"])
+    yield f"## By kind of picture\n\n{_by_slice(facts.metrics['slices'])}"
+    yield f"## Data\n\n{_data(facts)}"
+    yield f"## Model\n\n{_model(facts)}"
+
+
+def _overall(test: Mapping[str, Any]) -> str:
+    rows = [
+        ("accuracy", _interval(test, "accuracy")),
+        ("macro-F1", _interval(test, "macro_f1")),
+        ("balanced accuracy", _number(test["balanced_accuracy"])),
+        ("top-2 accuracy", _number(test["top2_accuracy"])),
+        ("ROC AUC, one against rest", _number(test["roc_auc"])),
+        ("expected calibration error", _number(test["ece"])),
+        ("Cohen's kappa", _number(test["kappa"])),
+    ]
+    note = (
+        f"{test['images']} pictures of {test['groups']} people; brackets: 95 % interval, bootstrap by person."
+    )
+    return f"{table(('metric', 'value'), rows)}\n\n{note}"
+
+
+def _by_class(classes: Mapping[str, Mapping[str, Any]]) -> str:
+    columns = ("precision", "recall", "f1", "roc_auc")
+    rows = [
+        (name, *(_number(values[column]) for column in columns), str(values["support"]))
+        for name, values in classes.items()
+    ]
+    return table(("class", "precision", "recall", "F1", "ROC AUC", "pictures"), rows)
+
+
+def _by_slice(slices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    rows = [
+        (f"{kind}: {part}", str(values["images"]), _number(values["accuracy"]), _number(values["macro_f1"]))
+        for kind, parts in slices.items()
+        for part, values in parts.items()
+        if values["images"]
+    ]
+    return table(("slice", "pictures", "accuracy", "macro-F1"), rows)
+
+
+def _data(facts: Facts) -> str:
+    images = facts.data.images
+    parts = ", ".join(f"{images[split]} for {split}" for split in ("train", "val", "test") if split in images)
+    return (
+        f"{sum(images.values())} pictures of {facts.data.groups} people, none in two splits: {parts}. "
+        "Stopping and calibration used val; test was used for nothing but the figures above. "
+        f"Dataset `{facts.training['dataset'][:12]}`."
+    )
+
+
+def _model(facts: Facts) -> str:
+    training, spec = facts.training, facts.training["input"]
+    face = f"cropped to the face ({spec['detector']})" if spec["crop"] == "face" else "the whole picture"
+    rows = [
+        ("architecture", training["architecture"]),
+        ("started from", f"{_origin(training['weights'])} ({training['weights_reason']})"),
+        ("parameters", f"{training['parameters']:,}"),
+        ("input", f"{spec['height']}×{spec['width']} px, {spec['color']}, {face}"),
+        ("training", f"{training['epochs_run']} epochs, the best was epoch {training['best_epoch']}"),
+        ("calibration", f"temperature {facts.export['temperature']:.3f}"),
+        ("file", f"{facts.export['size_bytes'] / 1e6:.2f} MB ONNX, sha256 `{facts.export['sha256'][:12]}`"),
+    ]
+    return table(("", ""), rows)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _interval(test: Mapping[str, Any], name: str) -> str:
+    return f"{_number(test[name])} [{_number(test[f'{name}_low'])}, {_number(test[f'{name}_high'])}]"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _origin(weights: str) -> str:
+    return "random weights" if weights == "scratch" else weights

@@ -1,0 +1,237 @@
+"""From a verdict to a model version: its tags, its page in MLflow, its files, its aliases."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines import tracking
+from pipelines.errors import RegistryError
+from pipelines.files import sha256_of
+from pipelines.gate import Check
+from pipelines.lineage import Lineage
+from pipelines.model_card import table
+from pipelines.registration.package import write_package
+from pipelines.registration.runs import RESTORED_TAG, Results, RunRef
+from pipelines.registry import CANDIDATE, MODEL_FILE, PRODUCTION, SHA256, Registry, Version
+from serving.contract import Image, ModelContract
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+GATE = "gate"
+"""Tag: `passed` or `failed`; `gate.<check>` holds each check's value."""
+THRESHOLDS = "thresholds"
+"""Tag: digest of the thresholds the verdict was made with."""
+AGAINST = "production_sha256"
+"""Tag: sha256 of the production model the verdict was made against, or `none`."""
+NOBODY = "none"
+
+_DIVIDER = "\n\n---\n\n"
+# Width of MLflow's column; SQLite ignores it, PostgreSQL and MySQL refuse more.
+_LONGEST_DESCRIPTION = 5000
+_CUT = "\n\n… (the rest: `card.md` among the files, `gate.json` on the run)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the gate said of one file."""
+
+    sha256: str
+    checks: Sequence[Check]
+    thresholds: str
+    """Digest."""
+    production: tuple[int, str] | None
+    """Version and sha256 of the production model that was compared with."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    def tags(self) -> dict[str, str]:
+        """As MLflow tags, each check's value among them."""
+        return {
+            SHA256: self.sha256,
+            GATE: "passed" if self.passed else "failed",
+            THRESHOLDS: self.thresholds,
+            AGAINST: self.production[1] if self.production else NOBODY,
+            **{f"{GATE}.{check.name}": _said(check) for check in self.checks},
+        }
+
+    def page(self) -> str:
+        """As Markdown: every check with its numbers and its reason, those that failed first."""
+        against = f"production version {self.production[0]}" if self.production else "no production model"
+        rows = [
+            ("passed" if check.passed else "**FAILED**", check.name.replace(".", ": "), check.reason)
+            for check in sorted(self.checks, key=lambda check: check.passed)
+        ]
+        title = f"## Gate: {'passed' if self.passed else 'FAILED'}, against {against}"
+        return f"{title}\n\n{table(('', 'check', 'reason'), rows)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A model that passed, and everything that is registered with it."""
+
+    onnx: Path
+    contract: ModelContract
+    embedding: int
+    """Its length."""
+    example: Image
+    """uint8 [1, H, W, 3]."""
+    extras: Path
+    """Folder of what lies beside the model."""
+    card: str
+    """Markdown, short: the whole card is among the extras."""
+
+
+def version_tags(verdict: Verdict, results: Results, lineage: Lineage, *, restored: bool) -> dict[str, str]:
+    """All tags of a version: what it is, where it comes from, what the gate said."""
+    tags = {
+        "architecture": results.architecture,
+        "weights": str(results.training["weights"]),
+        "dataset": str(results.training["dataset"]),
+        **lineage.tags(),
+        **verdict.tags(),
+    }
+    return tags | ({RESTORED_TAG: "true"} if restored else {})
+
+
+def publish(
+    registry: Registry, submission: Submission, verdict: Verdict, run: RunRef, *, tags: Mapping[str, str]
+) -> Version:
+    """Register the file, or bring the page of its version up to date, and point `candidate` at it.
+
+    `production` is set only where there is none: afterwards it is a person's to set.
+    """
+    description = fitted(f"{verdict.page()}{_DIVIDER}{submission.card}")
+    version = registry.find(verdict.sha256)
+    if version is None:
+        version = _register(registry, submission, run, tags=tags, description=description)
+    else:
+        _refresh(registry, version, tags=tags, description=description)
+        _mend(registry, version, submission)
+    registry.set_alias(CANDIDATE, version)
+    if registry.aliased(PRODUCTION) is None:
+        registry.set_alias(PRODUCTION, version)
+    return registry.get(version.number)
+
+
+def withdraw(registry: Registry, version: Version, verdict: Verdict) -> None:
+    """A registered file that no longer passes is not a candidate; its page says why."""
+    _, _, card = version.description.partition(_DIVIDER)
+    _refresh(registry, version, tags=verdict.tags(), description=fitted(f"{verdict.page()}{_DIVIDER}{card}"))
+    if CANDIDATE in version.aliases:
+        registry.drop_alias(CANDIDATE)
+
+
+def fitted(text: str) -> str:
+    """`text`, cut after a line where it is longer than a database takes."""
+    if len(text) <= _LONGEST_DESCRIPTION:
+        return text
+    return text[: _LONGEST_DESCRIPTION - len(_CUT)].rsplit("\n", 1)[0] + _CUT
+
+
+def _refresh(registry: Registry, version: Version, *, tags: Mapping[str, str], description: str) -> None:
+    old = {name for name in version.tags if name.startswith(f"{GATE}.")}
+    registry.drop_tags(version, old - set(tags))
+    registry.annotate(version, tags=tags, description=description)
+
+
+def _register(
+    registry: Registry, submission: Submission, run: RunRef, *, tags: Mapping[str, str], description: str
+) -> Version:
+    logged = tracking.retrying(registry.uri, lambda: _new_model(run, tags))
+    try:
+        tracking.retrying(registry.uri, lambda: _upload(submission, logged, registry.uri))
+        tracking.retrying(registry.uri, lambda: _finish(run, logged))
+        version, new = registry.add(
+            model_id=logged.model_id, run_id=run.run_id, tags=tags, description=description
+        )
+    except BaseException:
+        _discard(registry.uri, logged)
+        raise
+    if not new:
+        _discard(registry.uri, logged)
+    return version
+
+
+def _mend(registry: Registry, version: Version, submission: Submission) -> None:
+    """Store the files of a version again whose folder somebody deleted."""
+    model_id = version.model_id
+    if model_id is not None and not registry.intact(version):
+        logged = tracking.retrying(registry.uri, lambda: _client().get_logged_model(model_id))
+        tracking.retrying(registry.uri, lambda: _upload(submission, logged, registry.uri))
+
+
+def _new_model(run: RunRef, tags: Mapping[str, str]) -> LoggedModel:
+    client = _client()
+    found = client.get_run(run.run_id)
+    return client.create_logged_model(
+        found.info.experiment_id,
+        name=tags["architecture"],
+        source_run_id=run.run_id,
+        tags={key: tags[key] for key in (SHA256, "architecture", "dataset", "git_commit")},
+        params=found.data.params,
+        model_type="classifier",
+    )
+
+
+def _upload(submission: Submission, logged: LoggedModel, uri: str) -> None:
+    """Store the files, and make sure that the model arrived byte for byte."""
+    import mlflow.artifacts
+
+    with tempfile.TemporaryDirectory(prefix="mien-package-") as folder:
+        package = Path(folder) / "package"
+        write_package(
+            package,
+            onnx=submission.onnx,
+            contract=submission.contract,
+            embedding=submission.embedding,
+            example=submission.example,
+            extras=submission.extras,
+            logged=logged,
+        )
+        _client().log_model_artifacts(logged.model_id, str(package))
+        stored = mlflow.artifacts.download_artifacts(
+            artifact_uri=f"models:/{logged.model_id}", dst_path=f"{folder}/stored"
+        )
+        if sha256_of(Path(stored) / MODEL_FILE) != sha256_of(submission.onnx):
+            raise RegistryError(
+                uri=uri,
+                reason=f"{MODEL_FILE} was stored with other bytes than it has here",
+                remedy="check the artifact store, then run `dvc repro` again",
+            )
+
+
+def _finish(run: RunRef, logged: LoggedModel) -> None:
+    from mlflow.entities import LoggedModelOutput
+
+    client = _client()
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run.run_id, models=[LoggedModelOutput(logged.model_id, step=0)])
+
+
+def _discard(uri: str, logged: LoggedModel) -> None:
+    tracking.retrying(uri, lambda: _client().delete_logged_model(logged.model_id))
+
+
+def _client() -> MlflowClient:
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+def _said(check: Check) -> str:
+    if check.value is None:
+        return "passed" if check.passed else "failed"
+    return _number(check.value)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

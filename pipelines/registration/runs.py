@@ -1,0 +1,178 @@
+"""MLflow runs as the gate needs them: each architecture's training run, completed with its test metrics.
+
+Training tags its run with the sha256 of the weights it wrote; by that the run is found again. Where it
+is gone (a wiped registry, results restored from a DVC remote) a run is made from the results.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import layout, tracking
+from pipelines.files import sha256_of
+from pipelines.lineage import Lineage
+from pipelines.records import read_record
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+WEIGHTS_TAG = "mien.weights_sha256"
+"""On a run: SHA-256 of the `model.weights.h5` it wrote (`pipelines.training` sets it)."""
+RESULTS_TAG = "mien.results_sha256"
+"""On a run: digest of the results that were logged into it after training."""
+RESTORED_TAG = "restored"
+"""`true` on a run, and on a version, made from results whose training run is gone."""
+
+_HISTORY = ("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1")
+_RESULTS_FOLDER = "evaluation"
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What the stages before `register` left of one architecture."""
+
+    architecture: str
+    training: Mapping[str, Any]
+    export: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    latency: Mapping[str, Any]
+    digest: str
+    """Changes with any of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRef:
+    """One run, and whether it had to be made anew."""
+
+    run_id: str
+    restored: bool
+    tags: Mapping[str, str]
+
+
+def read_results(root: Path, architecture: str, latency: Mapping[str, Any]) -> Results:
+    """Read one architecture's results.
+
+    Raises:
+        ResultCorrupt: one is absent or damaged.
+    """
+    paths = {
+        "train": layout.training_record(architecture),
+        "export": layout.export_record(architecture),
+        "evaluate": layout.evaluation_metrics(architecture),
+    }
+    keys = {"train": ("weights", "dataset"), "export": ("sha256",), "evaluate": ("test.accuracy", "classes")}
+    records = {
+        stage: read_record(root / path, keys=keys[stage], stage=f"{stage}@{architecture}")
+        for stage, path in paths.items()
+    }
+    return Results(
+        architecture=architecture,
+        training=records["train"],
+        export=records["export"],
+        metrics=records["evaluate"],
+        latency=latency,
+        digest=hashlib.sha256(b"".join((root / path).read_bytes() for path in paths.values())).hexdigest(),
+    )
+
+
+def complete_run(root: Path, results: Results, lineage: Lineage, *, uri: str, experiment_id: str) -> RunRef:
+    """Find the run that trained this model, or make one, and log the test metrics unless they are there."""
+    weights = sha256_of(root / layout.trained_weights(results.architecture))
+    run = tracking.retrying(uri, lambda: _find(experiment_id, weights))
+    if run is None:
+        run = tracking.retrying(
+            uri, lambda: _restore(root, results, lineage, experiment_id=experiment_id, weights=weights)
+        )
+    if run.data.tags.get(RESULTS_TAG) != results.digest:
+        tracking.retrying(uri, lambda: _log_results(run.info.run_id, root, results))
+    tags = dict(run.data.tags)
+    return RunRef(run_id=run.info.run_id, restored=tags.get(RESTORED_TAG) == "true", tags=tags)
+
+
+def numbers(record: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    """Every number in nested mappings, under MLflow's slashed names: `test/accuracy`."""
+    for key, value in record.items():
+        name = f"{prefix}/{key}" if prefix else key
+        if isinstance(value, Mapping):
+            yield from numbers(value, name)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, float(value)
+
+
+def _client() -> MlflowClient:
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+def _find(experiment_id: str, weights: str) -> Run | None:
+    found = _client().search_runs(
+        [experiment_id],
+        f"tags.`{WEIGHTS_TAG}` = '{weights}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    return found[0] if found else None
+
+
+def _restore(root: Path, results: Results, lineage: Lineage, *, experiment_id: str, weights: str) -> Run:
+    """A run from what is left: parameters, curves, files. How long it took is not known any more."""
+    from mlflow.entities import Param
+
+    client = _client()
+    training = results.training
+    tags = {
+        **lineage.tags(),
+        "architecture": results.architecture,
+        "manifest": training["dataset"],
+        "weights": training["weights"],
+        RESTORED_TAG: "true",
+    }
+    run = client.create_run(experiment_id, run_name=f"{results.architecture} (restored)", tags=tags)
+    run_id = run.info.run_id
+    scalars = {key: value for key, value in training.items() if isinstance(value, str | int | float)}
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in scalars.items()])
+    history = list(_history(root / layout.training_history(results.architecture)))
+    for start in range(0, len(history), _BATCH):
+        client.log_batch(run_id, metrics=history[start : start + _BATCH])
+    client.log_artifact(run_id, str(root / layout.training_record(results.architecture)))
+    client.set_terminated(run_id, "FINISHED")
+    # Last, so that a run that was interrupted here is not taken for a whole one.
+    client.set_tag(run_id, WEIGHTS_TAG, weights)
+    return client.get_run(run_id)
+
+
+def _log_results(run_id: str, root: Path, results: Results) -> None:
+    from mlflow.entities import Metric
+
+    client = _client()
+    now_ms = int(time.time() * 1000)
+    figures = dict(numbers({key: results.metrics[key] for key in ("test", "val")}, ""))
+    figures |= dict(numbers(results.metrics["classes"], "class"))
+    figures |= dict(numbers(results.latency, "latency"))
+    figures["size_mb"] = results.export["size_bytes"] / 1e6
+    client.log_batch(run_id, metrics=[Metric(key, value, now_ms, 0) for key, value in figures.items()])
+    folder = root / layout.evaluation_metrics(results.architecture).parent
+    client.log_artifacts(run_id, str(folder), _RESULTS_FOLDER)
+    client.set_tag(run_id, RESULTS_TAG, results.digest)
+
+
+def _history(path: Path) -> Iterator[Metric]:
+    from mlflow.entities import Metric
+
+    if not path.exists():
+        return
+    now_ms = int(time.time() * 1000)
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            for key in _HISTORY:
+                if row.get(key):
+                    yield Metric(key, float(row[key]), now_ms, int(row["epoch"]))

@@ -1,0 +1,164 @@
+"""A finished pipeline in a folder, as `register` finds it: flat pictures, tiny ONNX models, their results.
+
+A picture's brightness is its class, so a model with the right levels is always right, and one with two levels
+exchanged confuses exactly these two classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from PIL import Image
+
+from pipelines import layout
+from pipelines.dataset import Dataset, write_dataset
+from pipelines.files import sha256_of, write_json, write_text
+from pipelines.manifest import SCHEMA, digest, write_manifest
+from pipelines.params import Params, parse_params
+from serving.contract import InputSpec
+from tests.support.onnx_models import brightness_levels, make_contract, write_model
+
+CLASSES = ("angry", "happy", "sad")
+SIDE = 16
+PER_CLASS = 8
+RIGHT = brightness_levels(len(CLASSES))
+
+
+@dataclass(frozen=True)
+class World:
+    """One checkout's results."""
+
+    root: Path
+    dataset: str
+
+    def params(self, **gate: float | None) -> Params:
+        """The repository's parameters with these thresholds and no others."""
+        values = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+        values["gate"] = dict.fromkeys(values["gate"]) | gate
+        values["architectures"] = self.architectures()
+        return parse_params(values)
+
+    def architectures(self) -> list[str]:
+        return sorted(path.parent.name for path in (self.root / layout.ONNX).glob("*/model.onnx"))
+
+    def add_model(
+        self,
+        architecture: str,
+        *,
+        levels: Sequence[float] = RIGHT,
+        seed: int = 0,
+        side: int = SIDE,
+        classes: Sequence[str] = CLASSES,
+    ) -> str:
+        """Put a trained, exported, evaluated model where its stages would, and select it; its sha256."""
+        root = self.root
+        onnx = root / layout.onnx_model(architecture)
+        contract = make_contract(classes=classes, side=side, architecture=architecture, dataset=self.dataset)
+        write_model(onnx, contract=contract, levels=levels, seed=seed)
+        weights = root / layout.trained_weights(architecture)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.write_bytes(f"{architecture} {seed} {levels}".encode())
+        write_text(root / layout.training_history(architecture), _HISTORY)
+        write_json(root / layout.training_record(architecture), _training(architecture, self.dataset, side))
+        write_json(root / layout.export_record(architecture), _export(onnx))
+        write_json(root / layout.evaluation_metrics(architecture), _metrics(architecture))
+        self.select(architecture)
+        return sha256_of(onnx)
+
+    def select(self, architecture: str) -> None:
+        """Write the comparison and latency tables with this one on top."""
+        row = {"architecture": architecture, "title": architecture.title(), "macro_f1": 0.9}
+        write_json(
+            self.root / layout.COMPARISON,
+            {"metric": "macro_f1", "selected": architecture, "rows": [row]},
+        )
+        times = {"batch_1": {"p50_ms": 2.5, "p95_ms": 3.0}, "batch_16": {"p50_ms": 30.0, "p95_ms": 31.0}}
+        models = dict.fromkeys(self.architectures(), times)
+        write_json(self.root / layout.LATENCY, {"threads": 1, "rounds": 3, "models": models})
+
+
+def make_world(root: Path) -> World:
+    """Pictures, prepared pictures, manifest and dataset, without any model."""
+    spec = InputSpec(height=SIDE, width=SIDE)
+    rows = []
+    for split, count in (("val", 2), ("test", PER_CLASS)):
+        for label, level in zip(CLASSES, RIGHT, strict=True):
+            for index in range(count):
+                rows.append(
+                    _picture(root, split, label, value=round(level * 255) + index % 3 - 1, index=index)
+                )
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    write_manifest(root / layout.MANIFEST, table)
+    dataset = digest(table, spec)
+    write_dataset(root / layout.DATASET, Dataset(classes=CLASSES, input=spec, dataset=dataset))
+    return World(root=root, dataset=dataset)
+
+
+def _picture(root: Path, split: str, label: str, *, value: int, index: int) -> dict[str, Any]:
+    name = f"id{index:03d}_{label}_{split}.png"
+    source, prepared = Path("data") / label / name, Path("images") / split / label / name
+    for path, side in ((root / source, 2 * SIDE), (root / layout.PREPARED / prepared, SIDE)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((side, side, 3), value, np.uint8)).save(path)
+    return {
+        "path": prepared.as_posix(), "split": split, "label": label, "group": f"{split}-id{index:03d}",
+        "width": 2 * SIDE, "height": 2 * SIDE, "mode": "RGB", "bytes": 100,
+        "pixel_sha256": f"{value:064x}", "perceptual_hash": "0" * 16, "brightness": value / 255,
+        "contrast": 0.0, "sharpness": 0.0, "exif_orientation": 1, "source": source.as_posix(),
+    }  # fmt: skip
+
+
+_HISTORY = """epoch,phase,learning_rate,loss,accuracy,val_loss,val_accuracy,val_macro_f1
+0,train,0.001,1.9,0.3,1.8,0.35,0.3
+1,train,0.0005,1.2,0.6,1.1,0.65,0.6
+"""
+
+
+def _training(architecture: str, dataset: str, side: int) -> dict[str, Any]:
+    return {
+        "architecture": architecture, "classes": list(CLASSES), "dataset": dataset,
+        "input": {"height": side, "width": side, "color": "rgb", "crop": "none", "detector": None,
+                  "margin": 0.0, "resize": "area"},
+        "head": {"hidden": [8], "dropout": 0.1}, "options": {}, "weights": "scratch",
+        "weights_reason": "not pretrained", "parameters": 1234, "epochs_run": 2, "best_epoch": 1,
+        "best": {"val_loss": 1.1, "val_accuracy": 0.65, "val_macro_f1": 0.6},
+        "phases": [{"name": "train", "epochs": 2}], "precision": "float32",
+    }  # fmt: skip
+
+
+def _export(onnx: Path) -> dict[str, Any]:
+    return {
+        "architecture": onnx.parent.name, "temperature": 1.0, "val_nll_before": 1.1, "val_nll_after": 1.0,
+        "parity": {"probabilities": 1e-6, "heatmap": 1e-6, "embedding": 1e-6}, "opset": 18,
+        "size_bytes": onnx.stat().st_size, "sha256": sha256_of(onnx), "heatmap": [4, 4], "embedding": 6,
+    }  # fmt: skip
+
+
+def _metrics(architecture: str) -> dict[str, Any]:
+    names = (
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "top2_accuracy",
+        "roc_auc",
+        "ece",
+        "kappa",
+        "log_loss",
+    )
+    test: dict[str, Any] = dict.fromkeys(names, 0.9) | {"images": 24, "groups": 8}
+    test |= {f"{name}_{end}": 0.8 for name in ("accuracy", "macro_f1") for end in ("low", "high")}
+    of_class = {"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 8, "roc_auc": 0.95}
+    part = {"images": 8, "accuracy": 0.9, "macro_f1": None}
+    return {
+        "architecture": architecture, "title": architecture.title(), "weights": "scratch",
+        "parameters": 1234, "size_mb": 0.01, "test": test,
+        "val": {"images": 6, "accuracy": 0.9, "macro_f1": 0.9},
+        "classes": dict.fromkeys(CLASSES, of_class),
+        "slices": {"brightness": {"low": part, "middle": part, "high": part}},
+    }  # fmt: skip
