@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipelines.architectures._applications import feature_map
 from pipelines.architectures._registry import NoOptions, Pretrained, architecture
 
 # Standard deviation of ImageNet's red, green and blue in [0, 1].
@@ -44,4 +45,4 @@ def efficientnet_b4(image: Any, options: NoOptions) -> Any:
     """float32 [batch, H, W, 3] in 0–255 → feature map [batch, ⌈H/32⌉, ⌈W/32⌉, 1792]."""
     import keras
 
-    return keras.applications.EfficientNetB4(input_tensor=image, include_top=False, weights=None).output
+    return feature_map(keras.applications.EfficientNetB4(input_tensor=image, include_top=False, weights=None))

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import field_validator
 
+from pipelines.architectures._applications import feature_map
 from pipelines.architectures._registry import Options, Pretrained, architecture
 
 # keras.applications.MobileNetV2 has ImageNet weights for these widths.
@@ -51,6 +52,8 @@ def mobilenet_v2(image: Any, options: MobileNetV2Options) -> Any:
     import keras
 
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
-    return keras.applications.MobileNetV2(
-        input_tensor=scaled, alpha=options.alpha, include_top=False, weights=None
-    ).output
+    return feature_map(
+        keras.applications.MobileNetV2(
+            input_tensor=scaled, alpha=options.alpha, include_top=False, weights=None
+        )
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipelines.architectures._applications import feature_map
 from pipelines.architectures._registry import NoOptions, Pretrained, architecture
 
 # The published weights come from Caffe: blue first, ImageNet's channel means taken away, no division
@@ -36,4 +37,4 @@ def resnet50(image: Any, options: NoOptions) -> Any:
 
     centred = keras.layers.Rescaling(1.0, offset=[-mean for mean in _MEAN_RGB])(image)
     scaled = keras.ops.take(centred, [2, 1, 0], axis=-1)
-    return keras.applications.ResNet50(input_tensor=scaled, include_top=False, weights=None).output
+    return feature_map(keras.applications.ResNet50(input_tensor=scaled, include_top=False, weights=None))

@@ -1,4 +1,7 @@
-"""The temperature that makes confidences honest: Guo et al., 2017, "On calibration of modern neural networks"."""
+"""The temperature that makes confidences honest.
+
+Guo et al., 2017, "On calibration of modern neural networks".
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Networks of the paper come out between 1 and 3; beyond these bounds a network is not miscalibrated but broken.
+# Networks of the paper come out between 1 and 3; beyond these bounds one is not miscalibrated but broken.
 LEAST, MOST = 0.05, 20.0
 # Three decimals change no probability visibly, and hide the last bits in which two processors differ.
 _DECIMALS = 3

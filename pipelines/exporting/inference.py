@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.classifier import Classifier
 from pipelines.exporting.heatmaps import grad_cam, rollout, score_gradient
-from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES
+from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, Image
 
 
 def inference_function(classifier: Classifier, *, temperature: float, height: int, width: int) -> Any:
@@ -32,6 +36,18 @@ def inference_function(classifier: Classifier, *, temperature: float, height: in
         return _answer(classifier, tf.cast(image, tf.float32), temperature=temperature)
 
     return infer.get_concrete_function()
+
+
+def keras_logits(classifier: Classifier, batches: Iterable[Image]) -> NDArray[np.float32]:
+    """Logits of uint8 [n, H, W, 3] batches by the Keras model as it was trained, [sum of n, classes]."""
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]
+    def infer(image: Any) -> Any:
+        # A plain graph: Keras' own `predict` would first compile one with XLA, for longer than it then runs.
+        return classifier.model(tf.cast(image, tf.float32), training=False)
+
+    return np.concatenate([infer(tf.constant(batch)).numpy() for batch in batches])
 
 
 def _answer(classifier: Classifier, image: Any, *, temperature: float) -> dict[str, Any]:

@@ -92,10 +92,3 @@ def tensors(values: Any) -> list[TensorInfo]:
         TensorInfo(name=value.name, dtype=_NUMPY_NAMES.get(value.type, value.type), shape=tuple(value.shape))
         for value in values
     ]
-
-
-def softmax(logits: NDArray[np.float32], *, temperature: float) -> NDArray[np.float32]:
-    """Keras' logits [n, classes] → probabilities, apart from the exported function's own softmax."""
-    scores = logits.astype(np.float64) / temperature
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

@@ -1,0 +1,103 @@
+"""The file in ONNX Runtime against the Keras network it was made from; see `parity` for the arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.classifier import Classifier
+from pipelines.errors import ExportFailed
+from pipelines.exporting.inference import keras_logits
+from pipelines.exporting.parity import BATCHES, Answers, differences, least_difference, open_session, varied
+from pipelines.exporting.pictures import in_batches, read_pictures
+from serving.contract import EMBEDDING, PROBABILITIES, Image
+
+# Pictures among which those for the comparison are chosen, spread evenly over the split.
+_CANDIDATES = 64
+# Answers that lie closer than this many tolerances would pass for each other.
+_APART = 10
+
+
+def compare(
+    classifier: Classifier,
+    model: bytes,
+    *,
+    function: Any,
+    temperature: float,
+    pictures: Sequence[Path],
+    tolerance: float,
+) -> dict[str, float]:
+    """Compare both on pictures to which the network gives different answers.
+
+    Args:
+        classifier: the trained network.
+        model: the ONNX file.
+        function: the exported function before its conversion.
+        temperature: that `function` and `model` divide the logits by.
+        pictures: prepared ones that it was not trained on, at least five.
+        tolerance: largest difference allowed in any output.
+
+    Returns:
+        Output → largest difference, see `parity.differences`.
+
+    Raises:
+        ExportFailed: they differ by more, or the answers are too alike to prove anything.
+    """
+    name = classifier.architecture.name
+    images = _chosen(classifier, pictures, margin=_APART * tolerance)
+    expected = _answers(classifier, function, images=images, temperature=temperature)
+    _check_varied(expected, name, least=_APART * tolerance)
+    apart = differences(open_session(model), images, expected)
+    for output, difference in apart.items():
+        if not difference <= tolerance:
+            raise ExportFailed(
+                architecture=name,
+                reason=f"ONNX Runtime and Keras differ by {difference:.2g} in `{output}`, "
+                f"expected at most {tolerance:g} (export.tolerance)",
+                remedy=f"look for the layer of pipelines/architectures/{name}.py that converts wrongly",
+            )
+    return apart
+
+
+def _chosen(classifier: Classifier, pictures: Sequence[Path], *, margin: float) -> Image:
+    """Pictures with answers far apart, uint8 [5, H, W, 3]."""
+    count = max(BATCHES)
+    if len(pictures) < count:
+        raise ExportFailed(
+            architecture=classifier.architecture.name,
+            reason=f"got {len(pictures)} test pictures to compare on, expected at least {count}",
+            remedy="add some to data/ or raise prepare.test_fraction",
+        )
+    spread = np.linspace(0, len(pictures) - 1, min(_CANDIDATES, len(pictures))).astype(int)
+    candidates = [pictures[index] for index in spread]
+    probabilities = _softmax(keras_logits(classifier, in_batches(candidates)))
+    return read_pictures([candidates[index] for index in varied(probabilities, count, margin=margin)])
+
+
+def _answers(classifier: Classifier, function: Any, *, images: Image, temperature: float) -> Answers:
+    """Probabilities from the network itself; heatmap and embedding, which it lacks, from `function`."""
+    import tensorflow as tf
+
+    answers = {name: np.asarray(values) for name, values in function(tf.constant(images)).items()}
+    logits = keras_logits(classifier, [images])
+    return {**answers, PROBABILITIES: _softmax(logits / temperature)}
+
+
+def _softmax(logits: Any) -> Any:
+    from scipy.special import softmax
+
+    return softmax(logits, axis=1)
+
+
+def _check_varied(expected: Answers, architecture: str, *, least: float) -> None:
+    apart = max(least_difference(expected[name]) for name in (PROBABILITIES, EMBEDDING))
+    if not apart > least:
+        raise ExportFailed(
+            architecture=architecture,
+            reason=f"the network answers different pictures alike (within {apart:.2g}), "
+            "so that comparing it with Keras would prove nothing",
+            remedy=f"train it longer or with another rate (models.{architecture} in params.yaml)",
+        )
