@@ -7,7 +7,7 @@ TensorFlow is not involved. Chance is 1 ÷ classes; on the sample data LeNet rea
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 
 SPLITS = ("val", "test")
 BY_TERCILE = ("brightness", "contrast", "sharpness")
+# One line of a terminal; `dvc metrics` has no other way to leave the classes and slices out.
+IN_SUMMARY = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "top2_accuracy",
+    "roc_auc",
+    "kappa",
+    "ece",
+    "log_loss",
+)
 # Enough for a smooth curve on a page, few enough for seven curves in one plot.
 ROC_POINTS = 200
 # Probabilities of two processors differ beyond; metrics and table start from the same rounded values.
@@ -128,13 +139,22 @@ def plot_points(predictions: pandas.DataFrame, classes: Sequence[str]) -> dict[s
     }
 
 
-def write(architecture: str, predictions: pandas.DataFrame, classes: Sequence[str]) -> None:
-    """Write the table and the plots; the metrics come last, so that they never stand alone."""
+def summary(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """What `dvc metrics show` and `dvc metrics diff` show: the test split as a whole, and val accuracy."""
+    return {name: scores["test"][name] for name in IN_SUMMARY} | {"val_accuracy": scores["val"]["accuracy"]}
+
+
+def write(
+    architecture: str, predictions: pandas.DataFrame, classes: Sequence[str], *, record: Mapping[str, Any]
+) -> None:
+    """Write table, plots, summary and `record`, the full metrics; these come last, never alone."""
     with replacing(layout.evaluation_predictions(architecture)) as path:
         predictions.to_parquet(path, index=False)
     for name, points in plot_points(predictions, classes).items():
         with replacing(layout.evaluation_plot(architecture, name)) as path:
             points.round(metrics.DECIMALS).to_csv(path, index=False)
+    write_json(layout.evaluation_summary(architecture), summary(record))
+    write_json(layout.evaluation_metrics(architecture), record)
 
 
 def main() -> None:
@@ -155,22 +175,18 @@ def main() -> None:
     scores = score(
         predictions, manifest, dataset.classes, samples=params.evaluate.bootstrap_samples, seed=params.seed
     )
-    write(name, predictions, dataset.classes)
-    write_json(
-        layout.evaluation_metrics(name),
-        {
-            "architecture": name,
-            "title": architecture.title,
-            "weights": classifier.contract.weights,
-            "parameters": training["parameters"],
-            "size_mb": round(classifier.size_bytes / 1e6, 6),
-            **scores,
-        },
-    )
-    print(summary_line(name, scores))
+    described = {
+        "architecture": name,
+        "title": architecture.title,
+        "weights": classifier.contract.weights,
+        "parameters": training["parameters"],
+        "size_mb": round(classifier.size_bytes / 1e6, 6),
+    }
+    write(name, predictions, dataset.classes, record=described | scores)
+    print(one_line(name, scores))
 
 
-def summary_line(name: str, scores: dict[str, Any]) -> str:
+def one_line(name: str, scores: Mapping[str, Any]) -> str:
     """What the stage prints: accuracy with its interval, and macro-F1."""
     test = scores["test"]
     low, high = test["accuracy_low"], test["accuracy_high"]

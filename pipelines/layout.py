@@ -77,6 +77,11 @@ def evaluation_metrics(architecture: str) -> Path:
     return EVALUATIONS / architecture / "metrics.json"
 
 
+def evaluation_summary(architecture: str) -> Path:
+    """The dozen of them that `dvc metrics` shows, JSON, kept in git."""
+    return EVALUATIONS / architecture / "summary.json"
+
+
 def evaluation_predictions(architecture: str) -> Path:
     """path, split, label, predicted and one probability column per class, for val and test."""
     return EVALUATIONS / architecture / "predictions.parquet"

@@ -131,6 +131,12 @@ def test_the_table_has_a_row_for_every_val_and_test_picture(project: Path, predi
     assert (predictions["confidence"] == predictions[columns].max(axis=1)).all()
 
 
+def test_the_summary_repeats_the_figures_of_the_whole(project: Path, written: dict) -> None:
+    summary = read_json(project / "evaluations/lenet/summary.json")
+    assert summary.pop("val_accuracy") == written["val"]["accuracy"]
+    assert summary == {name: written["test"][name] for name in evaluate.IN_SUMMARY}
+
+
 def test_the_plots_agree_with_the_metrics(project: Path, written: dict) -> None:
     folder = project / "evaluations/lenet"
     confusion, roc, calibration = (
