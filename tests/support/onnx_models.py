@@ -34,11 +34,12 @@ def make_contract(
     weights: str = "scratch",
     temperature: float = 1.0,
     dataset: str = DATASET,
+    spec: InputSpec | None = None,
 ) -> ModelContract:
-    """A valid contract; every argument has a sensible value."""
+    """A valid contract; every argument has a sensible value, `spec` goes before `side` and `color`."""
     return ModelContract(
         classes=tuple(classes),
-        input=InputSpec(height=side, width=side, color=color),
+        input=spec or InputSpec(height=side, width=side, color=color),
         architecture=architecture,
         weights=weights,
         temperature=temperature,
