@@ -1,0 +1,125 @@
+"""What the selected network looked at: `python -m pipelines.explain` (about 15 s on two cores).
+
+Grad-CAM by automatic differentiation on the Keras model (for a ViT attention rollout) beside the heatmap
+of the ONNX file, on correct, wrong and most confidently wrong test pictures, and the heatmaps of all
+architectures on the same faces. The two must agree to 1e-3, usually they do to 1e-5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines import layout
+from pipelines.explanation.agreement import TOLERANCE, check_agreement
+from pipelines.explanation.answers import Answers, answer, read_pictures
+from pipelines.explanation.gallery import architectures_panel, selected_panel
+from pipelines.explanation.heatmaps import Heatmaps, keras_heatmaps, method
+from pipelines.explanation.rebuild import trained_classifier
+from pipelines.explanation.selection import PANELS, Pick, pick_faces, pick_panels
+from pipelines.files import replacing_folder, write_json
+from pipelines.params import load_params
+from pipelines.records import read_predictions, read_record
+from pipelines.stage import run_stage
+from serving.contract import Image
+
+
+def explain(
+    selected: str, panels: Mapping[str, Sequence[Pick]], *, folder: Path, prepared: Path
+) -> dict[str, Any]:
+    """Draw the selected network's panels into `folder`.
+
+    Args:
+        selected: name of an architecture.
+        panels: test pictures by panel; an empty panel is not drawn.
+        folder: where PNGs and tiles go.
+        prepared: folder that the pictures' paths are relative to.
+
+    Returns:
+        For `explain.json`: the pictures of each panel and how far Keras and ONNX are apart.
+
+    Raises:
+        ExplanationFailed: the heatmaps differ by more than `TOLERANCE`.
+    """
+    picks = [pick for name in PANELS for pick in panels[name]]
+    pictures = read_pictures(prepared, [pick.path for pick in picks])
+    exported = answer(layout.onnx_model(selected), pictures)
+    kind, keras = _from_keras(selected, pictures, exported)
+    apart = check_agreement(
+        exported.heatmaps, keras, architecture=selected, paths=[pick.path for pick in picks]
+    )
+    record: dict[str, Any] = {
+        "method": kind,
+        "agreement": {
+            "pictures": len(picks),
+            "max_difference": _significant(apart.max(initial=0.0)),
+            "tolerance": TOLERANCE,
+        },
+        "panels": {},
+    }
+    start = 0
+    for name in PANELS:
+        part = slice(start, start + len(panels[name]))
+        start = part.stop
+        record["panels"][name] = selected_panel(
+            folder,
+            name,
+            picks=panels[name],
+            pictures=pictures[part],
+            keras=keras[part],
+            onnx=exported.heatmaps[part],
+        )
+    return record
+
+
+def explain_all(
+    architectures: Sequence[str], faces: Sequence[Pick], *, folder: Path, prepared: Path
+) -> list[dict[str, Any]]:
+    """Draw the heatmaps of every architecture's ONNX file on the same test pictures into `folder`.
+
+    Returns:
+        For `explain.json`: one entry per face, with each architecture's answer.
+    """
+    pictures = read_pictures(prepared, [face.path for face in faces])
+    answers = {name: answer(layout.onnx_model(name), pictures) for name in architectures}
+    return architectures_panel(folder, faces=faces, pictures=pictures, answers=answers)
+
+
+def _from_keras(architecture: str, pictures: Image, exported: Answers) -> tuple[str, Heatmaps]:
+    classifier = trained_classifier(
+        record=layout.training_record(architecture), weights=layout.trained_weights(architecture)
+    )
+    # The class the ONNX file chose: where two are level, rounding could make Keras choose the other.
+    return method(classifier), keras_heatmaps(classifier, pictures, top=exported.top)
+
+
+def _significant(value: float) -> float:
+    """Two significant digits: the rest is the processor's rounding."""
+    return float(f"{np.float64(value):.1e}")
+
+
+def main() -> None:
+    """Explain the architecture that `compare` selected."""
+    params = load_params()
+    selected = read_record(layout.COMPARISON, keys=("selected",), stage="compare")["selected"]
+    predictions = read_predictions(layout.evaluation_predictions(selected), stage=f"evaluate@{selected}")
+    count = params.explain.per_panel
+    panels = pick_panels(predictions, count=count)
+    faces = pick_faces(predictions, count=count, but=[pick for own in panels.values() for pick in own])
+    with replacing_folder(layout.EXPLANATIONS) as folder:
+        record = explain(selected, panels, folder=folder, prepared=layout.PREPARED)
+        record["architecture"] = selected
+        record["architectures"] = params.architectures
+        record["faces"] = explain_all(params.architectures, faces, folder=folder, prepared=layout.PREPARED)
+        write_json(folder / "explain.json", record)
+    print(
+        f"{selected}: {record['method']} on {record['agreement']['pictures']} test pictures, "
+        f"Keras and ONNX apart by at most {record['agreement']['max_difference']:g}"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,79 @@
+"""Prepared pictures, and what an ONNX file says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import ManifestCorrupt
+from pipelines.explanation.heatmaps import Heatmaps
+from serving.contract import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """One model's answers to n pictures."""
+
+    classes: tuple[str, ...]
+    top: NDArray[np.intp]
+    """[n], index of the most probable class."""
+    confidence: NDArray[np.float32]
+    """[n], its probability, in [0, 1]."""
+    heatmaps: Heatmaps
+    """float32 [n, rows, columns] in [0, 1]."""
+
+    def predicted(self, index: int) -> str:
+        """Name of the class that picture `index` was taken for."""
+        return self.classes[int(self.top[index])]
+
+
+def answer(path: Path, pictures: Image) -> Answers:
+    """Ask one ONNX file.
+
+    Args:
+        path: of the file.
+        pictures: uint8 [n, H, W, 3], RGB, as `prepare` left them.
+
+    Raises:
+        ModelFileError: no valid model.
+    """
+    from pipelines.inference import OnnxClassifier
+
+    classifier = OnnxClassifier.open(path)
+    prediction = classifier.predict(pictures)
+    top = prediction.probabilities.argmax(axis=1)
+    return Answers(
+        classes=classifier.contract.classes,
+        top=top,
+        confidence=prediction.probabilities[np.arange(len(top)), top],
+        heatmaps=prediction.heatmap,
+    )
+
+
+def read_pictures(folder: Path, paths: Sequence[str]) -> Image:
+    """Read prepared pictures, all of one size.
+
+    Returns:
+        uint8 [n, H, W, 3], RGB.
+
+    Raises:
+        ManifestCorrupt: one is missing or damaged.
+    """
+    return np.stack([read_picture(folder / path) for path in paths])
+
+
+def read_picture(path: Path) -> Image:
+    """Read one prepared picture, uint8 [H, W, 3], RGB.
+
+    Raises:
+        ManifestCorrupt: it is missing or damaged.
+    """
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ManifestCorrupt(path=path, reason="the picture is missing or damaged")
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -1,0 +1,95 @@
+"""Heatmaps from the Keras model itself: Grad-CAM by automatic differentiation, attention rollout for a ViT.
+
+The ONNX file computes the same in closed form; `explain` holds the two together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.classifier import Classifier
+from pipelines.exporting.heatmaps import LEAST_EVIDENCE
+from serving.contract import Image
+
+Heatmaps = NDArray[np.float32]
+"""float32 [batch, rows, columns] in [0, 1]."""
+
+_TINY = 1e-12
+"""Keeps 0 / 0 out of a map without any evidence."""
+
+
+def keras_heatmaps(classifier: Classifier, images: Image, *, top: NDArray[np.intp]) -> Heatmaps:
+    """Where the network looked, for one class per picture.
+
+    Args:
+        classifier: with trained weights.
+        images: uint8 [n, H, W, 3], RGB.
+        top: class index per picture, int [n]; a ViT's rollout does not depend on it.
+
+    Returns:
+        float32 [n, rows, columns] in [0, 1].
+    """
+    batch = images.astype(np.float32)
+    if classifier.pooling == "token":
+        return attention_rollout(classifier, batch)
+    return grad_cam(classifier, batch, top=top)
+
+
+def method(classifier: Classifier) -> str:
+    """What `keras_heatmaps` computes for this network: `Grad-CAM` or `attention rollout`."""
+    return "attention rollout" if classifier.pooling == "token" else "Grad-CAM"
+
+
+def grad_cam(classifier: Classifier, batch: NDArray[np.float32], *, top: NDArray[np.intp]) -> Heatmaps:
+    """Grad-CAM (Selvaraju et al., 2017) with `tf.GradientTape`.
+
+    Returns:
+        float32 [n, rows, columns]: ReLU of the feature map's channels, weighted by the mean gradient of
+        the class's logit with respect to them, over its maximum. A map that is hardly more than
+        what cancelled in it stays faint, exactly as in the exported graph (`LEAST_EVIDENCE`).
+    """
+    import keras
+    import tensorflow as tf
+
+    network = keras.Model(classifier.model.inputs, [classifier.backbone.output, classifier.model.output])
+    with tf.GradientTape() as tape:
+        image = tf.constant(batch)
+        # Watched from the picture on, so that the feature map lies on the tape.
+        tape.watch(image)
+        features, logits = network(image, training=False)
+        score = tf.gather(logits, tf.constant(top), axis=1, batch_dims=1)
+    weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
+    evidence = np.asarray(weights * features, dtype=np.float32)
+    magnitude = np.abs(evidence).sum(axis=-1).max(axis=(1, 2), keepdims=True)
+    return normalized(np.maximum(evidence.sum(axis=-1), 0), floor=LEAST_EVIDENCE * magnitude)
+
+
+def attention_rollout(classifier: Classifier, batch: NDArray[np.float32]) -> Heatmaps:
+    """Attention rollout (Abnar & Zuidema, 2020) from the class token to the patches.
+
+    Heads are averaged, the residual connection counts half (section 3 of the paper), and the blocks'
+    matrices are multiplied, first block rightmost.
+
+    Returns:
+        float32 [n, rows, columns] over its maximum.
+    """
+    from keras import ops
+
+    _, *attentions = classifier.backbone(batch, training=False)
+    tokens = attentions[0].shape[-1]
+    identity = ops.eye(tokens, dtype="float32")
+    rollout = identity
+    for attention in attentions:
+        mean = ops.mean(ops.cast(attention, "float32"), axis=1)
+        rollout = ops.matmul(0.5 * mean + 0.5 * identity, rollout)
+    rows, columns = classifier.grid
+    # The class token is the first; what it draws from itself is no place in the picture.
+    patches = np.asarray(ops.reshape(rollout[:, 0, 1:], (-1, rows, columns)), dtype=np.float32)
+    return normalized(patches, floor=0.0)
+
+
+def normalized(heatmaps: Heatmaps, *, floor: NDArray[np.float32] | float) -> Heatmaps:
+    """Divide each map, float32 [n, rows, columns] ≥ 0, by its maximum, or by `floor` where that is larger."""
+    highest = np.maximum(heatmaps.max(axis=(1, 2), keepdims=True), floor)
+    return np.asarray(heatmaps / np.maximum(highest, _TINY), dtype=np.float32)
