@@ -94,6 +94,8 @@ class ValidateParams(_Block):
     """Smallest accepted side of an original (critical)."""
     max_near_duplicate_fraction: Fraction
     """Share of images with a near-duplicate in another split above which a warning is given."""
+    max_share_difference: Fraction = 0.1
+    """How far a class's share of a split may be from its share of train (warning)."""
 
 
 class WeightsParams(_Block):

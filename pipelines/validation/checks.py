@@ -1,0 +1,218 @@
+"""The suite: every expectation about the data, its severity and its meaning in plain words.
+
+critical   a failure stops the pipeline: training on such data, or believing its test, would be wrong
+warning    a failure is reported: such data can be meant
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipelines.manifest import SPLITS
+from pipelines.params import ValidateParams
+
+Severity = Literal["critical", "warning"]
+
+_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA", "CMYK")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One expectation."""
+
+    name: str
+    """Stable name, for reports and for those who look for it."""
+    severity: Severity
+    says: str
+    """What must hold, as a sentence without a full stop."""
+    kind: str
+    """Name of the Great Expectations class."""
+    arguments: dict[str, Any]
+    """Its arguments, but for severity and description."""
+
+    def expectation(self, library: Any) -> Any:
+        """As an object of the `great_expectations` module given."""
+        return getattr(library.expectations, self.kind)(
+            **self.arguments,
+            severity=self.severity,
+            description=f"{self.severity}: {self.says}",
+            meta={"check": self.name},
+        )
+
+
+def image_checks(params: ValidateParams, *, labels: Sequence[str]) -> list[Check]:
+    """What must hold for `tables.image_table`."""
+    return [
+        *_identity(),
+        *_no_leak(params),
+        *_ranges(params, labels),
+    ]
+
+
+def class_checks(params: ValidateParams) -> list[Check]:
+    """What must hold for `tables.class_table`."""
+    least, ratio, off = params.min_per_class_and_split, params.max_class_ratio, params.max_share_difference
+    return [
+        _between(
+            "enough_of_each_class",
+            "images",
+            low=least,
+            says=f"every class has at least {least} images in every split",
+        ),
+        _between(
+            "classes_balanced",
+            "times_rarer",
+            high=ratio,
+            severity="warning",
+            says=f"the largest class of a split has at most {ratio:g} times the images of any other",
+        ),
+        _between(
+            "splits_alike",
+            "share_off_train",
+            high=off,
+            severity="warning",
+            says=f"the share of a class differs by at most {off:g} between a split and train",
+        ),
+    ]
+
+
+def _identity() -> list[Check]:
+    columns = ("path", "split", "label", "group", "source", "pixel_sha256", "perceptual_hash")
+    return [
+        *(
+            Check(
+                name=f"{column}_given",
+                severity="critical",
+                says=f"every row has a {column}",
+                kind="ExpectColumnValuesToNotBeNull",
+                arguments={"column": column},
+            )
+            for column in columns
+        ),
+        *(
+            Check(
+                name=f"{column}_unique",
+                severity="critical",
+                says=f"no {column} stands twice",
+                kind="ExpectColumnValuesToBeUnique",
+                arguments={"column": column},
+            )
+            for column in ("path", "source")
+        ),
+        Check(
+            name="pixel_sha256_formed",
+            severity="critical",
+            says="every pixel_sha256 has 64 hexadecimal digits",
+            kind="ExpectColumnValuesToMatchRegex",
+            arguments={"column": "pixel_sha256", "regex": "^[0-9a-f]{64}$"},
+        ),
+    ]
+
+
+def _no_leak(params: ValidateParams) -> list[Check]:
+    share = params.max_near_duplicate_fraction
+    return [
+        _between(
+            "no_image_in_two_splits",
+            "splits_with_same_pixels",
+            high=1,
+            says="no pixel-identical image stands in two splits",
+        ),
+        _between(
+            "no_image_under_two_labels",
+            "labels_with_same_pixels",
+            high=1,
+            says="no pixel-identical image stands under two labels",
+        ),
+        _between(
+            "no_group_in_two_splits",
+            "splits_with_same_group",
+            high=1,
+            says="no group (person) stands in two splits",
+        ),
+        Check(
+            name="few_near_duplicates",
+            severity="warning",
+            says=f"at most {share:.1%} of the images have a near-duplicate in another split",
+            kind="ExpectColumnMeanToBeBetween",
+            arguments={"column": "near_duplicates_elsewhere", "max_value": share},
+        ),
+    ]
+
+
+def _ranges(params: ValidateParams, labels: Sequence[str]) -> list[Check]:
+    least, mostly = params.min_source_px, params.mostly
+    return [
+        _in_set("label_known", "label", list(labels), says=f"every label is one of {', '.join(labels)}"),
+        Check(
+            name="label_complete",
+            severity="critical",
+            says=f"each of the {len(labels)} labels occurs",
+            kind="ExpectColumnDistinctValuesToContainSet",
+            arguments={"column": "label", "value_set": list(labels)},
+        ),
+        _in_set("split_known", "split", list(SPLITS), says=f"every split is one of {', '.join(SPLITS)}"),
+        _in_set(
+            "mode_known", "mode", list(_MODES), says=f"every original's mode is one of {', '.join(_MODES)}"
+        ),
+        *(
+            _between(
+                f"{side}_large_enough",
+                side,
+                low=least,
+                says=f"every original's {side} is at least {least} px",
+            )
+            for side in ("width", "height")
+        ),
+        _between("bytes_positive", "bytes", low=1, says="every original has at least one byte"),
+        _between(
+            "exif_orientation_valid",
+            "exif_orientation",
+            low=1,
+            high=8,
+            says="every EXIF orientation is one of 1 to 8",
+        ),
+        *(
+            _between(
+                f"{name}_usual",
+                name,
+                low=low,
+                high=high,
+                mostly=mostly,
+                severity="warning",
+                says=f"at least {mostly:.0%} of the images have a {name} of {low:g} to {high:g}",
+            )
+            for name, (low, high) in (("brightness", params.brightness), ("contrast", params.contrast))
+        ),
+    ]
+
+
+def _between(
+    name: str,
+    column: str,
+    *,
+    says: str,
+    low: float | None = None,
+    high: float | None = None,
+    mostly: float = 1.0,
+    severity: Severity = "critical",
+) -> Check:
+    return Check(
+        name=name,
+        severity=severity,
+        says=says,
+        kind="ExpectColumnValuesToBeBetween",
+        arguments={"column": column, "min_value": low, "max_value": high, "mostly": mostly},
+    )
+
+
+def _in_set(name: str, column: str, values: list[str], *, says: str) -> Check:
+    return Check(
+        name=name,
+        severity="critical",
+        says=says,
+        kind="ExpectColumnValuesToBeInSet",
+        arguments={"column": column, "value_set": values},
+    )
