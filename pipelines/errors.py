@@ -1,6 +1,7 @@
 """Errors of the `pipelines` package.
 
     PipelineError
+    ├── SampleError              the sample dataset cannot be drawn as asked
     ├── ParamsError              params.yaml: unknown key, wrong type, out of range
     ├── UnknownArchitecture      a name that is in no file of pipelines/architectures/
     ├── DataError                the images, or the manifest made from them
@@ -32,6 +33,17 @@ from pathlib import Path
 
 class PipelineError(Exception):
     """Root of every error this package raises on purpose; stages print it and exit with 1."""
+
+
+class SampleError(PipelineError):
+    """The procedural sample cannot be drawn as it was asked for."""
+
+    def __init__(self, *, option: str, got: str, expected: str) -> None:
+        self.option = option
+        self.got = got
+        super().__init__(
+            f"{option}: got {got}, expected {expected}; correct it (see `python -m pipelines.sample --help`)"
+        )
 
 
 class ParamsError(PipelineError):

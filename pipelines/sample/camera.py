@@ -1,0 +1,81 @@
+"""From a lit head to a photograph: framing, backdrop, things in the way, exposure, blur, noise."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.sample.identity import Identity
+from pipelines.sample.occlusion import paint_occluder
+from pipelines.sample.scene import Scene
+
+_BACKDROP_PX = 24
+"""Backdrops are painted this small and enlarged: out of focus at no cost."""
+
+
+def photograph(head: NDArray[np.float32], scene: Scene, identity: Identity, *, size_px: int) -> NDArray[np.uint8]:
+    """Put a head into its scene.
+
+    Args:
+        head: float32 [s, s, 4], premultiplied RGBA, 0–255, s > size_px: it is scaled down.
+        scene: framing and circumstances.
+        identity: whose hand or hair may be in the way.
+        size_px: rows and columns of the photograph.
+
+    Returns:
+        uint8 [size_px, size_px, 3], RGB.
+    """
+    rng = np.random.default_rng(scene.seed)
+    framed = _frame(head, scene, size_px)
+    cover = framed[..., 3:] * np.float32(1 / 255)
+    picture = framed[..., :3] + (1 - cover) * _backdrop(scene, rng, size_px)
+    picture = paint_occluder(picture, scene, identity)
+    if scene.blur * size_px > 0.25:
+        picture = cv2.GaussianBlur(picture, (0, 0), scene.blur * size_px)
+    picture = (picture - 110) * np.float32(scene.contrast * scene.exposure) + np.float32(110 * scene.exposure)
+    picture += _noise(size_px, int(rng.integers(8)), int(rng.integers(4))) * np.float32(scene.noise)
+    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+
+
+def _frame(head: NDArray[np.float32], scene: Scene, size_px: int) -> NDArray[np.float32]:
+    """Roll, zoom and shift, in one resampling."""
+    source = head.shape[0]
+    zoom = scene.zoom * size_px / source
+    turn = cv2.getRotationMatrix2D((source / 2, source * 0.56), -scene.pose.roll_deg, zoom)
+    turn[:, 2] += np.array((size_px / 2 - source / 2, size_px * 0.56 - source * 0.56))
+    turn[:, 2] += np.array(scene.shift) * size_px
+    soft = cv2.GaussianBlur(head, (3, 3), 0.6)  # two source pixels per pixel: no aliasing
+    return cv2.warpAffine(soft, turn, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _backdrop(scene: Scene, rng: np.random.Generator, size_px: int) -> NDArray[np.float32]:
+    """A gradient with blurred shapes."""
+    small = np.empty((_BACKDROP_PX, _BACKDROP_PX, 3), np.float32)
+    ramp = np.linspace(0, 1, _BACKDROP_PX, dtype=np.float32)
+    mix = (ramp[:, None] if rng.random() < 0.5 else ramp[None, :])[..., None]
+    small[...] = scene.backdrop[0] * mix + scene.backdrop[1] * (1 - mix)
+    for colour in scene.backdrop[2:]:
+        x, y, w, h = rng.integers((0, 0, 2, 2), (_BACKDROP_PX, _BACKDROP_PX, 9, 22)).tolist()
+        if rng.random() < 0.6:
+            small[y : y + h, x : x + w] = colour
+        else:
+            cv2.circle(small, (x, y), w, colour.tolist(), -1)
+    small = cv2.GaussianBlur(small, (0, 0), 0.6 + 1.6 * rng.random())
+    lit = np.float32(scene.light.ambient + 0.55 * scene.light.key)
+    return cv2.resize(small, (size_px, size_px), interpolation=cv2.INTER_CUBIC) * lit
+
+
+@lru_cache(maxsize=16)
+def _noise_tile(size_px: int, index: int) -> NDArray[np.float32]:
+    rng = np.random.default_rng((size_px, index))
+    luma = rng.normal(0, 0.85, (size_px, size_px, 1))
+    chroma = cv2.GaussianBlur(rng.normal(0, 1.0, (size_px, size_px, 3)), (0, 0), 0.8)
+    return (luma + chroma).astype(np.float32)
+
+
+def _noise(size_px: int, index: int, turns: int) -> NDArray[np.float32]:
+    """Sensor noise of unit strength; a few tiles, turned, serve all images."""
+    return np.rot90(_noise_tile(size_px, index), turns)

@@ -1,0 +1,223 @@
+"""Which images there are, what each is called, and writing them: many processes, the same bytes.
+
+Image (class, number) is drawn from its own random streams, so it does not depend on how many images or processes
+there are: person number `k` of the range has one image per class and round, `id0123_happy_00.jpg` the first.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import SampleError
+from pipelines.files import replacing_folder
+from pipelines.sample.action_units import CLASSES, draw_expression, draw_intensity
+from pipelines.sample.camera import photograph
+from pipelines.sample.identity import draw_identity
+from pipelines.sample.portrait import paint_portrait
+from pipelines.sample.scene import draw_scene
+
+_OVERSAMPLING = 2
+_QUALITY = 90
+_CHUNK = 16
+_PERSON, _PICTURE = 1, 2
+"""Keys of the random streams."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSpec:
+    """What to draw."""
+
+    per_class: int
+    seed: int
+    size_px: int = 96
+    identities: tuple[int, int] = (0, 239)
+    """First and last person, inclusive."""
+    class_mix: Mapping[str, float] = field(default_factory=dict)
+    """Share (0–1) of some classes among all images; the others share the rest equally."""
+    glasses: float = 0.16
+    """Share of people with glasses."""
+    low_light: float = 0.0
+    """Share of images taken in low light."""
+    darker: float = 0.0
+    """Brightness taken away from every image, 0–1."""
+    blur: float = 0.0
+    """Standard deviation of an additional blur, px of the finished image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """One image to draw."""
+
+    label: str
+    identity: int
+    number: int
+    """Counts a person's images of one class."""
+
+    @property
+    def name(self) -> str:
+        """File name; `^(id\\d+)_` is the person."""
+        return f"id{self.identity:04d}_{self.label}_{self.number:02d}.jpg"
+
+
+def plan_shots(spec: SampleSpec) -> list[Shot]:
+    """All images of a sample, by class, then in the order of their numbers."""
+    first, last = spec.identities
+    people = last - first + 1
+    return [
+        Shot(label=label, identity=first + index % people, number=index // people)
+        for label, count in class_counts(spec).items()
+        for index in range(count)
+    ]
+
+
+def class_counts(spec: SampleSpec) -> dict[str, int]:
+    """How many images each class gets; together `per_class` × the number of classes.
+
+    Raises:
+        SampleError: the shares exceed 1, or a class is unknown.
+    """
+    unknown = sorted(set(spec.class_mix) - set(CLASSES))
+    if unknown:
+        raise SampleError(option="--class-mix", got=unknown[0], expected=f"one of {', '.join(CLASSES)}")
+    given = sum(spec.class_mix.values())
+    others = len(CLASSES) - len(spec.class_mix)
+    if given > 1 + 1e-9 or (not others and abs(given - 1) > 1e-9):
+        raise SampleError(option="--class-mix", got=f"{given:g} in all", expected="shares of 1 in all, or less")
+    total = spec.per_class * len(CLASSES)
+    rest = (1 - given) / others if others else 0.0
+    shares = np.array([spec.class_mix.get(label, rest) for label in CLASSES])
+    # Cumulative rounding: the counts sum to the total.
+    stops = np.rint(np.cumsum(shares) * total).astype(int)
+    return dict(zip(CLASSES, np.diff(stops, prepend=0).tolist(), strict=True))
+
+
+def draw_image(spec: SampleSpec, shot: Shot, *, intensity: float | None = None) -> NDArray[np.uint8]:
+    """Draw one image.
+
+    Args:
+        spec: seed, size and shifts.
+        shot: person, class, number.
+        intensity: of the expression, 0–1; drawn when not given.
+
+    Returns:
+        uint8 [size, size, 3], RGB.
+    """
+    person = draw_identity(np.random.default_rng((spec.seed, _PERSON, shot.identity)), glasses_share=spec.glasses)
+    rng = np.random.default_rng((spec.seed, _PICTURE, CLASSES.index(shot.label), shot.identity, shot.number))
+    drawn = draw_intensity(rng)
+    expression = draw_expression(shot.label, drawn if intensity is None else intensity, rng)
+    scene = draw_scene(rng, low_light_share=spec.low_light)
+    head = paint_portrait(
+        person, expression, pose=scene.pose, light=scene.light, gaze=scene.gaze, size_px=_OVERSAMPLING * spec.size_px
+    )
+    return _shift(photograph(head, scene, person, size_px=spec.size_px), spec)
+
+
+def write_sample(spec: SampleSpec, folder: Path, *, processes: int | None = None) -> int:
+    """Draw a whole sample into `folder/<class>/`; the folder is replaced when all is drawn.
+
+    Args:
+        spec: what to draw.
+        folder: where to; must not exist or be a folder of an earlier sample.
+        processes: default: as many as there are cores. The bytes do not depend on it.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        SampleError: a wrong spec.
+        OutputError: the folder cannot be written.
+    """
+    _check_folder(folder)
+    shots = plan_shots(spec)
+    with replacing_folder(folder) as target:
+        for label in CLASSES:
+            (target / label).mkdir()
+        for shot, data in _encoded(spec, shots, processes or len(os.sched_getaffinity(0))):
+            (target / shot.label / shot.name).write_bytes(data)
+    return len(shots)
+
+
+def _encoded(spec: SampleSpec, shots: Sequence[Shot], processes: int) -> Iterator[tuple[Shot, bytes]]:
+    chunks = [shots[start : start + _CHUNK] for start in range(0, len(shots), _CHUNK)]
+    # Fresh interpreters with one BLAS thread each: the matrices are small, and the sums the same everywhere.
+    context = multiprocessing.get_context("spawn")
+    with (
+        _environment(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
+        context.Pool(min(processes, max(1, len(chunks))), initializer=_one_thread) as pool,
+    ):
+        for chunk, encoded in zip(chunks, pool.imap(_Encoder(spec), chunks), strict=True):
+            yield from zip(chunk, encoded, strict=True)
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment of processes started inside."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _check_folder(folder: Path) -> None:
+    """Only an earlier sample may be replaced: never somebody's own pictures."""
+    if not folder.exists():
+        return
+    ours = re.compile(r"id\d{4,}_[a-z]+_\d{2,}\.jpg")
+    foreign = [
+        path
+        for path in sorted(folder.rglob("*") if folder.is_dir() else [folder])
+        if not (path.is_dir() and path.parent == folder and path.name in CLASSES or ours.fullmatch(path.name))
+    ]
+    if foreign:
+        raise SampleError(
+            option="--out",
+            got=f"{folder}, which holds {foreign[0].name}",
+            expected="a new folder, or one with an earlier sample only",
+        )
+
+
+class _Encoder:
+    """Draws chunks in a worker."""
+
+    def __init__(self, spec: SampleSpec) -> None:
+        self.spec = spec
+
+    def __call__(self, shots: Sequence[Shot]) -> list[bytes]:
+        return [encode(draw_image(self.spec, shot)) for shot in shots]
+
+
+def encode(image: NDArray[np.uint8]) -> bytes:
+    """JPEG bytes of an RGB image."""
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return data.tobytes()
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _shift(image: NDArray[np.uint8], spec: SampleSpec) -> NDArray[np.uint8]:
+    if spec.blur:
+        image = cv2.GaussianBlur(image, (0, 0), spec.blur)
+    if spec.darker:
+        image = cv2.convertScaleAbs(image, alpha=1 - spec.darker)
+    return image
+
+
