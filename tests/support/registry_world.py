@@ -36,6 +36,7 @@ class World:
 
     root: Path
     dataset: str
+    side: int
 
     def params(self, **gate: float | None) -> Params:
         """The repository's parameters with these thresholds and no others."""
@@ -53,19 +54,21 @@ class World:
         *,
         levels: Sequence[float] = RIGHT,
         seed: int = 0,
-        side: int = SIDE,
-        classes: Sequence[str] = CLASSES,
     ) -> str:
         """Put a trained, exported, evaluated model where its stages would, and select it; its sha256."""
         root = self.root
         onnx = root / layout.onnx_model(architecture)
-        contract = make_contract(classes=classes, side=side, architecture=architecture, dataset=self.dataset)
+        contract = make_contract(
+            classes=CLASSES, side=self.side, architecture=architecture, dataset=self.dataset
+        )
         write_model(onnx, contract=contract, levels=levels, seed=seed)
         weights = root / layout.trained_weights(architecture)
         weights.parent.mkdir(parents=True, exist_ok=True)
         weights.write_bytes(f"{architecture} {seed} {levels}".encode())
         write_text(root / layout.training_history(architecture), _HISTORY)
-        write_json(root / layout.training_record(architecture), _training(architecture, self.dataset, side))
+        write_json(
+            root / layout.training_record(architecture), _training(architecture, self.dataset, self.side)
+        )
         write_json(root / layout.export_record(architecture), _export(onnx))
         write_json(root / layout.evaluation_metrics(architecture), _metrics(architecture))
         self.select(architecture)
@@ -83,29 +86,31 @@ class World:
         write_json(self.root / layout.LATENCY, {"threads": 1, "rounds": 3, "models": models})
 
 
-def make_world(root: Path) -> World:
-    """Pictures, prepared pictures, manifest and dataset, without any model."""
-    spec = InputSpec(height=SIDE, width=SIDE)
+def make_world(root: Path, *, side: int = SIDE) -> World:
+    """Pictures, prepared pictures of this side, manifest and dataset, without any model."""
+    spec = InputSpec(height=side, width=side)
     rows = []
     for split, count in (("val", 2), ("test", PER_CLASS)):
         for label, level in zip(CLASSES, RIGHT, strict=True):
             for index in range(count):
                 rows.append(
-                    _picture(root, split, label, value=round(level * 255) + index % 3 - 1, index=index)
+                    _picture(
+                        root, split, label, side=side, value=round(level * 255) + index % 3 - 1, index=index
+                    )
                 )
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     write_manifest(root / layout.MANIFEST, table)
     dataset = digest(table, spec)
     write_dataset(root / layout.DATASET, Dataset(classes=CLASSES, input=spec, dataset=dataset))
-    return World(root=root, dataset=dataset)
+    return World(root=root, dataset=dataset, side=side)
 
 
-def _picture(root: Path, split: str, label: str, *, value: int, index: int) -> dict[str, Any]:
+def _picture(root: Path, split: str, label: str, *, side: int, value: int, index: int) -> dict[str, Any]:
     name = f"id{index:03d}_{label}_{split}.png"
     source, prepared = Path("data") / label / name, Path("images") / split / label / name
-    for path, side in ((root / source, 2 * SIDE), (root / layout.PREPARED / prepared, SIDE)):
+    for path, px in ((root / source, 2 * SIDE), (root / layout.PREPARED / prepared, side)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((side, side, 3), value, np.uint8)).save(path)
+        Image.fromarray(np.full((px, px, 3), value, np.uint8)).save(path)
     return {
         "path": prepared.as_posix(), "split": split, "label": label, "group": f"{split}-id{index:03d}",
         "width": 2 * SIDE, "height": 2 * SIDE, "mode": "RGB", "bytes": 100,

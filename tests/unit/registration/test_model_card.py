@@ -1,0 +1,77 @@
+"""The card says what a model is for, what it is not for, and on what it was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.model_card import SAMPLE_WARNING, Facts, is_sample, read_facts, render, render_short
+from tests.support.registry_world import make_world
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    root = tmp_path_factory.mktemp("card")
+    make_world(root).add_model("lenet")
+    return read_facts(root, "lenet")
+
+
+def test_card_forbids_work_and_education(facts: Facts) -> None:
+    for card in (render(facts), render_short(facts)):
+        assert "Art. 5(1)(f)" in card
+        assert "at work or in education" in card
+
+
+def test_card_states_the_figures_with_their_interval(facts: Facts) -> None:
+    assert "| accuracy | 0.900 [0.800, 0.800] |" in render(facts)
+
+
+def test_undefined_figures_are_a_dash(facts: Facts) -> None:
+    assert "| brightness: low | 8 | 0.900 | – |" in render(facts)
+
+
+def test_data_is_counted_from_the_manifest(facts: Facts) -> None:
+    # 3 classes × 2 pictures for val, × 8 for test; groups are named by split and number
+    assert "30 pictures of 10 people, none in two splits: 6 for val, 24 for test." in render(facts)
+
+
+def test_tables_are_whole(facts: Facts) -> None:
+    for block in render(facts).split("\n\n"):
+        if block.startswith("|"):
+            assert len({line.count("|") for line in block.splitlines()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "sample"),
+    [
+        (["data/happy/id001_happy_0003.jpg", "data/sad/id002_sad_0001.jpg"], True),
+        (["data/happy/id001_happy_0003.jpg", "data/sad/holiday.jpg"], False),
+        (["data/happy/id001_sad_0003.jpg"], False),
+        (["data/fer2013.csv#1"], False),
+        ([], False),
+    ],
+)
+def test_sample_is_known_by_its_names(names: list[str], sample: bool) -> None:
+    assert is_sample(names) is sample
+
+
+def test_sample_is_warned_of(facts: Facts) -> None:
+    assert SAMPLE_WARNING not in render(facts)
+    drawn = Facts(
+        training=facts.training,
+        metrics=facts.metrics,
+        export=facts.export,
+        data=type(facts.data)(images=facts.data.images, groups=facts.data.groups, sample=True),
+    )
+    assert SAMPLE_WARNING in render(drawn)
+    assert SAMPLE_WARNING in render_short(drawn)
+
+
+def test_card_fits_beside_the_verdict_of_seven_classes(facts: Facts) -> None:
+    """A version's description may hold 5000 characters in MLflow's databases."""
+    assert len(render_short(facts)) < 2200
+
+
+def test_world_is_its_own(tmp_path: Path) -> None:
+    assert make_world(tmp_path).architectures() == []
