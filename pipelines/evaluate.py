@@ -18,7 +18,7 @@ from pipelines.architectures import load_architecture
 from pipelines.dataset import Dataset, read_dataset
 from pipelines.errors import ModelFileError
 from pipelines.files import replacing, write_json
-from pipelines.inference import OnnxClassifier, predict_sources, usable_cores
+from pipelines.inference import OnnxClassifier, predict_batches, usable_cores
 from pipelines.manifest import read_manifest
 from pipelines.metrics import Answers
 from pipelines.params import load_params
@@ -70,8 +70,9 @@ def predict_rows(
     Returns:
         path, split, label, predicted, confidence, and `p_CLASS` for every class, float64 with six decimals.
     """
-    prediction = predict_sources(classifier, list(rows["source"]), root, workers=workers)
-    probabilities = np.round(prediction.probabilities.astype(np.float64), PROBABILITY_DECIMALS)
+    batches = predict_batches(classifier, list(rows["source"]), root, workers=workers)
+    exact = np.concatenate([batch.probabilities for batch in batches]).astype(np.float64)
+    probabilities = np.round(exact, PROBABILITY_DECIMALS)
     classes = np.array(classifier.contract.classes)
     return rows[["path", "split", "label"]].assign(
         predicted=classes[probabilities.argmax(1)],

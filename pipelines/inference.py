@@ -116,8 +116,6 @@ def predict_sources(
 ) -> Prediction:
     """Read original pictures, preprocess them with the model's own contract and predict.
 
-    Reading runs in threads, one batch ahead of the model, so memory does not grow with the pictures.
-
     Args:
         classifier: the model.
         locators: the manifest's `source` column.
@@ -130,11 +128,22 @@ def predict_sources(
     Raises:
         DataError: an original is gone, or has changed so that it cannot be read.
     """
+    return _joined(list(predict_batches(classifier, locators, root, workers=workers)))
+
+
+def predict_batches(
+    classifier: OnnxClassifier, locators: Sequence[str], root: Path, *, workers: int | None = None
+) -> Iterator[Prediction]:
+    """As `predict_sources`, batch by batch, at least one: for who does not keep every embedding.
+
+    Pictures are read in threads, one batch ahead of the model, so memory does not grow with their number.
+    """
     spec = classifier.contract.input
     if not locators:
-        return classifier.predict(np.empty((0, spec.height, spec.width, 3), np.uint8))
-    batches = read_batches(locators, root, classifier.contract, workers=workers or usable_cores())
-    return _joined([classifier.predict(batch) for batch in batches])
+        yield classifier.predict(np.empty((0, spec.height, spec.width, 3), np.uint8))
+    else:
+        batches = read_batches(locators, root, classifier.contract, workers=workers or usable_cores())
+        yield from map(classifier.predict, batches)
 
 
 def read_batches(

@@ -1,4 +1,4 @@
-"""Time every exported model on real test pictures: `python -m pipelines.latency` (about a minute for seven).
+"""Time every exported model on real test pictures: `python -m pipelines.latency` (ten seconds for seven).
 
 One process, one thread, all models loaded, their turns shuffled anew in every round: what else the machine
 does at a moment then falls on all of them alike, and the figures compare. Close other programs first.
