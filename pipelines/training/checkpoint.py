@@ -102,7 +102,8 @@ class CheckpointFile:
             CheckpointCorrupt: there is one that cannot be read.
         """
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            # Opened here, for NumPy leaves its own handle open when the file is damaged.
+            with self.path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return _restored({name: file[name] for name in file.files})
         except FileNotFoundError:
             return None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipelines.errors import ClassMissing, NoImages, OutputError
 from pipelines.params import AugmentationParams
 from pipelines.training.augmentation import Images, augment, is_idle, random_transforms
-from serving.contract import InputSpec
+from serving.contract.model import InputSpec
 
 # Read at once; large enough to keep both cores decoding, small enough for flat memory.
 _READ_BATCH = 256

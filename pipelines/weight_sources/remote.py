@@ -70,6 +70,8 @@ def download(url: str, path: Path, *, timeout_s: float) -> None:
                 written += file.write(chunk)
     except (OSError, HTTPException) as error:
         path.unlink(missing_ok=True)
+        if isinstance(error, HTTPError):
+            error.close()
         raise DownloadFailed(f"{url}: {error}") from error
     if announced is not None and written != int(announced):
         path.unlink()

@@ -1,0 +1,203 @@
+"""Which weights each architecture gets, and what the stage leaves untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.errors import WeightsUnavailable
+from pipelines.files import read_json
+from pipelines.params import Params, parse_params
+from pipelines.pretrained import read_origin
+from pipelines.weights import resolve_all
+from tests.support.weight_files import serving, write_checkpoint, write_hdf5
+
+KERAS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+CHECKPOINT = "hf://some/vit"
+
+
+@pytest.fixture(autouse=True)
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without caches, and a proxy that does not answer."""
+    for name in ("KERAS_HOME", "HF_HOME", "HF_HUB_CACHE", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    return tmp_path / "home"
+
+
+def settings(repository: Path, *names: str, checkpoint: str | None = None, **weights: Any) -> Params:
+    data: dict[str, Any] = yaml.safe_load((repository / "params.yaml").read_text())
+    data["architectures"] = list(names)
+    data["weights"] |= {"source": "auto", "offline": "scratch", "timeout_s": 1.0} | weights
+    data["models"]["mobilenet_v2"]["options"] = {"alpha": 1.0}
+    data["models"]["vit_pretrained"]["options"]["checkpoint"] = checkpoint
+    return parse_params(data)
+
+
+def origin(root: Path, name: str) -> Mapping[str, Any]:
+    return read_json(root / name / "origin.json")
+
+
+def test_a_network_without_pretrained_weights_starts_from_scratch(repository: Path, tmp_path: Path) -> None:
+    resolve_all(settings(repository, "lenet", "vit_pretrained"), root=tmp_path / "w")
+    assert origin(tmp_path / "w", "lenet") == {"origin": "scratch", "reason": "not pretrained", "file": None}
+    assert origin(tmp_path / "w", "vit_pretrained")["reason"] == "no checkpoint configured"
+
+
+def test_the_users_own_folder_comes_before_the_cache(
+    repository: Path, tmp_path: Path, no_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = write_hdf5(tmp_path / "own" / "mobilenet_v2.weights.h5", value=2)
+    write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(tmp_path / "own"))
+    resolve_all(settings(repository, "mobilenet_v2"), root=tmp_path / "w")
+    record = read_origin("mobilenet_v2", tmp_path / "w" / "mobilenet_v2")
+    assert record["origin"] == "imagenet"
+    assert record["file"].endswith("1.0_224_no_top.weights.h5")
+    assert (tmp_path / "w" / "mobilenet_v2" / record["file"]).read_bytes() == own.read_bytes()
+
+
+def test_keras_cache_is_found(repository: Path, tmp_path: Path, no_network: Path) -> None:
+    cached = write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    resolve_all(settings(repository, "mobilenet_v2"), root=tmp_path / "w")
+    assert origin(tmp_path / "w", "mobilenet_v2")["file"] == KERAS_FILE
+    assert (tmp_path / "w" / "mobilenet_v2" / KERAS_FILE).read_bytes() == cached.read_bytes()
+
+
+def test_the_hubs_cache_is_found(repository: Path, tmp_path: Path, no_network: Path) -> None:
+    cache = no_network / ".cache" / "huggingface" / "hub" / "models--some--vit"
+    write_checkpoint(cache / "snapshots" / "abc")
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("abc")
+    resolve_all(settings(repository, "vit_pretrained", checkpoint=CHECKPOINT), root=tmp_path / "w")
+    record = read_origin("vit_pretrained", tmp_path / "w" / "vit_pretrained")
+    assert (record["origin"], record["file"]) == ("hf:some/vit", "vit")
+
+
+def test_a_checkpoint_is_downloaded_when_there_is_a_network(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = write_checkpoint(tmp_path / "hub" / "some" / "vit" / "resolve" / "main")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("http_proxy")
+    with serving(tmp_path / "hub") as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        resolve_all(settings(repository, "vit_pretrained", checkpoint=CHECKPOINT), root=tmp_path / "w")
+    got = tmp_path / "w" / "vit_pretrained" / "vit" / "model.safetensors"
+    assert got.read_bytes() == (published / "model.safetensors").read_bytes()
+
+
+def test_the_record_does_not_tell_where_the_same_weights_were_found(
+    repository: Path, tmp_path: Path, no_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    resolve_all(settings(repository, "mobilenet_v2"), root=tmp_path / "cached")
+    monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(no_network / ".keras" / "models"))
+    resolve_all(settings(repository, "mobilenet_v2"), root=tmp_path / "own")
+    assert origin(tmp_path / "cached", "mobilenet_v2") == origin(tmp_path / "own", "mobilenet_v2")
+
+
+def test_offline_it_goes_on_from_scratch_and_says_so_loudly(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resolve_all(settings(repository, "mobilenet_v2", "resnet50", "lenet"), root=tmp_path / "w")
+    for name in ("mobilenet_v2", "resnet50"):
+        assert origin(tmp_path / "w", name)["origin"] == "scratch"
+    text = capsys.readouterr().out
+    assert "WARNING: no pretrained weights for mobilenet_v2, resnet50" in text
+    assert "FROM SCRATCH" in text
+    assert "does not answer within 1 s" in text
+
+
+@pytest.mark.parametrize("weights", [{"offline": "fail"}, {"source": "imagenet"}], ids=str)
+def test_offline_it_fails_where_weights_are_insisted_on(
+    repository: Path, tmp_path: Path, weights: dict[str, str]
+) -> None:
+    with pytest.raises(WeightsUnavailable, match=r"mobilenet_v2.*MIEN_WEIGHTS_DIR"):
+        resolve_all(settings(repository, "mobilenet_v2", **weights), root=tmp_path / "w")
+    assert not (tmp_path / "w" / "mobilenet_v2").exists()
+
+
+def test_scratch_ignores_what_could_be_had_and_drops_what_was(
+    repository: Path, tmp_path: Path, no_network: Path
+) -> None:
+    write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    resolve_all(settings(repository, "mobilenet_v2"), root=tmp_path / "w")
+    resolve_all(settings(repository, "mobilenet_v2", source="scratch"), root=tmp_path / "w")
+    assert [path.name for path in (tmp_path / "w" / "mobilenet_v2").iterdir()] == ["origin.json"]
+    assert origin(tmp_path / "w", "mobilenet_v2")["reason"] == "weights.source is scratch"
+
+
+def test_weights_found_later_are_picked_up(repository: Path, tmp_path: Path, no_network: Path) -> None:
+    params = settings(repository, "mobilenet_v2")
+    resolve_all(params, root=tmp_path / "w")
+    write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    resolve_all(params, root=tmp_path / "w")
+    assert origin(tmp_path / "w", "mobilenet_v2")["origin"] == "imagenet"
+
+
+def test_weights_that_are_here_are_kept_when_their_source_goes(
+    repository: Path, tmp_path: Path, no_network: Path
+) -> None:
+    params = settings(repository, "mobilenet_v2")
+    cached = write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    resolve_all(params, root=tmp_path / "w")
+    cached.unlink()
+    resolve_all(params, root=tmp_path / "w")
+    assert origin(tmp_path / "w", "mobilenet_v2")["origin"] == "imagenet"
+
+
+def test_weights_of_other_options_are_not_kept(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = write_hdf5(tmp_path / "own" / "mobilenet_v2.weights.h5")
+    monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(own.parent))
+    params = settings(repository, "mobilenet_v2")
+    resolve_all(params, root=tmp_path / "w")
+    own.unlink()
+    narrow = params.models["mobilenet_v2"].model_copy(update={"options": {"alpha": 0.35}})
+    other = params.model_copy(update={"models": {**params.models, "mobilenet_v2": narrow}})
+    resolve_all(other, root=tmp_path / "w")
+    assert origin(tmp_path / "w", "mobilenet_v2")["origin"] == "scratch"
+
+
+def test_a_second_run_rewrites_nothing(repository: Path, tmp_path: Path, no_network: Path) -> None:
+    write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    params = settings(repository, "mobilenet_v2", "resnet50", "lenet")
+    resolve_all(params, root=tmp_path / "w")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")}
+    resolve_all(params, root=tmp_path / "w")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")} == before
+
+
+def test_a_truncated_file_is_passed_over_and_told(
+    repository: Path, tmp_path: Path, no_network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cached = write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    cached.write_bytes(cached.read_bytes()[:-10])
+    resolve_all(settings(repository, "mobilenet_v2"), root=tmp_path / "w")
+    assert origin(tmp_path / "w", "mobilenet_v2")["origin"] == "scratch"
+    assert f"{KERAS_FILE} is truncated" in capsys.readouterr().out
+
+
+def test_a_file_that_was_damaged_here_is_replaced(repository: Path, tmp_path: Path, no_network: Path) -> None:
+    cached = write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    params = settings(repository, "mobilenet_v2")
+    resolve_all(params, root=tmp_path / "w")
+    write_hdf5(tmp_path / "w" / "mobilenet_v2" / KERAS_FILE, value=9)
+    resolve_all(params, root=tmp_path / "w")
+    assert (tmp_path / "w" / "mobilenet_v2" / KERAS_FILE).read_bytes() == cached.read_bytes()
+
+
+def test_a_folder_setting_that_names_no_folder_fails(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(tmp_path / "none"))
+    with pytest.raises(WeightsUnavailable, match="no folder"):
+        resolve_all(settings(repository, "lenet"), root=tmp_path / "w")
