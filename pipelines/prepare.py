@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+from rich.console import Console
 from rich.progress import Progress
 
 from pipelines.dataset import Dataset, write_dataset
-from pipelines.errors import ClassMissing, DataError, NoImages, TooManyUnreadable
+from pipelines.errors import ClassMissing, NoImages, TooManyUnreadable
 from pipelines.files import replacing_folder, write_json
 from pipelines.layout import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED
 from pipelines.manifest import SCHEMA, SPLITS, digest, write_manifest
@@ -30,7 +31,6 @@ from pipelines.preparation.splitting import Placed, place
 from pipelines.preparation.summary import Outcome, Removed, describe, report
 from pipelines.sources import find_sources
 from pipelines.stage import run_stage
-from serving.contract import FaceDetectorError
 
 FACE_MODEL_VARIABLE = "MIEN_FACE_MODEL"
 _NAMED = 10
@@ -61,11 +61,19 @@ def prepare(
         NoImages: nothing to prepare.
         TooManyUnreadable: more broken files than `max_unreadable_fraction`.
         ClassMissing: one class only, or a class that a split lacks.
-        DataError: the folders contradict each other, or the face detector cannot be used.
+        DataError: the folders contradict each other, the face detector cannot be used, or a worker
+            process died.
         OutputError: the folder cannot be written.
     """
+    sources = find_sources(data, root=root)
+    labels = sorted({source.label for source in sources})
+    if len(labels) < 2:
+        raise ClassMissing(
+            what=f"{data} holds one class only, {labels[0]!r}, expected at least two",
+            remedy="put the pictures of each class into a folder of its own",
+        )
     placement = place(
-        find_sources(data, root=root),
+        sources,
         seed=seed,
         pattern=params.group_pattern,
         val_fraction=params.val_fraction,
@@ -80,7 +88,7 @@ def prepare(
         rows = read.to_pandas()
         duplicates = find_duplicates(rows)
         kept = rows.drop(duplicates.dropped)
-        _check_classes(kept, sorted(rows["label"].unique()))
+        _check_splits(kept, labels)
         for path in rows["path"].iloc[duplicates.dropped]:
             (folder / path).unlink()
         _write_tables(folder, kept, params)
@@ -111,7 +119,8 @@ def _read(
     rows: list[tuple[object, ...]] = []
     failures: dict[str, list[Removed]] = {"unreadable": [], "no_face": []}
     tasks = [Task(item.source.locator, item.path) for item in placed]
-    with Progress(transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("preparing", total=len(tasks))
         results = process_all(tasks, settings, workers=workers)
         for done, (item, result) in enumerate(zip(placed, results, strict=True), start=1):
@@ -149,16 +158,11 @@ def _check_readable(unreadable: Sequence[Removed], total: int, allowed: float) -
             count=len(unreadable),
             total=total,
             allowed=allowed,
-            first=[f"{item.source} ({item.reason.partition(';')[0]})" for item in unreadable[:_NAMED]],
+            first=[f"{item.source} ({item.reason})" for item in unreadable[:_NAMED]],
         )
 
 
-def _check_classes(kept: pd.DataFrame, labels: Sequence[str]) -> None:
-    if len(labels) < 2:
-        raise ClassMissing(
-            what=f"only one class, {labels[0]!r}, was found, expected at least two",
-            remedy="put the pictures of each class into a folder of its own",
-        )
+def _check_splits(kept: pd.DataFrame, labels: Sequence[str]) -> None:
     there = set(zip(kept["split"], kept["label"], strict=True))
     for split in SPLITS:
         missing = [label for label in labels if (split, label) not in there]
@@ -171,7 +175,7 @@ def _check_classes(kept: pd.DataFrame, labels: Sequence[str]) -> None:
 
 
 def _cores() -> int:
-    """Cores this process may use; a container's share, not the machine's."""
+    """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -180,17 +184,14 @@ def main() -> None:
     params = load_params()
     model = os.environ.get(FACE_MODEL_VARIABLE)
     began = time.perf_counter()
-    try:
-        outcome = prepare(
-            DATA,
-            PREPARED,
-            root=Path(),
-            params=params.prepare,
-            seed=params.seed,
-            face_model=Path(model) if model else None,
-        )
-    except FaceDetectorError as error:
-        raise DataError(str(error)) from error
+    outcome = prepare(
+        DATA,
+        PREPARED,
+        root=Path(),
+        params=params.prepare,
+        seed=params.seed,
+        face_model=Path(model) if model else None,
+    )
     result = report(outcome)
     write_json(PREPARE_REPORT, result)
     rate = outcome.found / (time.perf_counter() - began)

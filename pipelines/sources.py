@@ -15,10 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.errors import DataError, NoImages
-from serving.contract import Image
-from serving.contract.decoding import decode_with_header
-from serving.errors import ImageUndecodable
+from pipelines.errors import ClassMissing, DataError, NoImages
+from serving.contract import Image, ImageUndecodable, decode_with_header
 
 MAX_PIXELS = 89_478_485
 """Largest original, width × height: ¼ GiB of RGB, the bound Pillow warns at (`MAX_IMAGE_PIXELS`)."""
@@ -65,7 +63,9 @@ def find_sources(data: Path, *, root: Path) -> list[Source]:
 
     Raises:
         NoImages: there is nothing.
-        DataError: two layouts at once, a split without `train`, or an unusable CSV file.
+        ClassMissing: the folder of a class is empty.
+        DataError: two layouts at once, a split without `train`, a name that is not UTF-8, or an
+            unusable CSV file.
     """
     folders = _subfolders(data)
     table = data / CSV_NAME
@@ -128,9 +128,26 @@ def _split_sources(data: Path, folders: list[Path], *, root: Path) -> Iterator[S
 
 def _class_sources(folder: Path, split: str | None, *, root: Path) -> Iterator[Source]:
     for class_folder in _subfolders(folder):
-        label = class_folder.name
+        label, empty = class_folder.name, True
         for path in _files(class_folder):
-            yield Source(locator=path.relative_to(root).as_posix(), label=label, split=split)
+            empty = False
+            yield Source(locator=_locator(path, root), label=label, split=split)
+        if empty:
+            raise ClassMissing(
+                what=f"{class_folder} holds no file, expected pictures of the class {label!r}",
+                remedy="add some or remove the folder",
+            )
+
+
+def _locator(path: Path, root: Path) -> str:
+    locator = path.relative_to(root).as_posix()
+    try:
+        locator.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{locator!r}: the name is not UTF-8, expected one that is; rename the file"
+        ) from error
+    return locator
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -143,11 +160,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _csv_sources(table: Path, *, root: Path) -> Iterator[Source]:
-    name = table.relative_to(root).as_posix()
+    name = _locator(table, root)
     columns = _csv_index(table).columns
     with table.open("rb") as file:
         file.readline()
         for row, line in enumerate(file):
+            if not line.strip():
+                continue
             cells = line.split(b",")
             emotion = _cell(cells, columns.get("emotion"))
             if not emotion.isdigit() or int(emotion) >= len(FER2013_LABELS):

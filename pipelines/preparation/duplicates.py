@@ -78,6 +78,8 @@ def near_pairs(hashes: NDArray[np.uint64], *, bits: int) -> NDArray[np.int64]:
     Returns:
         int64 [pairs, 2], each row ascending, rows in ascending order, no pair twice.
     """
+    if bits == 0:
+        return np.empty((0, 2), np.int64)
     bands = bits + 1 if _BITS // (bits + 1) >= _MIN_BAND_BITS else 1
     found = [np.empty((0, 2), np.int64)]
     for band in range(bands):

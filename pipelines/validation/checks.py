@@ -66,7 +66,7 @@ def class_checks(params: ValidateParams) -> list[Check]:
             "times_rarer",
             high=ratio,
             severity="warning",
-            says=f"the largest class of a split has at most {ratio:g} times the images of any other",
+            says=f"in train the largest class has at most {ratio:g} times the images of any other",
         ),
         _between(
             "splits_alike",

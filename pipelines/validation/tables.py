@@ -32,7 +32,7 @@ def class_table(manifest: pd.DataFrame, *, labels: list[str]) -> pd.DataFrame:
     """One row per split and class, those without an image included.
 
     images: how many; share: of the split; share_off_train: how far that is from the share in
-    train; times_rarer: images of the split's largest class per image of this one.
+    train; times_rarer: images of the largest class per image of this one, for train only.
     """
     grid = pd.MultiIndex.from_product([SPLITS, labels], names=["split", "label"])
     images = manifest.groupby(["split", "label"]).size().reindex(grid, fill_value=0)
@@ -42,7 +42,8 @@ def class_table(manifest: pd.DataFrame, *, labels: list[str]) -> pd.DataFrame:
     train = table[table["split"] == "train"].set_index("label")["share"]
     table["share_off_train"] = (table["share"] - table["label"].map(train)).abs()
     # An absent class counts as half an image, so that the ratio stays a number.
-    table["times_rarer"] = by_split.transform("max") / table["images"].clip(lower=0.5)
+    ratio = by_split.transform("max") / table["images"].clip(lower=0.5)
+    table["times_rarer"] = ratio.where(table["split"] == "train")
     return table
 
 

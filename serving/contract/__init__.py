@@ -26,7 +26,7 @@ from serving.contract.model import (
 )
 from serving.contract.preprocessing import Box, Image, crop_square, preprocess
 from serving.contract.statistics import ImageStatistics, image_statistics
-from serving.errors import ContractError, ContractMissing, FaceDetectorError, ImageError
+from serving.errors import ContractError, ContractMissing, FaceDetectorError, ImageError, ImageUndecodable
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -46,6 +46,7 @@ __all__ = [
     "ImageError",
     "ImageHeader",
     "ImageStatistics",
+    "ImageUndecodable",
     "InputSpec",
     "ModelContract",
     "TensorInfo",
