@@ -55,8 +55,7 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
         return "nothing is new"
     registry, runs = _open(root, case, params, read_lineage(root))
     run = runs[case.selected.architecture]
-    if experiment is None and _keep(root, case, registry, run):
-        memo.remember(root, state, case.digest)
+    if experiment is None and _keep(root, case, registry, run, state=state):
         return "nothing is new"
     verdict, evaluated = judge(root, case, params, registry)
     version = None if experiment else _decide(root, case, registry, run, verdict=verdict, evaluated=evaluated)
@@ -65,9 +64,7 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
     if experiment is None:
         note_on_run(run.run_id, verdict, root / layout.GATE, uri=registry.uri)
         # Asked once more, so that the next run need not ask.
-        state = memo.store_state(registry.uri)
-        if _keep(root, case, registry, run):
-            memo.remember(root, state, case.digest)
+        _keep(root, case, registry, run, state=memo.store_state(registry.uri))
     return summary(said)
 
 
@@ -92,14 +89,24 @@ def _open(root: Path, case: Case, params: Params, lineage: Lineage) -> tuple[Reg
     return Registry(params.register_.model, uri=uri), runs
 
 
-def _keep(root: Path, case: Case, registry: Registry, run: RunRef) -> bool:
-    """Whether the registry knows the case; then `gate.json` says what it said."""
+def _keep(root: Path, case: Case, registry: Registry, run: RunRef, *, state: memo.State | None) -> bool:
+    """Whether the registry knows the case; then `gate.json` says what it said, and a note is taken of it.
+
+    Args:
+        root: the checkout.
+        case: that is brought.
+        registry: that is asked.
+        run: of the selected model.
+        state: of the registry's store, from before it was asked.
+    """
     path = root / layout.GATE
     text = recall(case, registry, run.run_id, path)
     if text is None:
         return False
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
+    version = registry.find(case.sha256)
+    memo.remember(root, state, case.digest, stored=registry.stored_file(version) if version else None)
     return True
 
 

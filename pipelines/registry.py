@@ -139,19 +139,20 @@ class Registry:
         self._call(lambda: _client().delete_model_version(self.name, str(created.version)))
         return standing, False
 
+    def stored_file(self, version: Version) -> Path | None:
+        """Where a version's ONNX file lies on this machine; None where it is stored elsewhere."""
+        model_id = version.model_id
+        if model_id is None:
+            return None
+        location = self._call(lambda: _client().get_logged_model(model_id).artifact_location)
+        if not location.startswith("file:"):
+            return None
+        return Path(url2pathname(urlsplit(location).path)) / MODEL_FILE
+
     def intact(self, version: Version) -> bool:
         """Whether the version's file is still stored, as far as that can be told without fetching it."""
-
-        def look() -> bool:
-            model_id = version.model_id
-            if model_id is None:
-                return True
-            location = _client().get_logged_model(model_id).artifact_location
-            if not location.startswith("file:"):
-                return True
-            return (Path(url2pathname(urlsplit(location).path)) / MODEL_FILE).is_file()
-
-        return self._call(look)
+        path = self.stored_file(version)
+        return path is None or path.is_file()
 
     def annotate(self, version: Version, *, tags: Mapping[str, str], description: str) -> None:
         """Replace a version's description and set tags, leaving others."""
@@ -246,11 +247,17 @@ def _client() -> MlflowClient:
     return MlflowClient()
 
 
+def _logged_model(source: str | None) -> str | None:
+    prefix = "models:/m-"
+    return source.removeprefix("models:/") if source and source.startswith(prefix) else None
+
+
 def _version(found: ModelVersion, aliases: Mapping[str, str]) -> Version:
     number = int(found.version)
     return Version(
         number=number,
-        model_id=found.model_id,
+        # The store leaves `model_id` empty; what it was made of stands in `source`.
+        model_id=found.model_id or _logged_model(found.source),
         run_id=found.run_id or None,
         description=found.description or "",
         tags=dict(found.tags),

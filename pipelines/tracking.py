@@ -7,6 +7,7 @@ says where artifacts go, beside an SQLite file stands its `artifacts` folder.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -74,6 +75,8 @@ def connect() -> str:
         os.environ.setdefault(name, value)
     import mlflow
 
+    # Its errors are told in one line here, not as tracebacks on the way.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(uri)
     return uri
 

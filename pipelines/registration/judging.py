@@ -26,7 +26,7 @@ from pipelines.registration.publish import Verdict
 from pipelines.registration.runs import Results, read_results
 from pipelines.registration.smoke import smoke
 from pipelines.registry import MODEL_FILE, PRODUCTION, Registry, Version
-from serving.contract import Image
+from serving.contract.arrays import Image
 
 _REMEDY = "run `dvc repro`, which makes what is stale"
 

@@ -42,10 +42,10 @@ def store_state(uri: str) -> State | None:
     return state
 
 
-def remember(root: Path, state: State | None, case: str) -> None:
-    """Note that the registry, in `state`, knew the case with this digest."""
+def remember(root: Path, state: State | None, case: str, *, stored: Path | None = None) -> None:
+    """Note that the registry, in `state`, knew the case with this digest, and where its file lies."""
     if state is not None:
-        write_json(root / MEMO, _note(root, state, case))
+        write_json(root / MEMO, _note(root, state, case) | {"stored": str(stored) if stored else None})
 
 
 def settled(root: Path, state: State | None, case: str) -> bool:
@@ -53,9 +53,11 @@ def settled(root: Path, state: State | None, case: str) -> bool:
     if state is None:
         return False
     try:
-        return bool(read_json(root / MEMO) == _note(root, state, case))
-    except (OSError, ValueError):
-        return False
+        noted = read_json(root / MEMO)
+        stored = noted.pop("stored")
+        return noted == _note(root, state, case) and (stored is None or Path(stored).is_file())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # no note, or a damaged one
 
 
 def _note(root: Path, state: State, case: str) -> dict[str, object]:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.registry import MODEL_FILE
-from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, Image, ModelContract
+from serving.contract.arrays import Image
+from serving.contract.model import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, ModelContract
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel

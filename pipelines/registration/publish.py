@@ -17,7 +17,8 @@ from pipelines.model_card import table
 from pipelines.registration.package import write_package
 from pipelines.registration.runs import RESTORED_TAG, Results, RunRef
 from pipelines.registry import CANDIDATE, MODEL_FILE, PRODUCTION, SHA256, Registry, Version
-from serving.contract import Image, ModelContract
+from serving.contract.arrays import Image
+from serving.contract.model import ModelContract
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,7 +8,8 @@ import numpy as np
 
 from pipelines.errors import ModelFileError
 from pipelines.inference import OnnxClassifier, Prediction
-from serving.contract import OUTPUTS, Image
+from serving.contract.arrays import Image
+from serving.contract.model import OUTPUTS
 
 # The same as between Keras and ONNX Runtime at export (`export.tolerance`): float32 sums in another order.
 _TOLERANCE = 1e-4

@@ -136,7 +136,8 @@ def test_mlflow_itself_can_load_and_ask_it(world: World) -> None:
     answers = loaded.predict(np.full((2, SIDE, SIDE, 3), 128, np.uint8))
     assert answers["probabilities"].shape == (2, len(CLASSES))
     example = loaded.input_example
-    assert np.asarray(example).shape == (1, SIDE, SIDE, 3)
+    assert example["image"].shape == (1, SIDE, SIDE, 3)
+    assert loaded.predict(example)["probabilities"].shape == (1, len(CLASSES))
 
 
 def test_signature_is_the_contract_s(world: World) -> None:

@@ -64,9 +64,19 @@ def test_edited_or_missing_gate_file_voids_it(tmp_path: Path, store: str) -> Non
     assert not settled(tmp_path, store_state(store), "case")
 
 
-def test_damaged_note_is_no_note(tmp_path: Path, store: str) -> None:
+def test_deleted_model_file_voids_it(tmp_path: Path, store: str) -> None:
+    model = tmp_path / "model.onnx"
+    model.touch()
+    remember(tmp_path, store_state(store), "case", stored=model)
+    assert settled(tmp_path, store_state(store), "case")
+    model.unlink()
+    assert not settled(tmp_path, store_state(store), "case")
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", "1"])
+def test_damaged_note_is_no_note(tmp_path: Path, store: str, damage: str) -> None:
     remember(tmp_path, store_state(store), "case")
-    (tmp_path / MEMO).write_text("{")
+    (tmp_path / MEMO).write_text(damage)
     assert not settled(tmp_path, store_state(store), "case")
 
 

@@ -1,0 +1,193 @@
+"""Where MLflow lies, and what is said when it cannot be used."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipelines import layout, tracking
+from pipelines.errors import RegistryError
+from pipelines.register import register
+from tests.support.mlflow_store import new_store
+from tests.support.registry_world import World
+
+NOBODY_LISTENS = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    new_store(tmp_path)
+    return tmp_path
+
+
+def one_line(error: pytest.ExceptionInfo[RegistryError]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_without_a_setting_it_is_the_checkout_s_own(checkout: Path) -> None:
+    import mlflow
+
+    assert tracking.tracking_uri() == f"sqlite:///{checkout / 'mlruns/mlflow.db'}"
+    experiment_id = tracking.configure("faces & co")
+    location = mlflow.MlflowClient().get_experiment(experiment_id).artifact_location
+    assert location == (checkout / "mlruns/artifacts/faces___co").as_uri()
+    assert tracking.configure("faces & co") == experiment_id
+
+
+def test_environment_decides(checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import mlflow
+
+    elsewhere = new_store(tmp_path / "elsewhere")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
+    experiment_id = tracking.configure("emotion")
+    # Beside that database: the current folder may be a copy that will be thrown away.
+    location = mlflow.MlflowClient().get_experiment(experiment_id).artifact_location
+    assert location == (tmp_path / "elsewhere/mlruns/artifacts/emotion").as_uri()
+
+
+@pytest.mark.parametrize("uri", ["", "sqlite:///mlruns/mlflow.db"])
+def test_scratch_copy_needs_an_absolute_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    copy = tmp_path / ".dvc/tmp/exps/temp1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(RegistryError, match="scratch copy") as caught:
+        tracking.configure("emotion")
+    assert "MLFLOW_TRACKING_URI" in one_line(caught)
+    assert not (copy / "mlruns").exists()
+
+
+def test_marked_copy_is_a_scratch_copy_too(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_SCRATCH", "1")
+    with pytest.raises(RegistryError, match="scratch copy"):
+        tracking.tracking_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
+    assert tracking.tracking_uri() == "http://mlflow.example:5000"
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "mlruns", "/var/mlruns", "file:///var/mlruns"])
+def test_plain_folder_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(RegistryError, match="plain folder"):
+        tracking.configure("emotion")
+
+
+def test_unknown_scheme_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://mlflow")
+    with pytest.raises(RegistryError, match="no address MLflow knows"):
+        tracking.configure("emotion")
+
+
+def test_missing_server_is_told_in_one_line(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY_LISTENS)
+    with pytest.raises(RegistryError, match="no server answers") as caught:
+        tracking.configure("emotion")
+    assert NOBODY_LISTENS in one_line(caught)
+
+
+def test_damaged_database_is_told_in_one_line(checkout: Path) -> None:
+    (checkout / layout.MLFLOW_DATABASE).write_bytes(b"no database" * 1000)
+    with pytest.raises(RegistryError, match="damaged or not an SQLite database") as caught:
+        tracking.configure("emotion")
+    one_line(caught)
+
+
+def test_database_of_another_version_is_told_in_one_line(checkout: Path) -> None:
+    with closing(sqlite3.connect(checkout / layout.MLFLOW_DATABASE)) as database:
+        database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+        database.commit()
+    with pytest.raises(RegistryError, match="mlflow db upgrade") as caught:
+        tracking.configure("emotion")
+    one_line(caught)
+
+
+def test_deleted_experiment_is_told_with_its_remedy(checkout: Path) -> None:
+    import mlflow
+
+    experiment_id = tracking.configure("emotion")
+    mlflow.MlflowClient().delete_experiment(experiment_id)
+    with pytest.raises(RegistryError, match=f"mlflow experiments restore -x {experiment_id}"):
+        tracking.configure("emotion")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        yield
+        database.execute("ROLLBACK")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(tracking, "_LOCK_PAUSES_S", (0.01,))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_locked_registry_loses_nothing(world: World) -> None:
+    params = world.params(min_accuracy=0.1)
+    with (
+        locked(world.root / layout.MLFLOW_DATABASE),
+        pytest.raises(RegistryError, match="locked by another process") as caught,
+    ):
+        register(Path(), params)
+    one_line(caught)
+    assert not (world.root / layout.GATE).exists()
+    assert "emotion version 1" in register(Path(), params)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_lock_that_goes_away_is_waited_for() -> None:
+    tries = iter([sqlite3.OperationalError("database is locked"), None])
+
+    def operation() -> str:
+        if (error := next(tries)) is not None:
+            raise error
+        return "done"
+
+    assert tracking.retrying("sqlite:///x", operation) == "done"
+
+
+def test_files_that_cannot_be_stored_register_nothing(world: World) -> None:
+    import mlflow
+
+    tracking.configure("emotion")
+    experiment = mlflow.MlflowClient().get_experiment_by_name("emotion")
+    assert experiment is not None
+    # In the place of the folder stands a file: writing below it fails, as on a full disk.
+    (world.root / layout.MLFLOW_ARTIFACTS).write_text("full")
+    params = world.params(min_accuracy=0.1)
+    with pytest.raises(RegistryError) as caught:
+        register(Path(), params)
+    one_line(caught)
+    assert not (world.root / layout.GATE).exists()
+    (world.root / layout.MLFLOW_ARTIFACTS).unlink()
+    assert "emotion version 1" in register(Path(), params)
+
+
+def test_command_ends_with_one_line_and_status_1(world: World, repository: Path) -> None:
+    (world.root / "params.yaml").write_text((repository / "params.yaml").read_text())
+    for name in ("vgg", "mobilenet_v2", "resnet50", "efficientnet_b4", "vit", "vit_pretrained"):
+        world.add_model(name)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.register"],
+        env=os.environ | {"PYTHONPATH": str(repository), "MLFLOW_TRACKING_URI": NOBODY_LISTENS},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: MLflow at {NOBODY_LISTENS}")
+    assert len(done.stderr.splitlines()) == 1
