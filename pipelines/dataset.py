@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipelines.errors import ManifestCorrupt
 from pipelines.files import read_json, write_json
-from serving.contract import ContractError, InputSpec
+from serving.contract.model import InputSpec
+from serving.errors import ContractError
 
 
 @dataclass(frozen=True, kw_only=True)

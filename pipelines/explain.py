@@ -24,7 +24,7 @@ from pipelines.files import replacing_folder, write_json
 from pipelines.params import load_params
 from pipelines.records import read_predictions, read_record
 from pipelines.stage import run_stage
-from serving.contract import Image
+from serving.contract.arrays import Image
 
 
 def explain(

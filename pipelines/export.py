@@ -28,7 +28,8 @@ from pipelines.files import replacing_folder, write_json
 from pipelines.params import ExportParams, check_architecture, load_params
 from pipelines.stage import run_stage
 from pipelines.trained import TrainingRecord, read_training_record, trained_classifier
-from serving.contract import ContractError, ModelContract, check_signature
+from serving.contract.model import ModelContract, check_signature
+from serving.errors import ContractError
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from pipelines.inference import OnnxClassifier, read_batches, usable_cores
 from pipelines.manifest import read_manifest
 from pipelines.params import load_params
 from pipelines.stage import run_stage
-from serving.contract import Image
+from serving.contract.arrays import Image
 
 THREADS = 1
 BATCH_SIZES = (1, 16)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import ManifestCorrupt
 from pipelines.files import replacing
-from serving.contract import InputSpec
+from serving.contract.model import InputSpec
 
 SPLITS = ("train", "val", "test")
 

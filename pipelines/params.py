@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipelines.errors import ParamsError, UnknownArchitecture
 from pipelines.layout import PARAMS
-from serving.contract import InputSpec
+from serving.contract.model import InputSpec
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]

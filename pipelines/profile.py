@@ -12,7 +12,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipelines.errors import ParamsError
 from pipelines.files import write_text

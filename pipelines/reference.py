@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import DataError
 from pipelines.inference import OnnxClassifier, Prediction
-from serving.contract import Image
+from serving.contract.arrays import Image
 from serving.contract.decoding import decode
 
 SELF_TEST_IMAGES = 8

@@ -10,7 +10,8 @@ from pipelines.classifier import Classifier, build_classifier
 from pipelines.errors import ResultCorrupt
 from pipelines.params import HeadParams, ModelParams
 from pipelines.records import read_record
-from serving.contract import ContractError, InputSpec
+from serving.contract.model import InputSpec
+from serving.errors import ContractError
 
 _KEYS = ("architecture", "classes", "input", "dataset", "head", "options", "weights")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import ManifestCorrupt
 from pipelines.explanation.heatmaps import Heatmaps
-from serving.contract import Image
+from serving.contract.arrays import Image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.contract import Image
+from serving.contract.arrays import Image
 
 TILE_PX = 192
 """Side of a tile: three times the sample profile's 64 px, large enough for a phone."""

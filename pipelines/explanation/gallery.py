@@ -11,7 +11,7 @@ from pipelines.explanation.drawing import overlay, save_tile, tile
 from pipelines.explanation.heatmaps import Heatmaps
 from pipelines.explanation.panels import Cell, Row, save_panel
 from pipelines.explanation.selection import CONFIDENT_WRONG, CORRECT, WRONG, Pick
-from serving.contract import Image
+from serving.contract.arrays import Image
 
 TILES = "tiles"
 """Sub-folder of the single overlays, which the report puts together anew for each screen."""

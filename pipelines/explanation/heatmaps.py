@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.classifier import Classifier
 from pipelines.exporting.heatmaps import LEAST_EVIDENCE
-from serving.contract import Image
+from serving.contract.arrays import Image
 
 Heatmaps = NDArray[np.float32]
 """float32 [batch, rows, columns] in [0, 1]."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.explanation.drawing import TILE_PX
-from serving.contract import Image
+from serving.contract.arrays import Image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

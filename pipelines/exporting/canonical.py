@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from serving.contract import OUTPUTS
+from serving.contract.model import OUTPUTS
 
 
 def canonical(model: Any) -> Any:

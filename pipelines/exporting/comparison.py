@@ -13,7 +13,8 @@ from pipelines.errors import ExportFailed
 from pipelines.exporting.inference import keras_logits
 from pipelines.exporting.parity import BATCHES, Answers, differences, least_difference, open_session, varied
 from pipelines.exporting.pictures import in_batches, read_pictures
-from serving.contract import EMBEDDING, PROBABILITIES, Image
+from serving.contract.arrays import Image
+from serving.contract.model import EMBEDDING, PROBABILITIES
 
 # Pictures among which those for the comparison are chosen, spread evenly over the split.
 _CANDIDATES = 64

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import Any
 
 from pipelines.exporting.canonical import canonical
-from serving.contract import IMAGE, METADATA_KEY, ModelContract
+from serving.contract.model import IMAGE, METADATA_KEY, ModelContract
 
 # The passes of tf2onnx that change these graphs. Each copies all weights: with the other seven, EfficientNet-
 # B4 takes three times as long and comes out as the same nodes.

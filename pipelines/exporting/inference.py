@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pipelines.classifier import Classifier
 from pipelines.exporting.heatmaps import grad_cam, rollout, score_gradient
-from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, Image
+from serving.contract.arrays import Image
+from serving.contract.model import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES
 
 
 def inference_function(classifier: Classifier, *, temperature: float, height: int, width: int) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.contract import IMAGE, OUTPUTS, Image, TensorInfo
+from serving.contract.arrays import Image
+from serving.contract.model import IMAGE, OUTPUTS, TensorInfo
 
 Answers = Mapping[str, NDArray[np.float32]]
 """One array per output of the contract, batch first."""

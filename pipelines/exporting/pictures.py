@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import ClassMissing, DataError
 from pipelines.manifest import read_manifest
-from serving.contract import Image
+from serving.contract.arrays import Image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import hashlib
 import cv2
 import numpy as np
 
-from serving.contract import Image
+from serving.contract.arrays import Image
 
 _SIDE_PX, _LOW = 32, 8
 

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from pipelines.sources import Source
+if TYPE_CHECKING:
+    from pipelines.sources import Source
 
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 """Where something can be kept in one split only, the test keeps it, so that it stays what it was."""

@@ -1,5 +1,6 @@
 """The one contract between training and serving: NumPy, OpenCV and the standard library only.
 
+arrays          how a picture lies in memory
 model           ModelContract, InputSpec: what travels inside the ONNX file
 headers         bytes → what the file says of itself: format, size, frames, orientation
 decoding        bytes → upright RGB picture, with the header checked first
@@ -8,6 +9,7 @@ preprocessing   picture (and face box) → the network's input
 statistics      picture → brightness, contrast, sharpness
 """
 
+from serving.contract.arrays import Box, Image
 from serving.contract.decoding import decode, decode_with_header
 from serving.contract.faces import Face, FaceDetector, find_detector, largest_face
 from serving.contract.headers import ImageHeader, read_header
@@ -24,7 +26,7 @@ from serving.contract.model import (
     TensorInfo,
     check_signature,
 )
-from serving.contract.preprocessing import Box, Image, crop_square, preprocess
+from serving.contract.preprocessing import crop_square, preprocess
 from serving.contract.statistics import ImageStatistics, image_statistics
 from serving.errors import ContractError, ContractMissing, FaceDetectorError, ImageError, ImageUndecodable
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract.headers import ImageHeader, read_header
-from serving.contract.preprocessing import Image
+from serving.contract.arrays import Image
 from serving.errors import ImageAnimated, ImageTooLarge, ImageUndecodable
 
 _OPAQUE = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION

@@ -18,7 +18,7 @@ import cv2
 import cv2.data
 import numpy as np
 
-from serving.contract.preprocessing import Box, Image
+from serving.contract.arrays import Box, Image
 from serving.errors import FaceDetectorError
 
 DETECTORS = ("haar", "yunet")

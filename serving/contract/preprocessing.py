@@ -6,14 +6,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from serving.contract.arrays import Box, Image
 from serving.contract.model import InputSpec
-
-Image = NDArray[np.uint8]
-"""uint8 [height, width, 3], RGB, 0–255."""
-Box = tuple[int, int, int, int]
-"""left, top, width, height in px; may reach beyond the picture."""
 
 _SHRINK = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 _ENLARGE = {"area": cv2.INTER_LINEAR, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}

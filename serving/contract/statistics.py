@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 
-from serving.contract.preprocessing import Image
+from serving.contract.arrays import Image
 
 
 @dataclass(frozen=True, slots=True)

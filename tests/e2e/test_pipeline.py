@@ -1,0 +1,137 @@
+"""The pipeline as its users run it: `dvc repro`, edits, a kill, a wiped registry, an experiment."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.project import Project, copy_project
+
+ARCHITECTURES = ["lenet", "vit"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy with 7 × 24 faces and two small networks, its pipeline run once."""
+    root = tmp_path_factory.mktemp("project")
+    project = copy_project(Path(__file__).resolve().parents[2], root)
+    project.run("python", "-m", "pipelines.profile", "tiny")
+    project.edit_params(architectures=ARCHITECTURES)
+    project.run("python", "-m", "pipelines.sample", "--per-class", "24", "--seed", "1", "--out", "data")
+    project.run("dvc", "add", "data")
+    project.commit("Start")
+    first = project.run("dvc", "repro")
+    assert project.ran(first.stdout)[:3] == ["prepare", "validate", "weights"]
+    project.commit("Results")
+    return project
+
+
+def version_count(project: Project) -> int:
+    code = (
+        "from mlflow import MlflowClient; import mlflow;"
+        "mlflow.set_tracking_uri('sqlite:///mlruns/mlflow.db');"
+        "print(len(MlflowClient().search_model_versions(\"name='emotion'\")))"
+    )
+    return int(project.run("python", "-c", code).stdout.split()[-1])
+
+
+def gate(project: Project) -> dict[str, object]:
+    loaded: dict[str, object] = json.loads((project.root / "reports/gate.json").read_text())
+    return loaded
+
+
+def test_first_run_ends_with_a_production_model_and_a_report(project: Project) -> None:
+    registered = gate(project)["registered"]
+    assert isinstance(registered, dict)
+    assert registered["version"] in (1, "1")
+    assert sorted(registered["aliases"]) == ["candidate", "production"]
+    assert version_count(project) == 1
+    assert (project.root / "reports/report.html").stat().st_size > 50_000
+    assert "Registered: emotion version 1" in project.run("python", "-m", "pipelines.summary").stdout
+
+
+def test_second_run_does_nothing(project: Project) -> None:
+    again = project.run("dvc", "repro")
+    assert project.ran(again.stdout) == ["weights", "register"]
+    assert version_count(project) == 1
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_metrics_and_plots_are_declared(project: Project) -> None:
+    shown = json.loads(project.run("dvc", "metrics", "show", "--json").stdout)
+    metrics = shown[""]["data"]
+    assert all(f"evaluations/{name}/metrics.json" in metrics for name in ARCHITECTURES)
+    assert json.loads(project.run("dvc", "metrics", "diff", "--json", "HEAD").stdout) == {}
+    page = project.run("dvc", "plots", "show", "--out", "plots").stdout
+    assert page.strip().endswith("index.html")
+    shutil.rmtree(project.root / "plots")
+
+
+def test_edited_epochs_retrain_one_architecture(project: Project) -> None:
+    project.edit_params(**{"models.lenet.epochs": 2})
+    changed = project.run("dvc", "repro")
+    ran = project.ran(changed.stdout)
+    assert [name for name in ran if "@" in name] == ["train@lenet", "export@lenet", "evaluate@lenet"]
+    assert {"compare", "latency"} <= set(ran)
+    assert not {"prepare", "validate"} & set(ran)
+    difference = json.loads(project.run("dvc", "metrics", "diff", "--json", "HEAD").stdout)
+    assert any("lenet" in path for path in difference)
+    assert not any("vit" in path for path in difference)
+
+
+def test_killed_training_goes_on_where_it_was(project: Project) -> None:
+    project.edit_params(**{"models.lenet.epochs": 400, "training.early_stopping.patience": 400})
+    checkpoints = project.root / ".checkpoints"
+    training = subprocess.Popen(
+        ["python", "-m", "pipelines.train", "lenet"],
+        cwd=project.root, env=project.environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not any(checkpoints.rglob("*.npz")):
+        assert training.poll() is None
+        assert time.monotonic() < deadline, "no checkpoint after two minutes"
+        time.sleep(0.05)
+    training.send_signal(signal.SIGKILL)
+    training.wait()
+    resumed = project.run("dvc", "repro", "--single-item", "train@lenet")
+    assert "resum" in (resumed.stdout + resumed.stderr).lower()
+    record = json.loads((project.root / "models/lenet/training.json").read_text())
+    assert record["epochs_run"] == 400
+    assert not any(checkpoints.rglob("*.npz"))
+
+
+def test_wiped_registry_is_filled_again(project: Project) -> None:
+    project.run("git", "checkout", "--quiet", "--", ".")
+    project.run("dvc", "checkout")
+    shutil.rmtree(project.root / "mlruns")
+    (project.root / "mlruns").mkdir()
+    refilled = project.run("dvc", "repro")
+    assert not any("@" in name for name in project.ran(refilled.stdout))
+    registered = gate(project)["registered"]
+    assert isinstance(registered, dict)
+    assert registered["restored"] is True
+    assert version_count(project) == 1
+
+
+def test_experiment_registers_nothing(project: Project) -> None:
+    before = version_count(project)
+    project.run("dvc", "exp", "run", "--set-param", "models.lenet.epochs=3")
+    assert version_count(project) == before
+    assert gate(project)["registered"] is None
+
+
+def test_failed_validation_names_the_expectation(project: Project) -> None:
+    project.run("git", "checkout", "--quiet", "--", ".")
+    project.edit_params(**{"validate.min_per_class_and_split": 1000})
+    failed = project.run("dvc", "repro", "validate", check=False)
+    assert failed.returncode != 0
+    assert "1000" in failed.stderr + failed.stdout
+    assert "Traceback" not in failed.stderr + failed.stdout
+    assert not (project.root / "validation/passed.json").exists()
