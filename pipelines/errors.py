@@ -13,12 +13,13 @@
     ├── WeightsUnavailable       pretrained weights were asked for and cannot be had
     ├── TrainingFailed           loss diverged, or a checkpoint does not fit
     ├── ExportFailed             the ONNX file is invalid or differs from Keras
-    ├── ExplanationFailed        weights do not fit, or the ONNX file's heatmap is not the one Keras computes
+    ├── ExplanationFailed        the ONNX file's heatmap is not the one Keras computes
     ├── ModelFileError           an ONNX file that is truncated, foreign or without a contract
     ├── ResultCorrupt            what another stage wrote is absent, truncated or of another shape
     ├── SelectionError           no model is within the limits of `selection`
     ├── GateError                thresholds missing or inputs that contradict each other
     ├── RegistryError            MLflow is unreachable, locked or misconfigured
+    ├── NotReproducible          a registered version cannot be rebuilt, or comes out different
     ├── GateRejected             the verdict: the selected model does not pass
     └── OutputError              a result cannot be written (disk full, no permission)
 
@@ -154,13 +155,13 @@ class ExportFailed(PipelineError):
 
 
 class ExplanationFailed(PipelineError):
-    """Trained weights do not fit, or the heatmaps in the ONNX file are not those that Keras computes."""
+    """The heatmaps in the ONNX file are not those that Keras computes."""
 
-    def __init__(self, *, architecture: str, got: str, expected: str, stage: str) -> None:
+    def __init__(self, *, architecture: str, got: str, expected: str) -> None:
         self.architecture = architecture
         super().__init__(
-            f"explaining {architecture}: {got}, expected {expected}; "
-            f"run `dvc repro --force --single-item {stage}@{architecture}`, then `dvc repro`"
+            f"explaining {architecture}: {got}, expected {expected}; export the model again with "
+            f"`dvc repro --force --single-item export@{architecture}`"
         )
 
 
@@ -210,6 +211,15 @@ class RegistryError(PipelineError):
     def __init__(self, *, uri: str, reason: str, remedy: str) -> None:
         self.uri = uri
         super().__init__(f"MLflow at {uri}: {reason}; {remedy}")
+
+
+class NotReproducible(PipelineError):
+    """A registered version cannot be rebuilt from its commit, or comes out different."""
+
+    def __init__(self, *, version: int | None, reason: str, remedy: str) -> None:
+        self.version = version
+        what = "rebuilding" if version is None else f"version {version}"
+        super().__init__(f"{what}: {reason}; {remedy}")
 
 
 class GateRejected(PipelineError):

@@ -15,15 +15,16 @@ import numpy as np
 
 from pipelines import layout
 from pipelines.explanation.agreement import TOLERANCE, check_agreement
-from pipelines.explanation.answers import Answers, answer, read_pictures
+from pipelines.explanation.answers import Answers, answer
 from pipelines.explanation.gallery import architectures_panel, selected_panel
 from pipelines.explanation.heatmaps import Heatmaps, keras_heatmaps, method
-from pipelines.explanation.rebuild import trained_classifier
 from pipelines.explanation.selection import PANELS, Pick, pick_faces, pick_panels
+from pipelines.exporting.pictures import read_pictures
 from pipelines.files import replacing_folder, write_json
 from pipelines.params import load_params
 from pipelines.records import read_predictions, read_record
 from pipelines.stage import run_stage
+from pipelines.trained import read_training_record, trained_classifier
 from serving.contract.arrays import Image
 
 
@@ -45,7 +46,7 @@ def explain(
         ExplanationFailed: the heatmaps differ by more than `TOLERANCE`.
     """
     picks = [pick for name in PANELS for pick in panels[name]]
-    pictures = read_pictures(prepared, [pick.path for pick in picks])
+    pictures = read_pictures([prepared / pick.path for pick in picks])
     exported = answer(layout.onnx_model(selected), pictures)
     kind, keras = _from_keras(selected, pictures, exported)
     apart = check_agreement(
@@ -83,17 +84,23 @@ def explain_all(
     Returns:
         For `explain.json`: one entry per face, with each architecture's answer.
     """
-    pictures = read_pictures(prepared, [face.path for face in faces])
+    pictures = read_pictures([prepared / face.path for face in faces])
     answers = {name: answer(layout.onnx_model(name), pictures) for name in architectures}
     return architectures_panel(folder, faces=faces, pictures=pictures, answers=answers)
 
 
 def _from_keras(architecture: str, pictures: Image, exported: Answers) -> tuple[str, Heatmaps]:
-    classifier = trained_classifier(
-        record=layout.training_record(architecture), weights=layout.trained_weights(architecture)
-    )
+    record = read_training_record(layout.training_record(architecture))
+    classifier = trained_classifier(record, layout.trained_weights(architecture))
     # The class the ONNX file chose: where two are level, rounding could make Keras choose the other.
     return method(classifier), keras_heatmaps(classifier, pictures, top=exported.top)
+
+
+def _use_cpu() -> None:
+    """A GPU's shortened float32 (TF32) would differ from ONNX Runtime by more than the tolerance."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
 
 
 def _significant(value: float) -> float:
@@ -109,6 +116,7 @@ def main() -> None:
     count = params.explain.per_panel
     panels = pick_panels(predictions, count=count)
     faces = pick_faces(predictions, count=count, but=[pick for own in panels.values() for pick in own])
+    _use_cpu()
     with replacing_folder(layout.EXPLANATIONS) as folder:
         record = explain(selected, panels, folder=folder, prepared=layout.PREPARED)
         record["architecture"] = selected

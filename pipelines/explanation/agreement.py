@@ -43,5 +43,4 @@ def _differs(architecture: str, got: str) -> ExplanationFailed:
         architecture=architecture,
         got=got,
         expected=f"agreement within {TOLERANCE:g}",
-        stage="export",
     )

@@ -1,16 +1,13 @@
-"""Prepared pictures, and what an ONNX file says about them."""
+"""What an ONNX file says about prepared pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import ManifestCorrupt
 from pipelines.explanation.heatmaps import Heatmaps
 from serving.contract.arrays import Image
 
@@ -53,27 +50,3 @@ def answer(path: Path, pictures: Image) -> Answers:
         confidence=prediction.probabilities[np.arange(len(top)), top],
         heatmaps=prediction.heatmap,
     )
-
-
-def read_pictures(folder: Path, paths: Sequence[str]) -> Image:
-    """Read prepared pictures, all of one size.
-
-    Returns:
-        uint8 [n, H, W, 3], RGB.
-
-    Raises:
-        ManifestCorrupt: one is missing or damaged.
-    """
-    return np.stack([read_picture(folder / path) for path in paths])
-
-
-def read_picture(path: Path) -> Image:
-    """Read one prepared picture, uint8 [H, W, 3], RGB.
-
-    Raises:
-        ManifestCorrupt: it is missing or damaged.
-    """
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ManifestCorrupt(path=path, reason="the picture is missing or damaged")
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -1,0 +1,147 @@
+"""Everything the report shows, read from what the other stages wrote; None where there is nothing yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipelines import layout
+from pipelines.errors import ResultCorrupt
+from pipelines.lineage import Lineage, read_lineage
+from pipelines.manifest import read_manifest
+from pipelines.params import Params, load_params
+from pipelines.records import read_predictions, read_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInputs:
+    """What there is of one architecture."""
+
+    name: str
+    origin: Record | None
+    training: Record | None
+    history: pd.DataFrame | None
+    export: Record | None
+    metrics: Record | None
+    predictions: pd.DataFrame | None
+    """Of the test split."""
+    roc: pd.DataFrame | None
+    calibration: pd.DataFrame | None
+
+    @property
+    def title(self) -> str:
+        """For people; the plain name before it was evaluated."""
+        return self.name if self.metrics is None else str(self.metrics["title"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of its outputs; empty before it was evaluated."""
+        columns = () if self.predictions is None else self.predictions.columns
+        return tuple(name.removeprefix("p_") for name in columns if name.startswith("p_"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What there is."""
+
+    root: Path
+    """The repository; pictures are read from below it."""
+    params: Params
+    settings: Record
+    """The same as plain values, in the file's order."""
+    lineage: Lineage
+    dataset: Record | None
+    manifest: pd.DataFrame | None
+    prepared: Record | None
+    validation: Record | None
+    comparison: Record | None
+    explanation: Record | None
+    gate: Record | None
+    models: Sequence[ModelInputs]
+    """One for every architecture in `params.architectures`, in that order."""
+
+    @property
+    def selected(self) -> ModelInputs | None:
+        """The architecture that `compare` chose."""
+        if self.comparison is None:
+            return None
+        name = self.comparison["selected"]
+        return next((model for model in self.models if model.name == name), None)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the selected model's outputs, else as `prepare` found them."""
+        if self.selected is not None and self.selected.classes:
+            return self.selected.classes
+        return () if self.dataset is None else tuple(self.dataset["classes"])
+
+
+def read_inputs(root: Path) -> Inputs:
+    """Read all there is below `root`.
+
+    Raises:
+        ParamsError: `params.yaml` is absent or invalid.
+        PipelineError: a result is there, but damaged.
+    """
+    params = load_params(root / layout.PARAMS)
+    manifest = root / layout.MANIFEST
+    explanation = layout.EXPLANATIONS / "explain.json"
+    return Inputs(
+        root=root,
+        params=params,
+        settings=yaml.safe_load((root / layout.PARAMS).read_text(encoding="utf-8")),
+        lineage=read_lineage(root),
+        dataset=_record(root / layout.DATASET, "prepare", "classes", "input", "dataset"),
+        manifest=read_manifest(manifest) if manifest.exists() else None,
+        prepared=_record(root / layout.PREPARE_REPORT, "prepare", "found", "kept", "removed"),
+        validation=_record(root / layout.VALIDATION_REPORT, "validate", "passed", "checks"),
+        comparison=_record(root / layout.COMPARISON, "compare", "metric", "selected", "rows"),
+        explanation=_record(root / explanation, "explain", "method", "agreement", "panels", "faces"),
+        gate=_record(root / layout.GATE, "register", "passed", "checks", "reasons"),
+        models=[_model(root, name) for name in params.architectures],
+    )
+
+
+def _model(root: Path, name: str) -> ModelInputs:
+    predictions = root / layout.evaluation_predictions(name)
+    evaluate = f"evaluate@{name}"
+    table = read_predictions(predictions, stage=evaluate) if predictions.exists() else None
+    return ModelInputs(
+        name=name,
+        origin=_record(root / layout.weights_folder(name) / "origin.json", "weights", "origin", "reason"),
+        training=_record(root / layout.training_record(name), f"train@{name}", "best_epoch", "epochs_run"),
+        history=_table(root / layout.training_history(name), f"train@{name}", "epoch", "loss", "val_loss"),
+        export=_record(root / layout.export_record(name), f"export@{name}", "temperature", "parity"),
+        metrics=_record(root / layout.evaluation_metrics(name), evaluate, "title", "test", "slices"),
+        predictions=None if table is None else table[table["split"] == "test"],
+        roc=_table(root / layout.evaluation_plot(name, "roc"), evaluate, "class"),
+        calibration=_table(root / layout.evaluation_plot(name, "calibration"), evaluate, "confidence"),
+    )
+
+
+def _record(path: Path, stage: str, *keys: str) -> Record | None:
+    return read_record(path, keys=keys, stage=stage) if path.exists() else None
+
+
+def _table(path: Path, stage: str, *columns: str) -> pd.DataFrame | None:
+    import pandas as pd
+
+    if not path.exists():
+        return None
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise ResultCorrupt(path=path, reason=str(error).splitlines()[0], stage=stage) from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ResultCorrupt(path=path, reason=f"no column {missing[0]!r}", stage=stage)
+    return table

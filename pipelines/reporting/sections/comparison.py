@@ -1,0 +1,151 @@
+"""All architectures side by side: quality against what an answer costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from pipelines.reporting import style
+from pipelines.reporting.inputs import Inputs, Record
+from pipelines.reporting.labels import Box, place
+from pipelines.reporting.section import Section, absent
+from pipelines.reporting.svg import responsive
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ID, _TITLE, _SHORT = "comparison", "The comparison", "Comparison"
+_METRICS = {"macro_f1": "macro-F1", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+
+
+def section(inputs: Inputs) -> Section:
+    """The table, best first, and accuracy against latency."""
+    comparison = inputs.comparison
+    if comparison is None:
+        return absent(_ID, _TITLE, short=_SHORT, lacks="`reports/comparison.json`", stage="compare")
+    metric = comparison["metric"]
+    rows = sorted(comparison["rows"], key=lambda row: -(row[metric] or 0))
+    timed = [row for row in rows if row["p50_ms"] is not None and row["accuracy"] is not None]
+    return Section(
+        id=_ID,
+        title=_TITLE,
+        short=_SHORT,
+        context={
+            "rows": rows,
+            "selected": comparison["selected"],
+            "metric": _METRICS.get(metric, metric),
+            "chance": 1 / len(inputs.classes) if inputs.classes else None,
+            "limits": inputs.params.selection,
+            "chart": _scatter(timed, comparison["selected"]) if timed else None,
+        },
+    )
+
+
+def _scatter(rows: Sequence[Record], selected: str) -> Markup:
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for row in rows:
+            _point(axes, row, chosen=row["architecture"] == selected)
+        axes.set_xscale("log")
+        _scales(axes, rows)
+        axes.set(xlabel="one answer, ms (p50, one thread, log scale)", ylabel="test accuracy")
+        _names(figure, axes, rows, selected)
+
+    return responsive(
+        "scatter",
+        draw,
+        wide=(760, 400),
+        narrow=(340, 380),
+        alt="Test accuracy with its 95 % interval against the time of one answer: "
+        + ", ".join(f"{row['title']} {row['accuracy']:.2f} at {row['p50_ms']:.1f} ms" for row in rows),
+    )
+
+
+def _point(axes: Axes, row: Record, *, chosen: bool) -> None:
+    low, high = row["accuracy_low"], row["accuracy_high"]
+    color = style.ACCENT if chosen else style.SOFT
+    if low is not None and high is not None:
+        axes.plot([row["p50_ms"]] * 2, [low, high], color=color, linewidth=2, alpha=0.45)
+    axes.plot(
+        row["p50_ms"],
+        row["accuracy"],
+        "o",
+        color=color,
+        markersize=11 if chosen else 8,
+        markeredgecolor=style.CARD,
+        markeredgewidth=1.5,
+    )
+
+
+def _scales(axes: Axes, rows: Sequence[Record]) -> None:
+    """Room for names at the sides, plain numbers on the log scale, percent on the other."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+
+    fastest, slowest = min(row["p50_ms"] for row in rows), max(row["p50_ms"] for row in rows)
+    axes.set_xlim(fastest / 1.9, slowest * 2.4)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.margins(y=0.1)
+
+
+def _names(figure: Figure, axes: Axes, rows: Sequence[Record], selected: str) -> None:
+    """Write each name where nothing else is; a thin line leads to the ones that had to move away."""
+    figure.draw_without_rendering()  # settles the layout, so that data have places in px
+    # From now on nothing moves: the names are placed for exactly this layout.
+    figure.set_layout_engine("none")
+    texts = [
+        axes.annotate(
+            row["title"],
+            (0, 0),
+            xycoords="figure pixels",
+            annotation_clip=False,
+            ha="center",
+            va="center",
+            color=style.ACCENT if row["architecture"] == selected else style.INK,
+            weight="bold" if row["architecture"] == selected else "normal",
+        )
+        for row in rows
+    ]
+    extents = [text.get_window_extent() for text in texts]
+    frame = axes.get_window_extent()
+    points = [tuple(axes.transData.transform((row["p50_ms"], row["accuracy"]))) for row in rows]
+    placed = place(
+        points,
+        [(extent.width + 4, extent.height) for extent in extents],
+        bounds=Box(frame.x0, frame.y0, frame.x1, frame.y1),
+        blocked=[_around(axes, row, radius=7) for row in rows],
+        gap=9,
+    )
+    for text, box, point in zip(texts, placed, points, strict=True):
+        center = ((box.left + box.right) / 2, (box.bottom + box.top) / 2)
+        text.set_position(center)
+        if _is_far(box, point, limit=16):
+            end = (min(max(point[0], box.left), box.right), min(max(point[1], box.bottom), box.top))
+            axes.annotate(
+                "",
+                point,
+                end,
+                xycoords="figure pixels",
+                textcoords="figure pixels",
+                arrowprops={"arrowstyle": "-", "color": style.FAINT, "linewidth": 1, "shrinkB": 6},
+            )
+
+
+def _around(axes: Axes, row: Record, *, radius: float) -> Box:
+    """The point with its whisker, px."""
+    low, high = row["accuracy_low"] or row["accuracy"], row["accuracy_high"] or row["accuracy"]
+    x, bottom = axes.transData.transform((row["p50_ms"], low))
+    _, top = axes.transData.transform((row["p50_ms"], high))
+    _, middle = axes.transData.transform((row["p50_ms"], row["accuracy"]))
+    return Box(x - radius, min(bottom, middle - radius), x + radius, max(top, middle + radius))
+
+
+def _is_far(box: Box, point: tuple[float, float], *, limit: float) -> bool:
+    across = max(box.left - point[0], point[0] - box.right, 0)
+    along = max(box.bottom - point[1], point[1] - box.top, 0)
+    return max(across, along) > limit

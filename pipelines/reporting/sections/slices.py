@@ -1,0 +1,115 @@
+"""Where the selected network is weak: dark, flat, blurred or gray pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from pipelines.reporting import style
+from pipelines.reporting.inputs import Inputs
+from pipelines.reporting.section import Section, absent
+from pipelines.reporting.svg import responsive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ID, _TITLE, _SHORT = "slices", "Where it is weak", "Slices"
+_ORDER = ("low", "middle", "high", "color", "gray")
+_WORDS = {
+    ("brightness", "low"): "dark",
+    ("brightness", "high"): "bright",
+    ("contrast", "low"): "flat",
+    ("contrast", "high"): "strong",
+    ("sharpness", "low"): "soft",
+    ("sharpness", "high"): "sharp",
+}
+
+
+def section(inputs: Inputs) -> Section:
+    """Accuracy of the selected network by slice, the others in the background."""
+    selected = inputs.selected
+    if selected is None or selected.metrics is None:
+        return absent(
+            _ID, _TITLE, short=_SHORT, lacks="The selected model's metrics", stage="evaluate compare"
+        )
+    rows = _rows(selected.metrics["slices"])
+    others = [
+        _rows(model.metrics["slices"])
+        for model in inputs.models
+        if model.metrics is not None and model is not selected
+    ]
+    overall = selected.metrics["test"]["accuracy"]
+    return Section(
+        id=_ID,
+        title=_TITLE,
+        short=_SHORT,
+        context={
+            "title": selected.title,
+            "overall": overall,
+            "rows": rows,
+            "weakest": min(rows, key=lambda row: row["accuracy"], default=None),
+            "chart": _dots(rows, others, overall) if rows else None,
+        },
+    )
+
+
+def _rows(slices: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    return [
+        {"kind": kind, "part": part, "name": _WORDS.get((kind, part), part), **scores}
+        for kind, parts in slices.items()
+        for part, scores in sorted(parts.items(), key=lambda item: _ORDER.index(item[0]))
+        if scores["images"]
+    ]
+
+
+def _dots(
+    rows: Sequence[dict[str, Any]], others: Sequence[Sequence[dict[str, Any]]], overall: float
+) -> Markup:
+    """One line per slice, groups apart from each other."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    places = {
+        (row["kind"], row["part"]): index + 0.9 * kinds.index(row["kind"]) for index, row in enumerate(rows)
+    }
+
+    def draw(figure: Figure) -> None:
+        from matplotlib.ticker import PercentFormatter
+
+        axes = figure.subplots()
+        axes.axvline(overall, color=style.ACCENT, linewidth=1, linestyle=(0, (3, 3)))
+        for other in others:
+            known = [row for row in other if (row["kind"], row["part"]) in places]
+            axes.plot(
+                [row["accuracy"] for row in known],
+                [places[row["kind"], row["part"]] for row in known],
+                "o",
+                color=style.FAINT,
+                alpha=0.5,
+                markersize=5,
+                markeredgewidth=0,
+            )
+        spots = [places[row["kind"], row["part"]] for row in rows]
+        axes.plot(
+            [row["accuracy"] for row in rows],
+            spots,
+            "o",
+            color=style.ACCENT,
+            markersize=10,
+            markeredgecolor=style.CARD,
+            markeredgewidth=1.5,
+        )
+        axes.set_yticks(spots, [f"{row['kind']}: {row['name']}" for row in rows], color=style.INK)
+        axes.set(ylim=(max(spots) + 0.7, -0.7), xlabel="accuracy")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        style.only_vertical_grid(axes)
+
+    height = 60 + round(27 * (max(places.values()) + 1))
+    return responsive(
+        "slices",
+        draw,
+        wide=(600, height),
+        narrow=(340, height),
+        alt="Accuracy by slice: "
+        + ", ".join(f"{row['kind']} {row['name']} {row['accuracy']:.2f}" for row in rows),
+    )

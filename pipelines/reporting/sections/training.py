@@ -1,0 +1,92 @@
+"""How each network learned: one small pair of curves for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from pipelines.reporting import style
+from pipelines.reporting.inputs import Inputs, ModelInputs, Record
+from pipelines.reporting.section import Section, absent
+from pipelines.reporting.svg import chart
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ID, _TITLE, _SHORT = "training", "How they learned", "Training"
+_WIDTH, _HEIGHT = 240, 290
+
+
+def section(inputs: Inputs) -> Section:
+    """Loss and macro-F1 over the epochs, all architectures on the same scales."""
+    trained = [
+        (model, model.history, model.training)
+        for model in inputs.models
+        if model.history is not None and model.training is not None
+    ]
+    if not trained:
+        return absent(_ID, _TITLE, short=_SHORT, lacks="A training history", stage="train")
+    # The same loss scale for all, cut where untrained networks start to dwarf the rest.
+    losses = [value for _, history, _ in trained for value in (*history["loss"], *history["val_loss"])]
+    top = sorted(losses)[int(0.97 * (len(losses) - 1))] * 1.08
+    return Section(
+        id=_ID,
+        title=_TITLE,
+        short=_SHORT,
+        context={
+            "models": [_entry(model, history, record, top=top) for model, history, record in trained],
+            "waiting": [model.name for model in inputs.models if model.history is None],
+        },
+    )
+
+
+def _entry(model: ModelInputs, history: pd.DataFrame, record: Record, *, top: float) -> dict[str, Any]:
+    return {
+        "title": model.title,
+        "epochs": record["epochs_run"],
+        "best_epoch": record["best_epoch"],
+        "phases": record.get("phases", []),
+        "chart": _curves(model, history, record, top=top),
+    }
+
+
+def _curves(model: ModelInputs, history: pd.DataFrame, record: Record, *, top: float) -> Markup:
+    def draw(figure: Figure) -> None:
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        epochs = history["epoch"]
+        upper.plot(epochs, history["loss"], color=style.FAINT)
+        upper.plot(epochs, history["val_loss"], color=style.ACCENT)
+        upper.set(ylim=(0, top), title="loss")
+        upper.tick_params(labelbottom=False)
+        lower.plot(epochs, history["accuracy"], color=style.FAINT)
+        lower.plot(epochs, history["val_macro_f1"], color=style.ACCENT)
+        lower.set(ylim=(0, 1.02), title="accuracy / macro-F1", xlabel="epoch")
+        for axes, column in ((upper, "val_loss"), (lower, "val_macro_f1")):
+            _mark(axes, history, column, record)
+
+    best = record.get("best", {}).get("val_macro_f1")
+    reached = f", validation macro-F1 {best:.2f} at epoch {record['best_epoch']}" if best else ""
+    return chart(
+        f"curves-{model.name}",
+        draw,
+        width=_WIDTH,
+        height=_HEIGHT,
+        alt=f"{model.title}: loss and macro-F1 over {record['epochs_run']} epochs{reached}",
+    )
+
+
+def _mark(axes: Axes, history: pd.DataFrame, column: str, record: Record) -> None:
+    """A dot at the epoch whose weights were kept, a line where a phase ends; whole epochs only."""
+    from matplotlib.ticker import MaxNLocator
+
+    kept = history[history["epoch"] == record["best_epoch"]]
+    axes.plot(kept["epoch"], kept[column], "o", color=style.ACCENT, markersize=6, markeredgecolor=style.CARD)
+    changes = history["phase"].ne(history["phase"].shift()).to_numpy().nonzero()[0][1:]
+    for row in changes:
+        axes.axvline(history["epoch"].iloc[row] - 0.5, color=style.FAINT, linewidth=1, linestyle=(0, (2, 3)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    last = int(history["epoch"].max())
+    axes.set_xlim(min(0.5, last - 0.5), last + 0.5)

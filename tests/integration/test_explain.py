@@ -1,0 +1,182 @@
+"""Heatmaps by automatic differentiation, by hand and from the exported file; and the stage as a whole."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from pipelines import explain, layout
+from pipelines.errors import ExplanationFailed
+from pipelines.explanation.heatmaps import keras_heatmaps, method
+from pipelines.export import export_model
+from pipelines.exporting.inference import inference_function
+from pipelines.files import read_json, write_json
+from pipelines.inference import OnnxClassifier
+from pipelines.params import ExportParams
+from tests.support.networks import CLASSES, lively, pictures, small_classifier, write_trained
+
+# One for each kind of pooling: flattened, averaged, class token.
+KINDS = ("lenet", "vgg", "vit")
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, Any]:
+    return {name: lively(small_classifier(name, side=32)) for name in KINDS}
+
+
+@pytest.fixture(scope="module")
+def world(
+    tmp_path_factory: pytest.TempPathFactory, networks: dict[str, Any], request: pytest.FixtureRequest
+) -> Path:
+    """Two trained and exported networks and what `evaluate` and `compare` would have left of them."""
+    root = tmp_path_factory.mktemp("world")
+    for name in ("lenet", "vit"):
+        shutil.rmtree(root / "prepared", ignore_errors=True)
+        write_trained(root, networks[name])
+        export_model(
+            record=root / layout.training_record(name),
+            weights=root / layout.trained_weights(name),
+            manifest=root / layout.MANIFEST,
+            folder=root / layout.onnx_model(name).parent,
+            params=ExportParams(opset=18, tolerance=1e-4),
+        )
+        _write_predictions(root, name)
+    params = yaml.safe_load((request.config.rootpath / "params.yaml").read_text())
+    params |= {"architectures": ["lenet", "vit"], "explain": {"per_panel": 3}}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    write_json(root / layout.COMPARISON, {"metric": "macro_f1", "selected": "lenet", "rows": []})
+    return root
+
+
+def _write_predictions(root: Path, name: str) -> None:
+    manifest = pd.read_parquet(root / layout.MANIFEST)
+    classifier = OnnxClassifier.open(root / layout.onnx_model(name))
+    images = np.stack([np.asarray(Image.open(root / "prepared" / path)) for path in manifest["path"]])
+    probabilities = classifier.predict(images).probabilities
+    table = manifest[["path", "split", "label"]].assign(
+        predicted=np.array(CLASSES)[probabilities.argmax(1)],
+        confidence=probabilities.max(1),
+        **{f"p_{label}": probabilities[:, index] for index, label in enumerate(CLASSES)},
+    )
+    (root / layout.evaluation_predictions(name)).parent.mkdir(parents=True)
+    table.to_parquet(root / layout.evaluation_predictions(name))
+
+
+@pytest.fixture
+def inside(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that world as the current folder."""
+    root = Path(shutil.copytree(world, tmp_path / "world"))
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_differentiation_agrees_with_the_closed_form_that_is_exported(
+    name: str, networks: dict[str, Any]
+) -> None:
+    classifier, images = networks[name], pictures(9, side=32)
+    function = inference_function(classifier, temperature=1.3, height=32, width=32)
+    answers = {key: value.numpy() for key, value in function(image=images).items()}
+
+    heatmaps = keras_heatmaps(classifier, images, top=answers["probabilities"].argmax(1))
+
+    assert heatmaps.shape == (9, *classifier.grid)
+    np.testing.assert_allclose(heatmaps, answers["heatmap"], atol=1e-4)
+    # Maps that were all alike would agree as well.
+    assert np.ptp(heatmaps, axis=0).max() > 0.1
+
+
+def test_grad_cam_is_what_the_paper_says(networks: dict[str, Any]) -> None:
+    """By finite differences: no gradient of TensorFlow's, no closed form."""
+    classifier, image = networks["vgg"], pictures(1, side=32)
+    features = np.asarray(classifier.backbone(image.astype(np.float32), training=False))[0].astype(np.float64)
+    kernels = [np.asarray(layer.kernel, np.float64) for layer in classifier.head]
+    biases = [np.asarray(layer.bias, np.float64) for layer in classifier.head]
+
+    def logits(channels: np.ndarray) -> np.ndarray:
+        for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True):
+            channels = np.maximum(channels @ kernel + bias, 0)
+        return np.asarray(channels @ kernels[-1] + biases[-1])
+
+    pooled = features.mean((0, 1))
+    top = int(logits(pooled).argmax())
+    step = 1e-6
+    slopes = [
+        (logits(pooled + step * unit)[top] - logits(pooled - step * unit)[top]) / (2 * step)
+        for unit in np.eye(len(pooled))
+    ]
+    expected = np.maximum((features * slopes).sum(-1), 0)
+
+    heatmap = keras_heatmaps(classifier, image, top=np.array([top]))[0]
+
+    np.testing.assert_allclose(heatmap, expected / expected.max(), atol=1e-4)
+
+
+def test_a_transformer_is_explained_by_its_attention(networks: dict[str, Any]) -> None:
+    assert [method(networks[name]) for name in KINDS] == ["Grad-CAM", "Grad-CAM", "attention rollout"]
+
+
+def test_the_stage_draws_its_panels_and_says_how_far_keras_and_onnx_are_apart(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    explain.main()
+
+    record = read_json(inside / layout.EXPLANATIONS / "explain.json")
+    assert record["architecture"] == "lenet"
+    assert record["method"] == "Grad-CAM"
+    assert 0 < record["agreement"]["max_difference"] <= 1e-4
+    assert record["agreement"]["pictures"] == sum(len(panel) for panel in record["panels"].values())
+    for name, panel in record["panels"].items():
+        assert (inside / layout.EXPLANATIONS / f"{name}.png").exists() == bool(panel)
+    assert [set(face["answers"]) for face in record["faces"]] == [{"lenet", "vit"}] * 3
+    with Image.open(inside / layout.EXPLANATIONS / "architectures.png") as panel:
+        assert panel.width > 600
+    assert "lenet: Grad-CAM on" in capsys.readouterr().out
+
+
+def test_every_tile_the_record_names_is_there_and_no_other(inside: Path) -> None:
+    explain.main()
+
+    folder = inside / layout.EXPLANATIONS
+    record = read_json(folder / "explain.json")
+    entries = [*record["faces"], *(entry for panel in record["panels"].values() for entry in panel)]
+    named = {place for entry in entries for place in entry["tiles"].values()}
+    assert named == {path.relative_to(folder).as_posix() for path in folder.rglob("*.webp")}
+
+
+def test_a_second_run_writes_the_same_bytes(inside: Path) -> None:
+    written = []
+    for _ in range(2):
+        explain.main()
+        files = sorted(path for path in (inside / layout.EXPLANATIONS).rglob("*") if path.is_file())
+        written.append({path.name: path.read_bytes() for path in files})
+
+    assert written[0] == written[1]
+
+
+def test_a_vision_transformer_can_be_the_selected_one(inside: Path) -> None:
+    write_json(inside / layout.COMPARISON, {"metric": "macro_f1", "selected": "vit", "rows": []})
+
+    explain.main()
+
+    assert read_json(inside / layout.EXPLANATIONS / "explain.json")["method"] == "attention rollout"
+
+
+def test_a_file_that_explains_differently_is_refused_and_nothing_is_written(
+    inside: Path, networks: dict[str, Any]
+) -> None:
+    # Other weights than those the ONNX file was made from.
+    other = small_classifier("lenet", side=32)
+    other.model.save_weights(inside / layout.trained_weights("lenet"))
+
+    with pytest.raises(ExplanationFailed, match=r"expected agreement within 0\.001"):
+        explain.main()
+
+    assert not (inside / layout.EXPLANATIONS).exists()

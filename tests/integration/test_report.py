@@ -1,0 +1,267 @@
+"""The report from the results of seven pretended architectures."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines import layout
+from pipelines.errors import ResultCorrupt
+from pipelines.files import read_json, write_json
+from pipelines.report import report
+from pipelines.reporting.inputs import read_inputs
+from pipelines.reporting.page import render
+from tests.support.report_inputs import MODELS, gate, write_report_inputs
+
+SECTIONS = (
+    "comparison",
+    "confusion",
+    "roc",
+    "calibration",
+    "slices",
+    "mistakes",
+    "heatmaps",
+    "training",
+    "weights",
+    "data",
+    "augmentation",
+    "preparation",
+    "validation",
+    "card",
+    "parameters",
+    "guide",
+)
+VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+
+
+class Page(HTMLParser):
+    """What a test wants to know of an HTML page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.unbalanced: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attributes}
+        self.tags.append((tag, values))
+        if "id" in values:
+            self.ids.append(values["id"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    root = tmp_path_factory.mktemp("results")
+    write_report_inputs(root, request.config.rootpath / "params.yaml")
+    return root
+
+
+@pytest.fixture(scope="module")
+def html(results: Path) -> str:
+    return render(read_inputs(results))
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+@pytest.fixture(scope="module")
+def small_results(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Two architectures only, which takes a third of the time."""
+    root = tmp_path_factory.mktemp("small")
+    params = yaml.safe_load((request.config.rootpath / "params.yaml").read_text())
+    names = ["lenet", "vgg"]
+    (root / "wanted.yaml").write_text(yaml.safe_dump(params | {"architectures": names}, sort_keys=False))
+    write_report_inputs(root, root / "wanted.yaml", architectures=names)
+    return root
+
+
+@pytest.fixture
+def copy(small_results: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(small_results, tmp_path / "copy"))
+
+
+def section(html: str, name: str) -> str:
+    found = re.search(rf'<section id="{name}">(.*?)</section>', html, flags=re.DOTALL)
+    assert found, name
+    return found[1]
+
+
+def test_it_asks_for_nothing_outside_itself(html: str, page: Page) -> None:
+    addresses = [
+        values[name]
+        for _, values in page.tags
+        for name in ("src", "href", "srcset", "data", "action", "poster")
+        if name in values
+    ]
+
+    assert all(address.startswith(("#", "data:image/")) for address in addresses)
+    assert not {"link", "script", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not re.search(r"url\((?!#)|@import|://", html)
+
+
+def test_every_section_is_there_with_content_and_in_the_contents(html: str, page: Page) -> None:
+    links = [values.get("href") for tag, values in page.tags if tag == "a"]
+
+    for name in SECTIONS:
+        assert f"#{name}" in links
+        assert "is not there yet" not in section(html, name), name
+        assert len(section(html, name)) > 500, name
+
+
+def test_every_picture_says_what_it_shows(page: Page) -> None:
+    pictures = [values for tag, values in page.tags if tag == "img"]
+    charts = [values for tag, values in page.tags if tag == "svg"]
+
+    assert len(pictures) > 100
+    assert all(values["alt"] for values in pictures)
+    assert len(charts) > 20
+    assert all(values["aria-label"] and values["role"] == "img" for values in charts)
+
+
+def test_the_markup_is_sound(page: Page) -> None:
+    assert not page.unbalanced
+    assert not page.open
+    assert len(set(page.ids)) == len(page.ids)
+    targets = {values["href"][1:] for tag, values in page.tags if tag == "a"}
+    assert targets <= set(page.ids)
+
+
+def test_it_says_which_model_how_good_and_what_the_gate_said(html: str, results: Path) -> None:
+    test = read_json(results / layout.evaluation_metrics("vgg"))["test"]
+    top = html[html.index("<header>") : html.index("</header>")]
+
+    assert "VGG-like" in top
+    assert f"{test['accuracy'] * 100:.1f}" in top
+    assert f"{test['accuracy_low'] * 100:.1f}" in top
+    assert "The gate let it pass." in top
+    assert "emotion version 1" in top
+
+
+def test_all_architectures_are_compared_and_their_curves_drawn(html: str) -> None:
+    for name in ("comparison", "training", "weights", "confusion", "heatmaps"):
+        for model in MODELS.values():
+            assert model.title in section(html, name), (name, model.title)
+
+
+def test_missing_pretrained_weights_are_said_loudly_and_only_where_they_are_missed(html: str) -> None:
+    top = html[html.index("<header>") : html.index("</header>")]
+    warning = re.search(r"<strong>Not pretrained\.</strong> (.*?) started from random weights", top)
+
+    assert warning
+    # The ViT of the sample profile names no checkpoint; LeNet never had any.
+    assert warning[1] == "MobileNetV2, ResNet-50, EfficientNet-B4"
+    assert "MIEN_WEIGHTS_DIR" in section(html, "weights")
+
+
+def test_the_law_is_named(html: str) -> None:
+    assert "Art. 5(1)(f)" in section(html, "card")
+
+
+def test_it_follows_the_reader_into_the_dark(html: str) -> None:
+    assert "prefers-color-scheme: dark" in html
+    charts = re.findall(r'<svg class="chart.*?</svg>', html, flags=re.DOTALL)
+    assert not any(re.search(r"(?:fill|stroke): #", chart) for chart in charts)
+
+
+def test_equal_results_give_equal_bytes(results: Path, html: str) -> None:
+    assert render(read_inputs(results)) == html
+
+
+def test_a_rejected_model_is_reported_with_its_reasons(copy: Path) -> None:
+    write_json(copy / layout.GATE, gate(passed=False))
+
+    html = render(read_inputs(copy))
+
+    assert "The gate rejected it." in html
+    assert "macro-F1 is 0.610 against 0.700 of production" in html
+    assert "Production stays at version 1" in html
+
+
+def test_markup_in_a_name_stays_text(copy: Path) -> None:
+    verdict = gate(passed=False) | {"reasons": ["<script>alert(1)</script>"]}
+    write_json(copy / layout.GATE, verdict)
+
+    html = render(read_inputs(copy))
+
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("gone", "says"),
+    [
+        (layout.PREPARED, {"data": "prepare", "augmentation": "prepare", "card": "compare"}),
+        (layout.PREPARE_REPORT, {"preparation": "prepare"}),
+        (layout.VALIDATION_REPORT, {"validation": "validate"}),
+        (layout.WEIGHTS, {"weights": "weights"}),
+        (layout.MODELS, {"training": "train", "card": "evaluate"}),
+        (layout.EVALUATIONS, {"confusion": "evaluate", "roc": "evaluate", "slices": "evaluate"}),
+        (layout.COMPARISON, {"comparison": "compare", "confusion": "compare", "mistakes": "compare"}),
+        (layout.EXPLANATIONS, {"heatmaps": "explain"}),
+        (layout.GATE, {}),
+    ],
+    ids=lambda value: value.name if isinstance(value, Path) else "",
+)
+def test_a_section_without_its_input_says_so(copy: Path, gone: Path, says: dict[str, str]) -> None:
+    if (copy / gone).is_dir():
+        shutil.rmtree(copy / gone)
+    else:
+        (copy / gone).unlink()
+
+    html = render(read_inputs(copy))
+
+    for name, stage in says.items():
+        words = re.sub(r"<[^>]+>", "", section(html, name))
+        assert "is not there yet" in words, name
+        assert re.search(rf"dvc repro [\w ]*{stage}", words), name
+
+
+def test_nothing_but_parameters_still_makes_a_report(tmp_path: Path, repository: Path) -> None:
+    shutil.copy(repository / "params.yaml", tmp_path)
+
+    report(tmp_path, tmp_path / "report.html")
+
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Nothing is compared yet" in html
+    assert not Page(html).unbalanced
+
+
+def test_a_model_without_mistakes_says_so(copy: Path) -> None:
+    import pandas as pd
+
+    path = copy / layout.evaluation_predictions("vgg")
+    table = pd.read_parquet(path)
+    table.assign(predicted=table["label"]).to_parquet(path, index=False)
+
+    assert "No test picture was classified wrongly." in section(render(read_inputs(copy)), "mistakes")
+
+
+def test_a_damaged_result_is_one_line_that_names_it(copy: Path) -> None:
+    (copy / layout.COMPARISON).write_text('{"metric": "macro')
+
+    with pytest.raises(ResultCorrupt, match=r"comparison\.json.*dvc repro --force --single-item compare"):
+        report(copy, copy / "report.html")
+
+    assert not (copy / "report.html").exists()
