@@ -24,6 +24,7 @@ from pipelines.files import replacing_folder, write_json
 from pipelines.params import load_params
 from pipelines.records import read_predictions, read_record
 from pipelines.stage import run_stage
+from pipelines.tensorflow_runtime import load_tensorflow
 from pipelines.trained import read_training_record, trained_classifier
 from serving.contract.arrays import Image
 
@@ -96,13 +97,6 @@ def _from_keras(architecture: str, pictures: Image, exported: Answers) -> tuple[
     return method(classifier), keras_heatmaps(classifier, pictures, top=exported.top)
 
 
-def _use_cpu() -> None:
-    """A GPU's shortened float32 (TF32) would differ from ONNX Runtime by more than the tolerance."""
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")
-
-
 def _significant(value: float) -> float:
     """Two significant digits: the rest is the processor's rounding."""
     return float(f"{np.float64(value):.1e}")
@@ -116,7 +110,7 @@ def main() -> None:
     count = params.explain.per_panel
     panels = pick_panels(predictions, count=count)
     faces = pick_faces(predictions, count=count, but=[pick for own in panels.values() for pick in own])
-    _use_cpu()
+    load_tensorflow(gpu=False)
     with replacing_folder(layout.EXPLANATIONS) as folder:
         record = explain(selected, panels, folder=folder, prepared=layout.PREPARED)
         record["architecture"] = selected

@@ -27,6 +27,7 @@ from pipelines.exporting.pictures import in_batches, read_split
 from pipelines.files import replacing_folder, write_json
 from pipelines.params import ExportParams, check_architecture, load_params
 from pipelines.stage import run_stage
+from pipelines.tensorflow_runtime import load_tensorflow
 from pipelines.trained import TrainingRecord, read_training_record, trained_classifier
 from serving.contract.model import ModelContract, check_signature
 from serving.errors import ContractError
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("architecture", help="one that `train` has finished")
     name = check_architecture(parser.parse_args().architecture)
     params = load_params().export
-    _use_cpu()
+    load_tensorflow(gpu=False)
     written = export_model(
         record=layout.training_record(name),
         weights=layout.trained_weights(name),
@@ -163,13 +164,6 @@ def _record(
         "heatmap": list(classifier.grid),
         "embedding": int(classifier.head[-1].kernel.shape[0]),
     }
-
-
-def _use_cpu() -> None:
-    """A GPU's shortened float32 (TF32) would differ from ONNX Runtime by more than the tolerance."""
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")
 
 
 if __name__ == "__main__":

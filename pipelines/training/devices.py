@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from pipelines.params import TrainingParams
+from pipelines.tensorflow_runtime import load_tensorflow
 
 
 def set_up(training: TrainingParams, *, seed: int) -> Any:
@@ -16,33 +13,12 @@ def set_up(training: TrainingParams, *, seed: int) -> Any:
 
     All GPUs there are share each batch (`MirroredStrategy`); with one or none it is the default strategy.
     """
-    with _without_chatter():
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
+    tf = load_tensorflow()
     import keras
 
+    gpus = tf.config.list_physical_devices("GPU")
+    # Layers are named by counters that end up in the weights file; they start anew.
+    keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(training.precision)
     return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
-
-
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Drop what TensorFlow writes to file descriptor 2 while it loads.
-
-    Its log level does not reach the messages before its logger starts, a screen full of them on a
-    machine without a GPU. TF_CPP_MIN_LOG_LEVEL=0 or 1 shows them.
-    """
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") in ("0", "1"):
-        yield
-        return
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

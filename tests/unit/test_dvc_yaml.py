@@ -24,6 +24,7 @@ PLUMBING = {
     "pipelines.params",
     "pipelines.records",
     "pipelines.stage",
+    "pipelines.tensorflow_runtime",
     "pipelines.tracking",
     "pipelines.trained",
     "serving.contract.arrays",

@@ -1,0 +1,49 @@
+"""Loading TensorFlow: once, without a screen full of its start-up lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def load_tensorflow(*, gpu: bool = True) -> Any:
+    """Import TensorFlow and look for its devices.
+
+    Args:
+        gpu: False hides the GPUs: their shortened float32 (TF32) differs from ONNX Runtime by more than
+            export and explanation may.
+
+    Returns:
+        The module.
+    """
+    with _without_chatter():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    if not gpu:
+        tf.config.set_visible_devices([], "GPU")
+    return tf
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Drop what TensorFlow writes to file descriptor 2 while it loads.
+
+    Its log level does not reach the messages before its logger starts, a screen full of them on a
+    machine without a GPU. TF_CPP_MIN_LOG_LEVEL=0 or 1 shows them.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") in ("0", "1"):
+        yield
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
