@@ -159,10 +159,7 @@ def _ranges(params: ValidateParams, labels: Sequence[str]) -> list[Check]:
         ),
         *(
             _between(
-                f"{side}_large_enough",
-                side,
-                low=least,
-                says=f"every original's {side} is at least {least} px",
+                f"{side}_enough", side, low=least, says=f"every original has a {side} of {least} px or more"
             )
             for side in ("width", "height")
         ),

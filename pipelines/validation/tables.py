@@ -48,7 +48,7 @@ def class_table(manifest: pd.DataFrame, *, labels: list[str]) -> pd.DataFrame:
 
 
 def _distinct(table: pd.DataFrame, key: str, of: str) -> pd.Series[int]:
-    """For each row, how many different values of `of` share its value of `key`."""
+    """For each row, how many different values of `of` share its value of `key`; 0 where it has none."""
     pairs = table[[key, of]].drop_duplicates()
     counts = pairs[key].value_counts()
-    return table[key].map(counts).astype("int64")
+    return table[key].map(counts).fillna(0).astype("int64")

@@ -385,18 +385,10 @@ def test_a_failed_run_leaves_the_last_result_as_it_was(tmp_path: Path) -> None:
 def test_long_lists_are_cut_and_say_so(tmp_path: Path) -> None:
     fill(tmp_path / "data")
     outcome = run(tmp_path)
-    removed = [replace_source(f"data/sad/{number}.jpg") for number in range(MAX_LISTED + 5)]
+    removed = [Removed(source=f"data/sad/{i}.jpg", reason="broken") for i in range(MAX_LISTED + 5)]
     listed = report(replace(outcome, unreadable=removed))["unreadable"]
-    assert (listed["count"], listed["listed"], len(listed["list"])) == (
-        MAX_LISTED + 5,
-        MAX_LISTED,
-        MAX_LISTED,
-    )
-
-
-def replace_source(source: str) -> object:
-
-    return Removed(source=source, reason="broken")
+    assert listed["count"] == MAX_LISTED + 5
+    assert listed["listed"] == len(listed["list"]) == MAX_LISTED
 
 
 def test_the_report_is_json_without_time_or_absolute_paths(tmp_path: Path) -> None:
