@@ -1,0 +1,232 @@
+"""Rebuild a registered version from its commit: `make reproduce VERSION=n`.
+
+    python -m pipelines.reproduce 3                   with what the cache still has: seconds to minutes
+    python -m pipelines.reproduce 3 --from-scratch    only the data is taken; everything is trained again
+
+The version's commit is cloned into a scratch folder, its data is restored, `dvc repro` makes the model, and
+the ONNX file and the test metrics are compared with those in the registry. Exits with 1 where they differ.
+The same machine gives the same bytes; another processor may sum floats in another order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines import layout, tracking
+from pipelines.errors import NotReproducible
+from pipelines.files import read_json, sha256_of
+from pipelines.lineage import DATA_POINTER, UNKNOWN
+from pipelines.params import load_params
+from pipelines.registration.package import METRICS
+from pipelines.registration.runs import numbers
+from pipelines.registry import Registry, Version
+from pipelines.stage import run_stage
+
+# Metrics are kept with six decimals.
+_TOLERANCE = 1e-6
+_LOCAL_CONFIG = Path(".dvc/config.local")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One thing that was rebuilt, beside the registered one."""
+
+    name: str
+    registered: str
+    rebuilt: str
+    equal: bool
+
+
+def reproduce(
+    root: Path, registry: Registry, number: int, *, anyway: bool = False, from_scratch: bool = False
+) -> list[Comparison]:
+    """Rebuild one version and compare.
+
+    Args:
+        root: the checkout, whose git history and DVC cache are used and left alone.
+        registry: that holds the version.
+        number: of the version.
+        anyway: go on although the version was made with uncommitted changes.
+        from_scratch: take nothing but the data from the cache.
+
+    Raises:
+        NotReproducible: the commit is unknown or not here, or its pipeline does not run.
+        RegistryError: there is no such version.
+    """
+    version = registry.get(number)
+    commit, architecture = _origin(version, anyway=anyway)
+    with registry.downloaded(version) as folder:
+        metrics = read_json(folder / METRICS)
+    cache = _cache(root)
+    with tempfile.TemporaryDirectory(prefix="mien-reproduce-") as scratch:
+        clone = Path(scratch) / "checkout"
+        _clone(root, clone, commit)
+        settings = _Settings(root, clone)
+        settings.use(cache)
+        _restore_data(clone)
+        settings.use(None if from_scratch else cache)
+        _dvc(clone, "repro", f"evaluate@{architecture}")
+        return list(_compare(clone, architecture, version, metrics))
+
+
+def render(comparisons: list[Comparison]) -> str:
+    """The comparison as a table for a terminal."""
+    lines = [f"{'':<28}{'registered':<20}{'rebuilt':<20}"]
+    lines += [
+        f"{one.name:<28}{one.registered:<20}{one.rebuilt:<20}{'same' if one.equal else 'DIFFERENT'}"
+        for one in comparisons
+    ]
+    return "\n".join(lines)
+
+
+def _origin(version: Version, *, anyway: bool) -> tuple[str, str]:
+    commit = version.tags.get("git_commit", UNKNOWN)
+    architecture = version.tags.get("architecture")
+    if commit == UNKNOWN or architecture is None:
+        raise NotReproducible(
+            version=version.number,
+            reason="its tags do not tell commit and architecture",
+            remedy="only versions made by `dvc repro` in a git checkout can be rebuilt",
+        )
+    if version.tags.get("dirty") == "true":
+        if not anyway:
+            raise NotReproducible(
+                version=version.number,
+                reason=f"it was made with changes that are not in its commit {commit[:10]}",
+                remedy="add --anyway to rebuild from the commit alone",
+            )
+        print(f"warning: version {version.number} had uncommitted changes; the commit alone may differ")
+    return commit, architecture
+
+
+def _clone(root: Path, clone: Path, commit: str) -> None:
+    try:
+        _run(root, "git", "clone", "--quiet", "--no-checkout", "--shared", ".", str(clone))
+        _run(clone, "git", "checkout", "--quiet", "--detach", commit)
+    except subprocess.CalledProcessError as error:
+        raise NotReproducible(
+            version=None,
+            reason=f"the commit {commit[:10]} cannot be checked out",
+            remedy="fetch the branch that holds it (`git fetch --all`)",
+        ) from error
+
+
+class _Settings:
+    """DVC's local settings of the copy: the checkout's own, which often tell how to reach a remote."""
+
+    def __init__(self, root: Path, clone: Path) -> None:
+        original = root / _LOCAL_CONFIG
+        self._path = clone / _LOCAL_CONFIG
+        self._text = original.read_text(encoding="utf-8") if original.exists() else ""
+
+    def use(self, cache: str | None) -> None:
+        """Write them, with this cache; None is the copy's own, empty one."""
+        parsed = ConfigParser(interpolation=None)
+        parsed.read_string(self._text)
+        if parsed.has_section("cache"):
+            parsed.remove_option("cache", "dir")
+        elif cache is not None:
+            parsed.add_section("cache")
+        if cache is not None:
+            parsed.set("cache", "dir", cache)
+        with self._path.open("w", encoding="utf-8") as file:
+            parsed.write(file)
+
+
+def _restore_data(clone: Path) -> None:
+    """From the cache or, where it is not there, from the data's remote."""
+    if not (clone / DATA_POINTER).exists():
+        return
+    try:
+        _run(clone, *_DVC, "checkout", "--quiet", str(DATA_POINTER))
+    except subprocess.CalledProcessError:
+        _dvc(clone, "pull", "--quiet", str(DATA_POINTER))
+
+
+def _compare(
+    clone: Path, architecture: str, version: Version, metrics: Mapping[str, Any]
+) -> Iterator[Comparison]:
+    sha256 = sha256_of(clone / layout.onnx_model(architecture))
+    yield Comparison(
+        name="model.onnx, sha256",
+        registered=(version.sha256 or "")[:16],
+        rebuilt=sha256[:16],
+        equal=sha256 == version.sha256,
+    )
+    rebuilt = dict(numbers(read_json(clone / layout.evaluation_metrics(architecture))["test"], "test"))
+    for name, value in numbers(metrics["test"], "test"):
+        other = rebuilt.get(name)
+        yield Comparison(
+            name=name,
+            registered=f"{value:.6g}",
+            rebuilt="–" if other is None else f"{other:.6g}",
+            equal=other is not None and abs(other - value) <= _TOLERANCE,
+        )
+
+
+_DVC = (sys.executable, "-m", "dvc")
+
+
+def _dvc(folder: Path, *arguments: str) -> None:
+    try:
+        _run(folder, *_DVC, *arguments)
+    except subprocess.CalledProcessError as error:
+        raise NotReproducible(
+            version=None,
+            reason=f"`dvc {' '.join(arguments)}` failed at that commit",
+            remedy="its output above says why; data that is in no cache must be in the data's remote",
+        ) from error
+
+
+def _cache(root: Path) -> str:
+    done = subprocess.run(  # noqa: S603 - the arguments are this file's own
+        [*_DVC, "cache", "dir"], cwd=root, check=True, capture_output=True, text=True
+    )
+    return str((root / done.stdout.strip()).resolve())
+
+
+def _run(folder: Path, *command: str) -> None:
+    """Run with this interpreter first on the path, and MLflow in a store that goes with the copy."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        tracking.TRACKING_URI: f"sqlite:///{folder.resolve().parent / 'mlflow.db'}",
+    }
+    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_RUN_ID"):
+        environment.pop(name, None)
+    subprocess.run(command, cwd=folder, env=environment, check=True)  # noqa: S603 - see `_cache`
+
+
+def main() -> None:
+    """Rebuild the version named on the command line."""
+    parser = argparse.ArgumentParser(description="Rebuild a registered version from its commit and compare.")
+    parser.add_argument("version", type=int, help="number of the registered version")
+    parser.add_argument("--anyway", action="store_true", help="even if it had uncommitted changes")
+    parser.add_argument(
+        "--from-scratch", action="store_true", help="take nothing but the data from the cache"
+    )
+    options = parser.parse_args()
+    registry = Registry(load_params().register_.model, uri=tracking.connect())
+    found = reproduce(
+        Path.cwd(), registry, options.version, anyway=options.anyway, from_scratch=options.from_scratch
+    )
+    print(f"\n{render(found)}")
+    different = [one.name for one in found if not one.equal]
+    if different:
+        raise NotReproducible(
+            version=options.version,
+            reason=f"{len(different)} of {len(found)} differ ({', '.join(different[:3])}, …)",
+            remedy="compare the machine and its locked packages with those of the original run",
+        )
+
+
+if __name__ == "__main__":
+    run_stage(main)
