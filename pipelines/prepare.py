@@ -113,7 +113,7 @@ def _read(
     placed: Sequence[Placed], settings: Settings, *, workers: int
 ) -> tuple[pa.Table, dict[str, list[Removed]]]:
     """Prepare all pictures into `settings.folder`: a table of `SCHEMA`, and what failed, by kind."""
-    for parent in sorted({Path(item.path).parent for item in placed}):
+    for parent in sorted({item.path.rpartition("/")[0] for item in placed}):
         (settings.folder / parent).mkdir(parents=True, exist_ok=True)
     tables = [SCHEMA.empty_table()]
     rows: list[tuple[object, ...]] = []

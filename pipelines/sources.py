@@ -128,10 +128,10 @@ def _split_sources(data: Path, folders: list[Path], *, root: Path) -> Iterator[S
 
 def _class_sources(folder: Path, split: str | None, *, root: Path) -> Iterator[Source]:
     for class_folder in _subfolders(folder):
-        label, empty = class_folder.name, True
-        for path in _files(class_folder):
+        label, place, empty = class_folder.name, _locator(class_folder, root), True
+        for name in _files(class_folder):
             empty = False
-            yield Source(locator=_locator(path, root), label=label, split=split)
+            yield Source(locator=_checked(f"{place}/{name}"), label=label, split=split)
         if empty:
             raise ClassMissing(
                 what=f"{class_folder} holds no file, expected pictures of the class {label!r}",
@@ -140,7 +140,10 @@ def _class_sources(folder: Path, split: str | None, *, root: Path) -> Iterator[S
 
 
 def _locator(path: Path, root: Path) -> str:
-    locator = path.relative_to(root).as_posix()
+    return _checked(path.relative_to(root).as_posix())
+
+
+def _checked(locator: str) -> str:
     try:
         locator.encode()
     except UnicodeEncodeError as error:
@@ -150,13 +153,15 @@ def _locator(path: Path, root: Path) -> str:
     return locator
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below `folder` that could be a picture, sorted; what it is, its content says."""
+def _files(folder: Path) -> Iterator[str]:
+    """Every file that could be a picture, as its sorted path below `folder`; its content says what it is."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if below == "." else f"{below}/"
         for name in sorted(names):
             if not name.startswith(".") and name.lower() not in _LITTER:
-                yield Path(parent, name)
+                yield f"{prefix}{name}"
 
 
 def _csv_sources(table: Path, *, root: Path) -> Iterator[Source]:

@@ -91,7 +91,7 @@ def carve(group: str, *, seed: int, fractions: dict[str, float]) -> str:
 
 def _group(source: Source, pattern: str | None) -> str:
     if pattern is not None:
-        found = re.search(pattern, PurePosixPath(source.locator).name)
+        found = re.search(pattern, source.locator.rpartition("/")[2])
         if found and found.group(1):
             return found.group(1)
     return source.locator
@@ -122,7 +122,7 @@ def _paths(placed: list[tuple[Source, str]]) -> list[str]:
 
 
 def _stem(source: Source) -> str:
-    name = PurePosixPath(source.locator).name
+    name = source.locator.rpartition("/")[2]
     table, mark, row = name.partition(".csv#")
     return f"{table}-{int(row):05d}" if mark else PurePosixPath(name).stem
 

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.contract.headers import ImageHeader, read_header
 from serving.contract.arrays import Image
+from serving.contract.headers import ImageHeader, read_header
 from serving.errors import ImageAnimated, ImageTooLarge, ImageUndecodable
 
 _OPAQUE = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
