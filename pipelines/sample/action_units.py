@@ -1,8 +1,9 @@
 """Facial action units, and which of them make an expression.
 
-Ekman & Friesen, 1978, "Facial Action Coding System" (FACS) names the movements; the same authors' EMFACS (Friesen &
-Ekman, 1983, "EMFACS-7: Emotional Facial Action Coding System", unpublished manual) says which of them signal an
-emotion. Accompanying units follow the variants of Ekman, Friesen & Hager, 2002, "FACS Investigator's Guide".
+Ekman & Friesen, 1978, "Facial Action Coding System" (FACS) names the movements; the same authors' EMFACS
+(Friesen & Ekman, 1983, "EMFACS-7: Emotional Facial Action Coding System", unpublished manual) says which of
+them signal an emotion. Accompanying units follow the variants in Ekman, Friesen & Hager, 2002, "FACS
+Investigator's Guide".
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ _NOISE: Mapping[int, float] = {
 _NOISE_PEAK = 0.22
 """Upper end of such a twitch, on the scale of intensities (1 = the strongest a face can do)."""
 
-_FULL, _BARE = 1.0, 0.12
+_FULL, _BARE = 1.0, 0.08
 """Intensities: FACS level E (maximum), and less than level A (trace)."""
 
 _INDEX = {unit: index for index, unit in enumerate(ACTION_UNITS)}
@@ -78,7 +79,7 @@ class Expression:
     """How far each action unit is pulled."""
 
     activation: NDArray[np.float32]
-    """float32 [action units, 2] in 0–1: image-left and image-right half, rows in the order of ACTION_UNITS."""
+    """float32 [action units, 2] in 0–1: image-left and image-right half, rows as in ACTION_UNITS."""
 
     def side(self, unit: int) -> tuple[float, float]:
         """Activation of one unit on the image-left and image-right half, 0–1."""
@@ -100,8 +101,8 @@ def express(units: Mapping[int, float]) -> Expression:
 
 
 def draw_intensity(rng: np.random.Generator) -> float:
-    """Draw how strongly an emotion shows: from barely visible to full, weak ones no rarer than strong ones."""
-    return float(_BARE + (_FULL - _BARE) * rng.beta(2.0, 1.1))
+    """Draw how strongly an emotion shows: from barely visible to full, often clear."""
+    return float(_BARE + (_FULL - _BARE) * rng.beta(1.7, 1.15))
 
 
 def draw_expression(label: str, intensity: float, rng: np.random.Generator) -> Expression:

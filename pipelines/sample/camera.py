@@ -14,9 +14,17 @@ from pipelines.sample.scene import Scene
 
 _BACKDROP_PX = 24
 """Backdrops are painted this small and enlarged: out of focus at no cost."""
+_SHARP_PX = 0.25
+"""A blur below this changes nothing, px."""
+_PIVOT = np.float32(110)
+"""Level (0–255) that contrast leaves as it is."""
+_METERED_ON = 165.0
+"""Luma (0–255) of the skin that automatic exposure leaves as it is."""
 
 
-def photograph(head: NDArray[np.float32], scene: Scene, identity: Identity, *, size_px: int) -> NDArray[np.uint8]:
+def photograph(
+    head: NDArray[np.float32], scene: Scene, identity: Identity, *, size_px: int
+) -> NDArray[np.uint8]:
     """Put a head into its scene.
 
     Args:
@@ -33,22 +41,36 @@ def photograph(head: NDArray[np.float32], scene: Scene, identity: Identity, *, s
     cover = framed[..., 3:] * np.float32(1 / 255)
     picture = framed[..., :3] + (1 - cover) * _backdrop(scene, rng, size_px)
     picture = paint_occluder(picture, scene, identity)
-    if scene.blur * size_px > 0.25:
-        picture = cv2.GaussianBlur(picture, (0, 0), scene.blur * size_px)
-    picture = (picture - 110) * np.float32(scene.contrast * scene.exposure) + np.float32(110 * scene.exposure)
+    if scene.blur * size_px > _SHARP_PX:
+        cv2.GaussianBlur(picture, (0, 0), scene.blur * size_px, dst=picture)
+    gain = scene.exposure * _metered(identity)
+    picture = (picture - _PIVOT) * np.float32(scene.contrast * gain) + np.float32(_PIVOT * gain)
     picture += _noise(size_px, int(rng.integers(8)), int(rng.integers(4))) * np.float32(scene.noise)
-    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    return to_bytes(picture)
+
+
+def to_bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Round to 0–255."""
+    rounded: NDArray[np.uint8] = np.clip(picture + np.float32(0.5), 0, 255).astype(np.uint8)
+    return rounded
+
+
+def _metered(identity: Identity) -> float:
+    """Automatic exposure on the face: it takes back some of the difference between skins."""
+    luma = float(np.dot(identity.skin, (0.299, 0.587, 0.114)))
+    return float((_METERED_ON / luma) ** 0.25)
 
 
 def _frame(head: NDArray[np.float32], scene: Scene, size_px: int) -> NDArray[np.float32]:
     """Roll, zoom and shift, in one resampling."""
     source = head.shape[0]
     zoom = scene.zoom * size_px / source
-    turn = cv2.getRotationMatrix2D((source / 2, source * 0.56), -scene.pose.roll_deg, zoom)
-    turn[:, 2] += np.array((size_px / 2 - source / 2, size_px * 0.56 - source * 0.56))
-    turn[:, 2] += np.array(scene.shift) * size_px
-    soft = cv2.GaussianBlur(head, (3, 3), 0.6)  # two source pixels per pixel: no aliasing
-    return cv2.warpAffine(soft, turn, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    pivot = np.array((0.5, 0.56))  # between nose and mouth, where zooming keeps most of the face
+    turn = cv2.getRotationMatrix2D((pivot * source).tolist(), -scene.pose.roll_deg, zoom)
+    turn[:, 2] += pivot * (size_px - source) + np.array(scene.shift) * size_px
+    soft = cv2.GaussianBlur(head, (3, 3), 0.6)  # about two source pixels per pixel: no aliasing
+    framed = cv2.warpAffine(soft, turn, (size_px, size_px), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(framed, np.float32)
 
 
 def _backdrop(scene: Scene, rng: np.random.Generator, size_px: int) -> NDArray[np.float32]:
@@ -63,9 +85,10 @@ def _backdrop(scene: Scene, rng: np.random.Generator, size_px: int) -> NDArray[n
             small[y : y + h, x : x + w] = colour
         else:
             cv2.circle(small, (x, y), w, colour.tolist(), -1)
-    small = cv2.GaussianBlur(small, (0, 0), 0.6 + 1.6 * rng.random())
-    lit = np.float32(scene.light.ambient + 0.55 * scene.light.key)
-    return cv2.resize(small, (size_px, size_px), interpolation=cv2.INTER_CUBIC) * lit
+    cv2.GaussianBlur(small, (0, 0), 0.6 + 1.6 * rng.random(), dst=small)
+    small *= np.float32(scene.light.ambient + 0.55 * scene.light.key)
+    large = cv2.resize(small, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, np.float32)
 
 
 @lru_cache(maxsize=16)

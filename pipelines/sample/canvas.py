@@ -14,6 +14,8 @@ from pipelines.sample.landmarks import spline
 from pipelines.sample.pose import UNIT_SHARE, Pose
 
 Pixels = NDArray[np.uint8]
+Curve = NDArray[np.float32]
+"""Points on the canvas, px: [n, 2], or [2] for one."""
 _SHIFT = 4
 """Fractional bits of coordinates that OpenCV draws with."""
 
@@ -61,20 +63,50 @@ class Canvas:
         _fill(self.hair, outline, (255,))
         _fill(self.cover, outline, (255,))
 
+    def fill_tufts(self, edge: NDArray[np.float32], tufts: NDArray[np.float32], colour: Colour) -> None:
+        """Let strands of hair hang from an edge.
+
+        Args:
+            edge: px [n, 2].
+            tufts: [m, 4]: place along the edge (0–1), length, sideways lean and width (face units).
+            colour: of the hair.
+        """
+        root = edge[np.clip(np.rint(tufts[:, 0] * (len(edge) - 1)).astype(int), 0, len(edge) - 1)]
+        length, lean, width = (tufts[:, 1:] * self.unit_px).T
+        up = np.stack([width, -0.5 * width - 2], axis=1)
+        tip = root + np.stack([lean, length], axis=1)
+        spikes = _fixed(np.stack([root + up * (-1, 1), root + up, tip], axis=1).astype(np.float32))
+        for target, value in ((self.pixels, (*colour, 255)), (self.hair, (255,)), (self.cover, (255,))):
+            for spike in spikes:
+                cv2.fillConvexPoly(target, spike, value, cv2.LINE_AA, _SHIFT)
+
+    def mark_hair(self, outline: NDArray[np.float32], share: float) -> None:
+        """Give a polygon that is already painted some of the strands' texture."""
+        _fill(self.hair, outline, (255 * share,))
+
     def fill_cloth(self, outline: NDArray[np.float32], colour: Colour) -> None:
         """Fill a polygon that hides the skin's relief and any hair."""
         self.fill(outline, colour)
         _fill(self.hair, outline, (0,))
         _fill(self.cover, outline, (255,))
 
-    def stroke(self, line: NDArray[np.float32], colour: Colour, width: float, *, closed: bool = False) -> None:
+    def stroke(
+        self, line: NDArray[np.float32], colour: Colour, width: float, *, closed: bool = False
+    ) -> None:
         """Draw a line through px [n, 2]; `width` in face units."""
         thick = max(1, round(width * self.unit_px))
         cv2.polylines(self.pixels, [_fixed(line)], closed, (*colour, 255), thick, cv2.LINE_AA, _SHIFT)
 
-    def blend(self, outline: NDArray[np.float32], colour: Colour, opacity: float, *, soft: float = 0.0) -> None:
+    def blend(
+        self, outline: NDArray[np.float32], colour: Colour, opacity: float, *, soft: float = 0.0
+    ) -> None:
         """Lay a translucent colour over a polygon; `soft` blurs its edge, face units."""
-        self.within(outline, lambda patch, _: patch.__setitem__((..., slice(0, 3)), colour), opacity=opacity, soft=soft)
+        self.within(
+            outline,
+            lambda patch, _: patch.__setitem__((..., slice(0, 3)), colour),
+            opacity=opacity,
+            soft=soft,
+        )
 
     def within(
         self,
@@ -103,14 +135,19 @@ class Canvas:
         mask = np.zeros(under.shape[:2], np.uint8)
         _fill(mask, outline - low, (255,))
         if soft:
-            mask = cv2.GaussianBlur(mask, (0, 0), soft * self.unit_px)
-        weight = mask.astype(np.float32) * (opacity / 255)
+            cv2.GaussianBlur(mask, (0, 0), soft * self.unit_px, dst=mask)
+        weight = mask.astype(np.float32) * np.float32(opacity / 255)
         under[...] = cv2.blendLinear(patch, under.copy(), weight, 1 - weight)
 
 
 def curve(points: NDArray[np.float32], *, samples: int = 5, closed: bool = False) -> NDArray[np.float32]:
     """A smooth line through control points of any dimension, [n, d] → [more, d]."""
     return spline(len(points), samples=samples, closed=closed) @ points
+
+
+def moved(points: NDArray[np.float32], right_px: float, down_px: float) -> NDArray[np.float32]:
+    """Points [..., 2] shifted."""
+    return points + np.array((right_px, down_px), np.float32)
 
 
 def fill_patch(patch: Pixels, outline: NDArray[np.float32], colour: Colour) -> None:
@@ -126,7 +163,9 @@ def stroke_patch(patch: Pixels, line: NDArray[np.float32], colour: Colour, thick
 def disc_patch(patch: Pixels, centre: NDArray[np.float32], radius_px: float, colour: Colour) -> None:
     """Fill a circle on such a patch."""
     x, y = _fixed(centre[None])[0].tolist()
-    cv2.circle(patch, (x, y), max(1, round(radius_px * (1 << _SHIFT))), (*colour, 255), -1, cv2.LINE_AA, _SHIFT)
+    cv2.circle(
+        patch, (x, y), max(1, round(radius_px * (1 << _SHIFT))), (*colour, 255), -1, cv2.LINE_AA, _SHIFT
+    )
 
 
 def _fill(target: Pixels, outline: NDArray[np.float32], colour: tuple[float, ...]) -> None:

@@ -1,7 +1,7 @@
 """Which images there are, what each is called, and writing them: many processes, the same bytes.
 
-Image (class, number) is drawn from its own random streams, so it does not depend on how many images or processes
-there are: person number `k` of the range has one image per class and round, `id0123_happy_00.jpg` the first.
+Each image is drawn from its own random streams, so it depends neither on how many images there are nor on how
+many processes draw them: every person has one image per class and round, `id0123_happy_00.jpg` is the first.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Shot:
 
     @property
     def name(self) -> str:
-        """File name; `^(id\\d+)_` is the person."""
+        """File name; what comes before the first underscore is the person."""
         return f"id{self.identity:04d}_{self.label}_{self.number:02d}.jpg"
 
 
@@ -92,7 +92,9 @@ def class_counts(spec: SampleSpec) -> dict[str, int]:
     given = sum(spec.class_mix.values())
     others = len(CLASSES) - len(spec.class_mix)
     if given > 1 + 1e-9 or (not others and abs(given - 1) > 1e-9):
-        raise SampleError(option="--class-mix", got=f"{given:g} in all", expected="shares of 1 in all, or less")
+        raise SampleError(
+            option="--class-mix", got=f"{given:g} in all", expected="shares of 1 in all, or less"
+        )
     total = spec.per_class * len(CLASSES)
     rest = (1 - given) / others if others else 0.0
     shares = np.array([spec.class_mix.get(label, rest) for label in CLASSES])
@@ -112,13 +114,20 @@ def draw_image(spec: SampleSpec, shot: Shot, *, intensity: float | None = None) 
     Returns:
         uint8 [size, size, 3], RGB.
     """
-    person = draw_identity(np.random.default_rng((spec.seed, _PERSON, shot.identity)), glasses_share=spec.glasses)
+    person = draw_identity(
+        np.random.default_rng((spec.seed, _PERSON, shot.identity)), glasses_share=spec.glasses
+    )
     rng = np.random.default_rng((spec.seed, _PICTURE, CLASSES.index(shot.label), shot.identity, shot.number))
     drawn = draw_intensity(rng)
     expression = draw_expression(shot.label, drawn if intensity is None else intensity, rng)
     scene = draw_scene(rng, low_light_share=spec.low_light)
     head = paint_portrait(
-        person, expression, pose=scene.pose, light=scene.light, gaze=scene.gaze, size_px=_OVERSAMPLING * spec.size_px
+        person,
+        expression,
+        pose=scene.pose,
+        light=scene.light,
+        gaze=scene.gaze,
+        size_px=_OVERSAMPLING * spec.size_px,
     )
     return _shift(photograph(head, scene, person, size_px=spec.size_px), spec)
 
@@ -183,7 +192,7 @@ def _check_folder(folder: Path) -> None:
     foreign = [
         path
         for path in sorted(folder.rglob("*") if folder.is_dir() else [folder])
-        if not (path.is_dir() and path.parent == folder and path.name in CLASSES or ours.fullmatch(path.name))
+        if not (path.parent == folder and path.name in CLASSES) and not ours.fullmatch(path.name)
     ]
     if foreign:
         raise SampleError(
@@ -205,7 +214,9 @@ class _Encoder:
 
 def encode(image: NDArray[np.uint8]) -> bytes:
     """JPEG bytes of an RGB image."""
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    _, data = cv2.imencode(
+        ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    )
     return data.tobytes()
 
 
@@ -215,9 +226,7 @@ def _one_thread() -> None:
 
 def _shift(image: NDArray[np.uint8], spec: SampleSpec) -> NDArray[np.uint8]:
     if spec.blur:
-        image = cv2.GaussianBlur(image, (0, 0), spec.blur)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), spec.blur), np.uint8)
     if spec.darker:
-        image = cv2.convertScaleAbs(image, alpha=1 - spec.darker)
+        image = np.rint(image * (1 - spec.darker)).astype(np.uint8)
     return image
-
-

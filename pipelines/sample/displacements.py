@@ -1,7 +1,7 @@
 """How each facial action unit moves the mean face's landmarks.
 
-Directions follow the FACS manual's descriptions (Ekman & Friesen, 1978); sizes were set by eye, in face units at
-full activation.
+Directions follow the FACS manual's descriptions (Ekman & Friesen, 1978); sizes were set by eye, in face units
+at full activation.
 """
 
 from __future__ import annotations
@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 Move = tuple[str, float | Sequence[float], tuple[float, float, float]]
-"""A part, how much each of its points follows (one number for all), and where to (dx outwards, dy down, dz)."""
+"""A part, how much each of its points follows (one number for all, or one half of a curve that crosses the
+face, from its middle), and where to: outwards, down, towards the viewer."""
 
 _LID = (0.0, 0.75, 1.0, 0.85, 0.0)
 _LIP = (1.0, 0.85, 0.4, 0.0)
 _CORNER = (0.0, 0.08, 0.45, 1.0)
-_MIDDLE_JAW = (1.0, 1.0, 0.95, 0.75, 0.45, 0.18, 0.0, 0.0, 0.0, 0.0)
+_LIPS = ("upper_outer", "upper_inner", "lower_inner", "lower_outer")
+
+
+def _corners(outwards: float, down: float, forwards: float) -> tuple[Move, ...]:
+    """All four lip lines follow the mouth's corners."""
+    return tuple((lip, _CORNER, (outwards, down, forwards)) for lip in _LIPS)
+
 
 MOVES: Mapping[int, Sequence[Move]] = {
     1: (
@@ -76,7 +83,7 @@ MOVES: Mapping[int, Sequence[Move]] = {
         ("fold", (0.6, 1.0, 0.7, 0.3, 0.0), (0.02, -0.04, 0)),
     ),
     12: (
-        *((lip, _CORNER, (0.125, -0.145, -0.06)) for lip in ("upper_outer", "upper_inner", "lower_inner", "lower_outer")),
+        *_corners(0.125, -0.145, -0.06),
         ("lower_outer", (1.0, 0.8, 0.3, 0.0), (0, -0.012, 0)),
         ("upper_outer", (1.0, 1.0, 0.5, 0.0), (0, 0.01, 0)),
         ("cheek", 1.0, (0.015, -0.05, 0.04)),
@@ -87,11 +94,11 @@ MOVES: Mapping[int, Sequence[Move]] = {
         ("jaw", (0, 0, 0, 0.2, 0.7, 1.0, 0.6, 0.1, 0, 0), (0.028, -0.01, 0)),
     ),
     14: (
-        *((lip, _CORNER, (0.035, -0.01, -0.02)) for lip in ("upper_outer", "upper_inner", "lower_inner", "lower_outer")),
+        *_corners(0.035, -0.01, -0.02),
         ("dimple", 1.0, (0.02, 0, 0)),
     ),
     15: (
-        *((lip, _CORNER, (0.01, 0.125, -0.02)) for lip in ("upper_outer", "upper_inner", "lower_inner", "lower_outer")),
+        *_corners(0.01, 0.125, -0.02),
         ("lower_outer", (0.6, 0.5, 0.3, 0.0), (0, 0.01, 0)),
         ("marionette", 1.0, (0.02, 0.05, 0)),
         ("fold", (0.0, 0.1, 0.3, 0.7, 1.0), (0.0, 0.04, 0)),
@@ -110,7 +117,7 @@ MOVES: Mapping[int, Sequence[Move]] = {
         ("jaw", (1.0, 0.9, 0.5, 0.1, 0, 0, 0, 0, 0, 0), (0, -0.03, 0)),
     ),
     20: (
-        *((lip, _CORNER, (0.15, 0.05, -0.07)) for lip in ("upper_outer", "upper_inner", "lower_inner", "lower_outer")),
+        *_corners(0.15, 0.05, -0.07),
         ("lower_inner", (0.4, 0.7, 0.7, 0.0), (0, 0.035, 0)),
         ("lower_outer", (0.2, 0.5, 0.7, 0.0), (0, 0.03, 0)),
         ("dimple", 1.0, (0.10, 0.05, 0)),
@@ -118,7 +125,7 @@ MOVES: Mapping[int, Sequence[Move]] = {
         ("jaw", (0, 0, 0, 0.3, 0.8, 0.8, 0.3, 0, 0, 0), (0.02, 0, 0)),
     ),
     23: (
-        *((lip, _CORNER, (-0.055, 0.012, 0.02)) for lip in ("upper_outer", "upper_inner", "lower_inner", "lower_outer")),
+        *_corners(-0.055, 0.012, 0.02),
         ("upper_outer", (0.9, 1.0, 0.7, 0.0), (0, 0.042, 0)),
         ("lower_outer", (1.0, 1.0, 0.7, 0.0), (0, -0.052, 0)),
         ("dimple", 1.0, (-0.04, 0.0, 0)),
@@ -130,7 +137,7 @@ MOVES: Mapping[int, Sequence[Move]] = {
         ("upper_outer", _LIP, (0, -0.008, 0)),
     ),
     26: (
-        ("jaw", _MIDDLE_JAW, (0, 0.23, -0.03)),
+        ("jaw", (1.0, 1.0, 0.95, 0.75, 0.45, 0.18, 0.0, 0.0, 0.0, 0.0), (0, 0.23, -0.03)),
         ("chin", 1.0, (0, 0.23, -0.03)),
         ("mentolabial", 1.0, (0, 0.23, -0.03)),
         ("lower_inner", (1.0, 0.97, 0.75, 0.25), (0, 0.255, -0.02)),
@@ -146,4 +153,4 @@ MOVES: Mapping[int, Sequence[Move]] = {
         ("upper_lid", _LID, (0, 0.155, 0.02)),
         ("crease", _LID, (0, 0.03, 0)),
     ),
-}  # fmt: skip
+}

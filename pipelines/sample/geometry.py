@@ -5,27 +5,16 @@ landmarks = mean + identity coefficients · shape directions + activation of act
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.sample.action_units import ACTION_UNITS, Expression
-from pipelines.sample.displacements import MOVES
-from pipelines.sample.identity import SHAPES
-from pipelines.sample.landmarks import Points, mean_face
-
-_EYE = ("upper_lid", "lower_lid", "crease", "iris", "bag", "crow_upper", "crow_middle", "crow_lower")
-_NOSE = ("wing", "nostril", "nose_tip", "columella", "nose_side")
-_MOUTH = ("upper_outer", "upper_inner", "lower_inner", "lower_outer", "marionette", "dimple")
-_EYE_CENTRE = (0.325, -0.085)
-_MOUTH_Y = 0.58
-_JAW_LEVELS = np.array((0.0, 0.25, 0.55, 0.9, 1.0, 1.0, 0.7, 0.3, 0.0, 0.0))
-_CHIN_LEVELS = np.array((1.0, 1.0, 0.9, 0.6, 0.3, 0.1, 0.0, 0.0, 0.0, 0.0))
-_CHEEK_LEVELS = np.array((0.0, 0.0, 0.0, 0.0, 0.2, 0.5, 1.0, 1.0, 0.7, 0.2))
-_SIDE_BLEND = 0.08
-"""Half-width of the band around the midline where both halves' muscles pull, face units."""
+from pipelines.sample.displacements import MOVES, Move
+from pipelines.sample.landmarks import Points, ends_of, half_to_whole, mean_face, right_share
+from pipelines.sample.shapes import SHAPES, Scale
 
 
 def shape_face(coefficients: NDArray[np.float32], expression: Expression) -> Points:
@@ -40,135 +29,62 @@ def shape_face(coefficients: NDArray[np.float32], expression: Expression) -> Poi
     """
     mean, _ = mean_face()
     moved = coefficients @ shape_directions() + expression.activation.reshape(-1) @ displacements()
-    face = mean + moved.reshape(mean.shape)
-    return _without_crossings(face)
+    return _without_crossings(mean + moved.reshape(mean.shape))
 
 
-def part(face: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    """Points of one part (`jaw`, `brow.left`, …), in the order of `landmarks`."""
+def part(face: Points, name: str) -> Points:
+    """Points of one part (`jaw`, `brow.left`, …), in the order of `landmarks`; a view."""
     return face[mean_face()[1][name]]
 
 
 @lru_cache(maxsize=1)
-def displacements() -> NDArray[np.float32]:
+def displacements() -> Points:
     """Where each action unit moves each landmark when fully pulled on one side.
 
     Returns:
         float32 [action units × 2 sides, landmarks × 3].
     """
     mean, _ = mean_face()
-    share = np.clip(0.5 + mean[:, 0] / (2 * _SIDE_BLEND), 0, 1)[:, None]
+    right = np.array([[right_share(float(x))] for x in mean[:, 0]])
     rows = []
     for unit in ACTION_UNITS:
-        both = _displacement(unit)
-        rows += [both * (1 - share), both * share]
+        both = _apply(MOVES[unit])
+        rows += [both * (1 - right), both * right]
     return np.stack(rows).reshape(len(rows), -1).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
-def shape_directions() -> NDArray[np.float32]:
+def shape_directions() -> Points:
     """Where each shape coefficient moves each landmark: float32 [len(SHAPES), landmarks × 3]."""
-    mean, _ = mean_face()
-    table = _shape_table()
-    rows = np.zeros((len(SHAPES), *mean.shape))
-    for row, name in zip(rows, SHAPES, strict=True):
-        table[name](row)
-    return rows.reshape(len(SHAPES), -1).astype(np.float32)
+    return np.stack([_apply(entries).reshape(-1) for entries in SHAPES.values()]).astype(np.float32)
 
 
-def _displacement(unit: int) -> NDArray[np.float64]:
+def _apply(entries: Sequence[Move | Scale]) -> NDArray[np.float64]:
+    """What some moves and scalings add to the mean face, [landmarks, 3]."""
     mean, slices = mean_face()
-    moved = np.zeros(mean.shape)
-    for name, weights, move in MOVES[unit]:
-        outwards = np.asarray(move)
-        if name in slices:
-            points = mean[slices[name]]
-            weight = _spread(weights, len(points))
-            side = np.sign(np.round(points[:, :1], 4))
-            moved[slices[name]] += weight[:, None] * outwards * np.where([[True, False, False]], side, 1)
-        else:
-            for end, sign in (("left", -1), ("right", 1)):
-                where = slices[f"{name}.{end}"]
-                weight = _spread(weights, where.stop - where.start)
-                moved[where] += weight[:, None] * outwards * (sign, 1, 1)
-    return moved
+    added = np.zeros(mean.shape)
+    side = np.sign(np.round(mean[:, 0], 4))
+    for entry in entries:
+        for name in entry.parts if isinstance(entry, Scale) else entry[:1]:
+            for end in ends_of(name):
+                where = slices[end]
+                if isinstance(entry, Scale):
+                    added[where] += _scaled(entry, mean[where], side[where])
+                else:
+                    added[where] += _moved(entry, side[where])
+    return added
 
 
-def _spread(weights: object, points: int) -> NDArray[np.float64]:
-    """One weight per point: a single number for all, or a half mirrored to the whole curve."""
-    half = np.asarray(weights, float)
-    if half.ndim == 0:
-        return np.full(points, float(half))
-    return half if len(half) == points else np.concatenate([half[:0:-1], half])
+def _moved(move: Move, side: NDArray[np.float32]) -> NDArray[np.float64]:
+    _, weights, (outwards, down, forwards) = move
+    weight = half_to_whole(weights, len(side))
+    return np.stack([weight * outwards * side, weight * down, weight * forwards], axis=1)
 
 
-def _shape_table() -> Mapping[str, Callable[[NDArray[np.float64]], None]]:
-    """What one standard deviation of each coefficient adds to landmarks [landmarks, 3], in place."""
-    mean, slices = mean_face()
-    paired = {name.split(".")[0] for name in slices if "." in name}
-    sign = np.sign(np.round(mean[:, 0], 4))
-
-    def move(parts: tuple[str, ...], dx: float = 0.0, dy: float = 0.0, dz: float = 0.0, levels: object = 1.0) -> Direction:
-        def add(row: NDArray[np.float64]) -> None:
-            for name in parts:
-                ends = (f"{name}.left", f"{name}.right") if name in paired else (name,)
-                for end in ends:
-                    where = slices[end]
-                    weight = _spread(levels, where.stop - where.start)
-                    row[where] += weight[:, None] * np.stack(
-                        [dx * sign[where], np.full_like(weight, dy), np.full_like(weight, dz)], axis=1
-                    )
-
-        return add
-
-    def scale(parts: tuple[str, ...], centre: tuple[float, float], x: float = 0.0, y: float = 0.0, tilt: float = 0.0) -> Direction:
-        def add(row: NDArray[np.float64]) -> None:
-            for name in parts:
-                ends = (f"{name}.left", f"{name}.right") if name in paired else (name,)
-                for end in ends:
-                    where = slices[end]
-                    outwards = np.abs(mean[where, 0]) - centre[0]
-                    row[where, 0] += x * outwards * sign[where]
-                    row[where, 1] += y * (mean[where, 1] - centre[1]) - tilt * outwards
-
-        return add
-
-    everything = tuple({name.split(".")[0] for name in slices})
-    outline = ("jaw", "crown", "ear", "temple", "hollow")
-    return {
-        "face_width": _both(scale(outline, (0, 0), x=0.05), scale(("cheek", *_EYE, "brow", *_MOUTH), (0, 0), x=0.02)),
-        "jaw_width": move(("jaw",), dx=0.045, levels=_JAW_LEVELS),
-        "chin_length": _both(move(("jaw",), dy=0.045, levels=_CHIN_LEVELS), move(("chin", "mentolabial"), dy=0.02)),
-        "cheekbones": _both(move(("jaw",), dx=0.025, levels=_CHEEK_LEVELS), move(("cheek",), dz=0.02)),
-        "forehead": move(("crown",), dy=-0.05, levels=(1.0, 1.0, 0.9, 0.6, 0.2, 0.0)),
-        "eye_spacing": move((*_EYE, "brow"), dx=0.02),
-        "eye_size": scale(_EYE, _EYE_CENTRE, x=0.07, y=0.08),
-        "eye_opening": scale(("upper_lid", "lower_lid"), _EYE_CENTRE, y=0.13),
-        "eye_tilt": scale(_EYE, _EYE_CENTRE, tilt=0.07),
-        "eye_height": move((*_EYE, "brow"), dy=0.018),
-        "brow_height": move(("brow",), dy=-0.02),
-        "brow_arch": move(("brow",), dy=-0.016, levels=(-0.3, 0.3, 1.0, 0.6, -0.8)),
-        "brow_tilt": scale(("brow",), (0.33, 0.0), tilt=0.05),
-        "nose_length": _both(move(_NOSE, dy=0.028), move(("philtrum",), dy=0.012)),
-        "nose_width": scale(("wing", "nostril", "nose_side"), (0.0, 0.3), x=0.13),
-        "nose_depth": move(("nose_tip", "columella", "bridge"), dz=0.035),
-        "mouth_width": scale((*_MOUTH, "fold"), (0.0, _MOUTH_Y), x=0.07),
-        "mouth_height": move((*_MOUTH, "philtrum"), dy=0.016),
-        "lip_upper": move(("upper_outer",), dy=-0.012, levels=(1.0, 1.0, 0.6, 0.0)),
-        "lip_lower": move(("lower_outer",), dy=0.014, levels=(1.0, 1.0, 0.6, 0.0)),
-        "mouth_curve": move(("upper_outer", "upper_inner", "lower_inner", "lower_outer"), dy=-0.01, levels=(0.0, 0.0, 0.3, 1.0)),
-    }
-
-
-Direction = Callable[[NDArray[np.float64]], None]
-
-
-def _both(first: Direction, second: Direction) -> Direction:
-    def add(row: NDArray[np.float64]) -> None:
-        first(row)
-        second(row)
-
-    return add
+def _scaled(scale: Scale, points: Points, side: NDArray[np.float32]) -> NDArray[np.float64]:
+    outwards = np.abs(points[:, 0]) - scale.centre[0]
+    down = points[:, 1] - scale.centre[1]
+    return np.stack([scale.x * outwards * side, scale.y * down - scale.tilt * outwards, 0 * down], axis=1)
 
 
 def _without_crossings(face: Points) -> Points:

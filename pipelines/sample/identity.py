@@ -8,26 +8,31 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.sample.shapes import SHAPES
+
 HairStyle = Literal[
-    "bald", "receding", "short", "crop", "part", "fringe", "long", "bob", "curly", "bun", "scarf", "beanie"
+    "bald",
+    "receding",
+    "short",
+    "crop",
+    "part",
+    "fringe",
+    "long",
+    "bob",
+    "wave",
+    "curly",
+    "bun",
+    "scarf",
+    "beanie",
 ]
 Beard = Literal["none", "stubble", "moustache", "goatee", "full"]
 Colour = tuple[float, float, float]
 """Red, green, blue in 0–255."""
 
-SHAPES = (
-    "face_width", "jaw_width", "chin_length", "cheekbones", "forehead",
-    "eye_spacing", "eye_size", "eye_opening", "eye_tilt", "eye_height",
-    "brow_height", "brow_arch", "brow_tilt",
-    "nose_length", "nose_width", "nose_depth",
-    "mouth_width", "mouth_height", "lip_upper", "lip_lower", "mouth_curve",
-)  # fmt: skip
-"""Names of the directions in which faces differ; one coefficient each, about standard normal."""
-
 # From the lightest to the darkest of ten tones, after the Monk Skin Tone scale (Monk, 2019), warmed.
 _SKIN = (
-    (248, 222, 202), (243, 207, 181), (234, 190, 156), (222, 170, 132), (203, 148, 108),
-    (178, 121, 83), (148, 96, 64), (118, 74, 50), (90, 57, 41), (70, 46, 35),
+    (248, 225, 208), (243, 211, 187), (235, 196, 164), (224, 177, 141), (205, 156, 118),
+    (178, 128, 93), (150, 104, 75), (124, 84, 61), (99, 68, 51), (80, 56, 45),
 )  # fmt: skip
 _DARK_HAIR = ((26, 23, 24), (38, 29, 26), (58, 40, 31))
 _HAIR = (
@@ -40,9 +45,14 @@ _CLOTH = (
     (52, 62, 84), (120, 44, 48), (58, 92, 74), (210, 204, 192), (38, 38, 42), (150, 116, 70),
     (92, 76, 120), (70, 118, 150), (196, 132, 120), (134, 140, 146),
 )  # fmt: skip
-_HIGH_VOICED: tuple[HairStyle, ...] = ("long", "bob", "bun", "part", "fringe", "curly", "scarf", "crop", "beanie")
-_LOW_VOICED: tuple[HairStyle, ...] = (
-    "short", "crop", "part", "bald", "receding", "curly", "fringe", "beanie", "long", "short",
+_LIGHTEST_BROW = 118.0
+"""Brightest channel (0–255) of a brow."""
+_SOFT_STYLES: tuple[HairStyle, ...] = (
+    "long", "long", "bob", "bob", "wave", "wave", "fringe", "bun", "curly", "crop", "scarf", "beanie",
+)  # fmt: skip
+_STRONG_STYLES: tuple[HairStyle, ...] = (
+    "short", "short", "short", "part", "part", "crop", "fringe", "curly", "bald", "receding", "long",
+    "beanie",
 )  # fmt: skip
 
 
@@ -89,15 +99,16 @@ def draw_identity(rng: np.random.Generator, *, glasses_share: float) -> Identity
         rng: every person takes the same number of draws for a given look.
         glasses_share: chance (0–1) of wearing glasses.
     """
-    high_voiced = rng.random() < 0.5
+    soft = rng.random() < 0.5
     age = float(rng.beta(1.1, 1.8))
     tone = float(rng.beta(0.9, 1.1)) * (len(_SKIN) - 1)
     skin = _jitter(_between(_SKIN, tone), 5, rng)
     hair = _draw_hair(tone, age, rng)
-    make_up = float(rng.random() ** 2) if high_voiced and rng.random() < 0.6 else 0.0
-    style = (_HIGH_VOICED if high_voiced else _LOW_VOICED)[int(rng.integers(0, 9 if high_voiced else 10))]
+    make_up = float(rng.random() ** 2) if soft and rng.random() < 0.6 else 0.0
+    styles = _SOFT_STYLES if soft else _STRONG_STYLES
+    style = styles[rng.integers(len(styles))]
     return Identity(
-        shape=_draw_shape(high_voiced, rng),
+        shape=_draw_shape(soft, rng),
         skin=skin,
         lips=_lip_colour(skin, make_up, rng),
         hair=hair,
@@ -109,23 +120,29 @@ def draw_identity(rng: np.random.Generator, *, glasses_share: float) -> Identity
         hairline=float(rng.normal(0, 0.03)),
         hair_side=1 if rng.random() < 0.5 else -1,
         texture=int(rng.integers(4)),
-        brow_thickness=float(np.clip(rng.normal(0.9 if high_voiced else 1.25, 0.25), 0.5, 1.9)),
-        beard=_draw_beard(high_voiced, rng),
+        brow_thickness=float(np.clip(rng.normal(0.9 if soft else 1.25, 0.25), 0.5, 1.9)),
+        beard=_draw_beard(soft, rng),
         beard_density=float(rng.uniform(0.6, 0.95)),
         age=age,
         freckles=float(rng.random() < 0.12) * float(tone < 4),
         glasses=bool(rng.random() < glasses_share),
         glasses_round=bool(rng.random() < 0.5),
-        lashes=float(rng.uniform(1.0, 1.8) if high_voiced else rng.uniform(0.5, 1.0)),
+        lashes=float(rng.uniform(1.0, 1.8) if soft else rng.uniform(0.5, 1.0)),
         make_up=make_up,
     )
 
 
-def _draw_shape(high_voiced: bool, rng: np.random.Generator) -> NDArray[np.float32]:
+def mixed(first: Colour, second: Colour, share: float) -> Colour:
+    """`first` with a share (0–1) of `second`."""
+    red, green, blue = (a + (b - a) * share for a, b in zip(first, second, strict=True))
+    return red, green, blue
+
+
+def _draw_shape(soft: bool, rng: np.random.Generator) -> NDArray[np.float32]:
     shape = np.clip(rng.normal(0, 0.8, len(SHAPES)), -1.8, 1.8)
-    sign = -1 if high_voiced else 1
+    sign = -1 if soft else 1
     for name, mean in {"jaw_width": 0.6, "chin_length": 0.3, "brow_height": -0.4, "eye_size": -0.4}.items():
-        shape[SHAPES.index(name)] += sign * mean
+        shape[list(SHAPES).index(name)] += sign * mean
     return shape.astype(np.float32)
 
 
@@ -142,33 +159,31 @@ def _draw_iris(tone: float, rng: np.random.Generator) -> Colour:
     return _jitter(usual[rng.integers(len(usual))], 6, rng)
 
 
-def _draw_beard(high_voiced: bool, rng: np.random.Generator) -> Beard:
+def _draw_beard(soft: bool, rng: np.random.Generator) -> Beard:
     kinds: tuple[Beard, ...] = ("none", "stubble", "moustache", "goatee", "full")
     kind = kinds[rng.choice(len(kinds), p=(0.5, 0.18, 0.08, 0.08, 0.16))]
-    return "none" if high_voiced else kind
+    return "none" if soft else kind
 
 
 def _lip_colour(skin: Colour, make_up: float, rng: np.random.Generator) -> Colour:
-    natural = _mix(skin, (168, 74, 78) if skin[0] > 150 else (118, 56, 58), 0.5)
-    return _jitter(_mix(natural, (172, 34, 56), 0.7 * make_up), 5, rng)
+    natural = mixed(skin, (168, 74, 78) if skin[0] > 150 else (118, 56, 58), 0.5)
+    return _jitter(mixed(natural, (172, 34, 56), 0.7 * make_up), 5, rng)
 
 
 def _brow_colour(hair: Colour, skin: Colour) -> Colour:
     # Brows are darker than light hair, and never as light as the skin behind them.
-    dark = tuple(min(channel * 0.75, 105.0) for channel in hair)
-    return _mix((dark[0], dark[1], dark[2]), skin, 0.12)
+    share = min(0.75, _LIGHTEST_BROW / max(hair))
+    red, green, blue = hair
+    return mixed((red * share, green * share, blue * share), skin, 0.12)
 
 
 def _between(palette: tuple[Colour, ...], position: float) -> Colour:
     low = min(int(position), len(palette) - 2)
-    return _mix(palette[low], palette[low + 1], position - low)
-
-
-def _mix(first: Colour, second: Colour, share: float) -> Colour:
-    red, green, blue = (a + (b - a) * share for a, b in zip(first, second, strict=True))
-    return red, green, blue
+    return mixed(palette[low], palette[low + 1], position - low)
 
 
 def _jitter(colour: Colour, spread: float, rng: np.random.Generator) -> Colour:
-    red, green, blue = np.clip(np.asarray(colour) + rng.normal(0, spread, 3), 8, 250).tolist()
+    # Mostly lighter or darker, a little of another hue.
+    moved = np.asarray(colour) + rng.normal(0, spread) + rng.normal(0, 0.3 * spread, 3)
+    red, green, blue = np.clip(moved, 8, 250).tolist()
     return red, green, blue

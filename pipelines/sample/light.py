@@ -19,6 +19,10 @@ _HEAD = (0.86, 1.22, 0.95)
 """Half-axes of the head's ellipsoid for shading, face units."""
 _STEEPEST = 1.6
 """The ellipsoid's slope is cut here: at its rim it would be infinite."""
+_ROOM = (1.06, 0.97, 0.96)
+"""Colour of the light in the shade: skin absorbs green and blue deeper than red, its shadows are warm."""
+_FLUSH = (0.05, -0.13, -0.12)
+"""What blood near the surface adds to red, green and blue."""
 _WRAP = 0.25
 """How far light reaches round the terminator: skin scatters it (after Green, 2004, GPU Gems, ch. 16)."""
 
@@ -67,17 +71,13 @@ def illuminate(canvas: Canvas, form: Form, identity: Identity, light: Light) -> 
     gloss = _gloss(normal_x, normal_y, length, (to_x, to_y, to_z)) * (bare * np.float32(26 * light.key))
     key = diffuse * shade * np.float32(light.key)
     fill = shade * shade * np.float32(light.ambient)
-    lit = np.empty((size, size, 4), np.float32)
-    # Shadows on skin are warm: blue and green are absorbed deeper than red.
-    for channel, (warm, ambient) in enumerate(zip(_tint(light.warmth), (1.06, 0.97, 0.96), strict=True)):
-        level = key * np.float32(warm) + fill * np.float32(ambient)
-        lit[..., channel] = canvas.pixels[..., channel] * level + gloss * np.float32(warm)
     flush = np.clip(form.red, 0, 1) * bare
-    lit[..., 0] *= 1 + np.float32(0.05) * flush
-    lit[..., 1] *= 1 - np.float32(0.13) * flush
-    lit[..., 2] *= 1 - np.float32(0.12) * flush
-    lit[..., 3] = canvas.pixels[..., 3]
-    return lit
+    planes = cv2.split(canvas.pixels)
+    lit = []
+    for plane, lamp, room, blood in zip(planes[:3], _tint(light.warmth), _ROOM, _FLUSH, strict=True):
+        level = (key * np.float32(lamp) + fill * np.float32(room)) * (1 + np.float32(blood) * flush)
+        lit.append(plane * level + gloss * np.float32(lamp))
+    return np.asarray(cv2.merge([*lit, planes[3].astype(np.float32)]), np.float32)
 
 
 def _tint(warmth: float) -> tuple[float, float, float]:
@@ -91,13 +91,14 @@ def _gloss(
     to_light: tuple[float, float, float],
 ) -> NDArray[np.float32]:
     """Blinn's highlight with exponent 16."""
-    half = np.array(to_light) + (0, 0, 1)
+    half = np.array(to_light)
+    half[2] += 1
     half /= np.linalg.norm(half)
     mirror = (normal_x * np.float32(half[0]) + normal_y * np.float32(half[1]) + np.float32(half[2])) * length
-    mirror = np.maximum(mirror, 0)
+    gloss = np.maximum(mirror, np.float32(0))
     for _ in range(4):
-        mirror = mirror * mirror
-    return mirror
+        gloss *= gloss
+    return np.asarray(gloss, np.float32)
 
 
 def _overshadow(canvas: Canvas, light: Light) -> NDArray[np.float32]:
@@ -115,7 +116,7 @@ def _overshadow(canvas: Canvas, light: Light) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def _head_slopes(size_px: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Slopes of the head's ellipsoid, float32 [size, size] each: positive where the surface turns right or down."""
+    """Slopes of the head's ellipsoid, float32 [size, size]: positive where it turns right, and down."""
     along = (np.arange(size_px) + 0.5) / size_px
     u, v = np.meshgrid((along - 0.5) / UNIT_SHARE / _HEAD[0], (along - 0.525 + 0.035) / UNIT_SHARE / _HEAD[1])
     depth = np.sqrt(np.maximum(1 - u**2 - v**2, 0.03))

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.sample.action_units import Expression
+from pipelines.sample.beard import paint_beard
 from pipelines.sample.canvas import Canvas
 from pipelines.sample.eyes import paint_eyes
 from pipelines.sample.geometry import shape_face
-from pipelines.sample.hair import paint_back_hair, paint_beard, paint_front_hair
-from pipelines.sample.head import paint_body, paint_brows, paint_ears, paint_freckles, paint_nostrils, paint_skin
+from pipelines.sample.hair import paint_back_hair, paint_front_hair
+from pipelines.sample.head import paint_body, paint_brows, paint_ears, paint_nostrils, paint_skin
 from pipelines.sample.identity import Identity
 from pipelines.sample.light import Light, illuminate
 from pipelines.sample.mouth import paint_mouth
@@ -39,7 +40,6 @@ def paint_portrait(
     paint_body(canvas, identity)
     paint_ears(canvas, face, identity)
     paint_skin(canvas, face, identity)
-    paint_freckles(canvas, face, identity)
     paint_mouth(canvas, face, identity)
     paint_beard(canvas, face, identity)
     paint_nostrils(canvas, face, identity)

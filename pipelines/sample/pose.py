@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,18 @@ class Pose:
 
     def project(self, points: NDArray[np.float32], size_px: int) -> NDArray[np.float32]:
         """Rotate [n, 3] face units by yaw and pitch (roll turns the finished picture), give [n, 2] px."""
-        turned = points @ self._rotation()
+        turned = points @ self._rotation
         scale = UNIT_SHARE * size_px * (1 + _PERSPECTIVE * (turned[:, 2:] - 0.4))
-        return turned[:, :2] * scale + np.float32(size_px) * np.array(_CENTRE, np.float32)
+        return np.asarray(turned[:, :2] * scale + _centre(size_px), np.float32)
 
+    @cached_property
     def _rotation(self) -> NDArray[np.float32]:
         yaw, pitch = np.deg2rad(self.yaw_deg), np.deg2rad(self.pitch_deg)
         about_y = np.array([[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]])
         about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
-        return (about_y @ about_x).astype(np.float32)
+        return np.asarray(about_y @ about_x, np.float32)
+
+
+@lru_cache(maxsize=8)
+def _centre(size_px: int) -> NDArray[np.float32]:
+    return np.array(_CENTRE, np.float32) * np.float32(size_px)

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.identity import Colour
 from pipelines.sample.light import Light
 from pipelines.sample.pose import Pose
 
@@ -86,9 +85,3 @@ def _bounded(rng: np.random.Generator, spread: float, limit: float) -> float:
 def _draw_backdrop(rng: np.random.Generator) -> NDArray[np.float32]:
     base = rng.uniform(55, 205) + rng.normal(0, 11, 3)
     return np.clip(base + rng.normal(0, 22, (6, 1)) + rng.normal(0, 9, (6, 3)), 8, 245).astype(np.float32)
-
-
-def cloth_colour(scene: Scene) -> Colour:
-    """A colour for masks and bars, from the scene's own seed."""
-    red, green, blue = np.random.default_rng((scene.seed, 3)).uniform(40, 225, 3).tolist()
-    return red, green, blue

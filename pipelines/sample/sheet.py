@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.errors import SampleError
 from pipelines.files import replacing
 from pipelines.sample.action_units import CLASSES
-from pipelines.sample.dataset import SampleSpec, Shot, draw_image
+from pipelines.sample.dataset import SampleSpec, Shot, draw_image, encode
 
 _CAPTION_PX = 22
 _GAP_PX = 4
-_COMPRESSION = 9
 
 
 def draw_sheet(spec: SampleSpec, people: list[int], *, intensity: float | None) -> NDArray[np.uint8]:
@@ -39,20 +39,22 @@ def draw_sheet(spec: SampleSpec, people: list[int], *, intensity: float | None) 
 
 
 def write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
-    """Write a sheet as PNG.
+    """Write a sheet as JPEG.
 
     Raises:
+        SampleError: the file's name promises another format.
         OutputError: the file cannot be written.
     """
-    options = [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION]
-    _, data = cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]), options)
+    if path.suffix not in (".jpg", ".jpeg"):
+        raise SampleError(option="--sheet", got=path.name, expected="a name that ends in .jpg")
+    data = encode(sheet)
     with replacing(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data)
 
 
 def _framed(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
     half = _GAP_PX // 2
-    return cv2.copyMakeBorder(tile, half, half, half, half, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    return np.pad(tile, ((half, half), (half, half), (0, 0)), constant_values=255)
 
 
 def _captions(size_px: int) -> NDArray[np.uint8]:
