@@ -26,26 +26,27 @@ SAMPLE_WARNING = (
     "project; figures below say how well the pipeline works, nothing about people."
 )
 
-_INTENDED = """\
-Sorting pictures of single, roughly frontal faces by the *displayed* expression, where a mistake costs
-little and a person can correct it: organising media, adapting a game or an installation, research on
-expression datasets, teaching how such a system is built and watched."""
-
-_FORBIDDEN = """\
-* Inferring emotions of people at work or in education. In the EU that is prohibited, except for medical
-  or safety reasons (Regulation (EU) 2024/1689, "AI Act", Art. 5(1)(f)).
-* Other emotion recognition is high-risk under Annex III(1)(c) of that act, and people must be told of
-  it (Art. 50(3)).
-* Hiring, policing, insurance, credit, border control, or any decision about a person."""
-
-_LIMITS = """\
-* An expression is not a feeling: people smile without joy and are sad without showing it, and what a face
-  means differs between situations and cultures (Barrett et al., 2019).
-* Labels are someone's guess. Accuracy is agreement with that guess.
-* Skin colour, age, glasses, beards, head pose, light and camera all change the answer. Measure on your own
-  pictures, group by group, before anyone relies on it.
-* A picture without a face gets an answer too. Read the probabilities: they are calibrated on held-out
-  data, and only hold for pictures like those."""
+_INTENDED = (
+    "Sorting pictures of single, roughly frontal faces by the *displayed* expression, where a mistake costs "
+    "little and a person can correct it: organising media, adapting a game or an installation, research on "
+    "expression datasets, teaching how such a system is built and watched."
+)
+_FORBIDDEN = (
+    "Inferring emotions of people at work or in education. In the EU that is prohibited, except for medical "
+    'or safety reasons (Regulation (EU) 2024/1689, "AI Act", Art. 5(1)(f)).',
+    "Other emotion recognition, without telling people of it: it is high-risk under Annex III(1)(c) of that "
+    "act, and Art. 50(3) demands that they know.",
+    "Hiring, policing, insurance, credit, border control, or any decision about a person.",
+)
+_LIMITS = (
+    "An expression is not a feeling: people smile without joy and are sad without showing it, and what a "
+    "face means differs between situations and cultures (Barrett et al., 2019).",
+    "Labels are someone's guess. Accuracy is agreement with that guess.",
+    "Skin colour, age, glasses, beards, head pose, light and camera all change the answer. Measure on your "
+    "own pictures, group by group, before anyone relies on it.",
+    "A picture without a face gets an answer too. Probabilities are calibrated on held-out data, and only "
+    "hold for pictures like those.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +117,8 @@ def _purpose(facts: Facts) -> Iterator[str]:
         yield f"> {SAMPLE_WARNING}"
     yield f"Answers, for one face, the probability of each of: {', '.join(classes)}."
     yield f"## Intended use\n\n{_INTENDED}"
-    yield f"## Not for\n\n{_FORBIDDEN}"
-    yield f"## Limits\n\n{_LIMITS}"
+    yield f"## Not for\n\n{_list(_FORBIDDEN)}"
+    yield f"## Limits\n\n{_list(_LIMITS)}"
 
 
 def _figures(facts: Facts) -> Iterator[str]:
@@ -192,6 +193,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"* {item}" for item in items)
 
 
 def _interval(test: Mapping[str, Any], name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,6 @@ from pipelines.errors import RegistryError
 from pipelines.files import sha256_of
 from pipelines.gate import Check
 from pipelines.lineage import Lineage
-from pipelines.model_card import table
 from pipelines.registration.package import write_package
 from pipelines.registration.runs import RESTORED_TAG, Results, RunRef
 from pipelines.registry import CANDIDATE, MODEL_FILE, PRODUCTION, SHA256, Registry, Version
@@ -57,22 +58,23 @@ class Verdict:
     def tags(self) -> dict[str, str]:
         """As MLflow tags, each check's value among them."""
         return {
-            SHA256: self.sha256,
             GATE: "passed" if self.passed else "failed",
+            SHA256: self.sha256,
             THRESHOLDS: self.thresholds,
             AGAINST: self.production[1] if self.production else NOBODY,
-            **{f"{GATE}.{check.name}": _said(check) for check in self.checks},
+            **_values(self.checks),
         }
 
     def page(self) -> str:
         """As Markdown: every check with its numbers and its reason, those that failed first."""
         against = f"production version {self.production[0]}" if self.production else "no production model"
-        rows = [
-            ("passed" if check.passed else "**FAILED**", check.name.replace(".", ": "), check.reason)
+        title = f"## Gate: {'passed' if self.passed else 'FAILED'}, against {against}"
+        # A list: MLflow's pages draw tables without space between the columns.
+        lines = [
+            f"* {'✓' if check.passed else '✗ FAILED'} `{check.name}`: {check.reason}"
             for check in sorted(self.checks, key=lambda check: check.passed)
         ]
-        title = f"## Gate: {'passed' if self.passed else 'FAILED'}, against {against}"
-        return f"{title}\n\n{table(('', 'check', 'reason'), rows)}"
+        return "\n".join((title, "", *lines))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +100,9 @@ def version_tags(verdict: Verdict, results: Results, lineage: Lineage, *, restor
         "weights": str(results.training["weights"]),
         "dataset": str(results.training["dataset"]),
         **lineage.tags(),
-        **verdict.tags(),
+        **({RESTORED_TAG: "true"} if restored else {}),
     }
-    return tags | ({RESTORED_TAG: "true"} if restored else {})
+    return tags | verdict.tags()
 
 
 def publish(
@@ -157,7 +159,9 @@ def _register(
     except BaseException:
         _discard(registry.uri, logged)
         raise
-    if not new:
+    if new:
+        tracking.retrying(registry.uri, lambda: _link(logged, registry.name, version))
+    else:
         _discard(registry.uri, logged)
     return version
 
@@ -218,6 +222,14 @@ def _finish(run: RunRef, logged: LoggedModel) -> None:
     client.log_outputs(run.run_id, models=[LoggedModelOutput(logged.model_id, step=0)])
 
 
+def _link(logged: LoggedModel, name: str, version: Version) -> None:
+    """By this tag MLflow's page of the logged model knows that it is registered."""
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+    link = json.dumps([{"name": name, "version": str(version.number)}])
+    _client().set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: link})
+
+
 def _discard(uri: str, logged: LoggedModel) -> None:
     tracking.retrying(uri, lambda: _client().delete_logged_model(logged.model_id))
 
@@ -228,11 +240,32 @@ def _client() -> MlflowClient:
     return MlflowClient()
 
 
+def _values(checks: Sequence[Check]) -> dict[str, str]:
+    """One tag per question: of those that are asked of every class, the answer nearest to failing.
+
+    Two dozen tags are what MLflow's tables still show; the page has every number.
+    """
+    nearest: dict[str, tuple[float, str]] = {}
+    for check in checks:
+        question, _, label = check.name.partition(".")
+        margin = _margin(check)
+        if question not in nearest or margin < nearest[question][0]:
+            nearest[question] = (margin, f"{_said(check)} ({label})" if label else _said(check))
+    return {f"{GATE}.{question}": said for question, (_, said) in nearest.items()}
+
+
+def _margin(check: Check) -> float:
+    """How far the value is from failing; below 0 it failed, and without a number nothing is further."""
+    if not check.passed and check.value is None:
+        return -math.inf
+    if check.value is None or check.threshold is None:
+        return math.inf
+    if check.production is not None and check.name.startswith("max_"):
+        return check.threshold - (check.production - check.value)
+    return check.value - check.threshold if check.name.startswith("min_") else check.threshold - check.value
+
+
 def _said(check: Check) -> str:
     if check.value is None:
         return "passed" if check.passed else "failed"
-    return _number(check.value)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    return f"{check.value:.4g}"

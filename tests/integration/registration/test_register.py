@@ -88,13 +88,14 @@ def test_tags_tell_what_it_is_and_what_the_gate_said(world: World, version: Vers
     assert tags["dirty"] == "true"
     assert tags["gate"] == "passed"
     assert tags["gate.min_accuracy"] == "1"
-    assert tags["gate.min_class_recall.happy"] == "1"
+    assert tags["gate.min_class_recall"] == "1 (angry)"
     assert tags["gate.smoke"] == "passed"
 
 
 def test_page_shows_verdict_and_card(version: Version) -> None:
     assert version.description.startswith("## Gate: passed, against no production model")
-    assert "accuracy is 1.000, at least 0.4 is required" in version.description
+    assert "* ✓ `min_accuracy`: accuracy is 1.000, at least 0.4 is required" in version.description
+    assert "* ✓ `min_class_recall.happy`: recall of happy is 1.000" in version.description
     assert "Art. 5(1)(f)" in version.description
     assert len(version.description) <= 5000
 
