@@ -23,6 +23,10 @@ _ROOM = (1.06, 0.97, 0.96)
 """Colour of the light in the shade: skin absorbs green and blue deeper than red, its shadows are warm."""
 _FLUSH = (0.05, -0.13, -0.12)
 """What blood near the surface adds to red, green and blue."""
+_GLOSS = 26.0
+"""Brightest highlight on skin under a lamp of strength 1, 0–255."""
+_STRANDS = 0.17
+"""How far strands lighten and darken hair."""
 _WRAP = 0.25
 """How far light reaches round the terminator: skin scatters it (after Green, 2004, GPU Gems, ch. 16)."""
 
@@ -53,35 +57,78 @@ def illuminate(canvas: Canvas, form: Form, identity: Identity, light: Light) -> 
     Returns:
         float32 [size, size, 4], premultiplied RGBA, 0–255.
     """
-    size = canvas.size_px
-    bare = 1 - canvas.cover.astype(np.float32) * np.float32(1 / 255)
-    head_x, head_y = _head_slopes(size)
+    bare = 1 - canvas.cover * np.float32(1 / 255)
+    head_x, head_y = _head_slopes(canvas.size_px)
     normal_x = head_x - form.slope_x * bare
     normal_y = head_y - form.slope_y * bare
-    length = 1 / np.sqrt(normal_x**2 + normal_y**2 + 1)
-    to_x, to_y, to_z = light.direction()
-    facing = (normal_x * np.float32(to_x) + normal_y * np.float32(to_y) + np.float32(to_z)) * length
-    diffuse = np.maximum((facing + np.float32(_WRAP)) * np.float32(1 / (1 + _WRAP)), 0)
+    length = 1 / np.sqrt(normal_x * normal_x + normal_y * normal_y + 1)
+    to_light = light.direction()
+    diffuse = _facing(normal_x, normal_y, length, to_light)
+    diffuse += np.float32(_WRAP)
+    diffuse *= np.float32(1 / (1 + _WRAP))
+    np.maximum(diffuse, 0, out=diffuse)
+    shade = _shade(canvas, form, identity, light, bare)
+    diffuse *= shade
+    diffuse *= np.float32(light.key)
+    room = shade * shade
+    room *= np.float32(light.ambient)
+    gloss = _gloss(normal_x, normal_y, length, to_light)
+    gloss *= bare * np.float32(_GLOSS * light.key)
+    return _coloured(canvas, diffuse, room, gloss, np.clip(form.red, 0, 1) * bare, light)
+
+
+def _shade(
+    canvas: Canvas, form: Form, identity: Identity, light: Light, bare: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What folds, hair and hats leave of the light, float32 [size, size]."""
     shade = 1 - np.clip(form.dark, -0.2, 0.85) * bare
-    shade *= _overshadow(canvas, light)
+    if canvas.cover.any():
+        shade *= _overshadow(canvas, light)
     if canvas.hair.any():
-        texture = strands(size, identity.texture, curly=identity.style == "curly")
-        hair = canvas.hair.astype(np.float32) * np.float32(1 / 255)
-        shade *= 1 + hair * (texture * np.float32(0.17))
-    gloss = _gloss(normal_x, normal_y, length, (to_x, to_y, to_z)) * (bare * np.float32(26 * light.key))
-    key = diffuse * shade * np.float32(light.key)
-    fill = shade * shade * np.float32(light.ambient)
-    flush = np.clip(form.red, 0, 1) * bare
-    planes = cv2.split(canvas.pixels)
+        texture = strands(canvas.size_px, identity.texture, curly=identity.style == "curly")
+        hair = canvas.hair * np.float32(1 / 255)
+        shade *= 1 + hair * (texture * np.float32(_STRANDS))
+    return shade
+
+
+def _coloured(
+    canvas: Canvas,
+    lamp: NDArray[np.float32],
+    room: NDArray[np.float32],
+    gloss: NDArray[np.float32],
+    flush: NDArray[np.float32],
+    light: Light,
+) -> NDArray[np.float32]:
+    """Light of each source on the painted colours, float32 [size, size, 4]."""
+    *planes, alpha = cv2.split(canvas.pixels)
     lit = []
-    for plane, lamp, room, blood in zip(planes[:3], _tint(light.warmth), _ROOM, _FLUSH, strict=True):
-        level = (key * np.float32(lamp) + fill * np.float32(room)) * (1 + np.float32(blood) * flush)
-        lit.append(plane * level + gloss * np.float32(lamp))
-    return np.asarray(cv2.merge([*lit, planes[3].astype(np.float32)]), np.float32)
+    for plane, tint, ambient, blood in zip(planes, _tint(light.warmth), _ROOM, _FLUSH, strict=True):
+        level = lamp * np.float32(tint)
+        level += room * np.float32(ambient)
+        level *= 1 + np.float32(blood) * flush
+        level *= plane
+        level += gloss * np.float32(tint)
+        lit.append(level)
+    return np.asarray(cv2.merge([*lit, alpha.astype(np.float32)]), np.float32)
 
 
 def _tint(warmth: float) -> tuple[float, float, float]:
     return 1 + 0.10 * warmth, 1.0, 1 - 0.16 * warmth
+
+
+def _facing(
+    normal_x: NDArray[np.float32],
+    normal_y: NDArray[np.float32],
+    length: NDArray[np.float32],
+    direction: tuple[float, float, float],
+) -> NDArray[np.float32]:
+    """Cosine between the surface and a direction; the normal is (x, y, 1) × length."""
+    x, y, z = direction
+    facing = normal_x * np.float32(x)
+    facing += normal_y * np.float32(y)
+    facing += np.float32(z)
+    facing *= length
+    return facing
 
 
 def _gloss(
@@ -91,20 +138,17 @@ def _gloss(
     to_light: tuple[float, float, float],
 ) -> NDArray[np.float32]:
     """Blinn's highlight with exponent 16."""
-    half = np.array(to_light)
-    half[2] += 1
-    half /= np.linalg.norm(half)
-    mirror = (normal_x * np.float32(half[0]) + normal_y * np.float32(half[1]) + np.float32(half[2])) * length
-    gloss = np.maximum(mirror, np.float32(0))
+    half = np.array(to_light) + np.array((0.0, 0.0, 1.0))
+    x, y, z = (half / np.linalg.norm(half)).tolist()
+    gloss = _facing(normal_x, normal_y, length, (x, y, z))
+    np.maximum(gloss, 0, out=gloss)
     for _ in range(4):
         gloss *= gloss
-    return np.asarray(gloss, np.float32)
+    return gloss
 
 
 def _overshadow(canvas: Canvas, light: Light) -> NDArray[np.float32]:
     """Hair and hats throw a soft shadow on the skin beside them."""
-    if not canvas.cover.any():
-        return np.ones((1, 1), np.float32)
     unit = canvas.unit_px
     to_x, to_y, _ = light.direction()
     move = np.array([[1, 0, -to_x * 0.07 * unit], [0, 1, -to_y * 0.07 * unit + 0.02 * unit]])
