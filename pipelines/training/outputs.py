@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from io import StringIO
@@ -26,6 +28,8 @@ HISTORY_COLUMNS = (
     "val_accuracy",
     "val_macro_f1",
 )
+# HDF5's own bookkeeping for one array and the groups around it, generously.
+_ENTRY_BYTES = 8192
 
 
 def write_weights(model: Any, path: Path) -> None:
@@ -35,16 +39,24 @@ def write_weights(model: Any, path: Path) -> None:
         OutputError: the file cannot be written; nothing was replaced.
     """
     with replacing(path) as temporary:
+        _make_room(temporary, model)
         # Keras insists on this ending.
         named = temporary.with_name(f"{temporary.name}.weights.h5")
         try:
             model.save_weights(named)
             named.replace(temporary)
         except RuntimeError as error:
-            # HDF5 answers a full disk with this when it closes the file.
-            raise OutputError(path=path, reason=str(error).splitlines()[0]) from error
+            raise OutputError(path=path, reason=" ".join(str(error).split())) from error
         finally:
             named.unlink(missing_ok=True)
+
+
+def _make_room(path: Path, model: Any) -> None:
+    """Fail now if the disk is too full: HDF5 fails in many places and lines, some beyond any `except`."""
+    needed = sum(_ENTRY_BYTES + 4 * math.prod(variable.shape) for variable in model.variables)
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, needed)
+        file.truncate(0)
 
 
 def write_history(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

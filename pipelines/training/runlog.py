@@ -82,6 +82,8 @@ class RunLog:
         self._add(figures, step=row["epoch"])
         if self._trouble is None:
             self._flush()
+            if self._trouble is not None:
+                print(f"warning: {self._trouble}; training goes on without it", file=sys.stderr, flush=True)
 
     def finish(self, files: Sequence[Path], tags: Mapping[str, str]) -> None:
         """Send what is left, attach files, close the run; never fails, but says what is missing."""
@@ -147,8 +149,6 @@ class RunLog:
         try:
             retrying(self._uri, operation)
         except RegistryError as error:
-            if self._trouble is None:
-                print(f"warning: {error}; training goes on without it", file=sys.stderr, flush=True)
             self._trouble = error
             return False
         return True

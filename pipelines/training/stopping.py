@@ -20,9 +20,15 @@ class Stopping:
     """Epochs without improvement in this phase."""
 
     def after(self, epoch: int, result: Validation, rule: EarlyStopping) -> Stopping:
-        """The state after one more epoch; of two with equal macro-F1 the lower loss is the better."""
+        """The state after one more epoch.
+
+        Of two epochs with equal macro-F1 the one with the lower loss is the better, but only a higher
+        macro-F1 renews patience: a loss can creep down for ever.
+        """
         if self.best is None or _score(result, rule) > _score(self.best, rule):
             return Stopping(best=result, best_epoch=epoch, waited=0)
+        if _score(result, rule) == _score(self.best, rule) and result.loss < self.best.loss:
+            return Stopping(best=result, best_epoch=epoch, waited=self.waited + 1)
         return replace(self, waited=self.waited + 1)
 
     def next_phase(self) -> Stopping:
@@ -34,7 +40,5 @@ class Stopping:
         return self.waited >= rule.patience
 
 
-def _score(result: Validation, rule: EarlyStopping) -> tuple[float, ...]:
-    if rule.monitor == "val_macro_f1":
-        return (result.macro_f1, -result.loss)
-    return (-result.loss,)
+def _score(result: Validation, rule: EarlyStopping) -> float:
+    return result.macro_f1 if rule.monitor == "val_macro_f1" else -result.loss

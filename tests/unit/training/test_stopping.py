@@ -31,6 +31,12 @@ def test_of_two_equal_macro_f1_the_lower_loss_wins() -> None:
     assert run(F1, result(0.7, 1.0), result(0.7, 1.0)).best_epoch == 1
 
 
+def test_a_loss_that_creeps_down_does_not_renew_patience() -> None:
+    state = run(F1, result(0.7, 1.0), result(0.7, 0.99), result(0.7, 0.98))
+    assert state.best_epoch == 3
+    assert state.patience_is_over(F1)
+
+
 def test_the_lowest_loss_wins_when_loss_is_monitored() -> None:
     assert run(LOSS, result(0.9, 1.0), result(0.1, 0.5), result(0.95, 0.6)).best_epoch == 2
 

@@ -1,0 +1,605 @@
+"""Training in this process: what it writes, what it repeats, what it logs, what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines import train as stage
+from pipelines.classifier import Classifier, build_classifier
+from pipelines.errors import OutputError, PipelineError, TrainingFailed
+from pipelines.files import sha256_of
+from pipelines.params import AugmentationParams, HeadParams, ModelParams, load_params
+from pipelines.training import loop
+from pipelines.training.augmentation import random_transforms
+from pipelines.training.checkpoint import Checkpoint
+from pipelines.training.input import Batches, Split, in_order, read_split
+from pipelines.training.outputs import write_weights
+from pipelines.training.plan import Phase, choose_layers, plan_phases
+from serving.contract import InputSpec
+from tests.support.prepared import CLASSES, write_prepared
+from tests.support.training_project import make_project, set_params
+
+OUTPUTS = ("model.weights.h5", "training.json", "history.csv")
+OFF = AugmentationParams(flip=False, rotation=0, zoom=0, shift=0)
+ON = AugmentationParams(flip=True, rotation=0.1, zoom=0.1, shift=0.1)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One MLflow database for the whole file: making its tables takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def trained(store: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], dict[str, Any]]:
+    """Train in a project folder; returns the record."""
+
+    def run(root: Path, name: str = "lenet") -> dict[str, Any]:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+        monkeypatch.chdir(root)
+        stage.train_architecture(name, load_params())
+        record: dict[str, Any] = json.loads((root / "models" / name / "training.json").read_text())
+        return record
+
+    return run
+
+
+def read_history(root: Path, name: str = "lenet") -> list[dict[str, str]]:
+    with (root / "models" / name / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def runs(store: str) -> list[Any]:
+    import mlflow
+
+    client = mlflow.MlflowClient(store)
+    experiment = client.get_experiment_by_name("emotion")
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"]))
+
+
+def test_outputs_record_and_log_of_a_run(
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]], store: str
+) -> None:
+    import mlflow
+
+    root = make_project(tmp_path / "a")
+    record = trained(root)
+
+    rows = read_history(root)
+    best = max(rows, key=lambda row: (float(row["val_macro_f1"]), -float(row["val_loss"])))
+    assert record["best_epoch"] == int(best["epoch"])
+    assert record["best"]["val_macro_f1"] == pytest.approx(float(best["val_macro_f1"]), abs=1e-5)
+    assert record["best"]["val_accuracy"] > 0.6
+    assert (record["weights"], record["weights_reason"]) == ("scratch", "not pretrained")
+    assert record["phases"] == [{"name": "scratch", "epochs": 4}]
+    assert record["classes"] == list(CLASSES)
+    assert not (root / ".checkpoints" / "lenet").exists()
+
+    run = runs(store)[0]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.batch_size"] == "16"
+    assert run.data.params["model.epochs"] == "4"
+    tags = run.data.tags
+    assert tags["mien.weights_sha256"] == sha256_of(root / "models" / "lenet" / "model.weights.h5")
+    assert (tags["architecture"], tags["weights"], tags["manifest"]) == ("lenet", "scratch", "0" * 64)
+    assert {"git_commit", "dirty", "data_dvc"} <= set(tags)
+    client = mlflow.MlflowClient(store)
+    for key in ("val_macro_f1", "images_per_second", "system/cpu_utilization_percentage"):
+        assert [metric.step for metric in client.get_metric_history(run.info.run_id, key)] == [1, 2, 3, 4]
+    files = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert files == {"curves.png", "history.csv", "training.json"}
+
+
+def test_the_weights_written_are_those_of_the_best_epoch(
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]]
+) -> None:
+    # At this rate the last epochs are worse than some before.
+    root = make_project(tmp_path / "a", models__lenet__learning_rate=0.02, training__schedule="constant")
+    record = trained(root)
+    classifier = small(load_params(root / "params.yaml").head)
+    classifier.model.load_weights(root / "models" / "lenet" / "model.weights.h5")
+    val = pictures(root, "val")
+    logits = classifier.model.predict(in_order(val.images, batch_size=7), verbose=0)
+    assert (logits.argmax(axis=1) == val.labels).mean() == pytest.approx(record["best"]["val_accuracy"])
+
+
+def test_the_same_inputs_give_the_same_bytes(
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]]
+) -> None:
+    first, second = make_project(tmp_path / "a"), make_project(tmp_path / "b")
+    trained(first)
+    trained(second)
+    for name in OUTPUTS:
+        path = Path("models") / "lenet" / name
+        assert (first / path).read_bytes() == (second / path).read_bytes(), name
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path, trained: Callable[[Path], dict[str, Any]]) -> None:
+    root = make_project(tmp_path / "a", models__lenet__epochs=1)
+    trained(root)
+    before = sha256_of(root / "models" / "lenet" / "model.weights.h5")
+    set_params(root, models__lenet__epochs=1, seed=4)
+    trained(root)
+    assert sha256_of(root / "models" / "lenet" / "model.weights.h5") != before
+
+
+def test_early_stopping_ends_a_run(tmp_path: Path, trained: Callable[[Path], dict[str, Any]]) -> None:
+    root = make_project(
+        tmp_path / "a",
+        models__lenet__epochs=30,
+        models__lenet__learning_rate=1e-9,
+        training__early_stopping={"monitor": "val_macro_f1", "patience": 2},
+        training__schedule="constant",
+    )
+    record = trained(root)
+    # Nothing is learnt at this rate, so the first epoch's macro-F1 is never exceeded.
+    assert record["epochs_run"] == 3
+
+
+class Interrupted(Exception):
+    """Stands for a kill between two epochs."""
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
+    tmp_path: Path,
+    trained: Callable[[Path], dict[str, Any]],
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+) -> None:
+    whole = make_project(tmp_path / "whole", training__precision=precision)
+    broken = make_project(tmp_path / "broken", training__precision=precision)
+    trained(whole)
+    save = stage._Listener.after_epoch
+
+    def save_then_die(self: Any, state: Checkpoint, *, images_per_second: float) -> None:
+        save(self, state, images_per_second=images_per_second)
+        if len(state.history) == 2:
+            raise Interrupted
+
+    monkeypatch.setattr(stage._Listener, "after_epoch", save_then_die)
+    with pytest.raises(Interrupted):
+        trained(broken)
+    monkeypatch.setattr(stage._Listener, "after_epoch", save)
+    assert runs(store)[0].info.status == "FAILED"
+    count = len(runs(store))
+    trained(broken)
+
+    for name in OUTPUTS:
+        path = Path("models") / "lenet" / name
+        assert (whole / path).read_bytes() == (broken / path).read_bytes(), name
+    assert len(runs(store)) == count
+    assert runs(store)[0].info.status == "FINISHED"
+
+
+def die_before_writing(
+    root: Path, trained: Callable[[Path], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Train to the last epoch, whose checkpoint is then left behind."""
+
+    def die(*args: object, **kwargs: object) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "write_weights", die)
+        with pytest.raises(Interrupted):
+            trained(root)
+
+
+def test_a_corrupt_checkpoint_starts_anew_and_says_so(
+    tmp_path: Path,
+    trained: Callable[[Path], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = make_project(tmp_path / "a", models__lenet__epochs=2)
+
+    die_before_writing(root, trained, monkeypatch)
+    (file,) = (root / ".checkpoints").rglob("checkpoint.npz")
+    file.write_bytes(file.read_bytes()[:1000])
+    assert trained(root)["epochs_run"] == 2
+    text = capsys.readouterr().out
+    assert "cannot be read" in text
+    assert "starting anew" in text
+
+
+def test_changed_parameters_do_not_meet_an_old_checkpoint(
+    tmp_path: Path,
+    trained: Callable[[Path], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = make_project(tmp_path / "a", models__lenet__epochs=2)
+
+    die_before_writing(root, trained, monkeypatch)
+    set_params(root, models__lenet__epochs=1)
+    assert trained(root)["epochs_run"] == 1
+    assert "resuming" not in capsys.readouterr().out
+
+
+def test_a_loss_that_is_no_number_ends_training(
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_project(tmp_path / "a")
+    build = stage.build_classifier
+
+    def poisoned(*args: Any, **kwargs: Any) -> Classifier:
+        classifier = build(*args, **kwargs)
+        classifier.head[-1].bias.assign(np.full(len(CLASSES), np.nan))
+        return classifier
+
+    monkeypatch.setattr(stage, "build_classifier", poisoned)
+    with pytest.raises(TrainingFailed, match=r"loss became nan.*learning_rate"):
+        trained(root)
+    assert not (root / "models").exists()
+
+
+@contextmanager
+def disk_ends_at(size: int) -> Iterator[None]:
+    """A limit on the size of a file stands for the end of the disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_checkpoint_the_disk_has_no_room_for_ends_training_in_one_line(
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_project(tmp_path / "a", models__lenet__epochs=1)
+    (root / "models" / "lenet").mkdir(parents=True)
+    (root / "models" / "lenet" / "model.weights.h5").write_bytes(b"of an earlier run")
+    save = stage.CheckpointFile.save
+
+    def save_on_a_full_disk(self: Any, state: Checkpoint) -> None:
+        with disk_ends_at(60_000):
+            save(self, state)
+
+    monkeypatch.setattr(stage.CheckpointFile, "save", save_on_a_full_disk)
+    with pytest.raises(OutputError, match=r"checkpoint\.npz: cannot be written \(File too large\)"):
+        trained(root)
+    assert (root / "models" / "lenet" / "model.weights.h5").read_bytes() == b"of an earlier run"
+    assert list((root / ".checkpoints").rglob("*npz*")) == []
+
+
+def test_weights_the_disk_has_no_room_for_replace_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model.weights.h5"
+    path.write_bytes(b"of an earlier run")
+    classifier = small()
+    with disk_ends_at(30_000), pytest.raises(OutputError, match="cannot be written") as caught:
+        write_weights(classifier.model, path)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == b"of an earlier run"
+    assert [item.name for item in tmp_path.iterdir()] == ["model.weights.h5"]
+
+
+def test_a_store_that_fails_in_mid_run_does_not_lose_the_training(
+    tmp_path: Path,
+    trained: Callable[[Path], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    root = make_project(tmp_path / "a")
+    send = MlflowClient.log_batch
+
+    def broken(self: Any, run_id: str, metrics: Any = (), **rest: Any) -> Any:
+        if metrics:
+            raise MlflowException("the server is gone")
+        return send(self, run_id, **rest)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", broken)
+    assert trained(root)["epochs_run"] == 4
+    text = capsys.readouterr().err
+    assert text.count("training goes on without it") == 1
+    assert "is incomplete" in text
+
+
+def test_a_store_that_comes_back_gets_every_epoch(
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]], store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    root = make_project(tmp_path / "a")
+    send = MlflowClient.log_batch
+    calls = []
+
+    def flaky(self: Any, run_id: str, metrics: Any = (), **rest: Any) -> Any:
+        calls.append(len(metrics))
+        if metrics and len([count for count in calls if count]) == 1:
+            raise MlflowException("the server is away")
+        return send(self, run_id, metrics=metrics, **rest)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", flaky)
+    trained(root)
+    history = mlflow.MlflowClient(store).get_metric_history(runs(store)[0].info.run_id, "loss")
+    assert [metric.step for metric in history] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("prepared", "prepared/images/train"),
+        ("prepared/images/val", "prepared/images/val"),
+        ("prepared/dataset.json", "dataset.json"),
+        ("prepared/images/train/happy", "happy"),
+        ("weights", "origin.json"),
+    ],
+)
+def test_a_missing_input_is_named_before_anything_is_written(
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]], damage: str, told: str
+) -> None:
+    root = make_project(tmp_path / "a")
+    if damage == "prepared":
+        (root / "prepared" / "images" / "train").rename(root / "gone")
+    else:
+        (root / damage).rename(root / "gone")
+    with pytest.raises(PipelineError, match=told) as caught:
+        trained(root)
+    assert "\n" not in str(caught.value)
+    assert not (root / "models").exists()
+    assert not (root / ".checkpoints").exists()
+
+
+def test_a_class_that_the_dataset_does_not_know_is_named(
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]]
+) -> None:
+    root = make_project(tmp_path / "a")
+    (root / "prepared" / "images" / "val" / "bored").mkdir()
+    with pytest.raises(PipelineError, match=r"val.*bored.*dvc repro"):
+        trained(root)
+
+
+def small(head: HeadParams | None = None, *, name: str = "lenet", side: int = 16) -> Classifier:
+    return build_classifier(
+        name,
+        ModelParams(epochs=1, learning_rate=1e-3),
+        head=head or HeadParams(hidden=[8], dropout=0.5),
+        height=side,
+        width=side,
+        classes=len(CLASSES),
+    )
+
+
+def pictures(root: Path, split: str, *, cache_mib: int = 64) -> Split:
+    return read_split(
+        root / "prepared" / "images" / split,
+        InputSpec(height=16, width=16),
+        classes=CLASSES,
+        cache_mib=cache_mib,
+        cache=root / "cache" / f"{split}.npy",
+    )
+
+
+def test_pictures_are_read_exactly_class_by_class(tmp_path: Path) -> None:
+    from PIL import Image
+
+    write_prepared(tmp_path / "prepared", per_class=5)
+    split = pictures(tmp_path, "train")
+    folders = [tmp_path / "prepared" / "images" / "train" / name for name in CLASSES]
+    files = [path for folder in folders for path in sorted(folder.iterdir())]
+    np.testing.assert_array_equal(split.images, [np.asarray(Image.open(path)) for path in files])
+    np.testing.assert_array_equal(split.labels, np.repeat([0, 1, 2], 5))
+
+
+@pytest.mark.parametrize("augmentation", [OFF, ON], ids=["plain", "augmented"])
+def test_pictures_beyond_the_budget_come_from_disk_the_same(
+    tmp_path: Path, augmentation: AugmentationParams
+) -> None:
+    write_prepared(tmp_path / "prepared", per_class=10)
+    memory, disk = pictures(tmp_path, "train"), pictures(tmp_path, "train", cache_mib=0)
+    assert isinstance(disk.images, np.memmap)
+    assert (tmp_path / "cache" / "train.npy").stat().st_size >= memory.images.nbytes
+    for a, b in zip(epoch_of(memory, augmentation), epoch_of(disk, augmentation), strict=True):
+        for left, right in zip(a, b, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def epoch_of(
+    split: Split, augmentation: AugmentationParams = OFF, *, epoch: int = 1, weights: Any = None
+) -> list[tuple[np.ndarray, ...]]:
+    batches = Batches(split, classes=3, batch_size=8, seed=5, augmentation=augmentation, weights=weights)
+    return list(batches.epoch(epoch).as_numpy_iterator())
+
+
+def numbered(count: int = 30) -> Split:
+    """Pictures that carry their own number in every pixel."""
+    images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 4, 4, 3))
+    return Split(images=np.ascontiguousarray(images), labels=np.arange(count) % 3)
+
+
+def test_an_epoch_shows_every_picture_once_with_its_label_and_weight() -> None:
+    weights = np.array([0.5, 1.0, 1.5], np.float32)
+    batches = epoch_of(numbered(32), weights=weights)
+    shown = np.concatenate([images[:, 0, 0, 0] for images, _, _ in batches])
+    assert sorted(shown) == list(range(32))
+    for images, targets, weight in batches:
+        labels = images[:, 0, 0, 0] % 3
+        np.testing.assert_array_equal(targets, np.eye(3)[labels])
+        np.testing.assert_array_equal(weight, weights[labels])
+
+
+def test_every_epoch_has_its_own_order_and_every_run_the_same() -> None:
+    split = numbered()
+    orders = [
+        [int(number) for images, _, _ in epoch_of(split, epoch=epoch) for number in images[:, 0, 0, 0]]
+        for epoch in (1, 1, 2)
+    ]
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[0] != sorted(orders[0])
+
+
+def test_pictures_left_over_by_one_epoch_are_shown_in_another() -> None:
+    split = numbered(30)
+    shown = [
+        {int(number) for images, _, _ in epoch_of(split, epoch=epoch) for number in images[:, 0, 0, 0]}
+        for epoch in range(1, 8)
+    ]
+    assert all(len(numbers) == 24 for numbers in shown)
+    assert set.union(*shown) == set(range(30))
+
+
+def test_a_batch_larger_than_the_split_is_the_split() -> None:
+    batches = epoch_of(numbered(5))
+    assert [len(images) for images, _, _ in batches] == [5]
+
+
+def test_augmentation_draws_anew_in_every_epoch() -> None:
+    rng = np.random.default_rng((5, 1))
+    rng.permutation(8)
+    once = random_transforms(ON, rng, count=8, height=4, width=4)
+    assert once.shape == (8, 2, 3)
+    split = Split(
+        images=np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8), labels=np.zeros(8, int)
+    )
+    first, again, second = (sorted(map(bytes, epoch_of(split, ON, epoch=epoch)[0][0])) for epoch in (1, 1, 2))
+    assert first == again != second
+
+
+def test_from_scratch_all_layers_learn_and_pretrained_ones_thaw_from_the_top() -> None:
+    classifier = small(name="vgg", side=16)
+    head = {id(layer) for layer in classifier.head}
+
+    def learning() -> list[Any]:
+        return [layer for layer in classifier.model.layers if layer.trainable and layer.variables]
+
+    choose_layers(classifier, Phase(name="s", learns="all", epochs=1, learning_rate=1))
+    assert len(learning()) == len([layer for layer in classifier.model.layers if layer.variables])
+    choose_layers(classifier, Phase(name="h", learns="head", epochs=1, learning_rate=1))
+    assert {id(layer) for layer in learning() if layer.weights} == head
+    choose_layers(classifier, Phase(name="t", learns="top", epochs=1, learning_rate=1, unfreeze=8))
+    names = [type(layer).__name__ for layer in learning() if id(layer) not in head and layer.weights]
+    # The last eight are: Conv BN ReLU Conv BN ReLU Pool Dropout; batch norm stays frozen.
+    assert names == ["Conv2D", "Conv2D"]
+
+
+class Last:
+    """A listener that keeps the last epoch."""
+
+    state: Checkpoint
+
+    def after_epoch(self, state: Checkpoint, *, images_per_second: float) -> None:
+        self.state = state
+
+
+def test_frozen_layers_and_batch_norm_statistics_do_not_move(tmp_path: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    keras.config.set_dtype_policy("float32")
+    root = make_project(tmp_path / "a")
+    params = load_params(root / "params.yaml")
+    classifier, last = small(name="vgg"), Last()
+    variables = classifier.model.variables
+    before = [np.array(variable) for variable in variables]
+    loop.train(
+        classifier,
+        loop.Data(train=pictures(root, "train"), val=pictures(root, "val"), classes=3),
+        settings=loop.Settings(
+            phases=plan_phases(
+                ModelParams(epochs=1, learning_rate=1e-2, head_epochs=1, unfreeze=8), origin="imagenet"
+            ),
+            training=params.training,
+            augmentation=params.augmentation,
+            seed=0,
+        ),
+        strategy=tf.distribute.get_strategy(),
+        listener=last,
+    )
+    moved = {
+        variable.path.split("/")[0]
+        for variable, old, new in zip(variables, before, last.state.model, strict=True)
+        if (old != new).any() and "seed" not in variable.path
+    }
+    convolutions = [layer.name for layer in classifier.backbone.layers if type(layer).__name__ == "Conv2D"]
+    assert moved == {*convolutions[-2:], "head_dense_0", "logits"}
+
+
+def test_a_pretrained_network_trains_from_its_file_in_two_phases(
+    tmp_path: Path, trained: Callable[[Path, str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random weights under the name of pretrained ones: the way is the same."""
+    from pipelines.weights import resolve_all
+
+    root = make_project(
+        tmp_path / "a",
+        architectures=["mobilenet_v2"],
+        prepare__image_size_px=32,
+        models__mobilenet_v2={
+            "epochs": 1,
+            "learning_rate": 0.001,
+            "head_epochs": 1,
+            "unfreeze": 4,
+            "options": {"alpha": 0.35},
+        },
+    )
+    rewrite_prepared(root, side=32)
+    source = small_mobilenet()
+    (tmp_path / "own").mkdir()
+    source.save_weights(tmp_path / "own" / "mobilenet_v2.weights.h5")
+    monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(tmp_path / "own"))
+    resolve_all(load_params(root / "params.yaml"), root=root / "weights")
+    record = trained(root, "mobilenet_v2")
+    assert record["weights"] == "imagenet"
+    assert "sha256" in record["weights_reason"]
+    assert record["phases"] == [{"name": "head", "epochs": 1}, {"name": "fine-tune", "epochs": 1}]
+    classifier = build_classifier(
+        "mobilenet_v2",
+        load_params(root / "params.yaml").model("mobilenet_v2"),
+        head=load_params(root / "params.yaml").head,
+        height=32,
+        width=32,
+        classes=3,
+    )
+    classifier.model.load_weights(root / "models" / "mobilenet_v2" / "model.weights.h5")
+    np.testing.assert_array_equal(
+        classifier.backbone.get_layer("Conv1").get_weights()[0], source.get_layer("Conv1").get_weights()[0]
+    )
+
+
+def rewrite_prepared(root: Path, *, side: int) -> None:
+    (root / "prepared").rename(root / "prepared.old")
+    write_prepared(root / "prepared", side=side, per_class=12, val_per_class=6)
+
+
+def small_mobilenet() -> Any:
+    import keras
+
+    return keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
+
+
+def test_mixed_precision_trains(tmp_path: Path, trained: Callable[[Path], dict[str, Any]]) -> None:
+    root = make_project(tmp_path / "a", training__precision="mixed_bfloat16")
+    record = trained(root)
+    assert record["precision"] == "mixed_bfloat16"
+    assert record["best"]["val_accuracy"] > 0.6
+
+
+def test_label_smoothing_class_weights_and_adam_train(
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]]
+) -> None:
+    root = make_project(
+        tmp_path / "a",
+        training__label_smoothing=0.1,
+        training__class_weights=False,
+        training__optimizer="adam",
+        training__cache_mib=0,
+    )
+    assert trained(root)["best"]["val_accuracy"] > 0.6
+    assert not (root / ".checkpoints" / "lenet").exists()

@@ -1,0 +1,74 @@
+"""A folder in which `python -m pipelines.train` can run: parameters, prepared pictures, weights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.files import write_json
+from tests.support.prepared import write_prepared
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FAST: dict[str, Any] = {
+    "seed": 3,
+    "architectures": ["lenet"],
+    "training.batch_size": 16,
+    "training.warmup_epochs": 1,
+    "training.early_stopping.patience": 50,
+    "head.hidden": [16],
+    "models.lenet.epochs": 4,
+}
+"""Settings under which LeNet learns the test's pictures in about a second per run."""
+
+
+def make_project(root: Path, **changes: Any) -> Path:
+    """Write a project for LeNet; `changes` are dotted parameters with `__` for the dots."""
+    root.mkdir(parents=True)
+    write_prepared(root / "prepared")
+    set_params(root, **changes)
+    from_scratch(root, "lenet")
+    return root
+
+
+def set_params(root: Path, **changes: Any) -> None:
+    """Write `params.yaml`: the committed ones, made fast, then changed."""
+    data = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    for key, value in (FAST | {key.replace("__", "."): value for key, value in changes.items()}).items():
+        *parents, last = key.split(".")
+        block = data
+        for name in parents:
+            block = block[name]
+        block[last] = value
+    (root / "params.yaml").write_text(yaml.safe_dump(data))
+
+
+def from_scratch(root: Path, name: str) -> None:
+    """What the `weights` stage writes for a network without pretrained weights."""
+    write_json(
+        root / "weights" / name / "origin.json",
+        {"origin": "scratch", "reason": "not pretrained", "file": None},
+    )
+
+
+def start_stage(root: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start `python -m pipelines.train …` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.train", *arguments],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_stage(root: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Run the stage to its end; exit status, standard output, standard error."""
+    with start_stage(root, *arguments, **environment) as process:
+        out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
