@@ -47,21 +47,19 @@ def find_duplicates(rows: pd.DataFrame) -> Duplicates:
     Args:
         rows: with columns pixel_sha256, label, split, source.
     """
-    repeated = rows[rows["pixel_sha256"].duplicated(keep=False)].copy()
-    repeated["row"] = np.flatnonzero(rows["pixel_sha256"].duplicated(keep=False))
-    repeated["rank"] = repeated["split"].map(PRECEDENCE)
-    repeated = repeated.sort_values(["rank", "source"], kind="stable")
-    keepers: dict[int, int] = {}
-    conflicts: list[tuple[int, ...]] = []
-    across = 0
-    for _, same in repeated.groupby("pixel_sha256", sort=False):
-        numbers = same["row"].tolist()
-        across += same["split"].nunique() > 1
-        if same["label"].nunique() > 1:
-            conflicts.append(tuple(numbers))
-        else:
-            keepers.update(dict.fromkeys(numbers[1:], numbers[0]))
-    return Duplicates(keepers=keepers, conflicts=tuple(conflicts), across_splits=across)
+    numbered = rows[["pixel_sha256", "label", "split", "source"]].assign(row=np.arange(len(rows)))
+    repeated = numbered[rows["pixel_sha256"].duplicated(keep=False).to_numpy()]
+    repeated = repeated.assign(rank=repeated["split"].map(PRECEDENCE)).sort_values(["rank", "source"])
+    by_pixels = repeated.groupby("pixel_sha256", sort=False)
+    one_label = by_pixels["label"].transform("nunique") == 1
+    stays = by_pixels["row"].transform("first")
+    goes = one_label & (repeated["row"] != stays)
+    conflicting = repeated[~one_label].groupby("pixel_sha256", sort=False)["row"]
+    return Duplicates(
+        keepers=dict(zip(repeated["row"][goes].tolist(), stays[goes].tolist(), strict=True)),
+        conflicts=tuple(tuple(numbers.tolist()) for _, numbers in conflicting),
+        across_splits=int((by_pixels["split"].nunique() > 1).sum()),
+    )
 
 
 def near_pairs(hashes: NDArray[np.uint64], *, bits: int) -> NDArray[np.int64]:

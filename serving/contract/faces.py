@@ -140,8 +140,16 @@ class YuNetDetector:
         return network
 
 
-def find_detector(name: str, model_path: Path | None = None) -> FaceDetector:
+def find_detector(
+    name: str, model_path: Path | None = None, *, sha256: str | None = YUNET_SHA256
+) -> FaceDetector:
     """The detector called `name`.
+
+    Args:
+        name: `haar` or `yunet`.
+        model_path: YuNet's model file.
+        sha256: what that file must hash to, so that a contract that says `yunet` means one network
+            in training and in the service; None takes any file.
 
     Raises:
         FaceDetectorError: the name is unknown, or `yunet` has no usable model file.
@@ -155,7 +163,7 @@ def find_detector(name: str, model_path: Path | None = None) -> FaceDetector:
                 reason="no model file is named",
                 remedy="set MIEN_FACE_MODEL to face_detection_yunet_2023mar.onnx, or use haar",
             )
-        return YuNetDetector(model_path)
+        return YuNetDetector(model_path, sha256=sha256)
     raise FaceDetectorError(detector=name, reason="unknown", remedy=f"use one of {', '.join(DETECTORS)}")
 
 
