@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,10 @@ _STRONGEST = 0.8
 """Opacity of the heat at 1."""
 _SHADE = 0.6
 """How much of the picture's darkness stays in the heat's colour, so that eyes and mouth show through."""
+_DARKEST, _LIGHTEST = 50, 225
+"""Luminance of the gray picture beneath the heat, 0–255."""
+_FLAT = 32.0
+"""A picture whose luminance spans less than this is not spread further: it would be noise."""
 _WEBP_QUALITY = 88
 """No artefact can be seen at this size, a third of a PNG's bytes."""
 
@@ -39,7 +44,7 @@ def overlay(image: Image, heatmap: NDArray[np.float32], *, side_px: int = TILE_P
     Returns:
         uint8 [side, side, 3], RGB.
     """
-    gray = cv2.cvtColor(tile(image, side_px=side_px), cv2.COLOR_RGB2GRAY)[..., np.newaxis]
+    gray = _evened(cv2.cvtColor(tile(image, side_px=side_px), cv2.COLOR_RGB2GRAY))[..., np.newaxis]
     smooth = cv2.resize(heatmap, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
     heat = np.clip(smooth, 0, 1).astype(np.float32)
     levels = np.rint(heat * 255).astype(np.uint8)
@@ -47,6 +52,14 @@ def overlay(image: Image, heatmap: NDArray[np.float32], *, side_px: int = TILE_P
     color = color * (1 - _SHADE + _SHADE * gray / 255)
     opacity = _STRONGEST * heat[..., np.newaxis]
     return np.asarray(np.rint(gray * (1 - opacity) + color * opacity), dtype=np.uint8)
+
+
+def _evened(gray: NDArray[Any]) -> NDArray[np.float32]:
+    """Spread the luminance of a picture over a fixed range, so that heat shows as well on dark faces."""
+    dark, light = np.percentile(gray, (2, 98))
+    middle, span = float(dark + light) / 2, max(float(light - dark), _FLAT)
+    spread = (gray.astype(np.float32) - middle) / span + 0.5
+    return np.asarray(_DARKEST + (_LIGHTEST - _DARKEST) * np.clip(spread, 0, 1), dtype=np.float32)
 
 
 def save_tile(image: Image, path: Path) -> None:

@@ -30,6 +30,7 @@ def render(inputs: Inputs) -> str:
         "count": words.count,
         "large": words.large,
         "measure": words.measure,
+        "plain": words.plain,
     }
     environment.globals["plural"] = words.plural
     return environment.get_template("page.html.j2").render(

@@ -40,6 +40,11 @@ def measure(value: float | None, unit: str) -> str:
     return f"{value:.{digits}f}{_THIN}{unit}"
 
 
+def plain(value: float | None) -> str:
+    """Four significant digits and no more zeros than needed: 200.0 → `200`."""
+    return NONE if value is None else f"{value:.4g}"
+
+
 def plural(value: int, one: str, many: str) -> str:
     """1, face, faces → `1 face`."""
     return f"{count(value)} {one if value == 1 else many}"

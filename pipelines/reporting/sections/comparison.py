@@ -57,7 +57,7 @@ def _scatter(rows: Sequence[Record], selected: str) -> Markup:
     return responsive(
         "scatter",
         draw,
-        wide=(760, 400),
+        wide=(960, 430),
         narrow=(340, 380),
         alt="Test accuracy with its 95 % interval against the time of one answer: "
         + ", ".join(f"{row['title']} {row['accuracy']:.2f} at {row['p50_ms']:.1f} ms" for row in rows),

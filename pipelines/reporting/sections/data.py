@@ -69,7 +69,7 @@ def _distribution(manifest: pd.DataFrame, labels: list[str]) -> object:
             hue_order=list(SPLITS),
             palette=_COLORS,
             saturation=1,
-            width=0.78,
+            width=0.84,
             ax=axes,
         )
         for bars in axes.containers:

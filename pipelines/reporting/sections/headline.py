@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.lineage import UNKNOWN
+from pipelines.model_card import is_sample
 from pipelines.reporting.inputs import Inputs
 from pipelines.reporting.sections.heatmaps import hero
 from pipelines.reporting.sections.weights import is_lacking
+from pipelines.reporting.words import count
 
 _FACES = 6
 _HASH = 10
@@ -27,6 +29,7 @@ def headline(inputs: Inputs) -> Mapping[str, Any]:
         "faces": hero(inputs, _FACES),
         "method": None if inputs.explanation is None else inputs.explanation["method"],
         "facts": _facts(inputs),
+        "sample": inputs.manifest is not None and is_sample(inputs.manifest["source"]),
         "lacking": [model.title for model in inputs.models if is_lacking(inputs, model)],
         "warnings": _warnings(inputs),
     }
@@ -40,12 +43,14 @@ def _facts(inputs: Inputs) -> list[tuple[str, str]]:
     if inputs.dataset is not None:
         facts.append(("dataset", inputs.dataset["dataset"][:_HASH]))
     if inputs.manifest is not None:
-        facts.append(
-            ("pictures", f"{len(inputs.manifest):,} of {inputs.manifest['group'].nunique():,} people")
-        )
+        facts.append(("pictures", _pictures(len(inputs.manifest), inputs.manifest["group"].nunique())))
     facts.append(("architectures", str(len(inputs.models))))
     facts.append(("seed", str(inputs.params.seed)))
     return facts
+
+
+def _pictures(images: int, groups: int) -> str:
+    return f"{count(images)} of {count(groups)} people" if groups < images else count(images)
 
 
 def _commit(commit: str, *, dirty: bool) -> str:

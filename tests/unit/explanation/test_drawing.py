@@ -80,3 +80,10 @@ def test_a_tile_is_the_same_bytes_each_time(tmp_path: Path) -> None:
         save_tile(tile(picture()), tmp_path / name)
 
     assert (tmp_path / "one.webp").read_bytes() == (tmp_path / "two.webp").read_bytes()
+
+
+def test_heat_shows_as_well_on_a_dark_picture_as_on_a_bright_one() -> None:
+    bright, heatmap = picture() // 4 + 180, np.ones((4, 4), np.float32)
+    dark = bright - 170
+
+    assert np.abs(overlay(dark, heatmap).astype(int) - overlay(bright, heatmap)).max() <= 3
