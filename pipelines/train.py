@@ -106,11 +106,17 @@ def _train(
 
 
 class _Listener:
-    """After every epoch: first the checkpoint, then the log."""
+    """After every epoch: first the checkpoint, then the log.
+
+    There is a checkpoint before the first epoch too: a run killed in it goes on as the same MLflow run.
+    """
 
     def __init__(self, file: CheckpointFile, log: RunLog) -> None:
         self._file = file
         self._log = log
+
+    def before_first_epoch(self, state: Checkpoint) -> None:
+        self._file.save(state)
 
     def after_epoch(self, state: Checkpoint, *, images_per_second: float) -> None:
         self._file.save(state)
@@ -123,7 +129,7 @@ def _resumed(name: str, file: CheckpointFile) -> Checkpoint | None:
     except CheckpointCorrupt as error:
         print(f"{name}  the checkpoint cannot be read ({error}), starting anew", flush=True)
         return None
-    if state is not None:
+    if state is not None and state.history:
         print(f"{name}  resuming after epoch {len(state.history)}", flush=True)
     return state
 

@@ -38,6 +38,8 @@ def main() -> None:
 def resolve_all(params: Params, *, root: Path = layout.WEIGHTS) -> None:
     """Leave `root/ARCHITECTURE/` as `pipelines.pretrained` reads it; what is as it should be stays untouched.
 
+    So do the folders of architectures that are not listed now: they may be again, when there is no network.
+
     Raises:
         WeightsUnavailable: weights are not to be had, and `weights` in params.yaml insists on them.
         OutputError: a folder cannot be written.

@@ -56,6 +56,9 @@ class Trained:
 class Listener(Protocol):
     """Whoever wants to know about epochs."""
 
+    def before_first_epoch(self, state: Checkpoint) -> None:
+        """A run begins, which is not the rest of another."""
+
     def after_epoch(self, state: Checkpoint, *, images_per_second: float) -> None:
         """An epoch is over."""
 
@@ -87,6 +90,7 @@ def train(
     run = _Run(classifier, data, settings=settings, strategy=strategy, listener=listener)
     if state is None:
         state = _beginning(classifier, run_id)
+        listener.before_first_epoch(state)
     else:
         _assign(classifier.model.variables, state.model, classifier)
     for index in range(state.phase, len(settings.phases)):

@@ -182,6 +182,24 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     assert runs(store)[0].info.status == "FINISHED"
 
 
+def test_a_run_killed_in_its_first_epoch_goes_on_as_the_same_run(
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]], store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_project(tmp_path / "a", models__lenet__epochs=1)
+
+    def die(*args: object, **kwargs: object) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_fit", die)
+        with pytest.raises(Interrupted):
+            trained(root)
+    count = len(runs(store))
+    assert trained(root)["epochs_run"] == 1
+    assert len(runs(store)) == count
+    assert runs(store)[0].info.status == "FINISHED"
+
+
 def die_before_writing(
     root: Path, trained: Callable[[Path], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -493,6 +511,9 @@ class Last:
     """A listener that keeps the last epoch."""
 
     state: Checkpoint
+
+    def before_first_epoch(self, state: Checkpoint) -> None:
+        pass
 
     def after_epoch(self, state: Checkpoint, *, images_per_second: float) -> None:
         self.state = state
