@@ -42,9 +42,7 @@ def stages() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def imports() -> grimp.ImportGraph:
-    return grimp.build_graph(
-        "pipelines", "serving", cache_dir=None, exclude_type_checking_imports=True
-    )
+    return grimp.build_graph("pipelines", "serving", cache_dir=None, exclude_type_checking_imports=True)
 
 
 def paths(entries: list[Any]) -> list[str]:
@@ -135,7 +133,7 @@ def test_dependencies_are_outputs_or_files_of_the_repository(
     made = [path for stage in stages.values() for path in outputs(stage)]
     for stage in stages.values():
         for path in stage.get("deps", []):
-            if path.startswith(("pipelines", "serving")) or path == str(layout.DATA):
+            if path.startswith(("pipelines", "serving")) or path in map(str, (layout.DATA, layout.PARAMS)):
                 continue
             assert any(
                 path == out or f"{path}/".startswith(f"{out}/") or f"{out}/".startswith(f"{path}/")
