@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,18 @@ from pipelines.classifier import Classifier
 from pipelines.exporting.heatmaps import grad_cam, rollout, score_gradient
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOutputs:
+    """What the shared head computes on its way to the logits."""
+
+    logits: Any
+    """float32 [batch, classes]."""
+    embedding: Any
+    """float32 [batch, D]: what the last Dense layer reads."""
+    preactivations: list[Any]
+    """Before each ReLU, input side first, float32 [batch, units]."""
 
 
 def inference_function(classifier: Classifier, *, temperature: float, height: int, width: int) -> Any:
@@ -51,25 +64,51 @@ def keras_logits(classifier: Classifier, batches: Iterable[Image]) -> NDArray[np
     return np.concatenate([infer(tf.constant(batch)).numpy() for batch in batches])
 
 
+def head_outputs(classifier: Classifier, features: Any) -> HeadOutputs:
+    """The shared head without dropout, layer by layer.
+
+    Args:
+        classifier: whose pooling and head are used.
+        features: the backbone's feature map [batch, h, w, C], or tokens [batch, n, D].
+    """
+    import tensorflow as tf
+
+    vector = _pooled(features, classifier)
+    preactivations = []
+    for layer in classifier.head[:-1]:
+        preactivations.append(_dense(vector, layer))
+        vector = tf.nn.relu(preactivations[-1])
+    return HeadOutputs(
+        logits=_dense(vector, classifier.head[-1]), embedding=vector, preactivations=preactivations
+    )
+
+
+def class_heatmap(classifier: Classifier, features: Any, head: HeadOutputs) -> Any:
+    """Grad-CAM of the top class, float32 [batch, h, w] in [0, 1]."""
+    import tensorflow as tf
+
+    gradient = score_gradient(
+        tf.argmax(head.logits, axis=-1),
+        [layer.kernel for layer in classifier.head],
+        preactivations=head.preactivations,
+    )
+    return grad_cam(features, gradient, pooling=classifier.pooling)
+
+
 def _answer(classifier: Classifier, image: Any, *, temperature: float) -> dict[str, Any]:
     import tensorflow as tf
 
     outputs = classifier.backbone(image, training=False)
     features = outputs[0] if classifier.pooling == "token" else outputs
-    embedding, preactivations = _hidden_layers(classifier, _pooled(features, classifier))
-    logits = _dense(embedding, classifier.head[-1])
+    head = head_outputs(classifier, features)
     if classifier.pooling == "token":
         heatmap = rollout(outputs[1:], classifier.grid)
     else:
-        kernels = [layer.kernel for layer in classifier.head]
-        top = tf.argmax(logits, axis=-1)
-        gradient = score_gradient(top, kernels, preactivations=preactivations)
-        heatmap = grad_cam(features, gradient, pooling=classifier.pooling)
-    # The embedding goes through an identity: without hidden layers it would be the pooling's own output.
+        heatmap = class_heatmap(classifier, features, head)
     return {
-        PROBABILITIES: tf.nn.softmax(logits / temperature),
+        PROBABILITIES: tf.nn.softmax(head.logits / temperature),
         HEATMAP: heatmap,
-        EMBEDDING: tf.identity(embedding),
+        EMBEDDING: head.embedding,
     }
 
 
@@ -82,18 +121,6 @@ def _pooled(features: Any, classifier: Classifier) -> Any:
         height, width, channels = features.shape[1:]
         return tf.reshape(features, (-1, height * width * channels))
     return features[:, 0]
-
-
-def _hidden_layers(classifier: Classifier, vector: Any) -> tuple[Any, list[Any]]:
-    """The head without dropout and logits → (embedding, what stood before each ReLU)."""
-    import tensorflow as tf
-
-    preactivations = []
-    for layer in classifier.head[:-1]:
-        before = _dense(vector, layer)
-        preactivations.append(before)
-        vector = tf.nn.relu(before)
-    return vector, preactivations
 
 
 def _dense(vector: Any, layer: Any) -> Any:

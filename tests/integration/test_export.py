@@ -1,0 +1,221 @@
+"""Every architecture from trained weights to an ONNX file that answers as Keras does, byte for byte again."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from pipelines.errors import ExportFailed, OutputError, PipelineError, ResultCorrupt
+from pipelines.export import export_model
+from pipelines.files import read_json, sha256_of, write_json
+from pipelines.params import ExportParams, known_architectures
+from serving.contract import METADATA_KEY, OUTPUTS, ModelContract
+from tests.support.networks import CLASSES, HEAD, SIDE, lively, pictures, small_classifier, write_trained
+
+NAMES = known_architectures()
+PARAMS = ExportParams(opset=18, tolerance=1e-4)
+
+
+def export(root: Path, name: str, *, params: ExportParams = PARAMS, out: str = "onnx") -> dict[str, Any]:
+    return export_model(
+        record=root / "models" / name / "training.json",
+        weights=root / "models" / name / "model.weights.h5",
+        manifest=root / "prepared" / "manifest.parquet",
+        folder=root / out / name,
+        params=params,
+    )
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with `prepared/`, `models/` and `onnx/` of every architecture."""
+    root = tmp_path_factory.mktemp("exported")
+    for name in NAMES:
+        write_trained(root, lively(small_classifier(name)))
+        export(root, name)
+    return root
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_has_the_signature_of_the_contract(exported: Path, name: str) -> None:
+    model = onnx.load(exported / "onnx" / name / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    facts = read_json(exported / "onnx" / name / "export.json")
+
+    def described(values: Any) -> dict[str, Any]:
+        return {
+            value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+            for value in values
+        }
+
+    assert described(model.graph.input) == {"image": ["batch", SIDE, SIDE, 3]}
+    assert described(model.graph.output) == {
+        "probabilities": ["batch", len(CLASSES)],
+        "heatmap": ["batch", *facts["heatmap"]],
+        "embedding": ["batch", HEAD.hidden[-1]],
+    }
+    assert [(item.domain, item.version) for item in model.opset_import if item.domain == ""] == [("", 18)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_contract_in_the_file_says_what_was_trained(exported: Path, name: str) -> None:
+    model = onnx.load(exported / "onnx" / name / "model.onnx")
+    (entry,) = model.metadata_props
+    assert entry.key == METADATA_KEY
+    contract = ModelContract.from_json(entry.value)
+    assert contract.architecture == name
+    assert contract.classes == CLASSES
+    assert (contract.input.height, contract.input.width) == (SIDE, SIDE)
+    assert contract.dataset == "ab" * 32
+    assert contract.temperature == read_json(exported / "onnx" / name / "export.json")["temperature"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_picture_is_answered_alone_as_among_others(exported: Path, name: str) -> None:
+    run = session(exported / "onnx" / name / "model.onnx").run
+    images = pictures(5)
+    together = run(list(OUTPUTS), {"image": images})
+    assert np.ptp(together[0], axis=0).max() > 1e-3
+    for index in range(5):
+        alone = run(list(OUTPUTS), {"image": images[index : index + 1]})
+        for name_, one, all_ in zip(OUTPUTS, alone, together, strict=True):
+            np.testing.assert_allclose(one[0], all_[index], atol=1e-4, err_msg=name_)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_record_describes_the_file(exported: Path, name: str) -> None:
+    path = exported / "onnx" / name / "model.onnx"
+    facts = read_json(path.with_name("export.json"))
+    assert facts["sha256"] == sha256_of(path)
+    assert facts["size_bytes"] == path.stat().st_size
+    assert facts["architecture"] == name
+    assert facts["opset"] == 18
+    assert facts["val_nll_after"] <= facts["val_nll_before"]
+    assert set(facts["parity"]) == set(OUTPUTS)
+    assert max(facts["parity"].values()) <= 1e-4
+
+
+def test_another_process_in_another_order_writes_the_same_bytes(exported: Path, tmp_path: Path) -> None:
+    """Names that Keras and tf2onnx number, and sets of strings they walk over, leave no trace."""
+    code = (
+        "from pathlib import Path\n"
+        "from tests.integration.test_export import export\n"
+        f"for name in {NAMES[::-1]!r}: export(Path({str(exported)!r}), name, out={str(tmp_path)!r})\n"
+    )
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": "."},
+    )
+    for name in NAMES:
+        for file in ("model.onnx", "export.json"):
+            first, second = exported / "onnx" / name / file, tmp_path / name / file
+            assert first.read_bytes() == second.read_bytes(), f"{name}/{file}"
+
+
+@pytest.fixture
+def lenet(tmp_path: Path) -> Path:
+    """A root with a trained LeNet."""
+    write_trained(tmp_path, lively(small_classifier("lenet")))
+    return tmp_path
+
+
+def test_a_difference_above_the_tolerance_fails_and_writes_nothing(lenet: Path) -> None:
+    with pytest.raises(ExportFailed, match=r"differ by .* expected at most 1e-12") as caught:
+        export(lenet, "lenet", params=ExportParams(opset=18, tolerance=1e-12))
+    assert "\n" not in str(caught.value)
+    assert not (lenet / "onnx").exists()
+
+
+def test_a_network_that_answers_all_pictures_alike_proves_nothing(tmp_path: Path) -> None:
+    classifier = small_classifier("lenet")
+    for weight in classifier.model.trainable_weights:
+        weight.assign(np.zeros(weight.shape, np.float32))
+    write_trained(tmp_path, classifier)
+    with pytest.raises(ExportFailed, match="alike"):
+        export(tmp_path, "lenet")
+
+
+def test_too_few_test_pictures_are_named(tmp_path: Path) -> None:
+    write_trained(tmp_path, lively(small_classifier("lenet")), per_class=1)
+    with pytest.raises(ExportFailed, match=r"got 3 test pictures .* expected at least 5"):
+        export(tmp_path, "lenet")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing", "foreign"])
+def test_damaged_weights_are_named_in_one_line(lenet: Path, damage: str) -> None:
+    path = lenet / "models" / "lenet" / "model.weights.h5"
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif damage == "missing":
+        path.unlink()
+    else:
+        small_classifier("vit").model.save_weights(path)
+    with pytest.raises(ResultCorrupt, match="train@lenet") as caught:
+        export(lenet, "lenet")
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"architecture": "lenet"}'])
+def test_a_damaged_record_is_named_in_one_line(lenet: Path, text: str) -> None:
+    path = lenet / "models" / "lenet" / "training.json"
+    path.write_text(text)
+    with pytest.raises(ResultCorrupt, match="train@lenet"):
+        export(lenet, "lenet")
+
+
+def test_classes_of_other_data_are_refused(lenet: Path) -> None:
+    path = lenet / "models" / "lenet" / "training.json"
+    write_json(path, {**read_json(path), "classes": ["angry", "happy", "sad"]})
+    with pytest.raises(PipelineError, match="unknown class 'neutral'"):
+        export(lenet, "lenet")
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """A limit on the size of files, which a process may set and lift again without being an administrator."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_keeps_the_file_that_was_there(lenet: Path, full_disk: None) -> None:
+    (lenet / "onnx" / "lenet").mkdir(parents=True)
+    (lenet / "onnx" / "lenet" / "model.onnx").write_text("the last one")
+    with pytest.raises(OutputError, match=r"cannot be written \(File too large\), nothing was replaced"):
+        export(lenet, "lenet")
+    assert [path.name for path in (lenet / "onnx").iterdir()] == ["lenet"]
+    assert (lenet / "onnx" / "lenet" / "model.onnx").read_text() == "the last one"
+
+
+def test_the_command_prints_one_line(lenet: Path) -> None:
+    repository = Path(__file__).resolve().parents[2]
+    (lenet / "params.yaml").write_bytes((repository / "params.yaml").read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.export", "lenet"],
+        cwd=lenet,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(repository)},
+    )
+    assert done.stdout.startswith("lenet: ")
+    assert len(done.stdout.splitlines()) == 1
+    assert json.loads((lenet / "onnx" / "lenet" / "export.json").read_text())["architecture"] == "lenet"
