@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.errors import DataError
-from pipelines.inference import OnnxClassifier, Prediction
 from serving.contract.arrays import Image
 from serving.contract.decoding import decode
+from serving.inference import OnnxClassifier, Prediction
 
 SELF_TEST_IMAGES = 8
 # As `evaluate` keeps them, so that both agree on the most probable class where two are close.

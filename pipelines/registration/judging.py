@@ -17,7 +17,7 @@ from pipelines import gate, layout
 from pipelines.dataset import Dataset, read_dataset
 from pipelines.errors import GateError, ModelFileError
 from pipelines.files import sha256_of
-from pipelines.inference import OnnxClassifier, Prediction, predict_sources, usable_cores
+from pipelines.inference import open_model, predict_sources
 from pipelines.manifest import read_manifest
 from pipelines.params import Params
 from pipelines.records import read_record
@@ -27,6 +27,8 @@ from pipelines.registration.runs import Results, read_results
 from pipelines.registration.smoke import smoke
 from pipelines.registry import MODEL_FILE, PRODUCTION, Registry, Version
 from serving.contract.arrays import Image
+from serving.cores import usable_cores
+from serving.inference import OnnxClassifier, Prediction
 
 _REMEDY = "run `dvc repro`, which makes what is stale"
 
@@ -129,7 +131,7 @@ def judge(root: Path, case: Case, params: Params, registry: Registry) -> tuple[V
 
 
 def _evaluate(root: Path, case: Case) -> Evaluated:
-    classifier = OnnxClassifier.open(case.onnx, threads=usable_cores())
+    classifier = open_model(case.onnx, threads=usable_cores())
     _check_data(case.onnx, classifier, read_dataset(root / layout.DATASET))
     manifest = read_manifest(root / layout.MANIFEST)
     rows = manifest[manifest["split"] == "test"]
@@ -152,7 +154,7 @@ def _opponent(
     wanted = evaluated.classifier.contract.classes
     with registry.downloaded(version) as folder:
         try:
-            classifier = OnnxClassifier.open(folder / MODEL_FILE, threads=usable_cores())
+            classifier = open_model(folder / MODEL_FILE, threads=usable_cores())
         except ModelFileError as error:
             return _unusable(version, f"cannot be loaded ({error})")
         theirs = classifier.contract.classes

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import ModelFileError
-from pipelines.inference import OnnxClassifier, Prediction
+from pipelines.inference import open_model
 from serving.contract.arrays import Image
 from serving.contract.model import OUTPUTS
+from serving.inference import Prediction
 
 # The same as between Keras and ONNX Runtime at export (`export.tolerance`): float32 sums in another order.
 _TOLERANCE = 1e-4
@@ -26,7 +27,7 @@ def smoke(path: Path, images: Image) -> str | None:
         What went wrong, in one sentence; None if nothing did.
     """
     try:
-        classifier = OnnxClassifier.open(path, threads=1)
+        classifier = open_model(path, threads=1)
     except ModelFileError as error:
         return f"the file does not load: {error}"
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from pipelines import layout, tracking
 from pipelines.files import read_json, sha256_of
-from pipelines.inference import OnnxClassifier
+from pipelines.inference import open_model
 from pipelines.register import register
 from pipelines.registration import package
 from pipelines.registration.runs import RESULTS_TAG, WEIGHTS_TAG
@@ -28,6 +27,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     root = tmp_path_factory.mktemp("world")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
+        # MLflow itself sets it for child processes; it may be left from another test.
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         new_store(root)
         made = make_world(root)
         made.add_model("lenet", seed=1)
@@ -109,7 +110,7 @@ def test_folder_holds_everything_beside_the_model(folder: Path) -> None:
 
 def test_self_test_can_be_repeated(folder: Path) -> None:
     stored = np.load(folder / package.SELF_TEST)
-    answers = OnnxClassifier.open(folder / MODEL_FILE).predict(stored["image"])
+    answers = open_model(folder / MODEL_FILE).predict(stored["image"])
     assert len(stored["image"]) == 8
     np.testing.assert_allclose(answers.probabilities, stored["probabilities"], atol=1e-6)
     np.testing.assert_allclose(answers.heatmap, stored["heatmap"], atol=1e-6)
@@ -175,8 +176,3 @@ def test_table_of_versions_fits_a_terminal(registry: Registry, version: Version)
 
 def test_training_and_registration_mean_the_same_tag() -> None:
     assert runlog.WEIGHTS_TAG == WEIGHTS_TAG
-
-
-def test_nothing_was_said_on_the_way(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    assert logging.getLogger("mlflow.utils.environment").level == logging.ERROR
-    assert caplog.records == []

@@ -80,6 +80,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     root = tmp_path_factory.mktemp("checkout")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
+        # MLflow itself sets it for child processes; it may be left from another test.
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("DVC_NO_ANALYTICS", "1")
         for name in ("AUTHOR", "COMMITTER"):
             patch.setenv(f"GIT_{name}_NAME", "test")

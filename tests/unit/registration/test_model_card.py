@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from pipelines.model_card import SAMPLE_WARNING, Facts, is_sample, read_facts, render, render_short
+from pipelines.sample.dataset import SampleSpec, plan_shots
 from tests.support.registry_world import make_world
 
 
@@ -73,5 +72,6 @@ def test_card_fits_beside_the_verdict_of_seven_classes(facts: Facts) -> None:
     assert len(render_short(facts)) < 2200
 
 
-def test_world_is_its_own(tmp_path: Path) -> None:
-    assert make_world(tmp_path).architectures() == []
+def test_generator_names_its_pictures_so_that_the_card_knows_them() -> None:
+    names = [f"data/{shot.label}/{shot.name}" for shot in plan_shots(SampleSpec(per_class=2, seed=1))]
+    assert is_sample(names)
