@@ -18,12 +18,14 @@ from pipelines.architectures import load_architecture
 from pipelines.dataset import Dataset, read_dataset
 from pipelines.errors import ModelFileError
 from pipelines.files import replacing, write_json
-from pipelines.inference import OnnxClassifier, predict_batches, usable_cores
+from pipelines.inference import open_model, predict_batches
 from pipelines.manifest import read_manifest
 from pipelines.metrics import Answers
 from pipelines.params import load_params
 from pipelines.records import read_record
 from pipelines.stage import run_stage
+from serving.cores import usable_cores
+from serving.inference import OnnxClassifier
 
 if TYPE_CHECKING:
     import pandas
@@ -167,7 +169,7 @@ def main() -> None:
     params = load_params()
     dataset = read_dataset(layout.DATASET)
     model = layout.onnx_model(name)
-    classifier = OnnxClassifier.open(model, threads=usable_cores())
+    classifier = open_model(model, threads=usable_cores())
     check_model(model, classifier, dataset)
     training = read_record(layout.training_record(name), keys=["parameters"], stage=f"train@{name}")
     manifest = read_manifest(layout.MANIFEST)

@@ -19,11 +19,13 @@ import numpy as np
 
 from pipelines import layout
 from pipelines.files import write_json
-from pipelines.inference import OnnxClassifier, read_batches, usable_cores
+from pipelines.inference import open_model, read_batches
 from pipelines.manifest import read_manifest
 from pipelines.params import load_params
 from pipelines.stage import run_stage
 from serving.contract.arrays import Image
+from serving.cores import usable_cores
+from serving.inference import OnnxClassifier
 
 THREADS = 1
 BATCH_SIZES = (1, 16)
@@ -82,9 +84,7 @@ def read_pictures(
 def main() -> None:
     """Load every model of `architectures`, time them, write the figures."""
     params = load_params()
-    models = {
-        name: OnnxClassifier.open(layout.onnx_model(name), threads=THREADS) for name in params.architectures
-    }
+    models = {name: open_model(layout.onnx_model(name), threads=THREADS) for name in params.architectures}
     manifest = read_manifest(layout.MANIFEST, columns=["split", "source"])
     test = manifest[manifest["split"] == "test"]["source"]
     chosen = test.sample(min(PICTURES, len(test)), random_state=params.seed)

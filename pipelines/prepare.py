@@ -31,8 +31,9 @@ from pipelines.preparation.splitting import Placed, place
 from pipelines.preparation.summary import Outcome, Removed, describe, report
 from pipelines.sources import find_sources
 from pipelines.stage import run_stage
+from serving.contract.faces import FACE_MODEL_VARIABLE
+from serving.cores import usable_cores
 
-FACE_MODEL_VARIABLE = "MIEN_FACE_MODEL"
 _NAMED = 10
 
 
@@ -81,7 +82,7 @@ def prepare(
     )
     with replacing_folder(prepared) as folder:
         settings = Settings(root=root, folder=folder, spec=params.input_spec(), face_model=face_model)
-        read, failures = _read(placement.placed, settings, workers=workers or _cores())
+        read, failures = _read(placement.placed, settings, workers=workers or usable_cores())
         _check_readable(failures["unreadable"], len(placement.placed), params.max_unreadable_fraction)
         if not read.num_rows:
             raise NoImages(folder=data, expected="at least one picture that can be used")
@@ -172,11 +173,6 @@ def _check_splits(kept: pd.DataFrame, labels: Sequence[str]) -> None:
                 remedy="add pictures (of more people, where there are groups), or raise "
                 "prepare.val_fraction and prepare.test_fraction in params.yaml",
             )
-
-
-def _cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main() -> None:

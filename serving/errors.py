@@ -5,6 +5,7 @@
     │   ├── ContractMissing      the ONNX file carries no contract
     │   ├── ContractInvalid      a field of the contract is absent, unknown or out of range
     │   └── SignatureMismatch    the graph's tensors are not the contract's
+    ├── ModelFileError           an ONNX file that is absent, truncated, foreign or without a valid contract
     ├── ImageError               bytes that cannot become an image
     │   ├── ImageEmpty           zero bytes
     │   ├── ImageFormatUnknown   neither JPEG, PNG, WebP nor BMP
@@ -17,6 +18,8 @@ Every message says what was got, what was expected and what to do.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class ServingError(Exception):
@@ -59,6 +62,18 @@ class SignatureMismatch(ContractError):
         self.got = got
         self.expected = expected
         super().__init__(f"tensor {tensor!r}: got {got}, expected {expected}; export the model again")
+
+
+class ModelFileError(ServingError):
+    """An ONNX file that is absent, truncated, foreign or without a valid contract."""
+
+    def __init__(self, *, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(
+            f"{path}: {reason}, expected an ONNX file with a contract; "
+            "export the model again or download it anew"
+        )
 
 
 class ImageError(ServingError):

@@ -39,9 +39,9 @@ def answer(path: Path, pictures: Image) -> Answers:
     Raises:
         ModelFileError: no valid model.
     """
-    from pipelines.inference import OnnxClassifier
+    from pipelines.inference import open_model
 
-    classifier = OnnxClassifier.open(path)
+    classifier = open_model(path)
     prediction = classifier.predict(pictures)
     top = prediction.probabilities.argmax(axis=1)
     return Answers(

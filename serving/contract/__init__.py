@@ -11,7 +11,7 @@ statistics      picture → brightness, contrast, sharpness
 
 from serving.contract.arrays import Box, Image
 from serving.contract.decoding import decode, decode_with_header
-from serving.contract.faces import Face, FaceDetector, find_detector, largest_face
+from serving.contract.faces import FACE_MODEL_VARIABLE, Face, FaceDetector, find_detector, largest_face
 from serving.contract.headers import ImageHeader, read_header
 from serving.contract.model import (
     CONTRACT_VERSION,
@@ -33,6 +33,7 @@ from serving.errors import ContractError, ContractMissing, FaceDetectorError, Im
 __all__ = [
     "CONTRACT_VERSION",
     "EMBEDDING",
+    "FACE_MODEL_VARIABLE",
     "HEATMAP",
     "IMAGE",
     "METADATA_KEY",

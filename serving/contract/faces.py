@@ -21,6 +21,8 @@ import numpy as np
 from serving.contract.arrays import Box, Image
 from serving.errors import FaceDetectorError
 
+FACE_MODEL_VARIABLE = "MIEN_FACE_MODEL"
+"""Environment variable that names the model file of the `yunet` detector."""
 DETECTORS = ("haar", "yunet")
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 """Of the OpenCV Zoo's `face_detection_yunet_2023mar.onnx`."""

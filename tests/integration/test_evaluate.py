@@ -16,7 +16,7 @@ from sklearn import metrics as sklearn
 from pipelines import evaluate
 from pipelines.errors import ModelFileError, ResultCorrupt
 from pipelines.files import read_json, sha256_of, write_json
-from pipelines.inference import OnnxClassifier
+from pipelines.inference import open_model
 from pipelines.records import read_predictions, read_record
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
@@ -184,7 +184,7 @@ def test_a_model_with_other_classes_is_refused(tmp_path: Path) -> None:
     contract = make_contract(classes=["a", "b"], dataset=dataset.dataset)
     path = write_model(tmp_path / MODEL, contract=contract)
     with pytest.raises(ModelFileError, match="its classes are"):
-        evaluate.check_model(path, OnnxClassifier.open(path), dataset)
+        evaluate.check_model(path, open_model(path), dataset)
 
 
 def test_a_truncated_model_is_one_line(project: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pipelines.explanation.heatmaps import keras_heatmaps, method
 from pipelines.export import export_model
 from pipelines.exporting.inference import inference_function
 from pipelines.files import read_json, write_json
-from pipelines.inference import OnnxClassifier
+from pipelines.inference import open_model
 from pipelines.params import ExportParams
 from tests.support.networks import CLASSES, lively, pictures, small_classifier, write_trained
 
@@ -57,7 +57,7 @@ def world(
 
 def _write_predictions(root: Path, name: str) -> None:
     manifest = pd.read_parquet(root / layout.MANIFEST)
-    classifier = OnnxClassifier.open(root / layout.onnx_model(name))
+    classifier = open_model(root / layout.onnx_model(name))
     images = np.stack([np.asarray(Image.open(root / "prepared" / path)) for path in manifest["path"]])
     probabilities = classifier.predict(images).probabilities
     table = manifest[["path", "split", "label"]].assign(

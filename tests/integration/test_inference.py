@@ -13,7 +13,8 @@ from PIL import Image
 
 from pipelines.errors import DataError, ModelFileError
 from pipelines.files import sha256_of
-from pipelines.inference import BATCH_SIZES, OnnxClassifier, predict_sources
+from pipelines.inference import open_model, predict_sources
+from serving.inference import BATCH_SIZES, OnnxClassifier
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
 from tests.support.originals import write_originals
 
@@ -25,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def classifier(model: Path) -> OnnxClassifier:
-    return OnnxClassifier.open(model)
+    return open_model(model)
 
 
 def _pictures(count: int) -> np.ndarray:
@@ -60,7 +61,7 @@ def test_no_pictures_get_no_answers(classifier: OnnxClassifier) -> None:
 
 
 def test_only_a_few_batch_sizes_ever_reach_the_runtime(model: Path) -> None:
-    classifier = OnnxClassifier.open(model)
+    classifier = open_model(model)
     session, seen = classifier._session, []
 
     class Watching:
@@ -86,7 +87,7 @@ def test_a_spoilt_file_is_one_line(tmp_path: Path, model: Path, spoil: object, r
     path = tmp_path / "model.onnx"
     path.write_bytes(spoil(model.read_bytes()))
     with pytest.raises(ModelFileError, match=reason) as caught:
-        OnnxClassifier.open(path)
+        open_model(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -108,17 +109,17 @@ def test_a_model_without_a_fitting_contract_is_refused(
 ) -> None:
     path = write_model(tmp_path / "model.onnx", metadata=metadata)
     with pytest.raises(ModelFileError, match=reason) as caught:
-        OnnxClassifier.open(path)
+        open_model(path)
     assert "\n" not in str(caught.value)
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="No such file"):
-        OnnxClassifier.open(tmp_path / "model.onnx")
+        open_model(tmp_path / "model.onnx")
 
 
 def test_opening_is_silent(tmp_path: Path, model: Path) -> None:
-    code = f"from pipelines.inference import *; OnnxClassifier.open(Path({str(model)!r}), threads=2)"
+    code = f"from pipelines.inference import *; open_model, open_model(Path({str(model)!r}), threads=2)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout + done.stderr == ""
 
@@ -134,7 +135,7 @@ def test_originals_pass_through_the_models_own_contract(tmp_path: Path, model: P
     (tmp_path / "data").mkdir()
     Image.fromarray(random.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(tmp_path / "data/a.png")
     contract = make_contract(side=32, color="gray")
-    gray = OnnxClassifier.open(write_model(tmp_path / "gray.onnx", contract=contract))
+    gray = open_model(write_model(tmp_path / "gray.onnx", contract=contract))
     found = predict_sources(gray, ["data/a.png"], tmp_path)
     # Area averaging of 48×40 to 32×32 by hand: each target pixel covers 1.5 × 1.25 source pixels.
     pixels = np.asarray(Image.open(tmp_path / "data/a.png"), dtype=np.float64)

@@ -14,7 +14,7 @@ import yaml
 from pipelines import compare
 from pipelines.errors import ResultCorrupt
 from pipelines.files import read_json, write_json
-from pipelines.inference import OnnxClassifier
+from pipelines.inference import open_model
 from pipelines.latency import measure, read_pictures
 from tests.support.onnx_models import make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
@@ -78,7 +78,7 @@ def test_a_slower_model_is_measured_slower(tmp_path: Path) -> None:
     models = {}
     for name, side in (("small", 16), ("large", 1024)):
         path = write_model(tmp_path / f"{name}.onnx", contract=make_contract(side=side))
-        models[name] = OnnxClassifier.open(path)
+        models[name] = open_model(path)
     write_originals(tmp_path, per_class=1)
     pictures = read_pictures(models, ["data/happy/test000.png"], tmp_path)
     found = measure(models, pictures, rounds=3, seed=0)
@@ -89,9 +89,7 @@ def test_a_slower_model_is_measured_slower(tmp_path: Path) -> None:
 def test_each_model_gets_the_same_pictures_in_its_own_size(tmp_path: Path) -> None:
     manifest = write_originals(tmp_path, per_class=1)
     models = {
-        f"side{side}": OnnxClassifier.open(
-            write_model(tmp_path / f"{side}.onnx", contract=make_contract(side=side))
-        )
+        f"side{side}": open_model(write_model(tmp_path / f"{side}.onnx", contract=make_contract(side=side)))
         for side in (16, 24)
     }
     pictures = read_pictures(models, list(manifest["source"][:3]), tmp_path)

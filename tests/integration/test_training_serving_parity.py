@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import DataError
-from pipelines.inference import InputReader, OnnxClassifier, predict_sources
+from pipelines.inference import InputReader, open_model, predict_sources
 from pipelines.preparation.pictures import Facts, Preparer, Settings, Task
 from pipelines.sample.dataset import SampleSpec, write_sample
 from pipelines.sources import find_sources, read_image
@@ -46,7 +46,7 @@ def test_originals_become_the_prepared_pictures(root: Path, tmp_path: Path, name
 
 def test_a_face_model_crops_in_every_thread(root: Path, tmp_path: Path) -> None:
     contract = make_contract(spec=SPECS["face"])
-    classifier = OnnxClassifier.open(write_model(tmp_path / "model.onnx", contract=contract))
+    classifier = open_model(write_model(tmp_path / "model.onnx", contract=contract))
     locators = [source.locator for source in find_sources(root / "data", root=root)] * 8
     several = predict_sources(classifier, locators, root, workers=4)
     read = InputReader(root, SPECS["face"])

@@ -29,6 +29,7 @@ PLUMBING = {
     "pipelines.trained",
     "serving.contract.arrays",
     "serving.contract.model",
+    "serving.cores",
     "serving.errors",
 }
 
