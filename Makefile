@@ -61,7 +61,7 @@ unit: setup ## tests without TensorFlow and without servers
 ui: setup ## MLflow's pages: runs, registry, promotion
 	@echo "MLflow: http://$(HOST):$(MLFLOW_PORT)"
 	@mlflow server --backend-store-uri sqlite:///mlruns/mlflow.db \
-	  --artifacts-destination mlruns/artifacts --host $(HOST) --port $(MLFLOW_PORT)
+	  --artifacts-destination mlruns/artifacts --host $(HOST) --port $(MLFLOW_PORT) --workers 1
 
 profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
 	@python -m pipelines.profile $(NAME)
