@@ -23,6 +23,8 @@ class VggOptions(Options):
     """Convolutions in each block."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """After each block's pooling."""
+    batch_norm_momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of the running statistics; 0.9 follows a training of some hundred steps, 0.99 suits ten thousand."""
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
@@ -53,7 +55,7 @@ def vgg(image: Any, options: VggOptions) -> Any:
             tensor = keras.layers.Conv2D(
                 filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal"
             )(tensor)
-            tensor = keras.layers.BatchNormalization()(tensor)
+            tensor = keras.layers.BatchNormalization(momentum=options.batch_norm_momentum)(tensor)
             tensor = keras.layers.ReLU()(tensor)
         tensor = keras.layers.MaxPooling2D()(tensor)
         tensor = keras.layers.Dropout(options.dropout)(tensor)
