@@ -7,6 +7,7 @@ NAME          Keras' own weights file, or the folder of a Hugging Face checkpoin
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,8 +100,10 @@ def _load_weights(backbone: Any, path: Path) -> None:
 def _translated(name: str, *, origin: dict[str, Any], folder: Path) -> Iterator[None]:
     """What reading a weights file raises → one line that names the file."""
     try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        # Keras only warns when it skips a part of the file and leaves those weights at random values.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            yield
+    except (OSError, ValueError, KeyError, TypeError, UserWarning) as error:
         reason = f"{folder / origin['file']} does not fit the network ({_one_line(error)})"
         raise WeightsUnavailable(architecture=name, wanted=origin["origin"], reason=reason) from error
 

@@ -73,24 +73,13 @@ def trained_classifier(record: TrainingRecord, weights: Path) -> Classifier:
         classes=len(record.classes),
     )
     try:
-        load_weights(classifier.model, weights)
+        # Keras only warns when it skips a part of the file and leaves those weights at random values.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            classifier.model.load_weights(weights)
     except (OSError, ValueError, KeyError, UserWarning) as error:
         stage = f"train@{record.architecture}"
         raise ResultCorrupt(path=weights, reason=_one_line(error), stage=stage) from error
     return classifier
-
-
-def load_weights(model: Any, path: Path) -> None:
-    """Load a Keras weights file that must fit the whole model.
-
-    Raises:
-        OSError: it is absent or truncated.
-        ValueError, KeyError: it is another network's.
-        UserWarning: Keras would have skipped a part of it and left that at random values.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        model.load_weights(path)
 
 
 def _one_line(error: Exception) -> str:
