@@ -104,7 +104,7 @@ def write_trained(root: Path, classifier: Classifier, *, per_class: int = 6) -> 
     """Write `prepared/` and `models/NAME/` below `root`, as `prepare` and `train` would leave them."""
     side = classifier.model.input_shape[1]
     dataset = Dataset(classes=CLASSES, input=InputSpec(height=side, width=side), dataset="ab" * 32)
-    _write_prepared(root / "prepared", per_class=per_class, side=side)
+    write_prepared(root / "prepared", per_class=per_class, side=side)
     name = classifier.architecture.name
     folder = root / "models" / name
     folder.mkdir(parents=True)
@@ -124,7 +124,8 @@ def write_trained(root: Path, classifier: Classifier, *, per_class: int = 6) -> 
     return dataset
 
 
-def _write_prepared(prepared: Path, *, per_class: int, side: int) -> None:
+def write_prepared(prepared: Path, *, per_class: int, side: int) -> None:
+    """Write pictures of the splits `test` and `val` and their manifest into folder `prepared`."""
     rows = []
     images = pictures(2 * per_class * len(CLASSES), side=side)
     for split, part in zip(("test", "val"), np.split(images, 2), strict=True):
