@@ -19,27 +19,23 @@ BATCHES = (1, 5)
 _NUMPY_NAMES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
-def varied(probabilities: NDArray[np.float32], count: int, *, margin: float) -> NDArray[np.intp]:
+def varied(probabilities: NDArray[np.float32], count: int, *, first: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Choose pictures whose answers lie far apart.
 
-    Starting from the surest one, the picture farthest from all chosen ones is taken next. Where the first
-    two classes are closer than `margin` two runtimes may disagree on the top class, hence on what the heatmap
-    explains, without either being wrong: such pictures come last.
+    Starting from the surest one, the picture farthest from all chosen ones is taken next.
 
     Args:
         probabilities: of the candidates, [n, classes].
         count: how many to choose, at most n.
-        margin: least difference between the first two classes.
+        first: which candidates are to be taken before any other, [n].
 
     Returns:
         Indices, [count].
     """
-    first_two = np.sort(probabilities, axis=1)[:, -2:]
-    decided = first_two[:, 1] - first_two[:, 0] >= margin
-    chosen = [int(np.argmax(np.where(decided, first_two[:, 1], -1)))]
+    chosen = [int(np.argmax(np.where(first, probabilities.max(axis=1), -1)))]
     while len(chosen) < count:
         apart = np.abs(probabilities[:, np.newaxis] - probabilities[chosen]).max(axis=2).min(axis=1)
-        apart = np.where(decided, apart, apart - 1)
+        apart = np.where(first, apart, apart - 1)
         apart[chosen] = -np.inf
         chosen.append(int(np.argmax(apart)))
     return np.array(chosen)

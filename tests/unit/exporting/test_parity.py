@@ -22,12 +22,14 @@ PROBABILITIES = np.array(
 
 
 def test_pictures_are_chosen_far_apart_from_the_surest_on() -> None:
-    assert varied(PROBABILITIES, 3, margin=0.01)[0] == 0
-    assert set(varied(PROBABILITIES, 3, margin=0.01)) == {0, 2, 3}
+    everyone = np.ones(5, bool)
+    assert list(varied(PROBABILITIES, 3, first=everyone)) == [0, 2, 3]
 
 
-def test_pictures_without_a_clear_first_class_come_last() -> None:
-    assert list(varied(PROBABILITIES, 5, margin=0.01))[-1] == 4
+def test_pictures_that_tell_little_come_last() -> None:
+    first = np.array([True, True, True, False, False])
+    assert set(varied(PROBABILITIES, 3, first=first)) == {0, 1, 2}
+    assert len(set(varied(PROBABILITIES, 5, first=first))) == 5
 
 
 def test_least_difference_is_that_of_the_closest_pair() -> None:
