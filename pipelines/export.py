@@ -84,7 +84,7 @@ def export_model(
         height=facts.input.height,
         width=facts.input.width,
     )
-    model = _converted(function, _contract(facts, calibration), opset=params.opset)
+    model = converted(function, _contract(facts, calibration), opset=params.opset)
     parity = compare(
         classifier,
         model,
@@ -116,8 +116,15 @@ def _contract(facts: TrainingRecord, calibration: Calibration) -> ModelContract:
     )
 
 
-def _converted(function: Any, contract: ModelContract, *, opset: int) -> bytes:
-    """The ONNX file, held against the standard and against its contract."""
+def converted(function: Any, contract: ModelContract, *, opset: int) -> bytes:
+    """Convert a traced function, and hold the file against the standard and against its contract.
+
+    Returns:
+        The ONNX file.
+
+    Raises:
+        ExportFailed: it cannot be converted, or is not what the contract says.
+    """
     import onnx
 
     name = contract.architecture

@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tensorflow as tf
 
 from pipelines.errors import ExportFailed, OutputError, PipelineError, ResultCorrupt
-from pipelines.export import export_model
+from pipelines.export import converted, export_model
 from pipelines.files import read_json, sha256_of, write_json
 from pipelines.params import ExportParams, known_architectures
-from serving.contract import METADATA_KEY, OUTPUTS, ModelContract
+from serving.contract import METADATA_KEY, OUTPUTS, InputSpec, ModelContract
 from tests.support.networks import CLASSES, HEAD, SIDE, lively, pictures, small_classifier, write_trained
 
 NAMES = known_architectures()
@@ -203,6 +204,53 @@ def test_a_full_disk_keeps_the_file_that_was_there(lenet: Path, full_disk: None)
         export(lenet, "lenet")
     assert [path.name for path in (lenet / "onnx").iterdir()] == ["lenet"]
     assert (lenet / "onnx" / "lenet" / "model.onnx").read_text() == "the last one"
+
+
+def test_the_older_operator_set_works_too(lenet: Path) -> None:
+    assert export(lenet, "lenet", params=ExportParams(opset=17, tolerance=1e-4))["opset"] == 17
+
+
+def contract() -> ModelContract:
+    return ModelContract(
+        classes=CLASSES,
+        input=InputSpec(height=8, width=8),
+        architecture="lenet",
+        weights="scratch",
+        temperature=1.0,
+        dataset="ab" * 32,
+    )
+
+
+def function(heatmap: Callable[[Any], Any]) -> Any:
+    """A function with the contract's names whose heatmap is `heatmap(float32 [batch, 8, 8])`."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.uint8, name="image")], autograph=False)
+    def infer(image: Any) -> dict[str, Any]:
+        gray = tf.reduce_mean(tf.cast(image, tf.float32), axis=-1)
+        return {
+            "probabilities": tf.nn.softmax(gray[:, 0, :3]),
+            "heatmap": heatmap(gray),
+            "embedding": gray[:, 1, :],
+        }
+
+    return infer.get_concrete_function()
+
+
+@pytest.mark.parametrize(
+    ("heatmap", "message"),
+    [
+        (lambda gray: tf.linalg.inv(gray), "no valid graph"),
+        (lambda gray: gray[:, 0, :], "breaks its contract: tensor 'heatmap'"),
+    ],
+    ids=["operation that ONNX lacks", "wrong shape"],
+)
+def test_a_graph_that_cannot_be_or_is_not_what_it_should_is_refused(
+    heatmap: Callable[[Any], Any], message: str
+) -> None:
+    with pytest.raises(ExportFailed, match=message) as caught:
+        converted(function(heatmap), contract(), opset=18)
+    assert "\n" not in str(caught.value)
+    assert "pipelines/architectures/lenet.py" in str(caught.value)
 
 
 def test_the_command_prints_one_line(lenet: Path) -> None:
