@@ -1,0 +1,134 @@
+"""What a new version must pass before it answers anybody: digest, contract, warm-up, self-test.
+
+Runs in the process that will serve it, beside the model that still does. Whatever goes wrong, the
+one error is `ModelRefused`, and the old model has not noticed.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES
+from serving.errors import ModelFileError
+from serving.failures import ModelRefused
+from serving.inference import BATCH_SIZES, OnnxClassifier, Prediction
+from serving.runtime.identity import ModelIdentity, read_identity
+from serving.runtime.live import LiveModel
+
+MODEL_FILE = "model.onnx"
+SELF_TEST = "selftest.npz"
+"""Stored with the model: `image` and the answers it gave where it was exported."""
+
+# Another CPU's kernels round differently (1e-5 between instruction sets); another model, another
+# scaling or a broken file is off by far more. Probabilities and heatmap lie in [0, 1].
+_TOLERANCE = 5e-3
+# Of an embedding, relative to its largest value: it has no scale of its own.
+_EMBEDDING_TOLERANCE = 1e-2
+_SUM_TOLERANCE = 1e-3
+
+
+def admit(folder: Path, *, threads: int, max_batch: int) -> LiveModel:
+    """Check the model in a cached folder and make it ready to answer.
+
+    Args:
+        folder: with `model.onnx`, `lineage.json` and, if there is one, `selftest.npz`.
+        threads: that one call of the model may use.
+        max_batch: the largest number of pictures that will be run at once.
+
+    Raises:
+        ModelRefused: a check failed.
+    """
+    identity = read_identity(folder)
+    with _refusing(identity, "contract"):
+        classifier = OnnxClassifier.open(folder / MODEL_FILE, threads=threads)
+    if classifier.sha256 != identity.sha256:
+        raise _refused(
+            identity,
+            "digest",
+            f"the file has sha256 {classifier.sha256[:12]}…, it was registered with another",
+        )
+    with _refusing(identity, "warm-up"):
+        _warm_up(classifier, max_batch)
+    with _refusing(identity, "self-test"):
+        warnings = _self_test(classifier, folder / SELF_TEST)
+    return LiveModel(classifier=classifier, identity=identity, warnings=warnings)
+
+
+def _warm_up(classifier: OnnxClassifier, max_batch: int) -> None:
+    """Run every batch size once: memory is laid out and planned before the first request, not during it."""
+    spec = classifier.contract.input
+    last = next((size for size in BATCH_SIZES if size >= max_batch), BATCH_SIZES[-1])
+    for size in BATCH_SIZES[: BATCH_SIZES.index(last) + 1]:
+        # Grey noise: an all-black picture may hide what divides by a picture's own brightness.
+        images = np.random.default_rng(size).integers(0, 256, (size, spec.height, spec.width, 3), np.uint8)
+        _check_sane(classifier.predict(images))
+
+
+def _check_sane(prediction: Prediction) -> None:
+    for name in (PROBABILITIES, HEATMAP, EMBEDDING):
+        if not np.isfinite(getattr(prediction, name)).all():
+            raise ValueError(f"{name} holds NaN or infinity")
+    sums = prediction.probabilities.sum(axis=1)
+    if np.abs(sums - 1).max() > _SUM_TOLERANCE:
+        raise ValueError(f"probabilities add up to {sums[np.abs(sums - 1).argmax()]:.4f}, expected 1")
+
+
+def _self_test(classifier: OnnxClassifier, path: Path) -> tuple[str, ...]:
+    if not path.exists():
+        return (f"the model came without {SELF_TEST}: whether it answers as where it was made is not known",)
+    stored = _read(path)
+    spec = classifier.contract.input
+    images = stored[IMAGE]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (spec.height, spec.width, 3):
+        raise ValueError(f"its pictures are {images.dtype} {list(images.shape)}, the model takes others")
+    if not len(images):
+        raise ValueError("it holds no picture")
+    answers = classifier.predict(images)
+    _compare(PROBABILITIES, answers.probabilities, stored, _TOLERANCE)
+    _compare(HEATMAP, answers.heatmap, stored, _TOLERANCE)
+    largest = float(np.abs(answers.embedding).max())
+    _compare(EMBEDDING, answers.embedding, stored, _EMBEDDING_TOLERANCE * max(largest, 1e-6))
+    return ()
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in (IMAGE, PROBABILITIES, HEATMAP, EMBEDDING)}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path.name} cannot be read ({error})") from error
+
+
+def _compare(name: str, got: NDArray[Any], stored: Mapping[str, NDArray[Any]], tolerance: float) -> None:
+    expected = stored[name]
+    if got.shape != expected.shape:
+        raise ValueError(f"{name} is {list(got.shape)}, {list(expected.shape)} was stored")
+    difference = float(np.abs(got.astype(np.float64) - expected.astype(np.float64)).max())
+    # Written this way round, NaN in the stored answer fails too.
+    if not difference <= tolerance:
+        raise ValueError(
+            f"{name} differs by {difference:.3g} from the stored answer, at most {tolerance:.3g} is let pass"
+        )
+
+
+@contextmanager
+def _refusing(identity: ModelIdentity, step: str) -> Iterator[None]:
+    try:
+        yield
+    except ModelFileError as error:
+        raise _refused(identity, step, error.reason) from error
+    except MemoryError as error:
+        raise _refused(identity, step, "there is not enough memory for it") from error
+    except Exception as error:  # ONNX Runtime's exceptions share no other base
+        raise _refused(identity, step, str(error).splitlines()[0] if str(error) else repr(error)) from error
+
+
+def _refused(identity: ModelIdentity, step: str, reason: str) -> ModelRefused:
+    return ModelRefused(version=identity.version, sha256=identity.sha256, step=step, reason=reason)

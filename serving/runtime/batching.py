@@ -1,0 +1,322 @@
+"""Requests to batches: one bounded queue, a few worker threads, and no wait when a worker is idle.
+
+    batcher = Batcher(slot, threads=2, max_batch=16, max_queue_images=256)
+    answer = await batcher.run(work, deadline_s=5.0)     # Work: bytes → pictures, prediction → answer
+    await batcher.close()
+
+A worker takes what waits at that moment (its fair share, at most `max_batch` pictures), lets each request
+prepare its pictures, runs the network once, and lets each request make its answer: one hop from the event
+loop to a thread and one back, whatever a request needs. Decoding, ONNX Runtime and OpenCV release the GIL.
+
+A request keeps the model that was live when it came. Its pictures are prepared with that model's contract
+and batched only with requests of the same model, so a promotion in between can mix nothing up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from serving.contract.arrays import Image
+from serving.failures import DeadlinePassed, NotReady, QueueFull
+from serving.inference import Prediction, joined
+from serving.runtime.live import LiveModel, ModelSlot
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Where a request's time went, seconds."""
+
+    queued_s: float
+    """From its coming until a worker took it."""
+    prepare_s: float
+    """Of its own preparation."""
+    infer_s: float
+    """Of the network, for the whole batch."""
+    batch: int
+    """Pictures that went through the network together."""
+
+
+class Work(Protocol[R_co]):
+    """One request; both methods are called in a worker thread, one after the other."""
+
+    def prepare(self, live: LiveModel) -> Image:
+        """Its pictures as the model wants them, uint8 [n, H, W, 3]; whatever it raises, the caller gets."""
+
+    def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> R_co:
+        """Its answer, from what the network says of its n pictures."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Job(Generic[R]):
+    work: Work[R]
+    live: LiveModel
+    images: int
+    future: asyncio.Future[R]
+    loop: asyncio.AbstractEventLoop
+    came: float
+    deadline: float
+    deadline_s: float
+    result: R | None = None
+    error: BaseException | None = None
+    prepare_s: float = 0.0
+
+    def settle(self) -> None:
+        """In the event loop: hand over what came out, unless nobody waits any more."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)  # type: ignore[arg-type] # R may itself be None
+
+
+class Batcher:
+    """Runs requests on the live model; made and used within one event loop."""
+
+    def __init__(
+        self, slot: ModelSlot, *, threads: int, max_batch: int = 16, max_queue_images: int = 256
+    ) -> None:
+        """Start the worker threads.
+
+        Args:
+            slot: of the live model.
+            threads: workers, each running one batch at a time.
+            max_batch: pictures that go through the network at once.
+            max_queue_images: that may wait; beyond it requests are turned away.
+        """
+        self._slot = slot
+        self._max_batch = max_batch
+        self._limit = max_queue_images
+        self._waiting: deque[_Job[Any]] = deque()
+        self._images = 0
+        self._closed = False
+        self._condition = threading.Condition(threading.Lock())
+        self._workers = [
+            threading.Thread(target=self._serve, name=f"batch-{index}", daemon=True)
+            for index in range(threads)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    @property
+    def waiting(self) -> int:
+        """Pictures in the queue."""
+        return self._images
+
+    async def run(
+        self, work: Work[R], *, deadline_s: float, images: int = 1, live: LiveModel | None = None
+    ) -> R:
+        """Have a request answered.
+
+        Args:
+            work: the request.
+            deadline_s: after which its answer is of no use.
+            images: that it will probably have, for the bound of the queue; one that has more is served too.
+            live: the model to answer; the slot's current one without it.
+
+        Raises:
+            NotReady: no model is live, or the service is going down.
+            QueueFull: too many pictures wait already.
+            DeadlinePassed: it took too long.
+            Exception: whatever `work` raises.
+        """
+        loop = asyncio.get_running_loop()
+        now = time.monotonic()
+        job: _Job[R] = _Job(
+            work=work,
+            live=live or self._slot.require(),
+            images=images,
+            future=loop.create_future(),
+            loop=loop,
+            came=now,
+            deadline=now + deadline_s,
+            deadline_s=deadline_s,
+        )
+        self._put(job)
+        timer = loop.call_later(deadline_s, _expire, job)
+        try:
+            return await job.future
+        finally:
+            timer.cancel()
+            # An error's traceback holds this frame: without the name it holds neither job nor old model.
+            del job
+
+    async def predict(self, images: Image, *, live: LiveModel, deadline_s: float) -> Prediction:
+        """What `live` says of pictures that were prepared with its contract, uint8 [n, H, W, 3].
+
+        Raises:
+            NotReady: the service is going down.
+            QueueFull: too many pictures wait already.
+            DeadlinePassed: it took too long.
+            ValueError: the pictures are not of the contract's size.
+        """
+        return await self.run(_Tensors(images), deadline_s=deadline_s, images=len(images), live=live)
+
+    async def close(self) -> None:
+        """Take nothing more, answer what waits, end the threads."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+        await asyncio.get_running_loop().run_in_executor(None, self._join)
+
+    def _join(self) -> None:
+        for worker in self._workers:
+            worker.join()
+
+    def _put(self, job: _Job[Any]) -> None:
+        with self._condition:
+            if self._closed:
+                raise NotReady(reason="the service is going down; send the request to another replica")
+            # One that is larger than the whole queue is served when nothing else waits.
+            if self._waiting and self._images + job.images > self._limit:
+                raise QueueFull(waiting=self._images, limit=self._limit)
+            self._waiting.append(job)
+            self._images += job.images
+            self._condition.notify()
+
+    def _serve(self) -> None:
+        while jobs := self._take():
+            _run(jobs, self._max_batch)
+            # The names would keep an old model alive while this thread waits for the next request.
+            del jobs
+
+    def _take(self) -> list[_Job[Any]]:
+        """The next batch of one model's requests, in order; empty when the service goes down."""
+        with self._condition:
+            while not self._waiting and not self._closed:
+                self._condition.wait()
+            # What waits is shared among the workers: one that took it all would leave the others idle.
+            share = min(self._max_batch, -(-self._images // len(self._workers)))
+            jobs: list[_Job[Any]] = []
+            taken = 0
+            while self._waiting:
+                job = self._waiting[0]
+                if jobs and (taken + job.images > share or job.live is not jobs[0].live):
+                    break
+                jobs.append(self._waiting.popleft())
+                taken += job.images
+            self._images -= taken
+            return jobs
+
+
+class _Tensors:
+    """Pictures that are prepared already."""
+
+    def __init__(self, images: Image) -> None:
+        self._images = images
+
+    def prepare(self, live: LiveModel) -> Image:
+        return self._images
+
+    def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> Prediction:
+        return prediction
+
+
+def _expire(job: _Job[Any]) -> None:
+    if not job.future.done():
+        job.future.set_exception(DeadlinePassed(deadline_s=job.deadline_s))
+
+
+def _run(jobs: Sequence[_Job[Any]], max_batch: int) -> None:
+    """Prepare, run, finish; every job ends with a result or an error, whatever happens."""
+    taken = time.monotonic()
+    wanted: list[tuple[_Job[Any], Image]] = []
+    for job in jobs:
+        # Given up by its client or too late already: no work is put into it.
+        if job.future.done():
+            continue
+        if job.deadline < taken:
+            job.error = DeadlinePassed(deadline_s=job.deadline_s)
+            continue
+        images = _prepare(job)
+        if images is not None:
+            wanted.append((job, images))
+    try:
+        if wanted:
+            _infer(wanted, max_batch, taken)
+    except Exception as error:
+        _log.exception("a batch of %d requests failed", len(wanted))
+        for job, _ in wanted:
+            job.error = error
+    _settle(jobs)
+
+
+def _prepare(job: _Job[Any]) -> Image | None:
+    start = time.monotonic()
+    try:
+        images = job.work.prepare(job.live)
+        spec = job.live.contract.input
+        if images.dtype != np.uint8 or images.shape[1:] != (spec.height, spec.width, 3):
+            raise ValueError(
+                f"got {images.dtype} {list(images.shape)}, expected uint8 [n, {spec.height}, {spec.width}, 3]"
+            )
+    except Exception as error:
+        job.error = _without_this_frame(error)
+        return None
+    job.prepare_s = time.monotonic() - start
+    return images
+
+
+def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: float) -> None:
+    live = wanted[0][0].live
+    images = wanted[0][1] if len(wanted) == 1 else np.concatenate([images for _, images in wanted])
+    start = time.monotonic()
+    parts = [
+        live.classifier.predict(images[at : at + max_batch])
+        for at in range(0, max(len(images), 1), max_batch)
+    ]
+    prediction = joined(parts)
+    infer_s = time.monotonic() - start
+    at = 0
+    for job, own in wanted:
+        mine = prediction if len(wanted) == 1 else _part(prediction, slice(at, at + len(own)))
+        at += len(own)
+        timing = Timing(
+            queued_s=taken - job.came, prepare_s=job.prepare_s, infer_s=infer_s, batch=len(images)
+        )
+        try:
+            job.result = job.work.finish(live, mine, timing)
+        except Exception as error:
+            job.error = _without_this_frame(error)
+
+
+def _without_this_frame(error: Exception) -> Exception:
+    """The worker's own frame holds the job, which holds the error: a circle that keeps an old model alive."""
+    traceback = error.__traceback__
+    return error.with_traceback(traceback.tb_next if traceback else None)
+
+
+def _part(prediction: Prediction, rows: slice) -> Prediction:
+    return Prediction(
+        probabilities=prediction.probabilities[rows],
+        heatmap=prediction.heatmap[rows],
+        embedding=prediction.embedding[rows],
+    )
+
+
+def _settle(jobs: Sequence[_Job[Any]]) -> None:
+    """Wake the event loop once for the whole batch."""
+    settled = [job.settle for job in jobs]
+
+    def settle() -> None:
+        for one in settled:
+            one()
+
+    try:
+        jobs[0].loop.call_soon_threadsafe(settle)
+    except RuntimeError:
+        _log.warning("%d answers came after the event loop had ended", len(jobs))
