@@ -33,17 +33,21 @@ _ENTRY_BYTES = 8192
 
 
 def write_weights(model: Any, path: Path) -> None:
-    """Write a Keras model's weights (`.weights.h5`).
+    """Write a Keras model's weights (`.weights.h5`), without the optimizer's state of twice their size.
 
     Raises:
         OutputError: the file cannot be written; nothing was replaced.
     """
+    import keras
+
+    # The same layers in a model that was never compiled, so that Keras finds no optimizer to save.
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with replacing(path) as temporary:
-        _make_room(temporary, model)
+        _make_room(temporary, bare)
         # Keras insists on this ending.
         named = temporary.with_name(f"{temporary.name}.weights.h5")
         try:
-            model.save_weights(named)
+            bare.save_weights(named)
             named.replace(temporary)
         except RuntimeError as error:
             raise OutputError(path=path, reason=" ".join(str(error).split())) from error
