@@ -1,0 +1,220 @@
+"""A picture's bytes to its answer: prepared, run and recorded in one worker thread.
+
+detector = Detector(batcher, reader, sink, timeout_s=5.0)
+detection = await detector.detect(data, Options())
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.answering.overlay import overlay_png
+from serving.answering.pictures import FacesMode, Picture, PictureReader
+from serving.answering.results import (
+    Detection,
+    FaceAnswer,
+    ModelReference,
+    Timings,
+    emotion_of,
+    new_id,
+)
+from serving.contract import Image
+from serving.inference import Prediction
+from serving.observing.observation import Observation, describe
+from serving.runtime.batching import Batcher, Timing
+from serving.runtime.live import LiveModel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What a client may ask for."""
+
+    faces: FacesMode = "auto"
+    min_probability: float = 0.0
+    """Below it the emotion is None; in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """An answer, and where in the picture it comes from."""
+
+    detection: Detection
+    heatmap: NDArray[np.float32] | None
+    """[h, w] in [0, 1] for the most probable class of the first input; None without an input."""
+    overlay: bytes | None
+    """The picture with the heatmap on it, a PNG file; None unless it was asked for."""
+
+
+class Sink(Protocol):
+    """Who keeps what was answered."""
+
+    def record(self, observation: Observation, *, live: LiveModel, data: bytes) -> None:
+        """Keep one answer; never blocks, never raises. `data` is the picture's file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Answered:
+    detection: Detection
+    picture: Picture
+    heatmap: NDArray[np.float32] | None
+
+
+class Detector:
+    """Answers pictures; used by every endpoint that takes one."""
+
+    def __init__(self, batcher: Batcher, reader: PictureReader, sink: Sink, *, timeout_s: float) -> None:
+        """Join the parts; `timeout_s` is what one picture may take."""
+        self._batcher = batcher
+        self._reader = reader
+        self._sink = sink
+        self._timeout_s = timeout_s
+
+    async def detect(self, data: bytes, options: Options, *, live: LiveModel | None = None) -> Detection:
+        """Find the faces of a picture and say what they feel.
+
+        Args:
+            data: the picture's file.
+            options: what the client asked for.
+            live: the model that is to answer; the current one without it.
+
+        Raises:
+            ImageError: the bytes are no picture that is accepted.
+            Overloaded: no model is live, too many wait, or it took too long.
+        """
+        work = _Detect(self._reader, self._sink, data, options)
+        return await self._batcher.run(work, deadline_s=self._timeout_s, live=live)
+
+    async def explain(self, data: bytes, options: Options, *, draw: bool) -> Explanation:
+        """As `detect`, and where the model looked; with `draw` on the picture.
+
+        Raises:
+            ImageError: the bytes are no picture that is accepted.
+            Overloaded: no model is live, too many wait, or it took too long.
+        """
+        work = _Explain(self._reader, self._sink, data, options, draw=draw)
+        return await self._batcher.run(work, deadline_s=self._timeout_s)
+
+
+class _Request:
+    """One picture on its way; its methods are called one after the other, in a worker thread."""
+
+    def __init__(self, reader: PictureReader, sink: Sink, data: bytes, options: Options) -> None:
+        self._reader = reader
+        self._sink = sink
+        self._data = data
+        self._options = options
+        self._begun = time.perf_counter()
+        self._picture: Picture | None = None
+
+    def prepare(self, live: LiveModel) -> Image:
+        self._picture = self._reader.read(self._data, live.contract.input, self._options.faces)
+        return self._picture.inputs
+
+    def _answer(self, live: LiveModel, prediction: Prediction, timing: Timing) -> _Answered:
+        picture = self._picture
+        if picture is None:
+            raise RuntimeError("finish was called before prepare")
+        classes = live.contract.classes
+        answers = [
+            emotion_of(row, classes, min_probability=self._options.min_probability)
+            for row in prediction.probabilities
+        ]
+        detection = Detection(
+            id=new_id(),
+            answer=answers[0] if answers else None,
+            faces=tuple(FaceAnswer(face=face, answer=answers[i]) for i, face in enumerate(picture.faces)),
+            whole=picture.whole,
+            width=picture.image.shape[1],
+            height=picture.image.shape[0],
+            model=reference(live),
+            timings=self._timings(picture, timing),
+        )
+        if answers:
+            self._sink.record(
+                _observation(detection, picture, prediction, classes), live=live, data=self._data
+            )
+        heatmap = prediction.heatmap[0] if answers else None
+        return _Answered(detection=detection, picture=picture, heatmap=heatmap)
+
+    def _timings(self, picture: Picture, timing: Timing) -> Timings:
+        total = (time.perf_counter() - self._begun) * 1e3
+        return Timings(
+            queue=timing.queued_s * 1e3,
+            decode=picture.decode_ms,
+            faces=picture.faces_ms,
+            preprocess=picture.preprocess_ms,
+            inference=timing.infer_s * 1e3,
+            total=total,
+        )
+
+
+class _Detect(_Request):
+    def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> Detection:
+        return self._answer(live, prediction, timing).detection
+
+
+class _Explain(_Request):
+    def __init__(
+        self, reader: PictureReader, sink: Sink, data: bytes, options: Options, *, draw: bool
+    ) -> None:
+        super().__init__(reader, sink, data, options)
+        self._draw = draw
+
+    def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> Explanation:
+        answered = self._answer(live, prediction, timing)
+        picture, heatmap = answered.picture, answered.heatmap
+        overlay = None
+        if self._draw:
+            overlay = overlay_png(
+                picture.image,
+                heatmap if heatmap is not None else np.zeros((1, 1), np.float32),
+                box=picture.faces[0].box if picture.faces else None,
+                margin=picture.spec.margin,
+            )
+        return Explanation(detection=answered.detection, heatmap=heatmap, overlay=overlay)
+
+
+def reference(live: LiveModel) -> ModelReference:
+    """The model as answers name it."""
+    identity = live.identity
+    return ModelReference(
+        name=identity.name, version=identity.version, sha256=identity.sha256, sample=identity.sample
+    )
+
+
+def _observation(
+    detection: Detection, picture: Picture, prediction: Prediction, classes: tuple[str, ...]
+) -> Observation:
+    """Numbers of the first input's answer."""
+    outcome = describe(prediction.probabilities[0], prediction.embedding[0])
+    statistics, timings = picture.statistics, detection.timings
+    if statistics is None:
+        raise RuntimeError("there is an answer, but there was no input")
+    return Observation(
+        id=detection.id,
+        time=time.time(),
+        model_version=detection.model.version,
+        model_sha256=detection.model.sha256,
+        predicted=classes[int(prediction.probabilities[0].argmax())],
+        probabilities=outcome.probabilities,
+        confidence=outcome.confidence,
+        entropy=outcome.entropy,
+        embedding=outcome.embedding,
+        brightness=statistics.brightness,
+        contrast=statistics.contrast,
+        sharpness=statistics.sharpness,
+        width=detection.width,
+        height=detection.height,
+        faces=len(picture.faces),
+        box=picture.faces[0].box if picture.faces else None,
+        decode_ms=timings.decode,
+        faces_ms=timings.faces,
+        preprocess_ms=timings.preprocess,
+        inference_ms=timings.queue + timings.inference,
+        total_ms=timings.total,
+    )

@@ -1,0 +1,146 @@
+"""Bytes to the network's inputs: decode, find faces, preprocess. Runs in a worker thread, holds no state.
+
+`faces`   found            none found
+auto      every face       the whole picture
+all       every face       nothing
+none      the whole picture, without looking for faces
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from serving.contract import (
+    Face,
+    FaceDetector,
+    Image,
+    ImageStatistics,
+    InputSpec,
+    decode,
+    find_detector,
+    image_statistics,
+    preprocess,
+)
+from serving.failures import BadRequest
+
+FacesMode = Literal["auto", "all", "none"]
+DetectorChoice = Literal["auto", "haar", "yunet", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """One picture, ready for the network."""
+
+    image: Image
+    """Decoded and upright, uint8 [height, width, 3], RGB."""
+    faces: tuple[Face, ...]
+    """Those whose crops are in `inputs`, the largest first; empty when the whole picture is."""
+    inputs: Image
+    """uint8 [n, H, W, 3]: one for each face, or the whole picture; n is 0 with `all` and no face."""
+    spec: InputSpec
+    """With the margin that the crops have."""
+    statistics: ImageStatistics | None
+    """Of the first input; None without one."""
+    decode_ms: float
+    faces_ms: float
+    """Milliseconds that finding faces took; 0 when none were looked for."""
+    preprocess_ms: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether the network sees the whole picture."""
+        return not self.faces and len(self.inputs) > 0
+
+
+class Detectors:
+    """The face detector that fits a model: its own when it was trained on crops, else the configured one."""
+
+    def __init__(self, choice: DetectorChoice, *, face_model: Path | None) -> None:
+        self._choice = choice
+        # Reading a detector's file is done once for each.
+        self._named: Callable[[str], FaceDetector] = cache(lambda name: find_detector(name, face_model))
+        self._automatic = "yunet" if face_model else "haar"
+
+    def of(self, spec: InputSpec) -> FaceDetector | None:
+        """Detector for a model's pictures; None when looking for faces is switched off.
+
+        Raises:
+            FaceDetectorError: the model's detector needs a file that is not configured.
+        """
+        if self._choice == "none":
+            return None
+        if spec.detector is not None:
+            return self._named(spec.detector)
+        return self._named(self._automatic if self._choice == "auto" else self._choice)
+
+
+class PictureReader:
+    """Turns bytes into the network's inputs; safe to call from several threads."""
+
+    def __init__(self, detectors: Detectors, *, max_pixels: int, max_faces: int, margin: float) -> None:
+        """Set the limits.
+
+        Args:
+            detectors: who finds faces.
+            max_pixels: width × height above which a picture is refused.
+            max_faces: most faces of one picture, the largest first.
+            margin: around a face, for models trained on whole pictures; others bring their own.
+        """
+        self._detectors = detectors
+        self._max_pixels = max_pixels
+        self._max_faces = max_faces
+        self._margin = margin
+
+    def read(self, data: bytes, spec: InputSpec, faces: FacesMode) -> Picture:
+        """Decode a file and cut out what the network is to see.
+
+        Raises:
+            ImageError: the bytes are no picture that is accepted.
+            BadRequest: `all` while looking for faces is switched off.
+            FaceDetectorError: the model's detector cannot be used here.
+        """
+        begun = time.perf_counter()
+        image = decode(data, max_pixels=self._max_pixels)
+        decoded = time.perf_counter()
+        found = self._faces(image, spec, faces)
+        looked = time.perf_counter()
+        if spec.crop == "none":
+            spec = replace(spec, margin=self._margin)
+        inputs = _inputs(image, spec, found, whole=faces != "all")
+        return Picture(
+            image=image,
+            faces=found,
+            inputs=inputs,
+            spec=spec,
+            statistics=image_statistics(inputs[0]) if len(inputs) else None,
+            decode_ms=(decoded - begun) * 1e3,
+            faces_ms=(looked - decoded) * 1e3 if faces != "none" else 0.0,
+            preprocess_ms=(time.perf_counter() - looked) * 1e3,
+        )
+
+    def _faces(self, image: Image, spec: InputSpec, faces: FacesMode) -> tuple[Face, ...]:
+        if faces == "none":
+            return ()
+        detector = self._detectors.of(spec)
+        if detector is None:
+            if faces == "all":
+                raise BadRequest(
+                    "faces=all was asked for, but looking for faces is switched off here; use faces=none"
+                )
+            return ()
+        return tuple(detector.detect(image)[: self._max_faces])
+
+
+def _inputs(image: Image, spec: InputSpec, faces: tuple[Face, ...], *, whole: bool) -> Image:
+    if faces:
+        return np.stack([preprocess(image, spec, face=face.box) for face in faces])
+    if whole:
+        return preprocess(image, spec)[np.newaxis]
+    return np.empty((0, spec.height, spec.width, 3), np.uint8)

@@ -1,0 +1,168 @@
+"""What is answered, and its JSON: plain frozen values that orjson writes without a model in between."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from numpy.typing import NDArray
+
+from serving.contract import Face
+
+# float32 carries about seven digits; more would only be noise in the answer.
+_DIGITS = 6
+_HEATMAP_DIGITS = 4
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Emotion:
+    """What the model says of one input."""
+
+    emotion: str | None
+    """The most probable class; None when `probability` is below what was asked for."""
+    probability: float
+    """Of the most probable class, also when `emotion` is None."""
+    probabilities: dict[str, float]
+    """Of every class, in the model's order; they sum to 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FaceAnswer:
+    """What the model says of one face."""
+
+    face: Face
+    answer: Emotion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelReference:
+    """Which model answered."""
+
+    name: str
+    version: str
+    sha256: str
+    sample: bool
+    """Trained on the procedural sample: a demo, not for real faces."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timings:
+    """Milliseconds of one request's parts."""
+
+    queue: float
+    """Waiting for a free worker."""
+    decode: float
+    faces: float
+    preprocess: float
+    inference: float
+    """Of the batch that the picture was part of."""
+    total: float
+    """From the body's last byte to the answer, so also what the other pictures of the batch took."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Detection:
+    """The answer to one picture."""
+
+    id: str
+    """32 hexadecimal digits; sorts by time."""
+    answer: Emotion | None
+    """Of the largest face, or of the whole picture; None when there was nothing to look at."""
+    faces: tuple[FaceAnswer, ...]
+    """The largest first."""
+    whole: bool
+    """Whether the whole picture was looked at, for want of a face or by request."""
+    width: int
+    """Of the upright picture, px."""
+    height: int
+    model: ModelReference
+    timings: Timings
+
+
+def new_id() -> str:
+    """A UUID of version 7 (RFC 9562, 5.7) as 32 hexadecimal digits: 48 bits of time, 74 random ones."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & (1 << 48) - 1) << 80 | random
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return f"{value:032x}"
+
+
+def is_id(text: str) -> bool:
+    """Whether `new_id` could have made it."""
+    return _ID.fullmatch(text) is not None
+
+
+def emotion_of(row: NDArray[Any], classes: Sequence[str], *, min_probability: float = 0.0) -> Emotion:
+    """Read one row of probabilities.
+
+    Args:
+        row: float [classes], sums to 1.
+        classes: their names.
+        min_probability: below it the emotion is None.
+    """
+    index = int(row.argmax())
+    values = [round(float(value), _DIGITS) for value in row]
+    sure = float(row[index]) >= min_probability
+    return Emotion(
+        emotion=classes[index] if sure else None,
+        probability=values[index],
+        probabilities=dict(zip(classes, values, strict=True)),
+    )
+
+
+def as_json(
+    detection: Detection, *, heatmap: NDArray[Any] | None = None, explained: bool = False
+) -> dict[str, Any]:
+    """The answer as `/detect` gives it; `explained` adds the heatmap, float [h, w] in [0, 1], or null."""
+    timings = detection.timings
+    body: dict[str, Any] = {
+        "id": detection.id,
+        **_emotion(detection.answer),
+        "faces": [
+            {"box": _box(item.face), "score": round(item.face.score, 4), **_emotion(item.answer)}
+            for item in detection.faces
+        ],
+        "whole_image": detection.whole,
+        "image": {"width": detection.width, "height": detection.height},
+        "model": model_json(detection.model),
+        "timings_ms": {name: round(getattr(timings, name), 3) for name in Timings.__slots__},
+    }
+    if explained:
+        body["heatmap"] = None if heatmap is None else _grid(heatmap)
+    return body
+
+
+def model_json(model: ModelReference) -> dict[str, Any]:
+    """Which model answered, as every answer carries it."""
+    return {"name": model.name, "version": model.version, "sha256": model.sha256, "sample": model.sample}
+
+
+def encode(body: Any) -> bytes:
+    """JSON bytes; numbers may be NumPy's."""
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _emotion(answer: Emotion | None) -> dict[str, Any]:
+    if answer is None:
+        return {"emotion": None, "probability": None, "probabilities": None}
+    return {
+        "emotion": answer.emotion,
+        "probability": answer.probability,
+        "probabilities": answer.probabilities,
+    }
+
+
+def _grid(heatmap: NDArray[Any]) -> list[list[float]]:
+    return [[round(float(value), _HEATMAP_DIGITS) for value in row] for row in heatmap]
+
+
+def _box(face: Face) -> dict[str, int]:
+    return dict(zip(("left", "top", "width", "height"), face.box, strict=True))

@@ -1,0 +1,192 @@
+"""The composition root: builds the parts from the settings and joins them.
+
+    app = create_app(Settings())
+
+Nothing is opened, started or written before the application starts up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.answering.detect import Detector
+from serving.answering.pictures import Detectors, PictureReader
+from serving.cores import usable_cores
+from serving.following.service import Following
+from serving.http import problems
+from serving.http.keys import Access
+from serving.http.limits import RateLimit
+from serving.http.metrics import Metrics
+from serving.http.middleware import Edge, Limits
+from serving.http.parts import Parts
+from serving.http.routes import detect, documents, explain, feedback, health, model, predictions
+from serving.http.sinks import ObservationSink, SwitchLog
+from serving.http.uploads import FORM_OVERHEAD_BYTES
+from serving.observing.pictures import PictureFolder
+from serving.observing.recorder import Recorder
+from serving.observing.store import Store
+from serving.runtime.batching import Batcher
+from serving.runtime.live import ModelSlot
+from serving.settings import Settings, unknown_variables
+
+_log = logging.getLogger("serving.http")
+API_VERSION = "1.0.0"
+"""Of the endpoints (semantic versioning), not of the package."""
+_DAY_S = 86_400.0
+# With several workers each writes its own numbers for the one that is scraped.
+_METRICS_EVERY_S = 2.0
+# JSON bodies hold two short texts.
+_OTHER_BODY_BYTES = 64 * 1024
+_DESCRIPTION = (
+    "Which emotion a face shows: POST a picture, get faces, probabilities and why. Every answer names the "
+    "model version that gave it. Errors are application/problem+json."
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application.
+
+    Raises:
+        LocationInvalid: while starting up, when `MIEN_MODEL` names nothing that can be followed.
+    """
+    metrics = Metrics()
+    app = FastAPI(
+        title="mien",
+        version=API_VERSION,
+        description=_DESCRIPTION,
+        lifespan=_lifespan(settings, metrics),
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        # A slash too many is an unknown path, not a redirect that a POST would not follow.
+        redirect_slashes=False,
+    )
+    for module in (detect, explain, feedback, predictions, model, health, documents):
+        app.include_router(module.router)
+    app.openapi = cache(lambda: documents.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
+    app.add_exception_handler(HTTPException, _router_refusal)
+    app.add_middleware(
+        Edge,
+        access=Access(settings.api_keys, allow_anonymous=settings.allow_anonymous),
+        limits=_limits(settings),
+        counted=metrics,
+        log_requests=settings.access_log,
+    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
+            expose_headers=["x-request-id", "retry-after", "mien-id", "mien-emotion", "mien-model"],
+        )
+    return app
+
+
+def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        for name in unknown_variables(os.environ):
+            _log.warning("%s is not a setting and has no effect; docs/serving.md lists them", name)
+        parts = _parts(settings, metrics)
+        app.state.parts = parts
+        parts.recorder.start()
+        parts.following.start()
+        telling = asyncio.create_task(_tell_metrics(parts))
+        try:
+            yield
+        finally:
+            telling.cancel()
+            # In this order nothing is lost: what waits is answered, then what was answered is written.
+            await parts.batcher.close()
+            await asyncio.to_thread(parts.following.stop)
+            await asyncio.to_thread(parts.recorder.close)
+            await asyncio.to_thread(parts.store.close)
+
+    return lifespan
+
+
+def _parts(settings: Settings, metrics: Metrics) -> Parts:
+    threads = settings.threads or max(1, usable_cores() // settings.workers)
+    slot = ModelSlot()
+    pictures = PictureFolder(settings.keep_images_dir, fraction=settings.keep_images)
+    store = Store(settings.database_url, pictures=pictures)
+    recorder = Recorder(
+        store,
+        pictures=pictures if settings.keep_images else None,
+        retention_s=settings.retention_days * _DAY_S,
+        pictures_retention_s=settings.keep_images_days * _DAY_S,
+    )
+    following = Following(
+        settings.model,
+        slot,
+        cache=settings.cache_dir,
+        tracking_uri=settings.tracking_uri,
+        poll_s=settings.poll_s,
+        # As many pictures at once as there are threads, rather than one picture on all of them: nothing
+        # of a small network is worth sharing out.
+        threads=1,
+        max_batch=settings.batch_size,
+        history=SwitchLog(recorder),
+    )
+    batcher = Batcher(
+        slot, threads=threads, max_batch=settings.batch_size, max_queue_images=settings.queue_images
+    )
+    reader = PictureReader(
+        Detectors(settings.face_detector, face_model=settings.face_model),
+        max_pixels=settings.max_pixels,
+        max_faces=settings.max_faces,
+        margin=settings.face_margin,
+    )
+    return Parts(
+        settings=settings,
+        slot=slot,
+        batcher=batcher,
+        detector=Detector(batcher, reader, ObservationSink(recorder), timeout_s=settings.timeout_s),
+        following=following,
+        recorder=recorder,
+        store=store,
+        metrics=metrics,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    bodies = {
+        "/detect": settings.max_bytes + FORM_OVERHEAD_BYTES,
+        "/explain": settings.max_bytes + FORM_OVERHEAD_BYTES,
+        "/detect/batch": settings.max_batch_bytes,
+    }
+    rate = RateLimit(settings.rate_per_s, settings.rate_burst) if settings.rate_per_s else None
+    return Limits(
+        body_bytes=lambda path: bodies.get(path, _OTHER_BODY_BYTES),
+        body_timeout_s=settings.body_timeout_s,
+        rate=rate,
+    )
+
+
+async def _tell_metrics(parts: Parts) -> None:
+    with suppress(asyncio.CancelledError):
+        while True:
+            parts.refresh_metrics()
+            await asyncio.sleep(_METRICS_EVERY_S)
+
+
+async def _router_refusal(request: Request, error: Exception) -> Response:
+    """The router's own 404 and 405, from the one table."""
+    if not isinstance(error, HTTPException):
+        raise error
+    allowed = (error.headers or {}).get("Allow", "another method")
+    refusal = problems.from_status(error.status_code, error.detail, method=request.method, allowed=allowed)
+    return problems.response(refusal, request_id=request.state.request_id)

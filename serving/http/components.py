@@ -1,0 +1,206 @@
+"""What the OpenAPI document says of the answers: JSON Schemas by hand, each with an example.
+
+The answers are written without models for speed; a test holds real answers against these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+_SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_FRACTION: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$", "description": "Sorts by time."}
+_TIME: Schema = {"type": "string", "format": "date-time"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_TEXT: Schema = {"type": "string"}
+
+
+def ref(name: str) -> Schema:
+    """A reference to a component."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(properties: Schema, *, optional: tuple[str, ...] = (), **more: Any) -> Schema:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, **more}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _numbers(*names: str) -> Schema:
+    return _object({name: {"type": "number", "minimum": 0} for name in names})
+
+
+_PROBABILITIES: Schema = {
+    "type": "object",
+    "additionalProperties": _FRACTION,
+    "description": "Of every emotion, in the model's order; they sum to 1.",
+}
+_ANSWER: Schema = {
+    "emotion": {**_or_null(_TEXT), "description": "Null below `min_probability`, or without a face."},
+    "probability": {**_or_null(_FRACTION), "description": "Of the most probable emotion."},
+    "probabilities": _or_null(_PROBABILITIES),
+}
+_BOX = _object(
+    {
+        "left": {"type": "integer"},
+        "top": {"type": "integer"},
+        "width": {"type": "integer", "minimum": 1},
+        "height": {"type": "integer", "minimum": 1},
+    },
+    description="In px of the upright picture; may reach beyond it.",
+)
+_SIZE = _object({"width": {"type": "integer", "minimum": 1}, "height": {"type": "integer", "minimum": 1}})
+
+_EXAMPLE_ANSWER = {
+    "emotion": "happy",
+    "probability": 0.941,
+    "probabilities": {"angry": 0.009, "happy": 0.941, "neutral": 0.05},
+}
+_EXAMPLE_MODEL = {"name": "emotion", "version": "3", "sha256": "5e" * 32, "sample": True}
+EXAMPLE_ID = "019ab0de4f5c7c3a9d0b5e6f7a8b9c0d"
+EXAMPLE_DETECTION = {
+    "id": EXAMPLE_ID,
+    **_EXAMPLE_ANSWER,
+    "faces": [
+        {
+            "box": {"left": 212, "top": 80, "width": 164, "height": 164},
+            "score": 0.93,
+            **_EXAMPLE_ANSWER,
+        }
+    ],
+    "whole_image": False,
+    "image": {"width": 640, "height": 480},
+    "model": _EXAMPLE_MODEL,
+    "timings_ms": {
+        "queue": 0.1, "decode": 2.1, "faces": 9.8, "preprocess": 0.2, "inference": 3.4, "total": 15.9,
+    },
+}  # fmt: skip
+EXAMPLE_PROBLEM = {
+    "type": "urn:mien:problem:image-too-large",
+    "title": "Too many pixels",
+    "status": 413,
+    "detail": "the image has 20000×20000 = 400000000 pixels, at most 32000000 are accepted; "
+    "send a smaller one",
+    "request_id": EXAMPLE_ID,
+}
+
+_DETECTION: Schema = {
+    "id": _ID,
+    **_ANSWER,
+    "faces": {"type": "array", "items": ref("Face"), "description": "The largest first."},
+    "whole_image": {
+        "type": "boolean",
+        "description": "The whole picture was looked at: there was no face, or none was looked for.",
+    },
+    "image": {**_SIZE, "description": "The upright picture, px."},
+    "model": ref("ModelReference"),
+    "timings_ms": _numbers("queue", "decode", "faces", "preprocess", "inference", "total"),
+}
+_HEATMAP: Schema = {
+    **_or_null({"type": "array", "items": {"type": "array", "items": _FRACTION}}),
+    "description": "Rows from top to bottom: how much each place spoke for the emotion. "
+    "Of what the network saw: the largest face's square, or the whole picture.",
+}
+
+COMPONENTS: dict[str, Schema] = {
+    "Problem": _object(
+        {
+            "type": {"type": "string", "pattern": "^urn:mien:problem:[a-z-]+$"},
+            "title": _TEXT,
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": {"type": "string", "description": "What was got, what was expected, what to do."},
+            "request_id": _TEXT,
+        },
+        optional=("request_id",),
+        description="RFC 9457.",
+        example=EXAMPLE_PROBLEM,
+    ),
+    "ModelReference": _object(
+        {
+            "name": _TEXT,
+            "version": _TEXT,
+            "sha256": _SHA256,
+            "sample": {"type": "boolean", "description": "Trained on drawn faces: a demonstration."},
+        },
+        example=_EXAMPLE_MODEL,
+    ),
+    "Face": _object(
+        {
+            "box": _BOX,
+            "score": {"type": "number", "description": "The detector's own; comparable within one."},
+            **_ANSWER,
+        }
+    ),
+    "Detection": _object(_DETECTION, example=EXAMPLE_DETECTION),
+    "Explanation": _object(
+        {**_DETECTION, "heatmap": _HEATMAP},
+        example={**EXAMPLE_DETECTION, "heatmap": [[0.0, 0.2], [0.4, 1.0]]},
+    ),
+    "BatchEntry": _object(
+        {
+            "file": {"type": "string", "description": "As the client calls it."},
+            "result": ref("Detection"),
+            "problem": ref("Problem"),
+        },
+        optional=("result", "problem"),
+        description="Has either a result or a problem.",
+    ),
+    "Batch": _object({"results": {"type": "array", "items": ref("BatchEntry")}}),
+    "Feedback": _object(
+        {"id": _ID, "emotion": {"type": "string", "minLength": 1}},
+        additionalProperties=False,
+        example={"id": EXAMPLE_ID, "emotion": "surprise"},
+    ),
+    "FeedbackStored": _object({"id": _ID, "emotion": _TEXT, "predicted": _TEXT}),
+    "Prediction": _object(
+        {
+            "id": _ID,
+            "time": _TIME,
+            "emotion": _TEXT,
+            "probability": _FRACTION,
+            "probabilities": _PROBABILITIES,
+            "entropy": {"type": "number", "minimum": 0, "description": "Nats."},
+            "faces": _COUNT,
+            "box": _or_null(_BOX),
+            "whole_image": {"type": "boolean"},
+            "image": _SIZE,
+            "input": _numbers("brightness", "contrast", "sharpness"),
+            "feedback": {**_or_null(_TEXT), "description": "The true emotion as last told."},
+            "picture_kept": {"type": "boolean"},
+            "model": _object({"name": _or_null(_TEXT), "version": _TEXT, "sha256": _SHA256}),
+            "lineage": _or_null(
+                {"type": "object", "description": "MLflow run, git commit, dataset hash and more."}
+            ),
+        }
+    ),
+    "Model": _object(
+        {
+            "live": _or_null(
+                _object(
+                    {
+                        "name": _TEXT,
+                        "version": _TEXT,
+                        "sha256": _SHA256,
+                        "architecture": _TEXT,
+                        "weights": _TEXT,
+                        "sample": {"type": "boolean"},
+                        "notice": _or_null(_TEXT),
+                        "since": _TIME,
+                        "size_bytes": _COUNT,
+                        "contract": {"type": "object"},
+                        "lineage": {"type": "object"},
+                    }
+                )
+            ),
+            "reason": {"type": "string", "description": "Why this model is live, or why none is."},
+            "following": {"type": "object"},
+        }
+    ),
+    "History": _object({"switches": {"type": "array", "items": {"type": "object"}}}),
+    "Status": _object({"status": _TEXT, "model": _TEXT}, optional=("model",)),
+}

@@ -1,0 +1,41 @@
+"""How often one client may ask: a token bucket each, in a bounded table."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from serving.failures import RateLimited
+
+# Each entry takes about 200 bytes; beyond it the client that was quiet longest is forgotten.
+_MAX_CLIENTS = 10_000
+
+
+class RateLimit:
+    """Lets `burst` requests through at once and `per_s` in the long run, for each client by itself."""
+
+    def __init__(self, per_s: float, burst: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Set the rate; `clock` gives seconds."""
+        self._per_s = per_s
+        self._burst = burst
+        self._clock = clock
+        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str) -> None:
+        """Count one request.
+
+        Raises:
+            RateLimited: too many; the error says how long to wait.
+        """
+        now = self._clock()
+        tokens, since = self._clients.pop(client, (float(self._burst), now))
+        tokens = min(self._burst, tokens + (now - since) * self._per_s)
+        allowed = tokens >= 1
+        self._clients[client] = (tokens - 1 if allowed else tokens, now)
+        if len(self._clients) > _MAX_CLIENTS:
+            self._clients.popitem(last=False)
+        if not allowed:
+            raise RateLimited(
+                limit=f"{self._per_s:g} requests per second", retry_after_s=(1 - tokens) / self._per_s
+            )

@@ -1,0 +1,118 @@
+"""What Prometheus scrapes. Labels take values from fixed lists or from the live model, never from a client.
+
+With several workers `PROMETHEUS_MULTIPROC_DIR` joins their numbers; it must be set before this is imported,
+as `python -m serving` does.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+)
+
+from serving.answering.results import Detection
+from serving.runtime.live import ModelSlot
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+# From a cached LeNet's answer to the default timeout.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_STAGES = ("queue", "decode", "faces", "preprocess", "inference")
+_FACES = (0, 1, 2, 4, 8, 16, 32)
+
+
+class Metrics:
+    """One registry for each application, so that two in one process do not meet."""
+
+    def __init__(self) -> None:
+        # When each series began says nothing to anybody and doubles their number.
+        disable_created_metrics()
+        registry = CollectorRegistry()
+        self._registry = registry
+        self._requests = Counter(
+            "mien_requests", "Requests answered.", ("route", "method", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "mien_request_seconds", "From the first byte to the last.", ("route",),
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._stages = Histogram(
+            "mien_stage_seconds", "Parts of a picture's way.", ("stage",), buckets=_SECONDS, registry=registry
+        )
+        self._predictions = Counter(
+            "mien_predictions", "Pictures answered, by the emotion told.", ("emotion", "version"),
+            registry=registry,
+        )  # fmt: skip
+        self._faces = Histogram("mien_faces", "Faces in a picture.", buckets=_FACES, registry=registry)
+        self._feedback = Counter("mien_feedback", "True emotions told.", ("emotion",), registry=registry)
+        self._ready = self._gauge("mien_ready", "1 when a model is live.", "min")
+        self._waiting = self._gauge("mien_queue_images", "Pictures that wait for the network.", "livesum")
+        self._info = Gauge(
+            "mien_model_info", "1 for the live model.", ("name", "version", "sha256", "sample"),
+            registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+        self._switches = self._gauge("mien_model_switches", "Models put in since the start.", "livemax")
+        self._refused = self._gauge("mien_model_refusals", "Models refused since the start.", "livemax")
+        self._rows = Gauge(
+            "mien_observations", "Observations of this process by what became of them.", ("state",),
+            registry=registry, multiprocess_mode="livesum",
+        )  # fmt: skip
+        self._live: tuple[str, ...] | None = None
+
+    def _gauge(self, name: str, text: str, mode: Literal["min", "livesum", "livemax"]) -> Gauge:
+        return Gauge(name, text, registry=self._registry, multiprocess_mode=mode)
+
+    def request(self, *, route: str, method: str, status: int, seconds: float) -> None:
+        """One request was answered."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def detection(self, detection: Detection) -> None:
+        """One picture was answered."""
+        for stage in _STAGES:
+            self._stages.labels(stage).observe(getattr(detection.timings, stage) / 1e3)
+        emotion = detection.answer.emotion if detection.answer else None
+        self._predictions.labels(emotion or "none", detection.model.version).inc()
+        self._faces.observe(len(detection.faces))
+
+    def feedback(self, emotion: str) -> None:
+        """A true emotion was told; the caller has checked that the model knows it."""
+        self._feedback.labels(emotion).inc()
+
+    def state(self, slot: ModelSlot, *, waiting: int, rows: dict[str, int]) -> None:
+        """How things stand now."""
+        live = slot.current
+        self._ready.set(live is not None)
+        self._waiting.set(waiting)
+        self._switches.set(slot.switches)
+        self._refused.set(slot.refusals)
+        for state, count in rows.items():
+            self._rows.labels(state).set(count)
+        if live is not None:
+            identity = live.identity
+            self._show((identity.name, identity.version, identity.sha256, str(identity.sample).lower()))
+
+    def _show(self, live: tuple[str, ...]) -> None:
+        if self._live not in (None, live):
+            self._info.labels(*self._live).set(0)
+        self._info.labels(*live).set(1)
+        self._live = live
+
+    def render(self) -> bytes:
+        """The text that is scraped."""
+        if MULTIPROCESS_VARIABLE not in os.environ:
+            return generate_latest(self._registry)
+        joined = CollectorRegistry()
+        multiprocess.MultiProcessCollector(joined)  # type: ignore[no-untyped-call] # the client's own
+        return generate_latest(joined)

@@ -1,0 +1,249 @@
+"""Around every request: who asks, how often, how many bytes, how slowly; request id, headers, log, count.
+
+Pure ASGI, one layer: bytes are counted as they come from the socket, before anything reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.answering.results import new_id
+from serving.errors import ServingError
+from serving.failures import BodyIncomplete, BodyTooSlow, PayloadTooLarge
+from serving.http import problems
+from serving.http.keys import Access, Caller, Origin, needed_scope
+from serving.http.limits import RateLimit
+
+_log = logging.getLogger("serving.http")
+_access = logging.getLogger("serving.access")
+
+# A client's own id is taken over when it cannot break a log line or a header.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# How long the rest of a refused body is read and thrown away, so that the client gets to read the answer
+# instead of a reset connection (RFC 9112, 9.6).
+_LINGER_S = 2.0
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+# For whatever has no policy of its own: nothing may be loaded, as JSON needs nothing.
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+# Probes and scrapes come every few seconds and tell nothing.
+_UNLOGGED = frozenset({"/livez", "/readyz", "/metrics"})
+
+
+class Counted(Protocol):
+    """Who is told of every request."""
+
+    def request(self, *, route: str, method: str, status: int, seconds: float) -> None:
+        """One request was answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one request may cost."""
+
+    body_bytes: Callable[[str], int]
+    """Path → most bytes of its body."""
+    body_timeout_s: float
+    rate: RateLimit | None
+    """For everything but what is open to all."""
+
+
+class Edge:
+    """The one layer around the application."""
+
+    def __init__(
+        self, app: ASGIApp, *, access: Access, limits: Limits, counted: Counted, log_requests: bool
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._limits = limits
+        self._counted = counted
+        self._log_requests = log_requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; what is no HTTP request passes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send, self._limits)
+        caller = Caller("anonymous", "open")
+        try:
+            try:
+                caller = self._admit(scope, exchange)
+                exchange.check_announced()
+                await self._app(scope, exchange.receive, exchange.send)
+            except Exception as error:
+                if exchange.status:  # an answer has begun: there is no second one
+                    raise
+                await self._refuse(error, scope, exchange)
+        finally:
+            self._note(scope, exchange, caller)
+
+    def _admit(self, scope: Scope, exchange: _Exchange) -> Caller:
+        needed = needed_scope(scope["method"], scope["path"])
+        caller = self._access.check(needed, key=exchange.key, origin=exchange.origin)
+        if needed != "open" and self._limits.rate is not None:
+            named = caller.name != "anonymous"
+            self._limits.rate.take(f"key {caller.name}" if named else f"from {exchange.origin.client}")
+        return caller
+
+    async def _refuse(self, error: Exception, scope: Scope, exchange: _Exchange) -> None:
+        if not isinstance(error, ServingError):
+            _log.error("a request failed", exc_info=error, extra={"request_id": exchange.request_id})
+        answer = problems.response(error, request_id=exchange.request_id)
+        await answer(scope, exchange.receive, exchange.send)
+
+    def _note(self, scope: Scope, exchange: _Exchange, caller: Caller) -> None:
+        seconds = time.perf_counter() - exchange.begun
+        # The template, not the path: `/predictions/{id}` is one route however many ids there are.
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if route != "unmatched" else "other"
+        self._counted.request(route=route, method=method, status=exchange.status, seconds=seconds)
+        if self._log_requests and scope["path"] not in _UNLOGGED:
+            _access.info(
+                "%s %s %d",
+                scope["method"],
+                route,
+                exchange.status,
+                extra={
+                    "request_id": exchange.request_id,
+                    "caller": caller.name,
+                    "bytes": exchange.received,
+                    "ms": round(seconds * 1e3, 2),
+                },
+            )
+
+
+class _Exchange:
+    """One request and its answer: counts what comes in, completes what goes out."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+        self.begun = time.perf_counter()
+        self.status = 0
+        """Of the answer; 0 before it begins."""
+        self.received = 0
+        """Bytes of the body so far."""
+        self._receive, self._send = receive, send
+        self._limit = limits.body_bytes(scope["path"])
+        self._timeout_s = limits.body_timeout_s
+        self._deadline: float | None = None
+        self._headers = _chosen(scope["headers"])
+        # RFC 9112, 6.3: a request without these two has no body.
+        self._complete = not {b"content-length", b"transfer-encoding"} & self._headers.keys()
+        self._started_reading = False
+        wanted = self._headers.get(b"x-request-id", b"")
+        self.request_id = wanted.decode() if _REQUEST_ID.fullmatch(wanted) else new_id()
+        scope.setdefault("state", {})["request_id"] = self.request_id
+        server, client = scope.get("server"), scope.get("client")
+        self.origin = Origin(
+            server=server[0] if server and server[1] is not None else None,
+            client=client[0] if client else None,
+            host=self._headers.get(b"host", b"").decode("latin-1"),
+        )
+
+    @property
+    def key(self) -> str | None:
+        """The API key that was sent."""
+        own = self._headers.get(b"x-api-key")
+        if own is not None:
+            return own.decode("latin-1")
+        scheme, _, token = self._headers.get(b"authorization", b"").partition(b" ")
+        return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else None
+
+    def check_announced(self) -> None:
+        """Refuse by the announced length, before a byte is read.
+
+        Raises:
+            PayloadTooLarge: it is above the limit.
+        """
+        announced = self._headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._limit:
+            raise PayloadTooLarge(limit=self._limit)
+
+    async def receive(self) -> Message:
+        """The next part of the body.
+
+        Raises:
+            PayloadTooLarge: more came than is allowed.
+            BodyTooSlow: it did not come in time.
+            BodyIncomplete: the client went away.
+        """
+        if self._complete and self._started_reading:
+            return await self._receive()
+        message = await self._timely()
+        if message["type"] == "http.disconnect" and not self._complete:
+            self._complete = True
+            raise BodyIncomplete(got=self.received)
+        self.received += len(message.get("body", b""))
+        self._complete = self._complete or not message.get("more_body", False)
+        if self.received > self._limit:
+            raise PayloadTooLarge(limit=self._limit)
+        return message
+
+    async def _timely(self) -> Message:
+        self._started_reading = True
+        loop = asyncio.get_running_loop()
+        if self._deadline is None:
+            self._deadline = loop.time() + self._timeout_s
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await self._receive()
+        except TimeoutError as error:
+            raise BodyTooSlow(got=self.received, limit_s=self._timeout_s) from error
+
+    async def send(self, message: Message) -> None:
+        """Pass a part of the answer on, with the headers that all answers have."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._completed(message.get("headers", []))}
+        elif not message.get("more_body", False) and not self._complete:
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+    def _completed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        given = {name for name, _ in headers}
+        added = [pair for pair in (*_SECURITY_HEADERS, _POLICY) if pair[0] not in given]
+        added.append((b"x-request-id", self.request_id.encode()))
+        if not self._complete:
+            # What is left of the body is not worth reading to keep the connection.
+            added.append((b"connection", b"close"))
+        return [*headers, *added]
+
+    async def _linger(self) -> None:
+        # A client that waits for `100 Continue` sends nothing once it has the answer.
+        if b"expect" in self._headers and not self._started_reading:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                        return
+
+
+_INTERESTING = frozenset(
+    {
+        b"authorization", b"content-length", b"expect", b"host",
+        b"transfer-encoding", b"x-api-key", b"x-request-id",
+    }
+)  # fmt: skip
+
+
+def _chosen(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    return {name: value for name, value in headers if name in _INTERESTING}

@@ -1,0 +1,63 @@
+"""What the routes work with, made when the application starts; and how a route is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, cast
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.answering.detect import Detector
+from serving.answering.results import encode
+from serving.following.service import Following
+from serving.http.metrics import Metrics
+from serving.observing.recorder import Recorder
+from serving.observing.store import Store
+from serving.runtime.batching import Batcher
+from serving.runtime.live import ModelSlot
+from serving.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The joined service."""
+
+    settings: Settings
+    slot: ModelSlot
+    batcher: Batcher
+    detector: Detector
+    following: Following
+    recorder: Recorder
+    store: Store
+    metrics: Metrics
+
+    def refresh_metrics(self) -> None:
+        """Tell the metrics how things stand."""
+        stats = self.recorder.stats()
+        rows = {name: getattr(stats, name) for name in ("written", "waiting", "dropped")}
+        self.metrics.state(self.slot, waiting=self.batcher.waiting, rows=rows)
+
+
+class LeanRoute(APIRoute):
+    """A route whose function takes the request and gives the response.
+
+    FastAPI documents it and does nothing else: no dependencies are solved and no model is validated
+    while a client waits. Its parameters are in `openapi_extra`.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The function itself."""
+        return cast(Callable[[Request], Coroutine[Any, Any, Response]], self.endpoint)
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the application that answers `request`."""
+    return cast(Parts, request.app.state.parts)
+
+
+def json_response(body: Any, *, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(encode(body), status_code=status, media_type="application/json")

@@ -1,0 +1,109 @@
+"""Errors as answers: one table from exception to status, one body (RFC 9457, application/problem+json).
+
+`type` is `urn:mien:problem:` and the slug of the table; clients compare it, people read `detail`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from serving import errors, failures
+from serving.errors import ServingError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:mien:problem:"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the table."""
+
+    status: int
+    slug: str
+    title: str
+
+
+# The nearest class in an exception's ancestry counts. Whatever is not here is a 500 without details.
+TABLE: Mapping[type[Exception], Kind] = {
+    failures.BadRequest: Kind(400, "bad-request", "The request is not one this endpoint takes"),
+    failures.BodyIncomplete: Kind(400, "body-incomplete", "The body broke off"),
+    failures.Unauthorized: Kind(401, "unauthorized", "A valid key is needed"),
+    failures.Forbidden: Kind(403, "forbidden", "Not allowed"),
+    failures.NotFound: Kind(404, "not-found", "There is no such thing"),
+    failures.MethodNotAllowed: Kind(405, "method-not-allowed", "The path does not take this method"),
+    failures.NotAcceptable: Kind(406, "not-acceptable", "No answer of an accepted type"),
+    failures.BodyTooSlow: Kind(408, "body-too-slow", "The body did not arrive in time"),
+    failures.PayloadTooLarge: Kind(413, "payload-too-large", "Too many bytes"),
+    failures.TooManyFiles: Kind(413, "too-many-files", "Too many files"),
+    errors.ImageTooLarge: Kind(413, "image-too-large", "Too many pixels"),
+    failures.ContentUnsupported: Kind(415, "content-unsupported", "Not a kind of body this endpoint reads"),
+    errors.ImageFormatUnknown: Kind(415, "image-format-unknown", "Not an image format this service reads"),
+    errors.ImageError: Kind(422, "image-unusable", "The bytes cannot become a picture"),
+    failures.RateLimited: Kind(429, "rate-limited", "Too many requests"),
+    failures.NotReady: Kind(503, "not-ready", "No model is live"),
+    failures.QueueFull: Kind(503, "queue-full", "Too many pictures are waiting"),
+    failures.DeadlinePassed: Kind(503, "deadline-passed", "Not answered in time"),
+    failures.StoreUnavailable: Kind(503, "store-unavailable", "The observations cannot be reached"),
+    errors.FaceDetectorError: Kind(503, "face-detector-unusable", "The face detector cannot be used"),
+}
+INTERNAL = Kind(500, "internal", "Something went wrong here")
+
+
+def kind_of(error: BaseException) -> Kind:
+    """The row of an exception's nearest listed ancestor."""
+    for ancestor in type(error).__mro__:
+        if ancestor in TABLE:
+            return TABLE[ancestor]
+    return INTERNAL
+
+
+def problem(error: BaseException, *, request_id: str | None = None) -> dict[str, Any]:
+    """The body for an exception; what is not in the table gives nothing away."""
+    kind = kind_of(error)
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + kind.slug,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": str(error) if kind is not INTERNAL else "the log has the reason, under this request's id",
+    }
+    if request_id is not None:
+        body["request_id"] = request_id
+    return body
+
+
+def response(error: BaseException, *, request_id: str | None = None) -> Response:
+    """The answer for an exception."""
+    body = problem(error, request_id=request_id)
+    return Response(
+        orjson.dumps(body), status_code=body["status"], media_type=MEDIA_TYPE, headers=_headers(error)
+    )
+
+
+def from_status(status: int, detail: str, *, method: str, allowed: str) -> ServingError:
+    """The router's own refusals, as errors of the table."""
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return failures.MethodNotAllowed(got=method, allowed=allowed)
+    if status == HTTPStatus.NOT_FOUND:
+        return failures.NotFound("there is no such path; see /docs")
+    return failures.BadRequest(detail)
+
+
+def _headers(error: BaseException) -> dict[str, str]:
+    match error:
+        case failures.Overloaded() | failures.RateLimited():
+            return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+        case failures.Unauthorized():
+            return {"www-authenticate": 'Bearer realm="mien"'}
+        case failures.MethodNotAllowed():
+            return {"allow": error.allowed}
+        case failures.StoreUnavailable():
+            return {"retry-after": "5"}
+        case _:
+            return {}

@@ -1,0 +1,72 @@
+"""POST /detect and /detect/batch: pictures in, emotions out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.answering.detect import Options
+from serving.answering.results import as_json
+from serving.failures import Overloaded
+from serving.http import schemas
+from serving.http.parts import LeanRoute, Parts, json_response, parts_of
+from serving.http.problems import problem
+from serving.http.queries import read_options
+from serving.http.uploads import Upload, read_picture, read_pictures
+from serving.runtime.live import LiveModel
+
+router = APIRouter(route_class=LeanRoute, tags=["detection"])
+
+
+@router.post("/detect", **schemas.DETECT)
+async def detect(request: Request) -> Response:
+    """Find the faces of one picture and say what they feel."""
+    parts = parts_of(request)
+    options = read_options(request)
+    data = await read_picture(request, max_bytes=parts.settings.max_bytes)
+    detection = await parts.detector.detect(data, options)
+    parts.metrics.detection(detection)
+    return json_response(as_json(detection))
+
+
+@router.post("/detect/batch", **schemas.DETECT_BATCH)
+async def detect_batch(request: Request) -> Response:
+    """Answer several pictures with one model: one result or one problem each, in order."""
+    parts = parts_of(request)
+    options = read_options(request)
+    settings = parts.settings
+    files = await read_pictures(request, max_bytes=settings.max_bytes, max_files=settings.max_batch_files)
+    live = parts.slot.require()
+    answers = await asyncio.gather(*(_answer(parts, file, options, live) for file in files))
+    failures = [answer for answer in answers if isinstance(answer, Exception)]
+    # Nothing was answered for want of time or room: the client should come back, as with one picture.
+    if len(failures) == len(answers) and isinstance(failures[0], Overloaded):
+        raise failures[0]
+    results = [
+        {"file": file.name, **_entry(answer, request)} for file, answer in zip(files, answers, strict=True)
+    ]
+    return json_response({"results": results})
+
+
+async def _answer(
+    parts: Parts, file: Upload, options: Options, live: LiveModel
+) -> dict[str, Any] | Exception:
+    if file.error is not None:
+        return file.error
+    try:
+        detection = await parts.detector.detect(file.data, options, live=live)
+    # One bad file must not fail the rest; what it was is in its place of the answer.
+    except Exception as error:
+        return error
+    parts.metrics.detection(detection)
+    return as_json(detection)
+
+
+def _entry(answer: dict[str, Any] | Exception, request: Request) -> dict[str, Any]:
+    if isinstance(answer, Exception):
+        return {"problem": problem(answer, request_id=request.state.request_id)}
+    return {"result": answer}

@@ -1,0 +1,43 @@
+"""POST /explain: an answer, and where in the picture it comes from."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.answering.detect import Explanation
+from serving.answering.results import as_json
+from serving.http import schemas
+from serving.http.accept import preferred
+from serving.http.parts import LeanRoute, json_response, parts_of
+from serving.http.queries import read_options
+from serving.http.uploads import read_picture
+
+JSON, PNG = "application/json", "image/png"
+
+router = APIRouter(route_class=LeanRoute, tags=["detection"])
+
+
+@router.post("/explain", **schemas.EXPLAIN)
+async def explain(request: Request) -> Response:
+    """As /detect, with the heatmap of the largest face: JSON, or a PNG for `Accept: image/png`."""
+    parts = parts_of(request)
+    options = read_options(request)
+    kind = preferred(request.headers.get("accept", ""), offered=(JSON, PNG))
+    data = await read_picture(request, max_bytes=parts.settings.max_bytes)
+    explanation = await parts.detector.explain(data, options, draw=kind == PNG)
+    parts.metrics.detection(explanation.detection)
+    if explanation.overlay is None:
+        return json_response(as_json(explanation.detection, heatmap=explanation.heatmap, explained=True))
+    return Response(explanation.overlay, media_type=PNG, headers=_summary(explanation))
+
+
+def _summary(explanation: Explanation) -> dict[str, str]:
+    """The answer in short, beside a picture that cannot carry it."""
+    detection = explanation.detection
+    headers = {"mien-id": detection.id, "mien-model": f"{detection.model.name}/{detection.model.version}"}
+    if detection.answer is not None and detection.answer.emotion is not None:
+        headers["mien-emotion"] = detection.answer.emotion
+    # Names may hold what a header cannot.
+    return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}

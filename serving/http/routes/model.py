@@ -1,0 +1,91 @@
+"""GET /model and /model/history: what is live, what it expects, where it comes from, what was before."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.following.service import FollowingStatus
+from serving.http import schemas
+from serving.http.parts import LeanRoute, json_response, parts_of
+from serving.http.queries import read_limit
+from serving.observing.observation import Switch
+from serving.runtime.live import LiveModel
+
+SAMPLE_NOTICE = "Trained on the procedural sample of drawn faces: a demonstration, not for real faces."
+_HISTORY, _MOST_HISTORY = 100, 1000
+
+router = APIRouter(route_class=LeanRoute, tags=["model"])
+
+
+@router.get("/model", **schemas.MODEL)
+async def model(request: Request) -> Response:
+    """The live model, its contract and lineage; what is followed and what was refused."""
+    parts = parts_of(request)
+    live = parts.slot.current
+    return json_response(
+        {
+            "live": _live(live) if live else None,
+            "reason": parts.slot.reason,
+            "following": _following(parts.following.status()),
+        }
+    )
+
+
+@router.get("/model/history", **schemas.HISTORY)
+async def history(request: Request) -> Response:
+    """Every switch of every worker, the newest first."""
+    parts = parts_of(request)
+    limit = read_limit(request, default=_HISTORY, most=_MOST_HISTORY)
+    rows = await asyncio.to_thread(parts.store.switches, limit)
+    return json_response({"switches": [_switch(row) for row in rows]})
+
+
+def _live(live: LiveModel) -> dict[str, Any]:
+    identity, contract = live.identity, live.contract
+    return {
+        "name": identity.name,
+        "version": identity.version,
+        "sha256": identity.sha256,
+        "architecture": contract.architecture,
+        "weights": contract.weights,
+        "sample": identity.sample,
+        "notice": SAMPLE_NOTICE if identity.sample else None,
+        "since": _iso(live.since),
+        "size_bytes": live.classifier.size_bytes,
+        "contract": asdict(contract),
+        "lineage": {
+            "source": identity.source,
+            "run_id": identity.run_id,
+            "git_commit": identity.git_commit,
+            "dataset": contract.dataset,
+            "data_dvc": identity.data_dvc,
+        },
+    }
+
+
+def _following(status: FollowingStatus) -> dict[str, Any]:
+    refused = status.refused
+    return {
+        "location": status.location,
+        "checked_at": _iso(status.checked_at) if status.checked_at else None,
+        "problem": status.problem,
+        "warnings": status.warnings,
+        "refused": {**asdict(refused), "time": _iso(refused.time)} if refused else None,
+        "follower_pid": status.follower_pid,
+        "follower_restarts": status.follower_restarts,
+    }
+
+
+def _switch(switch: Switch) -> dict[str, Any]:
+    return {**asdict(switch), "time": _iso(switch.time)}
+
+
+def _iso(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")

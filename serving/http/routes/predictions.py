@@ -1,0 +1,66 @@
+"""GET and DELETE /predictions/{id}: an earlier answer with its lineage."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.answering.results import is_id
+from serving.failures import NotFound
+from serving.http import schemas
+from serving.http.parts import LeanRoute, json_response, parts_of
+from serving.observing.observation import Recorded
+
+router = APIRouter(route_class=LeanRoute, tags=["observations"])
+
+
+@router.get("/predictions/{id}", **schemas.PREDICTION)
+async def prediction(request: Request) -> Response:
+    """The answer again, and what it came from: model version → MLflow run → git commit → dataset hash."""
+    return json_response(_body(await parts_of(request).recorder.observation(_id(request))))
+
+
+@router.delete("/predictions/{id}", **schemas.PREDICTION_DELETE)
+async def delete_prediction(request: Request) -> Response:
+    """Delete an answer, its feedback and its picture, if one was kept."""
+    await parts_of(request).recorder.delete(_id(request))
+    return Response(status_code=204)
+
+
+def _id(request: Request) -> str:
+    id: str = request.path_params["id"]
+    if not is_id(id):
+        raise NotFound(f"{id[:40]!r} is not the id of an answer, which has 32 hexadecimal digits")
+    return id
+
+
+def _body(recorded: Recorded) -> dict[str, Any]:
+    seen, model = recorded.observation, recorded.model
+    probabilities = [round(float(value), 6) for value in recorded.probabilities()]
+    classes = model.classes if model else tuple(str(index) for index in range(len(probabilities)))
+    names = ("left", "top", "width", "height")
+    return {
+        "id": seen.id,
+        "time": datetime.fromtimestamp(seen.time, UTC).isoformat(timespec="milliseconds"),
+        "emotion": seen.predicted,
+        "probability": round(seen.confidence, 6),
+        "probabilities": dict(zip(classes, probabilities, strict=True)),
+        "entropy": round(seen.entropy, 6),
+        "faces": seen.faces,
+        "box": dict(zip(names, seen.box, strict=True)) if seen.box else None,
+        "whole_image": seen.box is None,
+        "image": {"width": seen.width, "height": seen.height},
+        "input": {name: round(getattr(seen, name), 6) for name in ("brightness", "contrast", "sharpness")},
+        "feedback": recorded.feedback,
+        "picture_kept": seen.picture is not None,
+        "model": {
+            "name": model.name if model else None,
+            "version": seen.model_version,
+            "sha256": seen.model_sha256,
+        },
+        "lineage": dict(model.lineage) if model else None,
+    }

@@ -1,0 +1,151 @@
+"""What the OpenAPI document says of each endpoint: parameters, bodies, answers, problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from serving.http.components import EXAMPLE_ID, Schema, ref
+from serving.http.problems import MEDIA_TYPE, TABLE
+
+Operation = dict[str, Any]
+
+_QUERY: list[Schema] = [
+    {
+        "name": "faces",
+        "in": "query",
+        "schema": {"type": "string", "enum": ["auto", "all", "none"], "default": "auto"},
+        "description": "`auto`: every face, the whole picture when there is none. `all`: faces only. "
+        "`none`: the picture is one face already.",
+    },
+    {
+        "name": "min_probability",
+        "in": "query",
+        "schema": {"type": "number", "minimum": 0, "maximum": 1, "default": 0},
+        "description": "Below it the emotion is null.",
+    },
+]
+_ID: Schema = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "Of an answer.",
+    "example": EXAMPLE_ID,
+}
+_LIMIT: Schema = {
+    "name": "limit",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+}
+_FILE: Schema = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP."}
+_FORM: Schema = {"type": "object", "properties": {"file": _FILE}, "required": ["file"]}
+_PICTURE: Schema = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {"schema": _FORM},
+        **{f"image/{kind}": {"schema": _FILE} for kind in ("jpeg", "png", "webp", "bmp")},
+    },
+}
+_PICTURES: Schema = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": {"type": "array", "items": _FILE, "minItems": 1}},
+                "required": ["file"],
+            }
+        }
+    },
+}
+_ACCESS = (401, 403, 429)
+_BODY = (400, 408, 413, 415)
+_PICTURE_PROBLEMS = (*_ACCESS, *_BODY, 422, 503)
+
+
+def _json(name: str, text: str) -> Operation:
+    return {"description": text, "content": {"application/json": {"schema": ref(name)}}}
+
+
+def _problems(statuses: Iterable[int]) -> dict[int | str, Operation]:
+    """The titles of the table, by status."""
+    return {
+        status: {
+            "description": "; ".join(
+                dict.fromkeys(kind.title for kind in TABLE.values() if kind.status == status)
+            ),
+            "content": {MEDIA_TYPE: {"schema": ref("Problem")}},
+        }
+        for status in sorted(statuses)
+    }
+
+
+def _operation(
+    responses: dict[int | str, Operation],
+    *,
+    problems: Iterable[int],
+    parameters: list[Schema] | None = None,
+    body: Schema | None = None,
+    status: int = 200,
+) -> Operation:
+    extra: Operation = {}
+    if parameters:
+        extra["parameters"] = parameters
+    if body:
+        extra["requestBody"] = body
+    return {
+        "responses": {**responses, **_problems(problems)},
+        "openapi_extra": extra,
+        "status_code": status,
+        "response_model": None,
+    }
+
+
+DETECT = _operation(
+    {200: _json("Detection", "What was found.")},
+    problems=_PICTURE_PROBLEMS,
+    parameters=_QUERY,
+    body=_PICTURE,
+)
+DETECT_BATCH = _operation(
+    {200: _json("Batch", "One result or one problem for each file, in order.")},
+    problems=(*_ACCESS, *_BODY, 503),
+    parameters=_QUERY,
+    body=_PICTURES,
+)
+_explained = _json("Explanation", "What was found, and where.")
+_explained["content"]["image/png"] = {"schema": {"type": "string", "format": "binary"}}
+EXPLAIN = _operation(
+    {200: _explained},
+    problems=(*_PICTURE_PROBLEMS, 406),
+    parameters=_QUERY,
+    body=_PICTURE,
+)
+FEEDBACK = _operation(
+    {200: _json("FeedbackStored", "It is stored.")},
+    problems=(*_ACCESS, *_BODY, 404, 503),
+    body={"required": True, "content": {"application/json": {"schema": ref("Feedback")}}},
+)
+PREDICTION = _operation(
+    {200: _json("Prediction", "The answer and its lineage.")},
+    problems=(*_ACCESS, 404, 503),
+    parameters=[_ID],
+)
+PREDICTION_DELETE = _operation(
+    {204: {"description": "It is deleted."}},
+    problems=(*_ACCESS, 404, 503),
+    parameters=[_ID],
+    status=204,
+)
+MODEL = _operation({200: _json("Model", "What is live, or why nothing is.")}, problems=_ACCESS)
+HISTORY = _operation(
+    {200: _json("History", "The newest first.")},
+    problems=(*_ACCESS, 400, 503),
+    parameters=[_LIMIT],
+)
+LIVEZ = _operation({200: _json("Status", "The process answers.")}, problems=())
+READYZ = _operation({200: _json("Status", "A model is live.")}, problems=(503,))
+METRICS = _operation(
+    {200: {"description": "Prometheus' text format.", "content": {"text/plain": {}}}}, problems=_ACCESS
+)

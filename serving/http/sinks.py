@@ -1,0 +1,70 @@
+"""What the runtime tells of, as rows of the observations."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from serving.observing.observation import ModelRecord, Observation, Switch
+from serving.observing.recorder import Recorder
+from serving.runtime.identity import ModelIdentity
+from serving.runtime.live import LiveModel
+
+
+class ObservationSink:
+    """Keeps answers; of each model that gave one what is needed to read them later."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._known: LiveModel | None = None
+
+    def record(self, observation: Observation, *, live: LiveModel, data: bytes) -> None:
+        """See `serving.answering.detect.Sink`."""
+        if live is not self._known:
+            self._recorder.remember(_record_of(live))
+            self._known = live
+        self._recorder.record(observation, picture=data)
+
+
+class SwitchLog:
+    """Keeps the history of what was live."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._process = f"{socket.gethostname()}:{os.getpid()}"
+
+    def record_switch(
+        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str
+    ) -> None:
+        """See `serving.following.watcher.History`."""
+        self._recorder.record_switch(
+            Switch(
+                time=time,
+                from_version=previous.version if previous else None,
+                from_sha256=previous.sha256 if previous else None,
+                to_version=current.version,
+                to_sha256=current.sha256,
+                reason=reason,
+                process=self._process,
+            )
+        )
+
+
+def _record_of(live: LiveModel) -> ModelRecord:
+    identity = live.identity
+    return ModelRecord(
+        name=identity.name,
+        version=identity.version,
+        sha256=identity.sha256,
+        classes=live.contract.classes,
+        lineage={
+            "source": identity.source,
+            "run_id": identity.run_id,
+            "git_commit": identity.git_commit,
+            "dataset": live.contract.dataset,
+            "data_dvc": identity.data_dvc,
+            "architecture": live.contract.architecture,
+            "weights": live.contract.weights,
+            "sample": identity.sample,
+        },
+    )

@@ -1,0 +1,222 @@
+"""Request bodies: a raw picture, a multipart form, or JSON. In memory only; no temporary files, no URLs.
+
+The middleware has counted the bytes before they come here, so a body is at most as large as its path allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+from starlette.types import Receive
+
+from serving.errors import ServingError
+from serving.failures import BadRequest, ContentUnsupported, PayloadTooLarge, TooManyFiles
+
+FIELD = "file"
+"""Name of the form's field that carries a picture."""
+FORM_OVERHEAD_BYTES = 16 * 1024
+"""Boundaries and headers of a form with one file."""
+# Fields besides the pictures that a form may have; they are passed over.
+_MAX_OTHER_PARTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file of a form."""
+
+    name: str
+    """As the client calls it; shown back, never opened. Empty when it gave none."""
+    data: bytes
+    error: ServingError | None = None
+    """Why it is not to be looked at."""
+
+
+async def read_picture(request: Request, *, max_bytes: int) -> bytes:
+    """The one picture of a request: the form's field `file`, or the body as it is.
+
+    Raises:
+        BadRequest: a form that is damaged, or has not exactly one file.
+        PayloadTooLarge: the picture has more than `max_bytes`.
+    """
+    boundary = _boundary(request)
+    if boundary is None:
+        data = await _read(request.receive)
+        if len(data) > max_bytes:
+            raise PayloadTooLarge(limit=max_bytes)
+        return data
+    files = await _read_form(request.receive, boundary, max_bytes=max_bytes, max_files=2)
+    if len(files) != 1:
+        raise BadRequest(
+            f"the form has {'no field' if not files else 'several fields'} named {FIELD!r}, expected one; "
+            'send it as `curl -F "file=@photo.jpg"`, and several pictures to /detect/batch'
+        )
+    if files[0].error is not None:
+        raise files[0].error
+    return files[0].data
+
+
+async def read_pictures(request: Request, *, max_bytes: int, max_files: int) -> list[Upload]:
+    """All pictures of a form, in order; one that is too large carries its error.
+
+    Raises:
+        ContentUnsupported: the body is no form.
+        BadRequest: the form is damaged or has no file.
+        TooManyFiles: more than `max_files`.
+    """
+    boundary = _boundary(request)
+    if boundary is None:
+        raise ContentUnsupported(
+            got=request.headers.get("content-type", ""), expected=f"multipart/form-data with fields {FIELD!r}"
+        )
+    files = await _read_form(request.receive, boundary, max_bytes=max_bytes, max_files=max_files)
+    if not files:
+        raise BadRequest(
+            f"the form has no field named {FIELD!r}; send `curl -F file=@one.jpg -F file=@two.jpg`"
+        )
+    return files
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """A JSON object.
+
+    The content type must say so: pages of other origins cannot send it without asking first (CORS).
+
+    Raises:
+        ContentUnsupported: another content type.
+        BadRequest: not JSON, or no object.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise ContentUnsupported(got=content_type, expected="application/json")
+    try:
+        value = orjson.loads(await _read(request.receive))
+    except ValueError as error:
+        raise BadRequest(f"the body is no JSON ({error}); expected one object") from error
+    if not isinstance(value, dict):
+        raise BadRequest(f"the body is a JSON {type(value).__name__}, expected one object")
+    return value
+
+
+async def _read(receive: Receive) -> bytes:
+    message = await receive()
+    # A body that came in one piece, as most do, is not copied.
+    if not message.get("more_body", False):
+        return bytes(message.get("body", b""))
+    parts = [message.get("body", b"")]
+    while message.get("more_body", False):
+        message = await receive()
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
+
+
+def _boundary(request: Request) -> bytes | None:
+    """Of a form; None when the body is none.
+
+    Raises:
+        BadRequest: a form without a boundary.
+    """
+    value = request.headers.get("content-type", "")
+    if not value.lower().startswith("multipart/"):
+        return None
+    kind, options = parse_options_header(value)
+    boundary = options.get(b"boundary")
+    if kind != b"multipart/form-data" or not boundary:
+        raise BadRequest(f"the content type is {value!r}, expected multipart/form-data with a boundary")
+    return bytes(boundary)
+
+
+async def _read_form(receive: Receive, boundary: bytes, *, max_bytes: int, max_files: int) -> list[Upload]:
+    form = _Form(max_bytes=max_bytes, max_files=max_files)
+    try:
+        parser = MultipartParser(boundary, form.callbacks())
+        more = True
+        while more:
+            message = await receive()
+            parser.write(message.get("body", b""))
+            more = message.get("more_body", False)
+    except FormParserError as error:
+        raise BadRequest(f"the form is damaged ({error}); send it again") from error
+    if not form.ended:
+        raise BadRequest("the form breaks off before its closing boundary; send it again")
+    return form.files()
+
+
+@dataclass(slots=True)
+class _Part:
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    data: bytearray = field(default_factory=bytearray)
+    size: int = 0
+    name: str | None = None
+    """Of the field; None until the headers are read."""
+    file_name: str = ""
+
+
+class _Form:
+    """Collects the parts that python-multipart tells of."""
+
+    def __init__(self, *, max_bytes: int, max_files: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_files = max_files
+        self._parts: list[_Part] = []
+        self._others = 0
+        self._header = (bytearray(), bytearray())
+        self.ended = False
+
+    def callbacks(self) -> Any:
+        """For the parser."""
+        return {
+            "on_part_begin": lambda: self._parts.append(_Part()),
+            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._part_data,
+            "on_end": self._end,
+        }
+
+    def files(self) -> list[Upload]:
+        """The pictures, in order."""
+        return [
+            Upload(
+                part.file_name,
+                bytes(part.data),
+                PayloadTooLarge(limit=self._max_bytes) if part.size > self._max_bytes else None,
+            )
+            for part in self._parts
+        ]
+
+    def _header_end(self) -> None:
+        name, value = self._header
+        self._parts[-1].headers[bytes(name).lower()] = bytes(value)
+        self._header = (bytearray(), bytearray())
+
+    def _headers_finished(self) -> None:
+        part = self._parts[-1]
+        _, options = parse_options_header(part.headers.get(b"content-disposition", b""))
+        part.name = options.get(b"name", b"").decode("utf-8", "replace")
+        part.file_name = options.get(b"filename", b"").decode("utf-8", "replace")
+        if part.name != FIELD:
+            self._others += 1
+            if self._others > _MAX_OTHER_PARTS:
+                raise BadRequest(f"the form has more than {_MAX_OTHER_PARTS} fields not named {FIELD!r}")
+        elif (count := len(self._parts) - self._others) > self._max_files:
+            raise TooManyFiles(got=count, limit=self._max_files)
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        part = self._parts[-1]
+        part.size += end - start
+        if part.name != FIELD:
+            return
+        if part.size <= self._max_bytes:
+            part.data += memoryview(data)[start:end]
+        else:
+            part.data.clear()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._parts = [part for part in self._parts if part.name == FIELD]

@@ -1,0 +1,151 @@
+"""Everything that can be set: environment variables that begin with `MIEN_`, documented in docs/serving.md.
+
+    MIEN_PORT=9000 MIEN_MODEL=models:/emotion/3 python -m serving
+
+Importing this reads nothing; `Settings()` reads the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "MIEN_"
+# What `hash_key` writes: name, scope, SHA-256 of the key.
+_KEY = re.compile(r"[\w.-]+:(predict|admin):[0-9a-f]{64}")
+_MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """The service's settings; each one is `MIEN_` and its name in upper case."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        use_attribute_docstrings=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    # Address
+    host: str = "127.0.0.1"
+    """Address of `python -m serving`; beyond loopback keys or `MIEN_ALLOW_ANONYMOUS` are needed."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port that `python -m serving` listens on; 0 takes a free one."""
+    workers: int = Field(default=1, ge=1)
+    """Answering processes of `python -m serving`; the cores are shared out between them."""
+    shutdown_s: float = Field(default=30.0, gt=0)
+    """Seconds that requests in flight get to finish after SIGTERM (`python -m serving`)."""
+
+    # Model
+    model: str = "models:/emotion@production"
+    """What to serve: `models:/NAME@ALIAS`, `models:/NAME/STAGE`, `models:/NAME/VERSION`, or a path."""
+    tracking_uri: str = "sqlite:///mlruns/mlflow.db"
+    """MLflow's registry: an `http(s)://` server or a `sqlite:///` file."""
+    poll_s: float = Field(default=5.0, gt=0)
+    """Seconds between two looks at the registry, for alias and stage URIs."""
+    cache_dir: Path = Path(".mien/models")
+    """Folder that keeps the last good model, to start from when the registry is away."""
+
+    # Inference
+    threads: int = Field(default=0, ge=0)
+    """Threads that answer in each worker, one batch each; 0 takes the usable cores divided by the workers."""
+    batch_size: int = Field(default=16, ge=1, le=64)
+    """Most pictures that go through the network at once."""
+    queue_images: int = Field(default=256, ge=1)
+    """Most pictures that wait for the network; beyond it requests get 503."""
+    timeout_s: float = Field(default=5.0, gt=0)
+    """Seconds a request may take from its last byte to its answer; beyond it it gets 503."""
+
+    # Faces
+    face_detector: Literal["auto", "haar", "yunet", "none"] = "auto"
+    """For models trained on whole pictures: `auto` is YuNet when `MIEN_FACE_MODEL` is set, Haar otherwise."""
+    face_model: Path | None = None
+    """YuNet's model file, `face_detection_yunet_2023mar.onnx` of the OpenCV Zoo."""
+    face_margin: float = Field(default=0.25, ge=0, le=1)
+    """Added on each side of a found face, for models trained on whole pictures; a fraction of the box."""
+    max_faces: int = Field(default=32, ge=1)
+    """Most faces of one picture that are answered, the largest first."""
+
+    # Limits
+    max_bytes: int = Field(default=10 * _MEBIBYTE, ge=1)
+    """Largest picture in bytes; beyond it 413."""
+    max_pixels: int = Field(default=32_000_000, ge=1)
+    """Most pixels of one picture, by its header; beyond it 413."""
+    max_batch_files: int = Field(default=32, ge=1)
+    """Most files of one `/detect/batch` request; beyond it 413."""
+    max_batch_bytes: int = Field(default=64 * _MEBIBYTE, ge=1)
+    """Largest `/detect/batch` request in bytes; beyond it 413."""
+    body_timeout_s: float = Field(default=20.0, gt=0)
+    """Seconds a client may take to send its request; beyond it 408."""
+
+    # Access
+    api_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    """`NAME:SCOPE:SHA256` of each key, separated by commas; scope `predict` or `admin`."""
+    allow_anonymous: bool = False
+    """Whether requests without a key are answered (scope `predict`) on addresses other than loopback."""
+    rate_per_s: float = Field(default=0.0, ge=0)
+    """Requests per second of one key (without keys: one client address) to one worker; 0: no limit."""
+    rate_burst: int = Field(default=20, ge=1)
+    """Requests that may come at once before `MIEN_RATE_PER_S` holds them back."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins whose pages may call the service, separated by commas; none by default."""
+
+    # Observations
+    database_url: str = "sqlite:///.mien/observations.db"
+    """SQLAlchemy URL of the observations: SQLite or PostgreSQL."""
+    retention_days: float = Field(default=90.0, gt=0)
+    """Days after which observations are deleted."""
+    keep_images: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of the pictures that is kept; 0: none."""
+    keep_images_dir: Path = Path(".mien/pictures")
+    """Folder that kept pictures go to."""
+    keep_images_days: float = Field(default=30.0, gt=0)
+    """Days after which kept pictures are deleted."""
+
+    # Logs
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least level of the JSON log lines on standard error."""
+    access_log: bool = True
+    """Whether each request leaves a log line; never with its client's address."""
+
+    @field_validator("api_keys", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(item.strip() for item in value.split(",") if item.strip())
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _check_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in keys:
+            if not _KEY.fullmatch(entry):
+                # The entry itself is not shown: it may be the key, unhashed.
+                raise ValueError(
+                    "an entry is not NAME:SCOPE:SHA256 with scope predict or admin; "
+                    "make one with `python -m serving.http.keys NAME SCOPE`"
+                )
+        names = [entry.split(":")[0] for entry in keys]
+        if len(set(names)) != len(names):
+            raise ValueError("two keys have one name; names must differ")
+        return keys
+
+    @model_validator(mode="after")
+    def _check_faces(self) -> Settings:
+        if self.face_detector == "yunet" and self.face_model is None:
+            raise ValueError("MIEN_FACE_DETECTOR=yunet needs MIEN_FACE_MODEL, YuNet's model file")
+        return self
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings and are none: a misspelt one would silently do nothing."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(
+        name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known
+    )
