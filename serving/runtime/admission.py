@@ -9,6 +9,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,15 @@ def admit(folder: Path, *, threads: int, max_batch: int) -> LiveModel:
         _warm_up(classifier, max_batch)
     with _refusing(identity, "self-test"):
         warnings = _self_test(classifier, folder / SELF_TEST)
-    return LiveModel(classifier=classifier, identity=identity, warnings=warnings)
+    contract = classifier.contract
+    # The file says it of itself; a registry may be wrong or silent.
+    identity = replace(
+        identity,
+        dataset=contract.dataset,
+        architecture=contract.architecture,
+        weights=contract.weights,
+    )
+    return LiveModel(classifier=classifier, identity=identity, folder=folder, warnings=warnings)
 
 
 def _warm_up(classifier: OnnxClassifier, max_batch: int) -> None:
@@ -100,7 +109,8 @@ def _self_test(classifier: OnnxClassifier, path: Path) -> tuple[str, ...]:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        # Opened here: NumPy leaves a file that it opened itself, and that is no archive, open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             return {name: data[name] for name in (IMAGE, PROBABILITIES, HEATMAP, EMBEDDING)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path.name} cannot be read ({error})") from error

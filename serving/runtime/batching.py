@@ -76,12 +76,17 @@ class _Job(Generic[R]):
 
     def settle(self) -> None:
         """In the event loop: hand over what came out, unless nobody waits any more."""
-        if self.future.done():
+        future, error = self.future, self.error
+        # The error's traceback holds frames that hold this job; were the job to hold the error, itself or in
+        # the future, the circle would keep an old model alive until the garbage collector comes by.
+        del self.future
+        self.error = None
+        if future.done():
             return
-        if self.error is not None:
-            self.future.set_exception(self.error)
+        if error is not None:
+            future.set_exception(error)
         else:
-            self.future.set_result(self.result)  # type: ignore[arg-type] # R may itself be None
+            future.set_result(self.result)  # type: ignore[arg-type] # R may itself be None
 
 
 class Batcher:
@@ -135,25 +140,27 @@ class Batcher:
             Exception: whatever `work` raises.
         """
         loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
         now = time.monotonic()
         job: _Job[R] = _Job(
             work=work,
             live=live or self._slot.require(),
             images=images,
-            future=loop.create_future(),
+            future=future,
             loop=loop,
             came=now,
             deadline=now + deadline_s,
             deadline_s=deadline_s,
         )
         self._put(job)
-        timer = loop.call_later(deadline_s, _expire, job)
+        del job
+        timer = loop.call_later(deadline_s, _expire, future, deadline_s)
         try:
-            return await job.future
+            return await future
         finally:
             timer.cancel()
-            # An error's traceback holds this frame: without the name it holds neither job nor old model.
-            del job
+            # See `settle`: the traceback holds this frame too.
+            del future
 
     async def predict(self, images: Image, *, live: LiveModel, deadline_s: float) -> Prediction:
         """What `live` says of pictures that were prepared with its contract, uint8 [n, H, W, 3].
@@ -226,9 +233,9 @@ class _Tensors:
         return prediction
 
 
-def _expire(job: _Job[Any]) -> None:
-    if not job.future.done():
-        job.future.set_exception(DeadlinePassed(deadline_s=job.deadline_s))
+def _expire(future: asyncio.Future[Any], deadline_s: float) -> None:
+    if not future.done():
+        future.set_exception(DeadlinePassed(deadline_s=deadline_s))
 
 
 def _run(jobs: Sequence[_Job[Any]], max_batch: int) -> None:
@@ -265,7 +272,7 @@ def _prepare(job: _Job[Any]) -> Image | None:
                 f"got {images.dtype} {list(images.shape)}, expected uint8 [n, {spec.height}, {spec.width}, 3]"
             )
     except Exception as error:
-        job.error = _without_this_frame(error)
+        job.error = error
         return None
     job.prepare_s = time.monotonic() - start
     return images
@@ -291,13 +298,7 @@ def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: flo
         try:
             job.result = job.work.finish(live, mine, timing)
         except Exception as error:
-            job.error = _without_this_frame(error)
-
-
-def _without_this_frame(error: Exception) -> Exception:
-    """The worker's own frame holds the job, which holds the error: a circle that keeps an old model alive."""
-    traceback = error.__traceback__
-    return error.with_traceback(traceback.tb_next if traceback else None)
+            job.error = error
 
 
 def _part(prediction: Prediction, rows: slice) -> Prediction:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from serving.contract import ModelContract
 from serving.failures import ModelRefused, NotReady
@@ -28,6 +29,8 @@ class LiveModel:
 
     classifier: OnnxClassifier
     identity: ModelIdentity
+    folder: Path
+    """Where its files lie: the model, `card.md`, `reference.parquet`, …"""
     warnings: tuple[str, ...] = ()
     """What admission let pass but a person should know."""
     since: float = field(default_factory=time.time)

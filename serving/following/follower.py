@@ -1,0 +1,235 @@
+"""Follow a model, as a process of its own: MLflow costs seconds and 200 MiB, and may hang.
+
+    python -m serving.following.follower LOCATION STATE_FOLDER --tracking-uri URI --poll-s 5
+
+Looks, downloads beside, compares sha256, and writes `target.json`, until its standard input ends:
+the parent holds the other end, so the follower cannot outlive it, however that one ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from serving.failures import ModelRefused, NothingRegistered, RegistryUnavailable
+from serving.following.disk import DiskSource
+from serving.following.location import MODEL_FILE, OnDisk, parse_location
+from serving.following.registry import RegistrySource
+from serving.following.source import Found, Source
+from serving.following.target import MODELS, Refused, Target, read_good, read_target, write_target
+from serving.runtime.identity import LINEAGE, ModelIdentity, write_identity
+
+LONGEST_PAUSE_S = 30.0
+"""Between two looks at a registry that is away."""
+# A download of a large model over a slow line takes minutes; what takes longer hangs.
+_LONGEST_CHECK_S = 900
+_KEPT_FOLDERS = 3
+_UNFINISHED = ".fetch-"
+# As the model card of a model trained on the procedural sample says it.
+_SAMPLE_MARK = "Trained on drawings, not for real faces"
+_CARD = "card.md"
+_UNKNOWN = "unknown"
+
+_log = logging.getLogger("serving.following.follower")
+
+
+class Follower:
+    """Keeps the state file true."""
+
+    def __init__(self, source: Source, folder: Path) -> None:
+        """Take up what an earlier follower left in the state folder."""
+        self._source = source
+        self._folder = folder
+        self._models = folder / MODELS
+        self._models.mkdir(parents=True, exist_ok=True)
+        self._refused_stamp: str | None = None
+        target = read_target(folder)
+        if target is None or target.folder is None or not _holds(folder / target.folder, target.sha256):
+            # Nothing was found yet, or its files are damaged: they are fetched anew.
+            target = Target(checked_at=0.0)
+        self._target = replace(target, problem=None, warnings=(), refused=None)
+        for path in self._models.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def check(self) -> bool:
+        """Look once and write the state file; False when the source is away."""
+        available = True
+        try:
+            found = self._source.find()
+            self._follow(found)
+            self._note(problem=None, warnings=found.warnings)
+        except ModelRefused as error:
+            self._note(problem=str(error), warnings=found.warnings)
+        except NothingRegistered as error:
+            self._note(problem=str(error), warnings=())
+        except (RegistryUnavailable, OSError) as error:
+            available = False
+            self._note(problem=str(error), warnings=self._target.warnings)
+        return available
+
+    def _note(self, *, problem: str | None, warnings: tuple[str, ...]) -> None:
+        self._target = replace(self._target, problem=problem, warnings=warnings, checked_at=time.time())
+        write_target(self._folder, self._target)
+
+    def _follow(self, found: Found) -> None:
+        if found.stamp == self._target.stamp:
+            self._refused_stamp = None
+            self._target = replace(self._target, refused=None)
+            return
+        if found.stamp == self._refused_stamp and (refused := self._target.refused):
+            raise ModelRefused(
+                version=refused.version, sha256=refused.sha256, step="download", reason=refused.reason
+            )
+        try:
+            sha256, folder = self._fetched(found)
+        except ModelRefused as error:
+            self._refused_stamp = found.stamp
+            refused = Refused(
+                version=error.version, sha256=error.sha256, reason=error.reason, time=time.time()
+            )
+            self._target = replace(self._target, refused=refused)
+            raise
+        same = self._target.key == (found.version, sha256)
+        self._refused_stamp = None
+        self._target = replace(
+            self._target,
+            version=found.version,
+            sha256=sha256,
+            folder=folder.relative_to(self._folder).as_posix(),
+            stamp=found.stamp,
+            since=self._target.since if same else time.time(),
+            refused=None,
+        )
+        self._prune(folder)
+
+    def _fetched(self, found: Found) -> tuple[str, Path]:
+        """Digest and folder of the version's files; a rollback finds them where they were."""
+        if found.sha256 is not None:
+            folder = self._place(found.version, found.sha256)
+            if _holds(folder, found.sha256):
+                os.utime(folder)
+                return found.sha256, folder
+        temporary = Path(tempfile.mkdtemp(dir=self._models, prefix=_UNFINISHED))
+        try:
+            self._source.fetch(found, temporary)
+            sha256 = _sha256_of(temporary / MODEL_FILE)
+            if found.sha256 not in (None, sha256):
+                raise ModelRefused(
+                    version=found.version,
+                    sha256=found.sha256 or "",
+                    step="download",
+                    reason=f"the file that came has sha256 {sha256[:12]}…",
+                )
+            write_identity(temporary, _identity(found, sha256, temporary))
+            temporary.chmod(0o755)
+            folder = self._place(found.version, sha256)
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return sha256, folder
+
+    def _place(self, version: str, sha256: str) -> Path:
+        return self._models / f"{version}-{sha256[:16]}"
+
+    def _prune(self, current: Path) -> None:
+        """Remove old versions; never the good one, which a start without registry needs."""
+        good = read_good(self._folder)
+        kept = {current, good[0]} if good else {current}
+        others = [path for path in self._models.iterdir() if path not in kept]
+        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in others[_KEPT_FOLDERS:]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def pause_s(poll_s: float, failures: int) -> float:
+    """Seconds until the next look: doubling while the source is away, jittered to keep replicas apart."""
+    longest = max(poll_s, LONGEST_PAUSE_S)
+    wanted = min(poll_s * 2.0 ** min(failures, 10), longest)
+    return wanted * random.uniform(0.8, 1.2)
+
+
+def _identity(found: Found, sha256: str, folder: Path) -> ModelIdentity:
+    tags = found.tags
+    card = folder / _CARD
+    return ModelIdentity(
+        name=found.name,
+        version=found.version,
+        sha256=sha256,
+        source=found.source,
+        run_id=found.run_id,
+        git_commit=_known(tags.get("git_commit")),
+        dataset=tags.get("dataset", ""),
+        data_dvc=_known(tags.get("data_dvc")),
+        architecture=tags.get("architecture", ""),
+        weights=tags.get("weights", ""),
+        sample=card.is_file() and _SAMPLE_MARK in card.read_text(encoding="utf-8", errors="replace"),
+    )
+
+
+def _known(value: str | None) -> str | None:
+    return None if value == _UNKNOWN else value
+
+
+def _holds(folder: Path, sha256: str | None) -> bool:
+    """Whether a cached folder is whole."""
+    try:
+        return (folder / LINEAGE).is_file() and _sha256_of(folder / MODEL_FILE) == sha256
+    except OSError:
+        return False
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _end_with_parent() -> None:
+    while sys.stdin.buffer.read(1):
+        pass
+    # At once, whatever the other thread is waiting for; files appear whole or not at all.
+    os._exit(0)
+
+
+def main() -> None:
+    """Follow until the parent lets go."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("location", help="as MIEN_MODEL")
+    parser.add_argument("folder", type=Path, help="state folder")
+    parser.add_argument("--tracking-uri", default="", help="MLflow's registry")
+    parser.add_argument("--poll-s", type=float, default=5.0, help="seconds between two looks")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # Ctrl-C in a terminal reaches every process; this one ends with its parent.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    location = parse_location(arguments.location)
+    source: Source
+    if isinstance(location, OnDisk):
+        source = DiskSource(location)
+    else:
+        source = RegistrySource(location, tracking_uri=arguments.tracking_uri)
+    follower = Follower(source, arguments.folder)
+    failures = 0
+    while True:
+        # A look that hangs ends the process (SIGALRM's default); the supervisor starts another.
+        signal.alarm(_LONGEST_CHECK_S)
+        failures = 0 if follower.check() else failures + 1
+        signal.alarm(0)
+        time.sleep(pause_s(arguments.poll_s, failures))
+
+
+if __name__ == "__main__":
+    main()

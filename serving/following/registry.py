@@ -1,0 +1,186 @@
+"""A registered model that is followed. The only module that imports MLflow, when it is called."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from serving.failures import NothingRegistered, RegistryUnavailable
+from serving.following.location import MODEL_FILE, Registered
+from serving.following.source import Found
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+T = TypeVar("T")
+
+SHA256 = "sha256"
+"""Tag of a version: SHA-256 of its ONNX file, written when it was registered."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_SQLITE = "sqlite:///"
+_LOCK_TIMEOUT_S = 5.0
+# MLflow's own way, 7 retries with doubling pauses and 120 s each, would keep the follower away for many
+# minutes; it asks again by itself.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+
+
+class RegistrySource:
+    """Follows one alias, stage or version."""
+
+    def __init__(self, location: Registered, *, tracking_uri: str) -> None:
+        self._location = location
+        self._uri = tracking_uri
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+
+    def find(self) -> Found:
+        """The version behind the alias, the stage or the number.
+
+        Raises:
+            NothingRegistered: the registry has no such version.
+            RegistryUnavailable: it does not answer, or not sensibly.
+        """
+        return self._asked(self._find)
+
+    def fetch(self, found: Found, folder: Path) -> None:
+        """Download the version's folder.
+
+        Raises:
+            RegistryUnavailable: the files cannot be had.
+        """
+        self._asked(lambda: self._fetch(found, folder))
+
+    def _asked(self, question: Callable[[], T]) -> T:
+        """Whatever goes wrong on the way to the registry is one kind of trouble, in one line."""
+        try:
+            self._check_there()
+            return question()
+        except RegistryUnavailable:
+            raise
+        except Exception as error:  # a broken answer may raise anything, deep inside MLflow
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise RegistryUnavailable(f"the registry {self._uri} is of no help: {reason}") from error
+
+    def _check_there(self) -> None:
+        """MLflow would make an SQLite file that is not there, and try for a minute to open a damaged one."""
+        if not self._uri.startswith(_SQLITE):
+            return
+        path = Path(self._uri.removeprefix(_SQLITE))
+        if not path.is_file():
+            raise RegistryUnavailable(f"there is no registry at {self._uri}; `make run` makes one")
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_TIMEOUT_S)
+        ) as file:
+            file.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
+
+    def _find(self) -> Found:
+        where = self._location
+        aliases, versions = self._registered()
+        version = _chosen(where, aliases, versions)
+        sha256 = version.tags.get(SHA256, "").lower()
+        return Found(
+            name=where.name,
+            version=str(version.version),
+            # A number can be given twice, when the version that had it was deleted; its files are others.
+            stamp=f"{version.version} {version.tags.get(SHA256)} {version.source}",
+            source=f"models:/{where.name}/{version.version}",
+            sha256=sha256 if _DIGEST.fullmatch(sha256) else None,
+            run_id=version.run_id or None,
+            tags=dict(version.tags),
+            warnings=_disagreement(where, aliases, versions),
+        )
+
+    def _registered(self) -> tuple[dict[str, int], list[ModelVersion]]:
+        """Aliases (lower case) and versions of the model."""
+        from mlflow.exceptions import MlflowException
+
+        name = self._location.name
+        client = self._client()
+        try:
+            aliases = client.get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise NothingRegistered(
+                f"no model {name!r} is registered in {self._uri}; `make run` registers one"
+            ) from error
+        versions: list[ModelVersion] = []
+        token: str | None = None
+        while page := client.search_model_versions(f"name='{name}'", page_token=token):
+            versions += page
+            token = page.token
+            if not token:
+                break
+        return {alias.lower(): int(number) for alias, number in aliases.items()}, versions
+
+    def _fetch(self, found: Found, folder: Path) -> None:
+        import mlflow
+        import mlflow.artifacts
+
+        mlflow.set_tracking_uri(self._uri)
+        got = Path(mlflow.artifacts.download_artifacts(artifact_uri=found.source, dst_path=str(folder)))
+        if not (got / MODEL_FILE).is_file():
+            raise FileNotFoundError(f"{found.source} holds no {MODEL_FILE}")
+        if got != folder:
+            for path in got.iterdir():
+                path.rename(folder / path.name)
+
+    def _client(self) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self._uri)
+
+
+def _chosen(where: Registered, aliases: Mapping[str, int], versions: list[ModelVersion]) -> ModelVersion:
+    number: int | None
+    if where.by == "alias":
+        number = aliases.get(where.value.lower())
+    elif where.by == "stage":
+        number = _in_stage(versions, where.value)
+    elif where.by == "latest":
+        number = max((int(version.version) for version in versions), default=None)
+    else:
+        number = int(where.value)
+    for version in versions:
+        if int(version.version) == number:
+            return version
+    what = {"alias": f"alias {where.value!r}", "stage": f"version in stage {where.value}"}.get(
+        where.by, f"version {where.value}"
+    )
+    known = ", ".join(sorted((str(version.version) for version in versions), key=int)) or "none"
+    raise NothingRegistered(
+        f"{where.name} has no {what} (versions: {known}); promote one: give it in MLflow what {where} names"
+    )
+
+
+def _in_stage(versions: list[ModelVersion], stage: str) -> int | None:
+    return max((int(one.version) for one in versions if one.current_stage == stage), default=None)
+
+
+def _disagreement(
+    where: Registered, aliases: Mapping[str, int], versions: list[ModelVersion]
+) -> tuple[str, ...]:
+    """Alias `production` and stage `Production` can name two versions, and somebody thinks theirs counts."""
+    if where.by not in ("alias", "stage"):
+        return ()
+    stage = where.value.capitalize()
+    by_alias, by_stage = aliases.get(where.value.lower()), _in_stage(versions, stage)
+    if by_alias is None or by_stage is None or by_alias == by_stage:
+        return ()
+    return (
+        f"the alias {where.value.lower()} names version {by_alias}, the stage {stage} version {by_stage}: "
+        f"the {where.by} is followed, as configured",
+    )

@@ -1,0 +1,153 @@
+"""What the application starts and stops to have a live model.
+
+following = Following("models:/emotion@production", slot, cache=Path(".mien/models"), …)
+following.start()
+…
+following.stop()
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.failures import LocationInvalid
+from serving.following.location import parse_location
+from serving.following.supervisor import Supervisor
+from serving.following.target import Refused, state_folder
+from serving.following.watcher import History, Watcher
+from serving.runtime.live import ModelSlot, Refusal
+
+_SQLITE = "sqlite:///"
+# Three looks may fail to come before it is said; a download can take that long.
+_STALE_POLLS = 3
+_STALE_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowingStatus:
+    """How the following goes."""
+
+    location: str
+    """What is followed."""
+    checked_at: float | None
+    """Unix time of the last look at the registry, seconds; None before the first."""
+    problem: str | None
+    """Why the last look found nothing new to serve, or why there is none; None when all is well."""
+    warnings: tuple[str, ...]
+    """Of the registry and of the live model."""
+    refused: Refusal | None
+    """The version that should be live and is not, and why."""
+    follower_pid: int | None
+    """Of the child process; None in a worker that leaves it to another."""
+    follower_restarts: int
+
+
+class Following:
+    """Keeps a slot in step with what is followed; one for each followed model in each worker."""
+
+    def __init__(
+        self,
+        location: str,
+        slot: ModelSlot,
+        *,
+        cache: Path,
+        tracking_uri: str,
+        poll_s: float = 5.0,
+        threads: int = 1,
+        max_batch: int = 16,
+        history: History | None = None,
+    ) -> None:
+        """Nothing is started and nothing written yet.
+
+        Args:
+            location: `models:/…` or a path.
+            slot: to be kept in step.
+            cache: folder in which models are kept; made by `start`.
+            tracking_uri: MLflow's registry; a relative `sqlite:///` path is relative to the current folder.
+            poll_s: seconds between two looks.
+            threads: that one call of the model may use.
+            max_batch: the largest number of pictures that will be run at once.
+            history: told of each switch.
+
+        Raises:
+            LocationInvalid: `location` names nothing that can be followed.
+        """
+        self._location = str(parse_location(location))
+        self._slot = slot
+        self._poll_s = poll_s
+        uri = _absolute(tracking_uri)
+        self._folder = state_folder(cache.absolute(), self._location, uri)
+        self._watcher = Watcher(
+            self._folder,
+            slot,
+            location=self._location,
+            threads=threads,
+            max_batch=max_batch,
+            history=history,
+        )
+        self._supervisor = Supervisor(self._folder, location=self._location, tracking_uri=uri, poll_s=poll_s)
+
+    def start(self) -> None:
+        """Start following; returns at once.
+
+        Raises:
+            LocationInvalid: the cache folder cannot be made.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LocationInvalid(
+                got=self._location, reason=f"MIEN_CACHE_DIR cannot be written ({error})"
+            ) from error
+        self._watcher.start()
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """End the child and the threads; the live model stays in the slot."""
+        self._supervisor.stop()
+        self._watcher.stop()
+
+    def status(self) -> FollowingStatus:
+        """What is followed and how it goes."""
+        target = self._watcher.target
+        live = self._slot.current
+        return FollowingStatus(
+            location=self._location,
+            checked_at=target.checked_at or None if target else None,
+            problem=self._problem(),
+            warnings=(*(target.warnings if target else ()), *(live.warnings if live else ())),
+            refused=self._slot.refused or (_refusal(target.refused) if target else None),
+            follower_pid=self._supervisor.pid,
+            follower_restarts=self._supervisor.restarts,
+        )
+
+    def _problem(self) -> str | None:
+        target = self._watcher.target
+        if target is None:
+            return None
+        age_s = time.time() - target.checked_at
+        if target.checked_at and age_s > max(_STALE_POLLS * self._poll_s, _STALE_S):
+            return (
+                f"the follower has not reported for {age_s:.0f} s; the registry hangs or a download is slow"
+            )
+        return target.problem
+
+
+def _refusal(refused: Refused | None) -> Refusal | None:
+    if refused is None:
+        return None
+    return Refusal(
+        version=refused.version,
+        sha256=refused.sha256,
+        step="download",
+        reason=refused.reason,
+        time=refused.time,
+    )
+
+
+def _absolute(uri: str) -> str:
+    if not uri.startswith(_SQLITE):
+        return uri
+    return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"

@@ -1,0 +1,125 @@
+"""Keeps one follower running for each state folder, whichever of several workers starts it.
+
+The worker that holds the lock has the child. When that worker dies, its lock and the child's standard
+input go with it: the child ends, and the next worker that tries the lock starts another.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TextIO
+
+from serving.following.target import FOLLOWER_LOCK
+
+_log = logging.getLogger(__name__)
+
+_LOCK_PAUSE_S = 1.0
+_WATCH_PAUSE_S = 0.2
+_FIRST_BACKOFF_S = 1.0
+_LONGEST_BACKOFF_S = 60.0
+# A child that lived this long died of something new.
+_STEADY_S = 60.0
+_END_S = 3.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Supervisor:
+    """A thread that owns the follower child while this worker holds the lock."""
+
+    def __init__(self, folder: Path, *, location: str, tracking_uri: str, poll_s: float) -> None:
+        self._folder = folder
+        self._command = [
+            sys.executable, "-m", "serving.following.follower", location, str(folder),
+            "--tracking-uri", tracking_uri, "--poll-s", str(poll_s),
+        ]  # fmt: skip
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self.restarts = 0
+        """How often a child died and another was started."""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child, None where another worker has it or it is being restarted."""
+        child = self._child
+        return child.pid if child is not None and child.poll() is None else None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End child and thread; returns when both are gone."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _supervise(self) -> None:
+        lock = self._lock()
+        if lock is None:
+            return
+        with lock:
+            try:
+                self._keep_running()
+            finally:
+                self._end_child()
+
+    def _lock(self) -> TextIO | None:
+        """The held lock; None when the service ends before it was to be had."""
+        file = (self._folder / FOLLOWER_LOCK).open("w")
+        while not self._ending.is_set():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._ending.wait(_LOCK_PAUSE_S)
+            else:
+                return file
+        file.close()
+        return None
+
+    def _keep_running(self) -> None:
+        backoff_s = _FIRST_BACKOFF_S
+        while not self._ending.is_set():
+            started = time.monotonic()
+            code = self._run_child()
+            if self._ending.is_set():
+                return
+            if time.monotonic() - started > _STEADY_S:
+                backoff_s = _FIRST_BACKOFF_S
+            _log.warning("the follower ended (exit status %s), another starts in %g s", code, backoff_s)
+            self._ending.wait(backoff_s)
+            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            self.restarts += 1
+
+    def _run_child(self) -> int | str:
+        """Start a child and wait for its end, or for the service's."""
+        paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+        try:
+            child = subprocess.Popen(  # noqa: S603 - our own module, run by our own interpreter
+                self._command, stdin=subprocess.PIPE, env=environment
+            )
+        except OSError as error:
+            return str(error)
+        self._child = child
+        while child.poll() is None and not self._ending.is_set():
+            self._ending.wait(_WATCH_PAUSE_S)
+        return child.returncode if child.returncode is not None else "running"
+
+    def _end_child(self) -> None:
+        child = self._child
+        if child is None or child.stdin is None:
+            return
+        child.stdin.close()
+        try:
+            child.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

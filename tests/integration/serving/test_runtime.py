@@ -1,0 +1,191 @@
+"""Admission and exchange of models, with real ONNX files."""
+
+from __future__ import annotations
+
+import gc
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from serving.failures import ModelRefused, NotReady
+from serving.runtime.admission import admit
+from serving.runtime.live import LiveModel, ModelSlot
+from tests.support.onnx_models import CLASSES, make_contract
+from tests.support.serving_models import LEVELS, cached_folder, flat, sha256_of
+
+
+def live(folder: Path, **options: object) -> LiveModel:
+    return admit(cached_folder(folder, **options), threads=1, max_batch=4)  # type: ignore[arg-type]
+
+
+def test_admitted_model_answers_and_knows_itself(tmp_path: Path) -> None:
+    model = live(tmp_path / "m", version="7")
+    answer = model.classifier.predict(flat(3)).probabilities
+    assert CLASSES[int(answer.argmax())] == "happy"
+    identity = model.identity
+    assert (identity.version, identity.sha256) == ("7", sha256_of(tmp_path / "m"))
+    # Nobody wrote these beside the file: they stand in it.
+    assert (identity.architecture, identity.weights, identity.dataset) == ("lenet", "scratch", "5" * 64)
+    assert model.warnings == ()
+
+
+def test_model_without_self_test_is_admitted_with_a_warning(tmp_path: Path) -> None:
+    assert "without selftest.npz" in live(tmp_path / "m", self_test=False).warnings[0]
+
+
+def cut(folder: Path) -> None:
+    file = folder / "model.onnx"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def other_file(folder: Path) -> None:
+    cached_folder(folder, seed=5, sha256="0" * 64)
+
+
+def other_answers(folder: Path) -> None:
+    _edit_self_test(
+        folder, lambda stored: stored.update(probabilities=stored["probabilities"] - np.float32(0.01))
+    )
+
+
+def nan_answers(folder: Path) -> None:
+    _edit_self_test(folder, lambda stored: stored["embedding"].fill(np.nan))
+
+
+def other_pictures(folder: Path) -> None:
+    _edit_self_test(folder, lambda stored: stored.update(image=np.zeros((2, 8, 8, 3), np.uint8)))
+
+
+def no_pictures(folder: Path) -> None:
+    _edit_self_test(folder, lambda stored: stored.update(image=stored["image"][:0]))
+
+
+def cut_self_test(folder: Path) -> None:
+    file = folder / "selftest.npz"
+    file.write_bytes(file.read_bytes()[:-50])
+
+
+def pickled_self_test(folder: Path) -> None:
+    _edit_self_test(folder, lambda stored: stored.update(image=np.array([print], object)))
+
+
+def not_a_number(folder: Path) -> None:
+    cached_folder(folder, levels=[float("nan")] * len(LEVELS), self_test=False)
+
+
+def no_contract(folder: Path) -> None:
+    from tests.support.onnx_models import write_model
+
+    write_model(folder / "model.onnx", metadata=None)
+
+
+def no_file(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+
+
+def no_lineage(folder: Path) -> None:
+    (folder / "lineage.json").unlink()
+
+
+def _edit_self_test(folder: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
+    with np.load(folder / "selftest.npz") as data:
+        stored = dict(data)
+    change(stored)
+    np.savez_compressed(folder / "selftest.npz", **stored)
+
+
+@pytest.mark.parametrize(
+    ("damage", "step", "reason"),
+    [
+        (cut, "contract", "not a readable ONNX file"),
+        (no_file, "contract", "No such file"),
+        (no_contract, "contract", "no contract in its metadata"),
+        (no_lineage, "lineage", "cannot be read"),
+        (other_file, "digest", "registered with another"),
+        (not_a_number, "warm-up", "probabilities holds NaN"),
+        (other_answers, "self-test", "probabilities differs by 0.01"),
+        (nan_answers, "self-test", "embedding differs by nan"),
+        (other_pictures, "self-test", "the model takes others"),
+        (no_pictures, "self-test", "holds no picture"),
+        (cut_self_test, "self-test", "selftest.npz cannot be read"),
+        (pickled_self_test, "self-test", "selftest.npz cannot be read"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else None,
+)
+def test_refused_with_step_and_reason(
+    tmp_path: Path, damage: Callable[[Path], None], step: str, reason: str
+) -> None:
+    folder = cached_folder(tmp_path / "m")
+    damage(folder)
+    with pytest.raises(ModelRefused, match=reason) as caught:
+        admit(folder, threads=1, max_batch=4)
+    assert caught.value.step == step
+
+
+def test_small_differences_of_another_cpu_are_let_pass(tmp_path: Path) -> None:
+    folder = cached_folder(tmp_path / "m")
+    _edit_self_test(
+        folder, lambda stored: stored.update(probabilities=stored["probabilities"] + np.float32(1e-4))
+    )
+    admit(folder, threads=1, max_batch=4)
+
+
+def test_slot_says_why_nothing_is_live() -> None:
+    slot = ModelSlot()
+    slot.waiting("no model yet: nobody promoted one")
+    with pytest.raises(NotReady, match="nobody promoted one"), slot.lease():
+        pass
+
+
+def test_leased_model_outlives_its_replacement_and_no_longer(tmp_path: Path) -> None:
+    """Without the garbage collector: the last reference frees the session, not some later moment."""
+    slot = ModelSlot()
+    slot.switch(live(tmp_path / "a", version="1"), "first")
+    gc.disable()
+    try:
+        with slot.lease() as leased:
+            session = weakref.ref(leased.classifier)
+            slot.switch(live(tmp_path / "b", version="2", seed=1), "second")
+            assert slot.require().identity.version == "2"
+            answer = leased.classifier.predict(flat(0)).probabilities.argmax()
+        assert session() is not None
+        del leased
+        assert (answer, session()) == (0, None)
+    finally:
+        gc.enable()
+
+
+def test_refusal_is_kept_until_another_is_admitted(tmp_path: Path) -> None:
+    slot = ModelSlot()
+    slot.refuse(ModelRefused(version="2", sha256="a" * 64, step="self-test", reason="differs"))
+    refused = slot.refused
+    assert refused is not None
+    assert (refused.version, refused.step, refused.reason) == ("2", "self-test", "differs")
+    slot.switch(live(tmp_path / "a"), "first")
+    assert slot.refused is None
+    assert (slot.switches, slot.refusals) == (1, 1)
+
+
+def test_fifty_swaps_leave_memory_where_it_was(tmp_path: Path) -> None:
+    contract = make_contract(side=96)
+    folders = [
+        cached_folder(tmp_path / str(seed), version=str(seed), seed=seed, contract=contract)
+        for seed in (1, 2)
+    ]
+    slot = ModelSlot()
+    process = psutil.Process(os.getpid())
+
+    def swap(index: int) -> int:
+        slot.switch(admit(folders[index % 2], threads=1, max_batch=16), "again")
+        slot.require().classifier.predict(flat(1, count=16, side=96))
+        return int(process.memory_info().rss)
+
+    # The first few fill the allocator's own pools.
+    settled = max(swap(index) for index in range(5))
+    after = [swap(index) for index in range(50)]
+    assert after[-1] <= 1.1 * settled, (settled, after[-1])
