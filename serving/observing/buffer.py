@@ -1,0 +1,160 @@
+"""Rows on their way to the database: bounded, and found by their id until they are written."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+
+from serving.observing.observation import Feedback, ModelRecord, Observation, Recorded, Switch
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An observation that is not in the database yet, with its picture when that is to be kept."""
+
+    observation: Observation
+    picture: bytes | None
+
+
+Note = Feedback | Switch | ModelRecord
+"""What is rare: kept in the order it came."""
+
+
+class Buffer:
+    """Takes rows from any thread, gives them to one. When it is full the oldest row makes room.
+
+    The newest ones say most about the world as it is, and an old one makes room only once the database was
+    away for long.
+    """
+
+    def __init__(self, *, capacity: int, picture_bytes: int) -> None:
+        """Be empty.
+
+        Args:
+            capacity: most observations that wait, and most of everything else.
+            picture_bytes: most bytes of pictures that wait.
+        """
+        self._capacity = capacity
+        self._picture_bytes = picture_bytes
+        self._lock = threading.Lock()
+        # Not a dict: taking the first item of a dict again and again is quadratic.
+        self._rows: OrderedDict[str, Waiting] = OrderedDict()
+        self._notes: deque[Note] = deque()
+        # In the writer's hands: still found by their id, no longer dropped.
+        self._taken: dict[str, Waiting] = {}
+        self._taken_notes: list[Note] = []
+        self._bytes = 0
+        self.dropped = 0
+        """Observations that had to make room, or were given up."""
+        self.dropped_notes = 0
+        """Feedback, switches and models that had to make room, or were given up."""
+        self.dropped_pictures = 0
+        """Pictures that were to be kept, for which there was no room."""
+
+    def __len__(self) -> int:
+        """Rows of every kind that are not written yet."""
+        return len(self._rows) + len(self._notes) + len(self._taken) + len(self._taken_notes)
+
+    def add(self, observation: Observation, picture: bytes | None) -> int:
+        """Take one row; how many observations wait now."""
+        with self._lock:
+            if picture is not None:
+                if self._bytes + len(picture) > self._picture_bytes:
+                    picture = None
+                    self.dropped_pictures += 1
+                else:
+                    self._bytes += len(picture)
+            self._rows[observation.id] = Waiting(observation, picture)
+            if len(self._rows) + len(self._taken) > self._capacity:
+                self._forget(self._rows.popitem(last=False)[1])
+                self.dropped += 1
+            return len(self._rows)
+
+    def note(self, note: Note) -> None:
+        """Take one row of the rarer kinds."""
+        with self._lock:
+            self._append(note)
+
+    def note_if_waiting(self, feedback: Feedback) -> bool:
+        """Take feedback when its observation is here: it is then written with it or after it."""
+        with self._lock:
+            if feedback.observation_id not in self._rows and feedback.observation_id not in self._taken:
+                return False
+            self._append(feedback)
+            return True
+
+    def find(self, id: str) -> Recorded | None:
+        """An observation that is not written yet, with its feedback."""
+        with self._lock:
+            waiting = self._rows.get(id) or self._taken.get(id)
+            if waiting is None:
+                return None
+            told = [
+                note.emotion
+                for note in (*self._taken_notes, *self._notes)
+                if isinstance(note, Feedback) and note.observation_id == id
+            ]
+        return Recorded(observation=waiting.observation, feedback=told[-1] if told else None)
+
+    def remove(self, id: str) -> bool:
+        """Take one observation out, unless the writer has it; whether it was here."""
+        with self._lock:
+            waiting = self._rows.pop(id, None)
+            if waiting is None:
+                return False
+            self._forget(waiting)
+            kept = [n for n in self._notes if not (isinstance(n, Feedback) and n.observation_id == id)]
+            self._notes = deque(kept)
+            return True
+
+    def take(self, rows: int) -> tuple[list[Waiting], list[Note]]:
+        """The oldest rows, for the writer; the same ones again until `done` is called.
+
+        Args:
+            rows: most of each kind.
+        """
+        with self._lock:
+            if not self._taken and not self._taken_notes:
+                for _ in range(min(rows, len(self._rows))):
+                    id, waiting = self._rows.popitem(last=False)
+                    self._taken[id] = waiting
+                self._taken_notes = [self._notes.popleft() for _ in range(min(rows, len(self._notes)))]
+            return list(self._taken.values()), list(self._taken_notes)
+
+    def keep(self, observation: Observation) -> None:
+        """Let a taken row stand as this one, and its picture go: it is kept."""
+        with self._lock:
+            self._forget(self._taken[observation.id])
+            self._taken[observation.id] = Waiting(observation, None)
+
+    def done(self) -> None:
+        """The taken rows are written, or given up for good."""
+        with self._lock:
+            for waiting in self._taken.values():
+                self._forget(waiting)
+            self._taken.clear()
+            self._taken_notes.clear()
+
+    def give_up(self) -> int:
+        """Drop all that is left; how many rows of any kind."""
+        with self._lock:
+            left = len(self)
+            self.dropped += len(self._rows) + len(self._taken)
+            self.dropped_notes += len(self._notes) + len(self._taken_notes)
+            self._rows.clear()
+            self._notes.clear()
+            self._taken.clear()
+            self._taken_notes.clear()
+            self._bytes = 0
+            return left
+
+    def _append(self, note: Note) -> None:
+        self._notes.append(note)
+        if len(self._notes) > self._capacity:
+            self._notes.popleft()
+            self.dropped_notes += 1
+
+    def _forget(self, waiting: Waiting) -> None:
+        if waiting.picture is not None:
+            self._bytes -= len(waiting.picture)

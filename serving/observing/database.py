@@ -1,0 +1,171 @@
+"""From a URL to a database that is ready: connections, schema, and one table of what can go wrong.
+
+SQLite runs in WAL mode: readers never wait for the writer, and what was committed survives kill −9 (a power
+cut may cost the last commits, never the file: https://sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from serving.failures import RowsRefused, StoreTooNew, StoreUnavailable, StoreUrlInvalid
+from serving.observing.tables import SCHEMA_VERSION, metadata, schema_version
+
+# Several workers write to one SQLite file; a batch takes milliseconds, so who waits this long met a fault.
+_WAIT_S = 5
+# Any number will do as long as all workers use it: it is the lock they create the tables under.
+_SCHEMA_LOCK = 0x6D69656E
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",
+    # Deleted rows are overwritten with zeros: who asks for deletion gets it.
+    "PRAGMA secure_delete=ON",
+)
+# A server that vanished without a word is noticed after seconds, not after the kernel's quarter of an hour:
+# https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+_POSTGRESQL = {"connect_timeout": _WAIT_S, "tcp_user_timeout": 1000 * _WAIT_S, "keepalives_idle": _WAIT_S}
+
+
+class Database:
+    """A lazily opened database; nothing is touched before the first use."""
+
+    def __init__(self, url: str) -> None:
+        """Remember where the database is.
+
+        Args:
+            url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
+
+        Raises:
+            StoreUrlInvalid: another kind of database, or no URL at all.
+        """
+        parsed = _parse(url)
+        self.shown = parsed.render_as_string(hide_password=True)
+        """The URL without its password."""
+        self.dialect = parsed.get_backend_name()
+        """`sqlite` or `postgresql`."""
+        self._file = Path(parsed.database or "") if self.dialect == "sqlite" else None
+        self._engine = _engine(parsed)
+        self._lock = threading.Lock()
+        self._inode: int | None = None
+        self._ready = False
+
+    @contextmanager
+    def opened(self) -> Iterator[Connection]:
+        """One transaction: committed as a whole at the end, or not at all.
+
+        Raises:
+            StoreUnavailable: the database is away, full, read-only or broken.
+            RowsRefused: the database is fine and does not take a value.
+            StoreTooNew: a newer service has changed its tables.
+        """
+        with self._translated():
+            self._prepare()
+            with self._engine.begin() as connection:
+                yield connection
+
+    def close(self) -> None:
+        """Close the connections; a later use opens new ones."""
+        self._ready = False
+        self._engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (DBAPIError, PoolTimeout) as error:
+            if isinstance(error, DataError | IntegrityError):
+                raise RowsRefused(reason=_reason(error)) from error
+            # The tables may have gone with whatever happened, so they are looked for again.
+            self._ready = False
+            raise StoreUnavailable(url=self.shown, reason=_reason(error)) from error
+        except OSError as error:
+            self._ready = False
+            raise StoreUnavailable(url=self.shown, reason=error.strerror or str(error)) from error
+
+    def _prepare(self) -> None:
+        with self._lock:
+            if self._inode_now() != self._inode:
+                # The file was taken away or replaced: open connections would write to the old one.
+                self.close()
+            if self._ready:
+                return
+            if self._file is not None:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._engine.begin() as connection:
+                self._create(connection)
+            self._inode = self._inode_now()
+            self._ready = True
+
+    def _create(self, connection: Connection) -> None:
+        """Create what is missing; several processes may do it at once."""
+        if self.dialect == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+        connection.execute(CreateTable(schema_version, if_not_exists=True))
+        found = connection.scalar(select(schema_version.c.version))
+        if found == SCHEMA_VERSION:
+            return
+        if found is not None and found > SCHEMA_VERSION:
+            raise StoreTooNew(url=self.shown, found=found, known=SCHEMA_VERSION)
+        for table in metadata.sorted_tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
+        if found is None:
+            connection.execute(schema_version.insert(), {"only": True, "version": SCHEMA_VERSION})
+        else:
+            connection.execute(schema_version.update().values(version=SCHEMA_VERSION))
+
+    def _inode_now(self) -> int | None:
+        if self._file is None:
+            return None
+        try:
+            return self._file.stat().st_ino
+        except FileNotFoundError:
+            return None
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreUrlInvalid(reason="it is no URL") from error
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise StoreUrlInvalid(reason="it names no file, and rows in memory would be lost")
+        return parsed
+    raise StoreUrlInvalid(reason=f"{parsed.drivername!r} is not supported")
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": _WAIT_S}, pool_timeout=_WAIT_S)
+        event.listen(engine, "connect", _set_pragmas)
+        return engine
+    # A connection that died with the server is replaced before it is used.
+    return create_engine(url, connect_args=_POSTGRESQL, pool_timeout=_WAIT_S, pool_pre_ping=True)
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """The driver's first line, which says most."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,149 @@
+"""What one answer leaves behind: numbers, never pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.contract import Box
+
+# The largest finite float16 (IEEE 754 binary16).
+_HALF_MAX = 65504.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observation:
+    """One answer; of a picture with several faces, the largest face's."""
+
+    id: str
+    """The answer's id, at most 36 characters."""
+    time: float
+    """When it was answered, seconds since 1970 (UTC)."""
+    model_version: str
+    """In the registry."""
+    model_sha256: str
+    """Of the ONNX file, hexadecimal."""
+    predicted: str
+    """The most probable class, whatever its probability."""
+    probabilities: bytes
+    """Little-endian float32 [classes], in the model's order; see `describe`."""
+    confidence: float
+    """Probability of the predicted class."""
+    entropy: float
+    """Shannon entropy of the probabilities, nats, as in the model's reference table."""
+    embedding: bytes
+    """Little-endian float16 [D], the head's penultimate features; see `describe`."""
+    brightness: float
+    """Of the network's input, as are contrast and sharpness; see `serving.contract.statistics`."""
+    contrast: float
+    sharpness: float
+    width: int
+    """Of the upright picture, px."""
+    height: int
+    faces: int
+    """Found in the picture; 0 when the whole picture was looked at."""
+    box: Box | None
+    """left, top, width, height in px of the face that was looked at; None: the whole picture."""
+    decode_ms: float
+    faces_ms: float
+    preprocess_ms: float
+    inference_ms: float
+    """Includes the wait for the network."""
+    total_ms: float
+    picture: str | None = None
+    """Name of the kept picture inside its folder; set by the recorder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """A model's answer to one input, in the form that rows keep it."""
+
+    probabilities: bytes
+    confidence: float
+    entropy: float
+    embedding: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """What is known of a model that answered, kept so that old rows can be read after it is gone."""
+
+    name: str
+    version: str
+    sha256: str
+    classes: tuple[str, ...]
+    """In the order of `Observation.probabilities`."""
+    lineage: Mapping[str, str | bool | None]
+    """Where it comes from: run id, git commit, dataset, …; JSON values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switch:
+    """The live model of one process became another, or a change was refused."""
+
+    time: float
+    """Seconds since 1970 (UTC)."""
+    from_version: str | None
+    """None when nothing was live."""
+    from_sha256: str | None
+    to_version: str | None
+    """None when nothing is live any more."""
+    to_sha256: str | None
+    reason: str
+    process: str
+    """host:pid, since every worker switches for itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feedback:
+    """The true emotion of an earlier answer, told later; of several, the last one counts."""
+
+    observation_id: str
+    time: float
+    """Seconds since 1970 (UTC)."""
+    emotion: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """A stored observation with what came later."""
+
+    observation: Observation
+    feedback: str | None = None
+    """The true emotion as last told; None when nobody told."""
+    model: ModelRecord | None = field(default=None, repr=False)
+    """The model that answered; None in windows, whose rows share one model."""
+
+    def probabilities(self) -> NDArray[np.float32]:
+        """Float32 [classes], in the model's order."""
+        return np.frombuffer(self.observation.probabilities, "<f4")
+
+    def embedding(self) -> NDArray[np.float16]:
+        """Float16 [D]."""
+        return np.frombuffer(self.observation.embedding, "<f2")
+
+
+def describe(probabilities: NDArray[np.float32], embedding: NDArray[np.float32]) -> Outcome:
+    """Turn one row of a `Prediction` into what an observation keeps.
+
+    Args:
+        probabilities: float32 [classes], sums to 1.
+        embedding: float32 [D].
+    """
+    values = probabilities.tolist()
+    return Outcome(
+        probabilities=probabilities.astype("<f4", copy=False).tobytes(),
+        confidence=max(values),
+        entropy=entropy(values),
+        # A feature beyond float16's range is kept as its largest value, not as infinity.
+        embedding=np.clip(embedding, -_HALF_MAX, _HALF_MAX).astype("<f2").tobytes(),
+    )
+
+
+def entropy(probabilities: Sequence[float]) -> float:
+    """Shannon entropy in nats: 0 when certain, log(classes) when undecided."""
+    return abs(sum(value * math.log(value) for value in probabilities if value > 0))

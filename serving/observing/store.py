@@ -1,0 +1,226 @@
+"""The observation database, read and written: SQLite or PostgreSQL.
+
+    store = Store("sqlite:///observations.db")
+    store.write(Batch(observations=[…]))
+    window = store.window("3", last_n=500)
+
+Every call may be made from any thread, blocks for as long as the database takes, and raises
+`StoreUnavailable` when it is away. The hot path uses the `Recorder` instead.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Double, String, Table, delete, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from serving.failures import ObservationUnknown
+from serving.observing.database import Database
+from serving.observing.observation import Feedback, ModelRecord, Observation, Recorded, Switch
+from serving.observing.pictures import PictureFolder
+from serving.observing.sampling import Window, read_window
+from serving.observing.tables import (
+    feedback,
+    latest_feedback,
+    model_row,
+    models,
+    observation_row,
+    observations,
+    read_model,
+    read_observation,
+    read_switch,
+    switch_row,
+    switches,
+)
+
+# Long enough to be worth a transaction, short enough that other writers wait milliseconds.
+_PURGE_ROWS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What one transaction writes."""
+
+    observations: Sequence[Observation] = ()
+    feedback: Sequence[Feedback] = ()
+    switches: Sequence[Switch] = ()
+    models: Sequence[ModelRecord] = ()
+
+
+class Store:
+    """Rows in, rows out."""
+
+    def __init__(self, url: str, *, pictures: PictureFolder | None = None) -> None:
+        """Remember where the database is; nothing is opened yet.
+
+        Args:
+            url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
+            pictures: kept pictures, which are deleted with their rows.
+
+        Raises:
+            StoreUrlInvalid: another kind of database, or no URL at all.
+        """
+        self._database = Database(url)
+        self._pictures = pictures
+        # Both dialects spell it alike, yet SQLAlchemy has one class for each.
+        self._insert = sqlite.insert if self._database.dialect == "sqlite" else postgresql.insert
+
+    @property
+    def url(self) -> str:
+        """Where the rows are, without a password."""
+        return self._database.shown
+
+    def prepare(self) -> None:
+        """Connect and create the tables where they are missing; every other call does it too.
+
+        Raises:
+            StoreUnavailable: the database is away.
+            StoreTooNew: a newer service has changed the tables.
+        """
+        with self._database.opened():
+            pass
+
+    def write(self, batch: Batch) -> None:
+        """Write all of it in one transaction. What is already there stays: writing again does no harm.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+            RowsRefused: the database is fine and does not take a value; nothing was written.
+        """
+        with self._database.opened() as connection:
+            self._add(connection, models, [model_row(model) for model in batch.models])
+            self._add(connection, observations, [observation_row(row) for row in batch.observations])
+            self._add(connection, feedback, [vars(row) for row in batch.feedback])
+            self._add(connection, switches, [switch_row(row) for row in batch.switches])
+
+    def feedback(self, row: Feedback) -> None:
+        """Store the true emotion of a stored answer; told twice, the later one counts.
+
+        Raises:
+            ObservationUnknown: no such answer was stored.
+            StoreUnavailable: the database is away.
+        """
+        _check_id(row.observation_id)
+        known = select(observations.c.id, literal(row.time, Double), literal(row.emotion, String)).where(
+            observations.c.id == row.observation_id
+        )
+        columns = ["observation_id", "time", "emotion"]
+        with self._database.opened() as connection:
+            insert = feedback.insert().from_select(columns, known).returning(feedback.c.number)
+            added = connection.execute(insert).all()
+        if not added:
+            raise ObservationUnknown(id=row.observation_id)
+
+    def observation(self, id: str) -> Recorded:
+        """One answer with its feedback and the model that gave it.
+
+        Raises:
+            ObservationUnknown: no such answer is stored.
+            StoreUnavailable: the database is away.
+        """
+        _check_id(id)
+        query = select(observations, latest_feedback).where(observations.c.id == id)
+        with self._database.opened() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+            if row is None:
+                raise ObservationUnknown(id=id)
+            found = read_observation(row)
+            return replace(found, model=_model(connection, found.observation))
+
+    def window(
+        self,
+        version: str,
+        *,
+        last_n: int | None = None,
+        last_s: float | None = None,
+        max_rows: int = 10_000,
+        now: float | None = None,
+    ) -> Window:
+        """The newest observations of a model version, or a uniform sample of them.
+
+        Args:
+            version: of the model.
+            last_n: the newest so many.
+            last_s: those of the last so many seconds; with `last_n` both must hold.
+            max_rows: most rows that come back, drawn evenly from the window when it has more.
+            now: end of `last_s`, seconds since 1970 (UTC).
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        since = -math.inf if last_s is None else (time.time() if now is None else now) - last_s
+        with self._database.opened() as connection:
+            return read_window(connection, version, since=since, last_n=last_n, max_rows=max_rows)
+
+    def switches(self, limit: int = 100) -> list[Switch]:
+        """The newest switches of all processes, the newest first."""
+        query = select(switches).order_by(switches.c.time.desc(), switches.c.number.desc()).limit(limit)
+        with self._database.opened() as connection:
+            return [read_switch(row) for row in connection.execute(query).mappings()]
+
+    def delete(self, id: str) -> None:
+        """Delete an answer, its feedback and its picture.
+
+        Raises:
+            ObservationUnknown: no such answer is stored.
+            StoreUnavailable: the database is away.
+        """
+        _check_id(id)
+        if not self._delete(observations.c.id == id, feedback.c.observation_id == id):
+            raise ObservationUnknown(id=id)
+
+    def purge(self, before: float) -> int:
+        """Delete what was observed before this time (seconds since 1970, UTC), in batches; how many rows."""
+        total = 0
+        while deleted := self.purge_batch(before):
+            total += deleted
+        return total
+
+    def purge_batch(self, before: float) -> int:
+        """Delete the oldest thousand rows from before this time; how many there were."""
+        oldest = (
+            select(observations.c.id)
+            .where(observations.c.time < before)
+            .order_by(observations.c.time)
+            .limit(_PURGE_ROWS)
+        )
+        return self._delete(observations.c.id.in_(oldest), feedback.c.time < before)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    def _add(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+
+    def _delete(self, which: ColumnElement[bool], its_feedback: ColumnElement[bool]) -> int:
+        with self._database.opened() as connection:
+            found = delete(observations).where(which).returning(observations.c.id, observations.c.picture)
+            gone = connection.execute(found).all()
+            ids = [row.id for row in gone]
+            connection.execute(delete(feedback).where(feedback.c.observation_id.in_(ids) | its_feedback))
+            # Before the commit: a picture that cannot be deleted keeps its row.
+            if self._pictures is not None:
+                for row in gone:
+                    self._pictures.delete(row.picture)
+        return len(gone)
+
+
+def _check_id(id: str) -> None:
+    """Clients send ids back: PostgreSQL would not even compare some strings (those with a NUL)."""
+    if not (id.isascii() and id.replace("-", "").isalnum()):
+        raise ObservationUnknown(id=id)
+
+
+def _model(connection: Connection, observation: Observation) -> ModelRecord | None:
+    query = select(models).where(
+        models.c.version == observation.model_version, models.c.sha256 == observation.model_sha256
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else read_model(row)

