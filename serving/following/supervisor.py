@@ -111,7 +111,11 @@ class Supervisor:
         self._child = child
         while child.poll() is None and not self._ending.is_set():
             self._ending.wait(_WATCH_PAUSE_S)
-        return child.returncode if child.returncode is not None else "running"
+        if child.returncode is None:
+            return "running"
+        if child.stdin is not None:
+            child.stdin.close()
+        return child.returncode
 
     def _end_child(self) -> None:
         child = self._child

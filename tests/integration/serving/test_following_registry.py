@@ -1,0 +1,387 @@
+"""A real MLflow store, the follower's looks one by one, and the watcher behind it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from serving.failures import NothingRegistered, RegistryUnavailable
+from serving.following.disk import DiskSource
+from serving.following.follower import Follower
+from serving.following.location import OnDisk, Registered, parse_location
+from serving.following.registry import RegistrySource
+from serving.following.target import MODELS, Target, read_target
+from serving.following.watcher import FROM_CACHE, Watcher
+from serving.runtime.identity import ModelIdentity, read_identity
+from serving.runtime.live import ModelSlot
+from tests.support.mlflow_store import new_store
+from tests.support.onnx_models import write_model
+from tests.support.serving_models import FilledRegistry, model_folder, sha256_of
+
+WHERE = "models:/emotion@production"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _environment_of_mlflow() -> Iterator[None]:
+    """What the follower sets for its own process does not stay in this one."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> FilledRegistry:
+    return FilledRegistry(new_store(tmp_path), tmp_path / "artifacts")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder
+
+
+def source(registry: FilledRegistry, where: str = WHERE) -> RegistrySource:
+    location = parse_location(where)
+    assert isinstance(location, Registered)
+    return RegistrySource(location, tracking_uri=registry.uri)
+
+
+class Side:
+    """Follower and worker, looking when the test says so."""
+
+    def __init__(self, registry: FilledRegistry, state: Path, where: str = WHERE) -> None:
+        self.state = state
+        self.follower = Follower(source(registry, where), state)
+        self.switches: list[tuple[str | None, str, str]] = []
+        self.worker()
+
+    def worker(self) -> None:
+        """A new worker on the same state folder."""
+        self.slot = ModelSlot()
+        self.watcher = Watcher(self.state, self.slot, location=WHERE, threads=1, max_batch=2, history=self)
+
+    def record_switch(
+        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str
+    ) -> None:
+        self.switches.append((previous.version if previous else None, current.version, reason))
+
+    def step(self) -> str | None:
+        """One look of both; the live version."""
+        self.follower.check()
+        self.watcher.look()
+        return self.slot.current.identity.version if self.slot.current else None
+
+    @property
+    def target(self) -> Target:
+        target = read_target(self.state)
+        assert target is not None
+        return target
+
+
+def test_promotion_rollback_and_removal_of_the_alias(registry: FilledRegistry, state: Path) -> None:
+    first, second = registry.add(seed=1), registry.add(seed=2)
+    side = Side(registry, state)
+    assert side.step() is None
+    assert "emotion has no alias 'production' (versions: 1, 2)" in side.slot.reason
+    registry.promote(first)
+    assert side.step() == "1"
+    registry.promote(second)
+    assert side.step() == "2"
+    registry.promote(first)
+    assert side.step() == "1"
+    registry.demote()
+    assert side.step() == "1"
+    assert side.target.problem is not None
+    assert "has no alias 'production'" in side.target.problem
+    registry.promote(second)
+    assert side.step() == "2"
+    assert side.target.problem is None
+    assert [(previous, current) for previous, current, _ in side.switches] == [
+        (None, "1"), ("1", "2"), ("2", "1"), ("1", "2"),
+    ]  # fmt: skip
+    assert side.switches[0][2] == "models:/emotion@production names version 1"
+
+
+def test_lineage_comes_along(registry: FilledRegistry, state: Path) -> None:
+    registry.promote(registry.add())
+    side = Side(registry, state)
+    side.step()
+    live = side.slot.require()
+    assert live.identity == ModelIdentity(
+        name="emotion", version="1", sha256=sha256_of(registry.artifacts / "v0"), source="models:/emotion/1",
+        run_id=None, git_commit="c" * 40, dataset="5" * 64, architecture="lenet", weights="scratch",
+    )  # fmt: skip
+    assert live.warnings == ()
+
+
+def test_rollback_downloads_nothing(registry: FilledRegistry, state: Path) -> None:
+    first, second = registry.add(seed=1), registry.add(seed=2)
+    side = Side(registry, state)
+    for version in (first, second):
+        registry.promote(version)
+        side.step()
+    (registry.artifacts / "v0" / "model.onnx").unlink()
+    registry.promote(first)
+    assert side.step() == "1"
+
+
+def test_file_that_is_not_the_registered_one_is_refused_once(registry: FilledRegistry, state: Path) -> None:
+    registry.promote(registry.add(seed=1))
+    side = Side(registry, state)
+    side.step()
+    registry.promote(registry.add(seed=2, sha256="b" * 64))
+    assert side.step() == "1"
+    refused = side.target.refused
+    assert refused is not None
+    assert (refused.version, refused.sha256) == ("2", "b" * 64)
+    assert side.target.problem is not None
+    assert "version 2 (bbbbbbbbbbbb) is refused at its download" in side.target.problem
+    # Were it fetched again, it would now be found missing.
+    (registry.artifacts / "v1" / "model.onnx").unlink()
+    assert side.step() == "1"
+    assert side.target.refused == refused
+    assert not list((state / MODELS).glob(".fetch-*"))
+    registry.promote("1")
+    assert side.step() == "1"
+    assert (side.target.refused, side.target.problem) == (None, None)
+
+
+def test_version_that_fails_its_self_test_is_refused_once(registry: FilledRegistry, state: Path) -> None:
+    registry.promote(registry.add(seed=1))
+    side = Side(registry, state)
+    side.step()
+    bad = registry.add(seed=2)
+    # Another model's answers, which no digest covers.
+    (registry.artifacts / "v0" / "selftest.npz").replace(registry.artifacts / "v1" / "selftest.npz")
+    registry.promote(bad)
+    for _ in range(3):
+        assert side.step() == "1"
+    refused = side.slot.refused
+    assert refused is not None
+    assert (refused.version, refused.step) == ("2", "self-test")
+    assert side.slot.refusals == 1
+    registry.promote("1")
+    assert side.step() == "1"
+    assert side.slot.refused is None
+    registry.promote(registry.add(seed=3))
+    assert side.step() == "3"
+
+
+def test_restart_with_a_refused_newest_serves_the_last_good(registry: FilledRegistry, state: Path) -> None:
+    registry.promote(registry.add(seed=1))
+    side = Side(registry, state)
+    side.step()
+    registry.add(seed=2)
+    (registry.artifacts / "v1" / "selftest.npz").write_bytes(b"nonsense")
+    registry.promote("2")
+    side.step()
+    side.worker()
+    side.watcher._look(first=True)
+    live = side.slot.require()
+    assert live.identity.version == "1"
+    assert side.slot.reason == FROM_CACHE
+    assert side.slot.refused is not None
+    assert side.slot.refused.version == "2"
+    side.step()
+    assert side.slot.refusals == 1
+    assert [current for _, current, _ in side.switches] == ["1"]
+
+
+def test_damaged_cache_is_fetched_anew(registry: FilledRegistry, state: Path) -> None:
+    registry.promote(registry.add(seed=1))
+    side = Side(registry, state)
+    side.step()
+    [model] = (state / MODELS).glob("1-*/model.onnx")
+    model.write_bytes(model.read_bytes()[:50])
+    side.worker()
+    side.watcher._look(first=True)
+    assert side.slot.current is None
+    side.follower = Follower(source(registry), state)
+    assert side.step() == "1"
+
+
+def test_version_without_a_digest_is_told_by_its_source(registry: FilledRegistry, state: Path) -> None:
+    registry.promote(registry.add(seed=1, tagged=False))
+    side = Side(registry, state)
+    assert side.step() == "1"
+    assert side.slot.require().identity.sha256 == sha256_of(registry.artifacts / "v0")
+    # The number is given again, to another file.
+    registry.client.delete_registered_model("emotion")
+    registry.client.create_registered_model("emotion")
+    assert registry.add(seed=2, tagged=False) == "1"
+    registry.promote("1")
+    side.step()
+    assert side.slot.require().identity.sha256 == sha256_of(registry.artifacts / "v1")
+
+
+def test_digest_that_is_none_opens_no_path(registry: FilledRegistry, state: Path) -> None:
+    registry.promote(registry.add(sha256="../../../outside"))
+    side = Side(registry, state)
+    assert side.step() == "1"
+    assert sorted(path.name for path in state.iterdir()) == [
+        "good.json",
+        "good.lock",
+        "models",
+        "target.json",
+    ]
+
+
+def test_number_stage_and_latest(registry: FilledRegistry, tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        registry.add(seed=seed)
+    with pytest.warns(FutureWarning, match="stages"):
+        registry.client.transition_model_version_stage("emotion", "2", "Staging")
+    for where, version in (
+        ("models:/emotion/1", "1"),
+        ("models:/emotion/staging", "2"),
+        ("models:/emotion/latest", "3"),
+    ):
+        assert source(registry, where).find().version == version
+    for where, reason in (
+        ("models:/emotion/9", "no version 9"),
+        ("models:/emotion/Production", "stage Production"),
+    ):
+        with pytest.raises(NothingRegistered, match=reason):
+            source(registry, where).find()
+
+
+def test_alias_and_stage_that_disagree(registry: FilledRegistry) -> None:
+    registry.add(seed=1)
+    registry.promote(registry.add(seed=2))
+    assert source(registry).find().warnings == ()
+    with pytest.warns(FutureWarning, match="stages"):
+        registry.client.transition_model_version_stage("emotion", "1", "Production")
+    by_alias, by_stage = source(registry).find(), source(registry, "models:/emotion/Production").find()
+    assert (by_alias.version, by_stage.version) == ("2", "1")
+    said = "the alias production names version 2, the stage Production version 1"
+    assert by_alias.warnings == (f"{said}: the alias is followed, as configured",)
+    assert by_stage.warnings == (f"{said}: the stage is followed, as configured",)
+
+
+def test_old_versions_leave_the_disk_but_not_the_good_one(registry: FilledRegistry, state: Path) -> None:
+    side = Side(registry, state)
+    registry.promote(registry.add(seed=1))
+    side.step()
+    for seed in range(2, 9):
+        registry.promote(registry.add(seed=seed))
+        side.follower.check()
+    kept = sorted(path.name.split("-")[0] for path in (state / MODELS).iterdir())
+    assert kept == ["1", "5", "6", "7", "8"]
+
+
+def test_registry_away_damaged_or_unknown(registry: FilledRegistry, state: Path, tmp_path: Path) -> None:
+    registry.promote(registry.add())
+    side = Side(registry, state)
+    assert side.step() == "1"
+    database = Path(registry.uri.removeprefix("sqlite:///"))
+    moved = database.rename(tmp_path / "moved.db")
+    assert side.follower.check() is False
+    assert side.step() == "1"
+    assert side.target.problem is not None
+    assert "there is no registry at" in side.target.problem
+    assert not database.exists()
+    database.write_bytes(b"nonsense" * 1000)
+    assert side.follower.check() is False
+    assert "not a database" in (side.target.problem or "")
+    moved.replace(database)
+    assert side.step() == "1"
+    assert side.target.problem is None
+
+
+def test_locked_registry_is_read_all_the_same(registry: FilledRegistry) -> None:
+    registry.promote(registry.add())
+    with sqlite3.connect(registry.uri.removeprefix("sqlite:///"), isolation_level=None) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert source(registry).find().version == "1"
+        writer.execute("ROLLBACK")
+    writer.close()
+
+
+NONSENSE = {
+    "html": (200, "<html>log in</html>"),
+    "empty": (200, ""),
+    "other json": (200, '{"registered_model": 3}'),
+    "list": (200, "[]"),
+    "error": (500, "oh"),
+    "forbidden": (403, '{"error_code": "PERMISSION_DENIED", "message": "no"}'),
+    "binary": (200, "\x00\x01"),
+}
+
+
+@pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
+def test_server_that_answers_nonsense(answer: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(answer[0])
+            self.end_headers()
+            self.wfile.write(answer[1].encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        location = Registered(name="emotion", by="alias", value="production")
+        try:
+            with pytest.raises(RegistryUnavailable):
+                RegistrySource(location, tracking_uri=f"http://127.0.0.1:{server.server_port}").find()
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_path_of_a_folder_brings_what_lies_beside(tmp_path: Path, state: Path) -> None:
+    folder = model_folder(tmp_path / "mine")
+    (folder / "card.md").write_text("> **Trained on drawings, not for real faces.** And so on.")
+    follower = Follower(DiskSource(OnDisk(path=folder)), state)
+    follower.check()
+    target = read_target(state)
+    assert target is not None
+    assert (target.version, target.sha256) == ("local", sha256_of(folder))
+    identity = read_identity(state / str(target.folder))
+    assert (identity.name, identity.source, identity.sample) == ("mine", str(folder / "model.onnx"), True)
+    assert (state / str(target.folder) / "selftest.npz").exists()
+
+
+def test_path_of_a_file_is_followed_when_it_changes(tmp_path: Path, state: Path) -> None:
+    path = tmp_path / "faces.onnx"
+    follower = Follower(DiskSource(OnDisk(path=path)), state)
+    follower.check()
+    target = read_target(state)
+    assert target is not None
+    assert "faces.onnx: No such file or directory" in (target.problem or "")
+    digests = set()
+    for seed in (1, 2):
+        write_model(path, seed=seed)
+        follower.check()
+        target = read_target(state)
+        assert target is not None
+        assert target.problem is None
+        digests.add(target.sha256)
+    assert len(digests) == 2
+    assert read_identity(state / str(target.folder)).name == "faces"
+    # Copied again, the same bytes are the same model: nothing is switched.
+    before = target.since
+    path.write_bytes(path.read_bytes())
+    follower.check()
+    after = read_target(state)
+    assert after is not None
+    assert (after.sha256, after.since) == (target.sha256, before)
+
+
+def test_mark_of_the_sample_is_the_one_that_the_model_card_bears() -> None:
+    from pipelines.model_card import SAMPLE_WARNING
+    from serving.following import follower
+
+    assert follower._SAMPLE_MARK in SAMPLE_WARNING
