@@ -5,15 +5,25 @@
     │   ├── BadRequest           not what the endpoint takes
     │   │   └── TooManyFiles     more files than one request may hold
     │   ├── NotFound             no such prediction, model, …
+    │   │   └── ObservationUnknown  no answer of this id was stored
     │   ├── Unauthorized         no key, or an unknown one
     │   ├── Forbidden            a key without the scope, or an address that needs one
     │   ├── PayloadTooLarge      more bytes than allowed
+    │   ├── BodyTooSlow          the body did not arrive in time
+    │   ├── BodyIncomplete       the client went away in the middle of it
+    │   ├── ContentUnsupported   a body that is not of the kind that the endpoint reads
+    │   ├── NotAcceptable        the client accepts nothing that the endpoint can give
+    │   ├── MethodNotAllowed     the path exists, for other methods
     │   └── RateLimited          too many requests from one key
     ├── Overloaded               try again later, nothing is wrong with the request
     │   ├── NotReady             no model is live
     │   ├── QueueFull            more pictures wait than allowed
     │   └── DeadlinePassed       the answer would have come too late
-    ├── StoreUnavailable         the observation database cannot be reached
+    ├── StoreError               the observation database
+    │   ├── StoreUnavailable     away, full, read-only or broken; it may come back
+    │   ├── RowsRefused          a value that the database does not take
+    │   ├── StoreUrlInvalid      MIEN_DATABASE_URL names no database that can be used
+    │   └── StoreTooNew          a newer service has changed its tables
     ├── ModelRefused             a new version failed a check; the old one keeps serving
     ├── LocationInvalid          MIEN_MODEL names nothing that can be followed
     └── RegistryUnavailable      the registry is away, or what is followed is not in it
@@ -49,6 +59,14 @@ class NotFound(RequestError):
     """There is no such thing."""
 
 
+class ObservationUnknown(NotFound):
+    """No answer of this id was stored, or it was deleted since."""
+
+    def __init__(self, *, id: str) -> None:
+        self.id = id
+        super().__init__(f"no answer with the id {id!r}; it may never have been given or is deleted by now")
+
+
 class Unauthorized(RequestError):
     """No key was sent, or one that is not known."""
 
@@ -63,6 +81,48 @@ class PayloadTooLarge(RequestError):
     def __init__(self, *, limit: int) -> None:
         self.limit = limit
         super().__init__(f"the request has more than {limit} bytes; send a smaller picture")
+
+
+class BodyTooSlow(RequestError):
+    """The body did not arrive in time."""
+
+    def __init__(self, *, got: int, limit_s: float) -> None:
+        self.got = got
+        self.limit_s = limit_s
+        super().__init__(f"{got} bytes arrived within {limit_s:g} s and more were to come; send it faster")
+
+
+class BodyIncomplete(RequestError):
+    """The client went away before its body had arrived."""
+
+    def __init__(self, *, got: int) -> None:
+        self.got = got
+        super().__init__(f"the connection ended after {got} bytes of the body; send it again")
+
+
+class ContentUnsupported(RequestError):
+    """A body that is not of the kind that the endpoint reads."""
+
+    def __init__(self, *, got: str, expected: str) -> None:
+        self.got = got
+        super().__init__(f"the body is {got or 'of no stated type'}, expected {expected}")
+
+
+class NotAcceptable(RequestError):
+    """The client accepts nothing that the endpoint can give."""
+
+    def __init__(self, *, got: str, offered: str) -> None:
+        self.got = got
+        super().__init__(f"the client accepts {got}, this endpoint gives {offered}; change Accept")
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, for other methods."""
+
+    def __init__(self, *, got: str, allowed: str) -> None:
+        self.got = got
+        self.allowed = allowed
+        super().__init__(f"{got} is not possible here; use {allowed}")
 
 
 class RateLimited(RequestError):
@@ -107,8 +167,46 @@ class DeadlinePassed(Overloaded):
         super().__init__(f"not answered within {deadline_s:g} s, the service is busy; send it again later")
 
 
-class StoreUnavailable(ServingError):
-    """The observation database cannot be reached."""
+class StoreError(ServingError):
+    """The observation database is not to be used, now or at all."""
+
+
+class StoreUnavailable(StoreError):
+    """The database is away, full, read-only or broken; it may come back."""
+
+    def __init__(self, *, url: str, reason: str) -> None:
+        self.url = url
+        self.reason = reason
+        super().__init__(f"{url}: {reason}; the service goes on, start the database or make room for it")
+
+
+class RowsRefused(StoreError):
+    """The database works and does not take a value."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"the database refuses a row: {reason}; nothing was written")
+
+
+class StoreUrlInvalid(StoreError):
+    """A database URL that cannot be used."""
+
+    def __init__(self, *, reason: str) -> None:
+        # Without the URL: it may hold a password.
+        super().__init__(
+            f"MIEN_DATABASE_URL: {reason}; expected sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
+        )
+
+
+class StoreTooNew(StoreError):
+    """The tables were changed by a service that knows more."""
+
+    def __init__(self, *, url: str, found: int, known: int) -> None:
+        self.found = found
+        self.known = known
+        super().__init__(
+            f"{url}: its tables have version {found}, this service knows up to {known}; "
+            "start the newer service or name another database"
+        )
 
 
 class ModelRefused(ServingError):
