@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import logging
 import os
 import random
 import shutil
@@ -40,8 +39,6 @@ _UNFINISHED = ".fetch-"
 _SAMPLE_MARK = "Trained on drawings, not for real faces"
 _CARD = "card.md"
 _UNKNOWN = "unknown"
-
-_log = logging.getLogger("serving.following.follower")
 
 
 class Follower:
@@ -210,7 +207,6 @@ def main() -> None:
     parser.add_argument("--tracking-uri", default="", help="MLflow's registry")
     parser.add_argument("--poll-s", type=float, default=5.0, help="seconds between two looks")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     # Ctrl-C in a terminal reaches every process; this one ends with its parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

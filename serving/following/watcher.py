@@ -13,6 +13,7 @@ from serving.following.target import Target, read_good, read_target, target_stam
 from serving.runtime.admission import admit
 from serving.runtime.identity import ModelIdentity
 from serving.runtime.live import LiveModel, ModelSlot
+from serving.runtime.memory import give_back
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Watcher:
         self._history = history
         self._refused: Target | None = None
         self._told: tuple[str | None, tuple[str, ...]] = (None, ())
+        self._tried = False
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
         self.target: Target | None = None
@@ -84,6 +86,10 @@ class Watcher:
                 seen = stamp
                 self._look(first=self._slot.current is None)
             self._ending.wait(_LOOK_S)
+            if self._tried:
+                # By now the requests that were in flight have let go of the old model.
+                self._tried = False
+                give_back()
 
     def _look(self, *, first: bool) -> None:
         try:
@@ -119,6 +125,7 @@ class Watcher:
 
     def _admit(self, folder: Path, reason: str) -> None:
         start = time.monotonic()
+        self._tried = True
         try:
             new = admit(folder, threads=self._threads, max_batch=self._max_batch)
         except ModelRefused as error:

@@ -320,3 +320,44 @@ def test_without_a_model_the_reason_is_told() -> None:
                 await queue.run(Job(), deadline_s=DEADLINE_S)
 
     asyncio.run(scenario())
+
+
+def test_exchanges_under_load_fail_nothing_and_answer_with_what_was_live(
+    slot: ModelSlot, tmp_path: Path
+) -> None:
+    """Every answer's model was live at some moment between the request and its answer."""
+    folders = [cached_folder(tmp_path / str(seed), version=str(seed), seed=seed) for seed in (1, 2)]
+
+    class Versioned(Job):
+        def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> list[int]:
+            return [*super().finish(live, prediction, timing), id(live)]
+
+    async def scenario() -> int:
+        ending = asyncio.Event()
+        answers = 0
+        live_since: list[tuple[float, LiveModel]] = [(0.0, slot.require())]
+
+        async def client(index: int) -> None:
+            nonlocal answers
+            while not ending.is_set():
+                asked = time.monotonic()
+                label, answered_by = await queue.run(Versioned(flat(index)), deadline_s=DEADLINE_S)
+                assert label == index
+                last = max(i for i, (since, _) in enumerate(live_since) if since <= asked)
+                assert answered_by in [id(model) for _, model in live_since[last:]]
+                answers += 1
+
+        def exchange() -> None:
+            for number in range(10):
+                model = admit(folders[number % 2], threads=1, max_batch=4)
+                live_since.append((time.monotonic(), model))
+                slot.switch(model, "promoted")
+
+        async with batcher(slot, threads=2) as queue:
+            clients = [asyncio.ensure_future(client(index % 7)) for index in range(8)]
+            await asyncio.to_thread(exchange)
+            ending.set()
+            await asyncio.gather(*clients)
+        return answers
+
+    assert asyncio.run(scenario()) > 20

@@ -15,6 +15,7 @@ import pytest
 from serving.failures import ModelRefused, NotReady
 from serving.runtime.admission import admit
 from serving.runtime.live import LiveModel, ModelSlot
+from serving.runtime.memory import give_back
 from tests.support.onnx_models import CLASSES, make_contract
 from tests.support.serving_models import LEVELS, cached_folder, flat, sha256_of
 
@@ -183,9 +184,10 @@ def test_fifty_swaps_leave_memory_where_it_was(tmp_path: Path) -> None:
     def swap(index: int) -> int:
         slot.switch(admit(folders[index % 2], threads=1, max_batch=16), "again")
         slot.require().classifier.predict(flat(1, count=16, side=96))
+        give_back()
         return int(process.memory_info().rss)
 
     # The first few fill the allocator's own pools.
-    settled = max(swap(index) for index in range(5))
+    settled = max(swap(index) for index in range(3))
     after = [swap(index) for index in range(50)]
-    assert after[-1] <= 1.1 * settled, (settled, after[-1])
+    assert max(after[-10:]) <= 1.1 * settled, (settled, after)
