@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "MIEN_"
@@ -30,6 +30,7 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
         extra="forbid",
         hide_input_in_errors=True,
+        populate_by_name=True,
     )
 
     # Address
@@ -45,8 +46,11 @@ class Settings(BaseSettings):
     # Model
     model: str = "models:/emotion@production"
     """What to serve: `models:/NAME@ALIAS`, `models:/NAME/STAGE`, `models:/NAME/VERSION`, or a path."""
-    tracking_uri: str = "sqlite:///mlruns/mlflow.db"
-    """MLflow's registry: an `http(s)://` server or a `sqlite:///` file."""
+    tracking_uri: str = Field(
+        default="sqlite:///mlruns/mlflow.db",
+        validation_alias=AliasChoices("MIEN_TRACKING_URI", "MLFLOW_TRACKING_URI"),
+    )
+    """MLflow's registry: an `http(s)://` server or a `sqlite:///` file; `MLFLOW_TRACKING_URI` is read too."""
     poll_s: float = Field(default=5.0, gt=0)
     """Seconds between two looks at the registry, for alias and stage URIs."""
     cache_dir: Path = Path(".mien/models")

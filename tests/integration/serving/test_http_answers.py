@@ -1,0 +1,298 @@
+"""The service as its clients see it: a real uvicorn, a real model, real requests."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.support.http_service import picture_of, ready, serving, settings_in, until
+from tests.support.onnx_models import CLASSES
+from tests.support.pictures import animated, drawn_face, encoded, pillow_rgb, textured
+from tests.support.serving_models import model_folder, sha256_of
+
+MAX_BYTES, MAX_PIXELS, MAX_FILES = 200_000, 1_000_000, 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("service")
+    model_folder(folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[httpx.Client]:
+    settings = settings_in(
+        folder, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS, max_batch_files=MAX_FILES, keep_images=1.0
+    )
+    with serving(settings) as client:
+        yield ready(client)
+
+
+def detected(client: httpx.Client, data: bytes, **query: Any) -> dict[str, Any]:
+    answer = client.post("/detect", files={"file": ("a.png", data)}, params=query)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = dict(answer.json())
+    assert body["type"] == f"urn:mien:problem:{kind}"
+    assert body["status"] == status
+    assert body["request_id"] == answer.headers["x-request-id"]
+    return body
+
+
+@pytest.mark.parametrize("index", range(len(CLASSES)), ids=CLASSES)
+def test_each_emotion_is_told(client: httpx.Client, index: int) -> None:
+    answer = detected(client, picture_of(index))
+    assert answer["emotion"] == CLASSES[index]
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert answer["whole_image"] is True
+    assert answer["faces"] == []
+
+
+def test_a_raw_body_is_answered_like_a_form(client: httpx.Client) -> None:
+    answer = client.post("/detect", content=picture_of(3), headers={"content-type": "image/png"}).json()
+    assert answer["probabilities"] == detected(client, picture_of(3))["probabilities"]
+
+
+def test_a_chunked_body_is_answered(client: httpx.Client) -> None:
+    data = picture_of(3)
+    answer = client.post("/detect", content=(data[at : at + 10] for at in range(0, len(data), 10)))
+    assert answer.json()["emotion"] == CLASSES[3]
+
+
+def test_the_model_that_answered_is_named(client: httpx.Client, folder: Path) -> None:
+    model = detected(client, picture_of(0))["model"]
+    assert model["sha256"] == sha256_of(folder / "model")
+    live = client.get("/model").json()["live"]
+    assert {name: live[name] for name in model} == model
+    assert live["contract"]["classes"] == list(CLASSES)
+
+
+def test_a_face_is_found_and_answered(client: httpx.Client) -> None:
+    answer = detected(client, encoded(drawn_face(200), "JPEG"), faces="all")
+    assert len(answer["faces"]) == 1
+    assert answer["faces"][0]["probabilities"] == answer["probabilities"]
+    assert answer["whole_image"] is False
+
+
+def test_without_a_face_all_answers_nothing(client: httpx.Client) -> None:
+    answer = detected(client, picture_of(2), faces="all")
+    assert (answer["emotion"], answer["probabilities"], answer["faces"]) == (None, None, [])
+
+
+def test_an_unsure_answer_is_held_back(client: httpx.Client) -> None:
+    answer = detected(client, picture_of(2), min_probability=1.0)
+    assert answer["emotion"] is None
+    assert answer["probability"] < 1
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WebP", "BMP"])
+def test_each_format_is_read_by_its_content(client: httpx.Client, format: str) -> None:
+    answer = client.post("/detect", files={"file": ("a.txt", encoded(textured(1), format), "text/plain")})
+    assert answer.json()["image"] == {"width": 40, "height": 32}
+
+
+def test_an_upside_down_phone_is_turned(client: httpx.Client) -> None:
+    assert detected(client, encoded(textured(1), "JPEG", orientation=6))["image"] == {
+        "width": 32,
+        "height": 40,
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "kind"),
+    [
+        pytest.param(b"", 422, "image-unusable", id="empty"),
+        pytest.param(b"not a picture", 415, "image-format-unknown", id="text"),
+        pytest.param(b"GIF89a" + b"\0" * 50, 415, "image-format-unknown", id="gif"),
+        pytest.param(encoded(textured(1))[:200], 422, "image-unusable", id="truncated"),
+        pytest.param(animated("WebP"), 422, "image-unusable", id="animated"),
+        pytest.param(encoded(np.zeros((1001, 1000, 3), np.uint8)), 413, "image-too-large", id="pixels"),
+        pytest.param(b"x" * (MAX_BYTES + 1), 413, "payload-too-large", id="bytes"),
+        pytest.param(b"x" * 3_000_000, 413, "payload-too-large", id="many-bytes"),
+    ],
+)
+@pytest.mark.parametrize("raw", [True, False], ids=["raw", "form"])
+@pytest.mark.parametrize("path", ["/detect", "/explain"])
+def test_what_cannot_be_looked_at_is_refused(
+    client: httpx.Client, path: str, raw: bool, data: bytes, status: int, kind: str
+) -> None:
+    given: dict[str, Any] = {"content": data} if raw else {"files": {"file": ("a.jpg", data)}}
+    problem(client.post(path, **given), status, kind)
+
+
+def test_a_body_without_end_is_cut_off_at_the_limit(client: httpx.Client) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 100 * MAX_BYTES:
+            sent += 65536
+            yield b"x" * 65536
+
+    problem(client.post("/detect", content=endless()), 413, "payload-too-large")
+
+
+@pytest.mark.parametrize("query", ["faces=some", "min_probability=2", "min_probability=nan"])
+def test_a_wrong_query_is_refused(client: httpx.Client, query: str) -> None:
+    problem(client.post(f"/detect?{query}", content=picture_of(0)), 400, "bad-request")
+
+
+def test_a_batch_answers_each_file_in_order_and_one_bad_file_fails_alone(client: httpx.Client) -> None:
+    files = [
+        ("file", ("one.png", picture_of(1))),
+        ("file", ("two.txt", b"no picture")),
+        ("file", ("three.png", b"\x89PNG\r\n\x1a\n" + b"x" * MAX_BYTES)),
+        ("file", ("four.png", picture_of(4))),
+    ]
+    results = client.post("/detect/batch", files=files).json()["results"]
+    assert [entry["file"] for entry in results] == ["one.png", "two.txt", "three.png", "four.png"]
+    assert [results[index]["result"]["emotion"] for index in (0, 3)] == [CLASSES[1], CLASSES[4]]
+    assert [results[index]["problem"]["status"] for index in (1, 2)] == [415, 413]
+
+
+def test_a_batch_is_bounded(client: httpx.Client) -> None:
+    files = [("file", ("a.png", picture_of(1)))] * (MAX_FILES + 1)
+    problem(client.post("/detect/batch", files=files), 413, "too-many-files")
+    problem(client.post("/detect/batch", content=picture_of(1)), 415, "content-unsupported")
+
+
+def test_an_explanation_has_the_models_grid(client: httpx.Client) -> None:
+    answer = client.post("/explain", files={"file": picture_of(5)}).json()
+    assert answer["emotion"] == CLASSES[5]
+    assert np.shape(answer["heatmap"]) == (4, 4)
+
+
+def test_an_explanation_can_be_a_picture(client: httpx.Client) -> None:
+    answer = client.post(
+        "/explain", files={"file": encoded(drawn_face(200))}, headers={"accept": "image/png"}
+    )
+    assert answer.headers["content-type"] == "image/png"
+    assert pillow_rgb(answer.content).shape == (200, 200, 3)
+    assert answer.headers["mien-emotion"] in CLASSES
+    problem(client.post("/explain", content=b"x", headers={"accept": "text/html"}), 406, "not-acceptable")
+
+
+def test_an_answer_is_found_again_told_about_and_deleted(client: httpx.Client, folder: Path) -> None:
+    answer = detected(client, picture_of(6))
+    path = f"/predictions/{answer['id']}"
+    found = client.get(path).json()
+    assert found["probabilities"] == answer["probabilities"]
+    assert found["model"]["sha256"] == answer["model"]["sha256"]
+    assert found["lineage"]["dataset"] == "5" * 64
+    assert found["feedback"] is None
+    told = client.post("/feedback", json={"id": answer["id"], "emotion": "sad"})
+    assert told.json() == {"id": answer["id"], "emotion": "sad", "predicted": CLASSES[6]}
+    assert client.get(path).json()["feedback"] == "sad"
+    until(lambda: list((folder / "pictures").rglob(f"{answer['id']}.png")))
+    assert client.delete(path).status_code == 204
+    problem(client.get(path), 404, "not-found")
+    assert not list((folder / "pictures").rglob(f"{answer['id']}.png"))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        ({"id": "0" * 32, "emotion": "sad"}, 404, "not-found"),
+        ({"id": "x", "emotion": "sad"}, 400, "bad-request"),
+        ({"id": "0" * 32}, 400, "bad-request"),
+        ({"id": "0" * 32, "emotion": ""}, 400, "bad-request"),
+        ({"id": "0" * 32, "emotion": 1}, 400, "bad-request"),
+        ({"id": 1, "emotion": "sad"}, 400, "bad-request"),
+        ({"id": "0" * 32, "emotion": "sad", "more": 1}, 400, "bad-request"),
+    ],
+)
+def test_wrong_feedback_is_refused(
+    client: httpx.Client, body: dict[str, Any], status: int, kind: str
+) -> None:
+    problem(client.post("/feedback", json=body), status, kind)
+
+
+def test_an_emotion_that_the_model_does_not_know_is_refused(client: httpx.Client) -> None:
+    id = detected(client, picture_of(0))["id"]
+    refused = client.post("/feedback", json={"id": id, "emotion": "bored"})
+    assert "happy" in problem(refused, 400, "bad-request")["detail"]
+
+
+@pytest.mark.parametrize("id", ["0" * 32, "x", "0" * 5000, "..%2F..", "%00"])
+def test_an_unknown_prediction_is_not_found(client: httpx.Client, id: str) -> None:
+    assert client.get(f"/predictions/{id}").status_code == 404
+    assert client.delete(f"/predictions/{id}").status_code == 404
+
+
+def test_the_history_tells_of_the_first_model(client: httpx.Client, folder: Path) -> None:
+    def switches() -> list[dict[str, Any]]:
+        return list(client.get("/model/history").json()["switches"])
+
+    until(switches)
+    assert switches()[-1]["to_sha256"] == sha256_of(folder / "model")
+    problem(client.get("/model/history?limit=0"), 400, "bad-request")
+
+
+def test_unknown_paths_and_methods_are_problems_too(client: httpx.Client) -> None:
+    problem(client.get("/nowhere"), 404, "not-found")
+    problem(client.get("/detect/"), 404, "not-found")
+    assert "POST" in problem(client.get("/detect"), 405, "method-not-allowed")["detail"]
+
+
+def test_metrics_count_what_happened(client: httpx.Client) -> None:
+    detected(client, picture_of(3))
+    text = client.get("/metrics").text
+    assert f'mien_predictions_total{{emotion="{CLASSES[3]}",version="local"}}' in text
+    assert 'mien_requests_total{method="POST",route="/detect",status="200"}' in text
+    assert "mien_ready 1.0" in text
+    assert "mien_model_info{" in text
+    assert "_created" not in text
+
+
+def test_every_answer_has_the_security_headers_and_an_id(client: httpx.Client) -> None:
+    for path in ("/livez", "/model", "/nowhere", "/docs"):
+        headers = client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert len(headers["x-request-id"]) == 32
+    assert client.get("/livez", headers={"x-request-id": "mine"}).headers["x-request-id"] == "mine"
+
+
+def test_a_page_of_another_name_is_not_answered(client: httpx.Client) -> None:
+    problem(client.get("/model", headers={"host": "evil.example"}), 403, "forbidden")
+    assert client.get("/livez", headers={"host": "evil.example"}).status_code == 200
+
+
+def test_the_documents_need_no_other_host(client: httpx.Client) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    assert "<script" not in page.text
+    for path in client.get("/openapi.json").json()["paths"]:
+        assert path in page.text
+
+
+def test_a_keep_alive_connection_survives_a_refusal(client: httpx.Client) -> None:
+    """Two requests in one connection, the first one refused after its body was read."""
+    url = client.base_url
+    body = b"not a picture"
+    request = (
+        f"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    )
+    with socket.create_connection((url.host, url.port or 80), timeout=10) as connection:
+        for _ in range(2):
+            connection.sendall(request)
+            received = b""
+            while b"request_id" not in received:
+                received += connection.recv(65536)
+            assert received.startswith(b"HTTP/1.1 415")
+            assert json.loads(received.partition(b"\r\n\r\n")[2])["status"] == 415

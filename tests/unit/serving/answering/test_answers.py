@@ -1,0 +1,98 @@
+"""Ids, emotions and their JSON."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import numpy as np
+import orjson
+import pytest
+
+from serving.answering.results import (
+    Detection,
+    Emotion,
+    FaceAnswer,
+    ModelReference,
+    Timings,
+    as_json,
+    emotion_of,
+    encode,
+    is_id,
+    new_id,
+)
+from serving.contract import Face
+
+CLASSES = ("angry", "happy", "sad")
+HAPPY = Emotion(emotion="happy", probability=0.7, probabilities={"angry": 0.1, "happy": 0.7, "sad": 0.2})
+
+
+def detection(**changes: object) -> Detection:
+    values: dict[str, object] = {
+        "id": "0" * 32,
+        "answer": HAPPY,
+        "faces": (FaceAnswer(face=Face((1, 2, 3, 4), 0.912345), answer=HAPPY),),
+        "whole": False,
+        "width": 64,
+        "height": 48,
+        "model": ModelReference(name="emotion", version="3", sha256="a" * 64, sample=True),
+        "timings": Timings(queue=0.1, decode=1.0, faces=2.0, preprocess=3.0, inference=4.0, total=10.1),
+    }
+    return Detection(**(values | changes))  # type: ignore[arg-type] # a mapping cannot be typed per key
+
+
+def test_an_id_is_a_uuid_of_version_7_that_tells_the_time() -> None:
+    made = uuid.UUID(new_id())
+    assert made.version == 7
+    assert made.variant == uuid.RFC_4122
+    assert abs((made.int >> 80) / 1000 - time.time()) < 5
+
+
+def test_ids_differ_and_sort_by_time() -> None:
+    first = new_id()
+    time.sleep(0.002)
+    assert first < new_id()
+    assert len({new_id() for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize("text", ["", "g" * 32, "0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n"])
+def test_what_is_no_id_is_told_apart(text: str) -> None:
+    assert is_id(new_id())
+    assert not is_id(text)
+
+
+def test_the_most_probable_class_is_the_emotion() -> None:
+    answer = emotion_of(np.array([0.1, 0.7, 0.2], np.float32), CLASSES)
+    assert (answer.emotion, answer.probability) == ("happy", 0.7)
+    assert list(answer.probabilities) == list(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("least", "emotion"), [(0.0, "happy"), (0.75, "happy"), (0.7500001, None), (1.0, None)]
+)
+def test_below_the_wanted_probability_there_is_no_emotion(least: float, emotion: str | None) -> None:
+    answer = emotion_of(np.array([0.125, 0.75, 0.125], np.float32), CLASSES, min_probability=least)
+    assert answer.emotion == emotion
+    assert answer.probability == 0.75
+
+
+def test_the_json_of_an_answer_names_everything() -> None:
+    body = as_json(detection())
+    assert body["emotion"] == "happy"
+    assert body["faces"][0]["box"] == {"left": 1, "top": 2, "width": 3, "height": 4}
+    assert body["faces"][0]["score"] == 0.9123
+    assert body["model"] == {"name": "emotion", "version": "3", "sha256": "a" * 64, "sample": True}
+    assert body["timings_ms"]["total"] == 10.1
+    assert "heatmap" not in body
+    assert orjson.loads(encode(body)) == body
+
+
+def test_without_anything_to_look_at_the_three_answers_are_null() -> None:
+    body = as_json(detection(answer=None, faces=()))
+    assert [body[name] for name in ("emotion", "probability", "probabilities")] == [None] * 3
+
+
+def test_an_explanation_has_a_grid_or_null() -> None:
+    heatmap = np.array([[0.0, 0.123456], [0.5, 1.0]], np.float32)
+    assert as_json(detection(), heatmap=heatmap, explained=True)["heatmap"] == [[0.0, 0.1235], [0.5, 1.0]]
+    assert as_json(detection(), heatmap=None, explained=True)["heatmap"] is None

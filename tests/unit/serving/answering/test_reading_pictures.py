@@ -1,0 +1,125 @@
+"""Bytes to the network's inputs, with and without faces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serving.answering.pictures import Detectors, Picture, PictureReader
+from serving.contract import Face, FaceDetector, Image, InputSpec, decode, image_statistics, preprocess
+from serving.errors import FaceDetectorError, ImageTooLarge
+from serving.failures import BadRequest
+from tests.support.pictures import drawn_face, encoded, textured
+
+SPEC = InputSpec(height=16, width=16)
+CROPPED = InputSpec(height=16, width=16, crop="face", detector="haar", margin=0.1)
+BOXES = [(20, 4, 20, 20), (2, 2, 10, 10), (30, 30, 5, 5)]
+
+
+class FixedDetector:
+    """Finds what it is told to."""
+
+    def detect(self, image: Image) -> list[Face]:
+        return [Face(box, 0.9) for box in BOXES]
+
+
+class FixedDetectors(Detectors):
+    """Gives the one detector, or none."""
+
+    def __init__(self, detector: FaceDetector | None) -> None:
+        self._detector = detector
+
+    def of(self, spec: InputSpec) -> FaceDetector | None:
+        return self._detector
+
+
+class Blind:
+    """Finds nothing."""
+
+    def detect(self, image: Image) -> list[Face]:
+        return []
+
+
+DATA = encoded(textured(1, width=64, height=48))
+PIXELS = decode(DATA, max_pixels=10_000)
+
+
+def read(
+    detector: FaceDetector | None, faces: str = "auto", spec: InputSpec = SPEC, **limits: int
+) -> Picture:
+    reader = PictureReader(
+        FixedDetectors(detector), **({"max_pixels": 10_000, "max_faces": 8, "margin": 0.25} | limits)
+    )
+    return reader.read(DATA, spec, faces)  # type: ignore[arg-type] # parametrised
+
+
+def test_every_face_becomes_an_input_with_the_configured_margin() -> None:
+    picture = read(FixedDetector())
+    margin = InputSpec(height=16, width=16, margin=0.25)
+    expected = [preprocess(PIXELS, margin, face=box) for box in BOXES]
+    np.testing.assert_array_equal(picture.inputs, expected)
+    assert [face.box for face in picture.faces] == BOXES
+    assert not picture.whole
+
+
+def test_a_model_trained_on_crops_brings_its_own_margin() -> None:
+    picture = read(FixedDetector(), spec=CROPPED)
+    np.testing.assert_array_equal(picture.inputs[0], preprocess(PIXELS, CROPPED, face=BOXES[0]))
+
+
+@pytest.mark.parametrize(
+    ("detector", "faces"), [(Blind(), "auto"), (None, "auto"), (FixedDetector(), "none")]
+)
+def test_without_a_face_the_whole_picture_is_the_input(detector: FaceDetector | None, faces: str) -> None:
+    picture = read(detector, faces)
+    np.testing.assert_array_equal(picture.inputs, [preprocess(PIXELS, SPEC)])
+    assert picture.whole
+    assert picture.faces == ()
+
+
+def test_all_without_a_face_has_no_input() -> None:
+    picture = read(Blind(), "all")
+    assert picture.inputs.shape == (0, 16, 16, 3)
+    assert not picture.whole
+    assert picture.statistics is None
+
+
+def test_all_is_refused_where_faces_are_not_looked_for() -> None:
+    with pytest.raises(BadRequest, match="switched off"):
+        read(None, "all")
+
+
+def test_only_the_largest_faces_are_kept() -> None:
+    assert [face.box for face in read(FixedDetector(), max_faces=1).faces] == BOXES[:1]
+
+
+def test_statistics_are_those_of_the_first_input() -> None:
+    picture = read(FixedDetector())
+    assert picture.statistics == image_statistics(picture.inputs[0])
+
+
+def test_too_many_pixels_are_refused() -> None:
+    with pytest.raises(ImageTooLarge):
+        read(Blind(), max_pixels=64 * 48 - 1)
+
+
+def test_a_real_detector_finds_a_drawn_face() -> None:
+    reader = PictureReader(Detectors("auto", face_model=None), max_pixels=10**6, max_faces=8, margin=0.25)
+    picture = reader.read(encoded(drawn_face(200)), SPEC, "auto")
+    assert len(picture.faces) == 1
+
+
+@pytest.mark.parametrize(("choice", "kind"), [("auto", "HaarDetector"), ("haar", "HaarDetector")])
+def test_without_a_model_file_the_detector_is_haar(choice: str, kind: str) -> None:
+    detectors = Detectors(choice, face_model=None)  # type: ignore[arg-type] # parametrised
+    assert type(detectors.of(SPEC)).__name__ == kind
+
+
+def test_detection_that_is_off_stays_off_for_every_model() -> None:
+    assert Detectors("none", face_model=None).of(CROPPED) is None
+
+
+def test_a_model_that_needs_yunet_gets_nothing_else() -> None:
+    spec = InputSpec(height=16, width=16, crop="face", detector="yunet")
+    with pytest.raises(FaceDetectorError, match="MIEN_FACE_MODEL"):
+        Detectors("auto", face_model=None).of(spec)
