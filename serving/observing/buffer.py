@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from serving.observing.observation import Feedback, ModelRecord, Observation, Recorded, Switch
+from serving.observing.observation import Feedback, Observation, Recorded, Switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Waiting:
     picture: bytes | None
 
 
-Note = Feedback | Switch | ModelRecord
+Note = Feedback | Switch
 """What is rare: kept in the order it came."""
 
 
@@ -48,7 +48,7 @@ class Buffer:
         self.dropped = 0
         """Observations that had to make room, or were given up."""
         self.dropped_notes = 0
-        """Feedback, switches and models that had to make room, or were given up."""
+        """Feedback and switches that had to make room, or were given up."""
         self.dropped_pictures = 0
         """Pictures that were to be kept, for which there was no room."""
 
@@ -128,9 +128,17 @@ class Buffer:
             self._forget(self._taken[observation.id])
             self._taken[observation.id] = Waiting(observation, None)
 
-    def done(self) -> None:
-        """The taken rows are written, or given up for good."""
+    @property
+    def lost(self) -> int:
+        """Rows of every kind that are lost."""
+        return self.dropped + self.dropped_notes
+
+    def done(self, *, lost: bool = False) -> None:
+        """The taken rows are written, or `lost`."""
         with self._lock:
+            if lost:
+                self.dropped += len(self._taken)
+                self.dropped_notes += len(self._taken_notes)
             for waiting in self._taken.values():
                 self._forget(waiting)
             self._taken.clear()

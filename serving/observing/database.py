@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -82,8 +82,9 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (DBAPIError, PoolTimeout) as error:
-            if isinstance(error, DataError | IntegrityError):
+        except (StatementError, PoolTimeout) as error:
+            # A StatementError that is no DBAPIError: a value of a type that no column takes.
+            if isinstance(error, DataError | IntegrityError) or type(error) is StatementError:
                 raise RowsRefused(reason=_reason(error)) from error
             # The tables may have gone with whatever happened, so they are looked for again.
             self._ready = False
@@ -166,6 +167,6 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
 
 def _reason(error: SQLAlchemyError) -> str:
     """The driver's first line, which says most."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
+    cause = error.orig if isinstance(error, StatementError) else error
     lines = str(cause).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -91,12 +90,13 @@ class Recorder:
         self._flush_s = flush_s
         self._batch_rows = batch_rows
         self._buffer = Buffer(capacity=capacity, picture_bytes=picture_bytes)
-        self._writer = Writer(self._buffer, store, pictures=pictures, batch_rows=batch_rows)
         self._models: dict[tuple[str, str], ModelRecord] = {}
+        self._writer = Writer(
+            self._buffer, store, models=self._models, pictures=pictures, batch_rows=batch_rows
+        )
         self._wake = threading.Event()
         self._stop_by: float | None = None
-        # Workers start together; they need not all delete together.
-        self._tend_at = time.monotonic() + random.uniform(0, 60)
+        self._tend_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="observations", daemon=True)
 
     def start(self) -> None:
@@ -120,11 +120,8 @@ class Recorder:
         self._buffer.note(switch)
 
     def remember(self, model: ModelRecord) -> None:
-        """Keep what is known of a model that answers; cheap when it is known already."""
-        key = (model.version, model.sha256)
-        if key not in self._models:
-            self._models[key] = model
-            self._buffer.note(model)
+        """Know a model that answers: it is written with the first of its rows."""
+        self._models[model.version, model.sha256] = model
 
     def stats(self) -> RecorderStats:
         """What happened so far."""
@@ -132,7 +129,7 @@ class Recorder:
         return RecorderStats(
             written=writer.written,
             waiting=len(buffer),
-            dropped=buffer.dropped + buffer.dropped_notes + writer.refused,
+            dropped=writer.lost,
             kept_pictures=writer.kept_pictures,
             dropped_pictures=buffer.dropped_pictures,
             failure=writer.failure,
@@ -204,7 +201,7 @@ class Recorder:
         except Exception:
             # A thread that died would lose every later row; the next batch may be a better one.
             _log.exception("a batch of observations cannot be written and is given up")
-            self._buffer.done()
+            self._buffer.done(lost=True)
 
     def _tend(self) -> None:
         """Delete what is too old, a batch at a time so that new rows do not wait for it."""

@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Double, String, Table, delete, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serving.failures import ObservationUnknown
+from serving.failures import ObservationUnknown, RowsRefused
 from serving.observing.database import Database
 from serving.observing.observation import Feedback, ModelRecord, Observation, Recorded, Switch
 from serving.observing.pictures import PictureFolder
@@ -196,8 +196,13 @@ class Store:
         self._database.close()
 
     def _add(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-        if rows:
+        if not rows:
+            return
+        try:
             connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+        except (TypeError, ValueError, OverflowError) as error:
+            # The driver's own words for a value that no column takes.
+            raise RowsRefused(reason=str(error)) from error
 
     def _delete(self, which: ColumnElement[bool], its_feedback: ColumnElement[bool]) -> int:
         with self._database.opened() as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from serving.errors import ImageError
@@ -23,10 +23,25 @@ class Writer:
     """Used by one thread."""
 
     def __init__(
-        self, buffer: Buffer, store: Store, *, pictures: PictureFolder | None, batch_rows: int
+        self,
+        buffer: Buffer,
+        store: Store,
+        *,
+        models: Mapping[tuple[str, str], ModelRecord],
+        pictures: PictureFolder | None,
+        batch_rows: int,
     ) -> None:
-        """Join the parts; `batch_rows` is how many rows of each kind make a transaction at most."""
+        """Join the parts.
+
+        Args:
+            buffer: where rows come from.
+            store: where rows go.
+            models: those that answer, by version and sha256.
+            pictures: where pictures go; None keeps none.
+            batch_rows: most rows of each kind in a transaction.
+        """
         self._buffer = buffer
+        self._models = models
         self._store = store
         self._pictures = pictures
         self._batch_rows = batch_rows
@@ -53,8 +68,13 @@ class Writer:
             self._failed(str(error))
             return False
         self._buffer.done()
-        self._recovered()
+        self._succeeded()
         return True
+
+    @property
+    def lost(self) -> int:
+        """Rows of any kind that will never be in the database."""
+        return self._buffer.lost + self.refused
 
     def give_up(self) -> None:
         """Drop what is left and say so."""
@@ -68,22 +88,19 @@ class Writer:
         """Log a failure, at most once a minute, with how many rows were lost since the last time."""
         now = time.monotonic()
         if self._complained_at is None or now - self._complained_at >= _COMPLAINT_S:
-            lost = self._buffer.dropped + self._buffer.dropped_notes + self.refused
-            _log.warning(
-                "%s; %d rows wait, %d more were lost", message, len(self._buffer), lost - self._reported
-            )
-            self._complained_at, self._reported = now, lost
+            _log.warning("%s; %d rows wait, %d more are lost", message, len(self._buffer), self._newly_lost())
+            self._complained_at = now
 
     def _write(self, rows: list[Observation], notes: list[Note]) -> None:
         try:
-            self._store.write(_batch(rows, notes))
+            self._store.write(self._batch(rows, notes))
             self.written += len(rows)
         except RowsRefused:
             # One bad row must not hold up the others: each for itself, and the bad one is left out.
             for row in rows:
-                self.written += self._write_one(_batch([row], []))
+                self.written += self._write_one(self._batch([row], []))
             for note in notes:
-                self._write_one(_batch([], [note]))
+                self._write_one(self._batch([], [note]))
 
     def _write_one(self, batch: Batch) -> bool:
         try:
@@ -93,6 +110,17 @@ class Writer:
             self.refused += 1
             self.complain(str(error))
             return False
+
+    def _batch(self, rows: list[Observation], notes: Iterable[Note]) -> Batch:
+        notes = list(notes)
+        # With every batch, though they are mostly there: the database may be a new one since the last.
+        keys = {(row.model_version, row.model_sha256) for row in rows}
+        return Batch(
+            observations=rows,
+            feedback=[note for note in notes if isinstance(note, Feedback)],
+            switches=[note for note in notes if isinstance(note, Switch)],
+            models=[self._models[key] for key in keys if key in self._models],
+        )
 
     def _with_picture(self, waiting: Waiting) -> Observation:
         row = waiting.observation
@@ -113,18 +141,19 @@ class Writer:
         self.failure = reason
         self.complain(reason)
 
-    def _recovered(self) -> None:
+    def _succeeded(self) -> None:
         if self.failure is not None:
-            _log.warning("observations are written again; %d rows wait", len(self._buffer))
+            _log.warning(
+                "observations are written again; %d rows wait, %d more are lost",
+                len(self._buffer),
+                self._newly_lost(),
+            )
             self.failure = None
             self._complained_at = None
+        elif self.lost > self._reported:
+            self.complain("observations come faster than they are written")
 
-
-def _batch(rows: list[Observation], notes: Iterable[Note]) -> Batch:
-    notes = list(notes)
-    return Batch(
-        observations=rows,
-        feedback=[note for note in notes if isinstance(note, Feedback)],
-        switches=[note for note in notes if isinstance(note, Switch)],
-        models=[note for note in notes if isinstance(note, ModelRecord)],
-    )
+    def _newly_lost(self) -> int:
+        """How many were lost since this was last asked."""
+        before, self._reported = self._reported, self.lost
+        return self._reported - before

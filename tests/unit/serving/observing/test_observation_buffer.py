@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from serving.observing.buffer import Buffer
 from serving.observing.observation import Feedback
-from tests.support.observing import MODEL, NOW, SWITCH, id_of, observation
+from tests.support.observing import NOW, SWITCH, id_of, observation
 
 
 def a_buffer(capacity: int = 10, picture_bytes: int = 100) -> Buffer:
@@ -52,7 +52,7 @@ def test_rows_in_the_writers_hands_are_not_dropped() -> None:
 
 def test_notes_are_bounded_too() -> None:
     buffer = a_buffer(capacity=2)
-    for note in (MODEL, SWITCH, SWITCH):
+    for note in (feedback(1, "sad"), SWITCH, SWITCH):
         buffer.note(note)
     assert buffer.dropped_notes == 1
     assert buffer.take(5)[1] == [SWITCH, SWITCH]
