@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import httpx
 import pytest
 
 from serving.http.keys import hash_key
-from tests.support.http_service import picture_of, ready, serving, settings_in, until
+from tests.support.http_service import picture_of, ready, serving, settings_in
 from tests.support.onnx_models import CLASSES
 from tests.support.pictures import encoded, textured
 from tests.support.serving_models import model_folder
@@ -132,22 +131,16 @@ def test_the_database_taken_away_fails_no_detection(folder: Path) -> None:
 
 
 def test_going_down_every_accepted_request_is_answered(folder: Path, large: bytes) -> None:
-    statuses: list[int] = []
-    begun = threading.Event()
-
-    def post(address: httpx.URL) -> None:
-        with httpx.Client(base_url=address, timeout=30) as own:
-            begun.set()
-            statuses.append(own.post("/detect", content=large).status_code)
-
+    head = f"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(large)}\r\n"
     with serving(settings_in(folder)) as client:
         ready(client)
-        threads = [threading.Thread(target=post, args=(client.base_url,)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        until(lambda: "mien_queue_images" in client.get("/metrics").text and begun.is_set())
-        # All four are in the queue or in work before the service is told to end.
-        until(lambda: client.get("/metrics").text.count("mien_stage_seconds_count") > 0)
-    for thread in threads:
-        thread.join()
-    assert statuses == [200] * 4
+        url = client.base_url
+        connections = [socket.create_connection((url.host, url.port or 80), timeout=30) for _ in range(4)]
+        for connection in connections:
+            connection.sendall(head.encode() + b"Expect: 100-continue\r\n\r\n")
+            # Said when the application begins to read the body: the request is accepted.
+            assert connection.recv(100).startswith(b"HTTP/1.1 100")
+            connection.sendall(large)
+    for connection in connections:
+        with connection:
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
