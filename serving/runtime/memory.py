@@ -1,7 +1,7 @@
 """Giving freed memory back to the system, which glibc does not do by itself.
 
-A model's loading leaves holes all over the heap: without this, 56 exchanges of MobileNetV2 (10 MB) took a process
-from 132 to 216 MiB; with it, it stayed between 118 and 123.
+A model's loading leaves holes all over the heap: without this, 56 exchanges of MobileNetV2 (10 MB) took a
+process from 132 to 216 MiB; with it, it stayed between 118 and 123.
 """
 
 from __future__ import annotations

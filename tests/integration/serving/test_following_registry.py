@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -339,6 +341,18 @@ def test_server_that_answers_nonsense(answer: tuple[int, str], monkeypatch: pyte
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        location = Registered(name="emotion", by="alias", value="production")
+        start = time.monotonic()
+        with pytest.raises(RegistryUnavailable, match="is of no help"):
+            RegistrySource(location, tracking_uri=f"http://127.0.0.1:{port}").find()
+        assert time.monotonic() - start < 20
 
 
 def test_path_of_a_folder_brings_what_lies_beside(tmp_path: Path, state: Path) -> None:

@@ -1,0 +1,49 @@
+"""What the pipeline registers is what the service follows: the two meet in a real store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import tracking
+from pipelines.register import register
+from pipelines.registry import Registry
+from serving.following.follower import Follower
+from serving.following.location import Registered
+from serving.following.registry import RegistrySource
+from serving.following.watcher import Watcher
+from serving.runtime.live import ModelSlot
+from tests.support.mlflow_store import new_store
+from tests.support.registry_world import make_world
+
+
+def test_registered_model_is_admitted_with_its_lineage_and_self_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # MLflow itself sets it for child processes; it may be left from another test.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    uri = new_store(tmp_path)
+    world = make_world(tmp_path)
+    sha256 = world.add_model("lenet")
+    register(Path(), world.params(min_accuracy=0.4))
+    state = tmp_path / "state"
+    state.mkdir()
+    location = Registered(name="emotion", by="alias", value="production")
+    slot = ModelSlot()
+
+    assert Follower(RegistrySource(location, tracking_uri=uri), state).check()
+    Watcher(state, slot, location=str(location), threads=1, max_batch=4).look()
+
+    live = slot.require()
+    identity = live.identity
+    assert live.warnings == ()
+    assert (identity.name, identity.version, identity.sha256) == ("emotion", "1", sha256)
+    assert (identity.dataset, identity.architecture) == (world.dataset, "lenet")
+    # This world is no checkout, so nobody knows the commit; its pictures are not the sample's.
+    assert (identity.git_commit, identity.data_dvc) == (None, None)
+    [version] = Registry("emotion", uri=tracking.connect()).versions()
+    assert identity.run_id == version.run_id
+    for name in ("card.md", "reference.parquet", "metrics.json", "comparison.json"):
+        assert (live.folder / name).is_file()
