@@ -112,17 +112,19 @@ def test_what_waits_goes_together_and_what_comes_alone_does_not_wait(slot: Model
             gate.set()
             assert await asyncio.gather(*running) == [[0], [0], [1], [2], [3], [4], [5]]
             assert queue.waiting == 0
-            start = time.monotonic()
+            alone_s = []
             for _ in range(20):
+                start = time.monotonic()
                 await queue.run(Job(), deadline_s=DEADLINE_S)
-            return [first, *rest], (time.monotonic() - start) / 20
+                alone_s.append(time.monotonic() - start)
+            return [first, *rest], min(alone_s)
 
     jobs, alone_s = asyncio.run(scenario())
     batches = [job.timing.batch for job in jobs if job.timing is not None]
     assert batches == [1, 6, 6, 6, 6, 6, 6]
     assert all(job.timing is not None and job.timing.queued_s > 0.04 for job in jobs[1:])
-    # A request costs a fraction of a millisecond here; a batching window would add its own length.
-    assert alone_s < 0.02
+    # It costs a fraction of a millisecond; a batching window would add its own length to every one.
+    assert alone_s < 0.004
 
 
 def test_a_request_larger_than_a_batch_or_than_the_queue_is_answered(slot: ModelSlot) -> None:
