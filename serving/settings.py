@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     """For models trained on whole pictures: `auto` is YuNet when `MIEN_FACE_MODEL` is set, Haar otherwise."""
     face_model: Path | None = None
     """YuNet's model file, `face_detection_yunet_2023mar.onnx` of the OpenCV Zoo."""
-    face_margin: float = Field(default=0.25, ge=0, le=1)
+    face_margin: float = Field(default=0.15, ge=0, le=1)
     """Added on each side of a found face, for models trained on whole pictures; a fraction of the box."""
     max_faces: int = Field(default=32, ge=1)
     """Most faces of one picture that are answered, the largest first."""

@@ -173,7 +173,7 @@ class _Explain(_Request):
             overlay = overlay_png(
                 picture.image,
                 heatmap if heatmap is not None else np.zeros((1, 1), np.float32),
-                box=picture.faces[0].box if picture.faces else None,
+                box=picture.box,
                 margin=picture.spec.margin,
             )
         return Explanation(detection=answered.detection, heatmap=heatmap, overlay=overlay)
@@ -211,7 +211,7 @@ def _observation(
         width=detection.width,
         height=detection.height,
         faces=len(picture.faces),
-        box=picture.faces[0].box if picture.faces else None,
+        box=picture.box,
         decode_ms=timings.decode,
         faces_ms=timings.faces,
         preprocess_ms=timings.preprocess,

@@ -4,6 +4,9 @@
 auto      every face       the whole picture
 all       every face       nothing
 none      the whole picture, without looking for faces
+
+For a model trained on whole pictures, one that is filled by its only face is such a picture already and stays
+whole: on the sample's test pictures a LeNet is right for 76 % of them whole and for 70 % of their crops.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Literal
 import numpy as np
 
 from serving.contract import (
+    Box,
     Face,
     FaceDetector,
     Image,
@@ -30,6 +34,9 @@ from serving.contract import (
 )
 from serving.failures import BadRequest
 
+# Of the picture's longer side. In the sample's pictures Haar's boxes have 0.58 to 0.89 of it.
+_PORTRAIT = 0.5
+
 FacesMode = Literal["auto", "all", "none"]
 DetectorChoice = Literal["auto", "haar", "yunet", "none"]
 
@@ -41,7 +48,9 @@ class Picture:
     image: Image
     """Decoded and upright, uint8 [height, width, 3], RGB."""
     faces: tuple[Face, ...]
-    """Those whose crops are in `inputs`, the largest first; empty when the whole picture is."""
+    """Those that were found, the largest first."""
+    whole: bool
+    """Whether the network sees the whole picture and no crops."""
     inputs: Image
     """uint8 [n, H, W, 3]: one for each face, or the whole picture; n is 0 with `all` and no face."""
     spec: InputSpec
@@ -54,9 +63,9 @@ class Picture:
     preprocess_ms: float
 
     @property
-    def whole(self) -> bool:
-        """Whether the network sees the whole picture."""
-        return not self.faces and len(self.inputs) > 0
+    def box(self) -> Box | None:
+        """Of the face whose crop is the first input; None when that is the whole picture."""
+        return self.faces[0].box if self.faces and not self.whole else None
 
 
 class Detectors:
@@ -113,10 +122,12 @@ class PictureReader:
         looked = time.perf_counter()
         if spec.crop == "none":
             spec = replace(spec, margin=self._margin)
-        inputs = _inputs(image, spec, found, whole=faces != "all")
+        whole = _is_portrait(image, spec, found) or (not found and faces != "all")
+        inputs = _inputs(image, spec, found, whole=whole)
         return Picture(
             image=image,
             faces=found,
+            whole=whole,
             inputs=inputs,
             spec=spec,
             statistics=image_statistics(inputs[0]) if len(inputs) else None,
@@ -138,9 +149,16 @@ class PictureReader:
         return tuple(detector.detect(image)[: self._max_faces])
 
 
+def _is_portrait(image: Image, spec: InputSpec, faces: tuple[Face, ...]) -> bool:
+    """Whether the picture is one face already, as those a whole-picture model was trained on."""
+    if spec.crop != "none" or len(faces) != 1:
+        return False
+    return max(faces[0].box[2:]) >= _PORTRAIT * max(image.shape[:2])
+
+
 def _inputs(image: Image, spec: InputSpec, faces: tuple[Face, ...], *, whole: bool) -> Image:
-    if faces:
-        return np.stack([preprocess(image, spec, face=face.box) for face in faces])
     if whole:
         return preprocess(image, spec)[np.newaxis]
+    if faces:
+        return np.stack([preprocess(image, spec, face=face.box) for face in faces])
     return np.empty((0, spec.height, spec.width, 3), np.uint8)

@@ -77,7 +77,7 @@ class Detection:
     faces: tuple[FaceAnswer, ...]
     """The largest first."""
     whole: bool
-    """Whether the whole picture was looked at, for want of a face or by request."""
+    """Whether the whole picture was looked at: there is no face, it is filled by one, or by request."""
     width: int
     """Of the upright picture, px."""
     height: int

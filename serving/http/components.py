@@ -95,7 +95,7 @@ _DETECTION: Schema = {
     "faces": {"type": "array", "items": ref("Face"), "description": "The largest first."},
     "whole_image": {
         "type": "boolean",
-        "description": "The whole picture was looked at: there was no face, or none was looked for.",
+        "description": "The whole picture was looked at: no face, one that fills it, or by request.",
     },
     "image": {**_SIZE, "description": "The upright picture, px."},
     "model": ref("ModelReference"),

@@ -81,10 +81,23 @@ def test_the_model_that_answered_is_named(client: httpx.Client, folder: Path) ->
 
 
 def test_a_face_is_found_and_answered(client: httpx.Client) -> None:
-    answer = detected(client, encoded(drawn_face(200), "JPEG"), faces="all")
+    scene = np.full((400, 600, 3), 128, np.uint8)
+    scene[100:300, 300:500] = drawn_face(200)
+    answer = detected(client, encoded(scene, "JPEG"), faces="all")
     assert len(answer["faces"]) == 1
+    box = answer["faces"][0]["box"]
+    assert 300 < box["left"] + box["width"] / 2 < 500
     assert answer["faces"][0]["probabilities"] == answer["probabilities"]
     assert answer["whole_image"] is False
+
+
+def test_a_portrait_stays_whole_and_its_face_is_told(client: httpx.Client) -> None:
+    answer = detected(client, encoded(drawn_face(200), "JPEG"))
+    assert (answer["whole_image"], len(answer["faces"])) == (True, 1)
+    assert (
+        answer["probabilities"]
+        == detected(client, encoded(drawn_face(200), "JPEG"), faces="none")["probabilities"]
+    )
 
 
 def test_without_a_face_all_answers_nothing(client: httpx.Client) -> None:

@@ -93,6 +93,28 @@ def test_only_the_largest_faces_are_kept() -> None:
     assert [face.box for face in read(FixedDetector(), max_faces=1).faces] == BOXES[:1]
 
 
+class Portrait:
+    """Finds one face that has this part of the picture's longer side."""
+
+    def __init__(self, part: float) -> None:
+        self._part = part
+
+    def detect(self, image: Image) -> list[Face]:
+        return [Face((4, 4, round(self._part * 64), 20), 0.9)]
+
+
+@pytest.mark.parametrize("faces", ["auto", "all"])
+def test_a_picture_filled_by_its_only_face_stays_whole_for_a_model_of_whole_pictures(faces: str) -> None:
+    picture = read(Portrait(0.5), faces)
+    np.testing.assert_array_equal(picture.inputs, [preprocess(PIXELS, SPEC)])
+    assert (picture.whole, len(picture.faces), picture.box) == (True, 1, None)
+
+
+def test_a_smaller_face_is_cropped_and_so_is_any_for_a_model_of_crops() -> None:
+    assert read(Portrait(0.45)).box == (4, 4, 29, 20)
+    assert not read(Portrait(0.9), spec=CROPPED).whole
+
+
 def test_statistics_are_those_of_the_first_input() -> None:
     picture = read(FixedDetector())
     assert picture.statistics == image_statistics(picture.inputs[0])
