@@ -14,7 +14,7 @@ from pipelines.architectures import Pooling
 # A map whose largest value is below this share of the evidence that went into it consists of what a
 # cancellation left over: scaled up to 1 it would show rounding, and differ between two runtimes. A deep
 # network's features agree to some 1e-6 of their magnitude, 1e-5 at worst; a tenth keeps the map within the
-# parity tolerance of 1e-4. Trained networks lie above (on the sample 95 % of LeNet’s maps at 0.2–1, VGG’s at
+# parity tolerance of 1e-4. Trained networks lie above (on the sample 95 % of LeNet's maps at 0.2–1, VGG's at
 # 0.4–0.8), one that has learned nothing below (ResNet-50 after three epochs, 0.02–0.1): its maps stay faint.
 LEAST_EVIDENCE = 0.1
 # Keeps 0 / 0 out of a map without any evidence.
