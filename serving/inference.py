@@ -101,7 +101,6 @@ class OnnxClassifier:
         return Prediction(**{name: array[:count] for name, array in zip(OUTPUTS, outputs, strict=True)})
 
 
-
 def _session(path: Path, data: bytes, threads: int) -> Any:
     import onnxruntime
 
