@@ -20,6 +20,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -36,6 +37,7 @@ _TEND_EVERY_S = 3600.0
 # While closing, a database that is away is tried again this often.
 _CLOSING_RETRY_S = 0.1
 _LOOK_AGAIN_S = 0.1
+_CALLS = 4
 _MEBIBYTE = 1 << 20
 T = TypeVar("T")
 
@@ -97,6 +99,8 @@ class Recorder:
         self._wake = threading.Event()
         self._stop_by: float | None = None
         self._tend_at = time.monotonic()
+        # Their own: calls to a database that does not answer must not hold up anything else.
+        self._calls = ThreadPoolExecutor(_CALLS, thread_name_prefix="observations")
         self._thread = threading.Thread(target=self._run, name="observations", daemon=True)
 
     def start(self) -> None:
@@ -173,13 +177,15 @@ class Recorder:
         """Write everything and end; what a missing database does not take in time is lost, and logged."""
         self._stop_by = time.monotonic() + timeout_s
         self._wake.set()
-        self._thread.join(timeout_s + _CLOSING_RETRY_S)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s + _CLOSING_RETRY_S)
+        self._calls.shutdown(wait=False)
 
     async def _patiently(self, id: str, call: Callable[[], T]) -> T:
         """Call again while a very young id is unknown: its row may still be in another worker's buffer."""
         while True:
             try:
-                return await asyncio.to_thread(call)
+                return await asyncio.get_running_loop().run_in_executor(self._calls, call)
             except ObservationUnknown:
                 if not 0 <= time.time() - _made_at(id) < 2 * self._flush_s + _LOOK_AGAIN_S:
                     raise

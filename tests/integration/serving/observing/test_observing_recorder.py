@@ -78,7 +78,7 @@ def test_a_bad_row_is_left_out_alone(store: Store) -> None:
 
 
 def test_answers_are_found_before_and_after_they_are_written(store: Store) -> None:
-    async def everything(recorder: Recorder) -> None:
+    async def waiting(recorder: Recorder) -> None:
         recorder.remember(MODEL)
         recorder.record(observation(1))
         await recorder.feedback(id_of(1), "sad")
@@ -89,13 +89,17 @@ def test_answers_are_found_before_and_after_they_are_written(store: Store) -> No
         with pytest.raises(ObservationUnknown):
             await recorder.observation(id_of(2))
 
+    async def stored(recorder: Recorder) -> None:
+        found = await recorder.observation(id_of(1))
+        assert (found.observation, found.feedback, found.model) == (observation(1), "sad", MODEL)
+        await recorder.feedback(id_of(1), "happy")
+        assert (await recorder.observation(id_of(1))).feedback == "happy"
+        await recorder.delete(id_of(1))
+
     with recording(store, flush_s=SLOW_S) as recorder:
-        asyncio.run(everything(recorder))
-    found = asyncio.run(recorder.observation(id_of(1)))
-    assert (found.observation, found.feedback, found.model) == (observation(1), "sad", MODEL)
-    asyncio.run(recorder.feedback(id_of(1), "happy"))
-    assert asyncio.run(recorder.observation(id_of(1))).feedback == "happy"
-    asyncio.run(recorder.delete(id_of(1)))
+        asyncio.run(waiting(recorder))
+    with recording(store) as recorder:
+        asyncio.run(stored(recorder))
     assert store.window("3").rows == ()
 
 

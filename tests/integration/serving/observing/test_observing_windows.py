@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
+from sqlalchemy import Engine, event
 
 from serving.observing.store import Batch, Store
 from tests.support.observing import NOW, id_of, observation
@@ -66,3 +72,29 @@ def test_rows_of_one_instant_do_not_make_a_window_larger(store: Store) -> None:
     store.write(Batch(observations=[observation(number, time=NOW) for number in range(10)]))
     window = store.window("3", last_n=4)
     assert (len(window.rows), window.total, window.sampled) == (4, 4, False)
+
+
+def test_sampling_walks_along_the_levels_not_along_time(tmp_path: Path) -> None:
+    """SQLite would rather read a whole window than sort a sample of it, if it were asked to sort."""
+    queries: list[tuple[str, tuple[object, ...]]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        queries.append((statement, values))
+
+    store = Store(f"sqlite:///{tmp_path / 'o.db'}")
+    store.write(Batch(observations=[observation(number) for number in range(100)]))
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        store.window("3", max_rows=10)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "o.db")) as connection:
+        plans = [
+            step[3]
+            for statement, values in queries
+            if "level IN" in statement
+            for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+    assert any("observations_by_level" in plan for plan in plans)
+    assert not any("observations_by_model" in plan or "TEMP B-TREE" in plan for plan in plans)
