@@ -20,7 +20,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 HOST ?= 127.0.0.1
 MLFLOW_PORT ?= 5000
 
-.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean
+.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean serve
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ ui: setup ## MLflow's pages: runs, registry, promotion
 	@echo "MLflow: http://$(HOST):$(MLFLOW_PORT)"
 	@mlflow server --backend-store-uri sqlite:///mlruns/mlflow.db \
 	  --artifacts-destination mlruns/artifacts --host $(HOST) --port $(MLFLOW_PORT) --workers 1
+
+serve: setup ## the service on port 8000: follows models:/emotion@production (docs/serving.md)
+	@python -m serving
 
 profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
 	@python -m pipelines.profile $(NAME)
