@@ -153,7 +153,8 @@ def _is_portrait(image: Image, spec: InputSpec, faces: tuple[Face, ...]) -> bool
     """Whether the picture is one face already, as those a whole-picture model was trained on."""
     if spec.crop != "none" or len(faces) != 1:
         return False
-    return max(faces[0].box[2:]) >= _PORTRAIT * max(image.shape[:2])
+    _, _, width, height = faces[0].box
+    return max(width, height) >= _PORTRAIT * float(max(image.shape[:2]))
 
 
 def _inputs(image: Image, spec: InputSpec, faces: tuple[Face, ...], *, whole: bool) -> Image:

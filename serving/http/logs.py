@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
 from typing import Any
 
 import orjson
@@ -29,13 +32,25 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
+class _Handover(QueueHandler):
+    """Leaves formatting and writing to a thread: neither is a reason for a request to wait."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """The record as it is, since it does not leave the process."""
+        return record
+
+
 def configure_logs(level: str) -> None:
     """Send the service's and uvicorn's records to standard error as JSON.
 
     Uvicorn's access log is switched off: it names its clients' addresses.
     """
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
+    writer = logging.StreamHandler()
+    writer.setFormatter(JsonFormatter())
+    handler = _Handover(SimpleQueue())
+    listener = QueueListener(handler.queue, writer)
+    listener.start()
+    atexit.register(listener.stop)
     for name in ("serving", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
