@@ -98,15 +98,20 @@ class Buffer:
         return Recorded(observation=waiting.observation, feedback=told[-1] if told else None)
 
     def remove(self, id: str) -> bool:
-        """Take one observation out, unless the writer has it; whether it was here."""
+        """Take out an observation and its feedback, unless the writer has them; whether it was here."""
         with self._lock:
+            kept = [note for note in self._notes if not _is_about(note, id)]
+            self._notes = deque(kept)
             waiting = self._rows.pop(id, None)
             if waiting is None:
                 return False
             self._forget(waiting)
-            kept = [n for n in self._notes if not (isinstance(n, Feedback) and n.observation_id == id)]
-            self._notes = deque(kept)
             return True
+
+    def is_taken(self, id: str) -> bool:
+        """Whether the writer has an observation, or feedback on it."""
+        with self._lock:
+            return id in self._taken or any(_is_about(note, id) for note in self._taken_notes)
 
     def take(self, rows: int) -> tuple[list[Waiting], list[Note]]:
         """The oldest rows, for the writer; the same ones again until `done` is called.
@@ -166,3 +171,7 @@ class Buffer:
     def _forget(self, waiting: Waiting) -> None:
         if waiting.picture is not None:
             self._bytes -= len(waiting.picture)
+
+
+def _is_about(note: Note, id: str) -> bool:
+    return isinstance(note, Feedback) and note.observation_id == id

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from serving.failures import ObservationUnknown, StoreError
+from serving.failures import ObservationUnknown, StoreError, StoreUnavailable
 from serving.observing.buffer import Buffer
 from serving.observing.observation import Feedback, ModelRecord, Observation, Recorded, Switch
 from serving.observing.pictures import PictureFolder
@@ -170,8 +170,14 @@ class Recorder:
             ObservationUnknown: no such answer is known.
             StoreUnavailable: it is not waiting here, and the database is away.
         """
-        if not self._buffer.remove(id):
-            await self._patiently(id, lambda: self._store.delete(id))
+        if self._buffer.remove(id):
+            return
+        while self._buffer.is_taken(id):
+            # Deleting now would delete nothing, and the row would be written afterwards.
+            if self._writer.failure is not None:
+                raise StoreUnavailable(url=self._store.url, reason="its row cannot be written, nor deleted")
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        await self._patiently(id, lambda: self._store.delete(id))
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Write everything and end; what a missing database does not take in time is lost, and logged."""

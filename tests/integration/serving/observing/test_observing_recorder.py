@@ -186,6 +186,22 @@ def test_the_oldest_are_lost_and_counted_when_a_database_stays_away(
     assert "50 observations, feedback and switches are lost" in caplog.text
 
 
+def test_a_row_that_is_being_written_is_not_said_to_be_deleted(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "folder"
+    in_the_way.touch()
+    store = Store(f"sqlite:///{in_the_way / 'observations.db'}")
+    with recording(store, flush_s=0.02) as recorder:
+        recorder.record(observation(1))
+        wait_for(lambda: recorder.stats().failure is not None)
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(recorder.delete(id_of(1)))
+        in_the_way.unlink()
+        wait_for(lambda: recorder.stats().written == 1)
+        asyncio.run(recorder.delete(id_of(1)))
+    assert store.window("3").rows == ()
+    store.close()
+
+
 @contextmanager
 def no_file_grows_beyond(size: int) -> Iterator[None]:
     """As on a full disk, writes fail; Python ignores the signal that comes with it."""

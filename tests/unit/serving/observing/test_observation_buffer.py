@@ -87,6 +87,17 @@ def test_a_removed_observation_takes_its_feedback_along() -> None:
     assert notes == [feedback(1, "happy")]
     # The writer has it now: only the database can delete it.
     assert not buffer.remove(id_of(1))
+    assert buffer.is_taken(id_of(1))
+    assert not buffer.is_taken(id_of(0))
+
+
+def test_feedback_that_waits_is_removed_though_its_observation_is_written() -> None:
+    buffer = filled(1)
+    buffer.take(1)
+    buffer.note_if_waiting(feedback(0, "sad"))
+    buffer.done()
+    assert not buffer.remove(id_of(0))
+    assert buffer.take(1) == ([], [])
 
 
 def test_pictures_are_bounded_by_their_bytes() -> None:
