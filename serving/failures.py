@@ -18,6 +18,7 @@
     ├── Overloaded               try again later, nothing is wrong with the request
     │   ├── NotReady             no model is live
     │   ├── QueueFull            more pictures wait than allowed
+    │   ├── BodiesFull           the bodies of all requests together are more than allowed
     │   └── DeadlinePassed       the answer would have come too late
     ├── StoreError               the observation database
     │   ├── StoreUnavailable     away, full, read-only or broken; it may come back
@@ -157,6 +158,16 @@ class QueueFull(Overloaded):
         self.waiting = waiting
         self.limit = limit
         super().__init__(f"{waiting} pictures are waiting, at most {limit} may; send it again later")
+
+
+class BodiesFull(Overloaded):
+    """The bodies of all requests together are more than may be held in memory."""
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"other requests fill the {limit} bytes that may be held at once; send it again later"
+        )
 
 
 class DeadlinePassed(Overloaded):

@@ -27,7 +27,7 @@ from serving.cores import usable_cores
 from serving.following.service import Following
 from serving.http import problems
 from serving.http.keys import Access
-from serving.http.limits import RateLimit
+from serving.http.limits import HeldBytes, RateLimit
 from serving.http.metrics import Metrics
 from serving.http.middleware import Edge, Limits
 from serving.http.parts import Parts
@@ -172,6 +172,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         body_bytes=lambda path: bodies.get(path, _OTHER_BODY_BYTES),
         body_timeout_s=settings.body_timeout_s,
+        held=HeldBytes(settings.max_held_bytes),
         rate=rate,
     )
 

@@ -1,4 +1,4 @@
-"""How often one client may ask: a token bucket each, in a bounded table."""
+"""How often one client may ask, and how much all of them may send at once."""
 
 from __future__ import annotations
 
@@ -6,10 +6,36 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from serving.failures import RateLimited
+from serving.failures import BodiesFull, RateLimited
 
 # Each entry takes about 200 bytes; beyond it the client that was quiet longest is forgotten.
 _MAX_CLIENTS = 10_000
+
+
+class HeldBytes:
+    """How many bytes of bodies are in memory; used within one event loop.
+
+    The queue bounds the pictures that wait for the network, this bounds those that are still arriving.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """At most `limit` bytes at once."""
+        self._limit = limit
+        self._held = 0
+
+    def take(self, count: int) -> None:
+        """Hold so many more.
+
+        Raises:
+            BodiesFull: there is no room; nothing was taken.
+        """
+        if self._held + count > self._limit:
+            raise BodiesFull(limit=self._limit)
+        self._held += count
+
+    def give_back(self, count: int) -> None:
+        """So many were let go."""
+        self._held -= count
 
 
 class RateLimit:

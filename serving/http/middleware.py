@@ -21,7 +21,7 @@ from serving.errors import ServingError
 from serving.failures import BodyIncomplete, BodyTooSlow, PayloadTooLarge
 from serving.http import problems
 from serving.http.keys import Access, Caller, Origin, needed_scope
-from serving.http.limits import RateLimit
+from serving.http.limits import HeldBytes, RateLimit
 
 _log = logging.getLogger("serving.http")
 _access = logging.getLogger("serving.access")
@@ -58,6 +58,8 @@ class Limits:
     body_bytes: Callable[[str], int]
     """Path → most bytes of its body."""
     body_timeout_s: float
+    held: HeldBytes
+    """Shared by all requests."""
     rate: RateLimit | None
     """For everything but what is open to all."""
 
@@ -91,6 +93,7 @@ class Edge:
                     raise
                 await self._refuse(error, scope, exchange)
         finally:
+            exchange.close()
             self._note(scope, exchange, caller)
 
     def _admit(self, scope: Scope, exchange: _Exchange) -> Caller:
@@ -139,6 +142,8 @@ class _Exchange:
         """Bytes of the body so far."""
         self._receive, self._send = receive, send
         self._limit = limits.body_bytes(scope["path"])
+        self._shared = limits.held
+        self._held = 0
         self._timeout_s = limits.body_timeout_s
         self._deadline: float | None = None
         self._headers = _chosen(scope["headers"])
@@ -179,6 +184,7 @@ class _Exchange:
 
         Raises:
             PayloadTooLarge: more came than is allowed.
+            BodiesFull: all requests together hold more than is allowed.
             BodyTooSlow: it did not come in time.
             BodyIncomplete: the client went away.
         """
@@ -188,11 +194,19 @@ class _Exchange:
         if message["type"] == "http.disconnect" and not self._complete:
             self._complete = True
             raise BodyIncomplete(got=self.received)
-        self.received += len(message.get("body", b""))
+        count = len(message.get("body", b""))
+        self.received += count
         self._complete = self._complete or not message.get("more_body", False)
         if self.received > self._limit:
             raise PayloadTooLarge(limit=self._limit)
+        self._shared.take(count)
+        self._held += count
         return message
+
+    def close(self) -> None:
+        """The request is done, its body is let go."""
+        self._shared.give_back(self._held)
+        self._held = 0
 
     async def _timely(self) -> Message:
         self._started_reading = True

@@ -49,6 +49,7 @@ TABLE: Mapping[type[Exception], Kind] = {
     failures.RateLimited: Kind(429, "rate-limited", "Too many requests"),
     failures.NotReady: Kind(503, "not-ready", "No model is live"),
     failures.QueueFull: Kind(503, "queue-full", "Too many pictures are waiting"),
+    failures.BodiesFull: Kind(503, "bodies-full", "Too many bytes are being sent at once"),
     failures.DeadlinePassed: Kind(503, "deadline-passed", "Not answered in time"),
     failures.StoreUnavailable: Kind(503, "store-unavailable", "The observations cannot be reached"),
     errors.FaceDetectorError: Kind(503, "face-detector-unusable", "The face detector cannot be used"),

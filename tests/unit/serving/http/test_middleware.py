@@ -12,7 +12,7 @@ import pytest
 from serving.failures import BadRequest
 from serving.http import middleware
 from serving.http.keys import Access
-from serving.http.limits import RateLimit
+from serving.http.limits import HeldBytes, RateLimit
 from serving.http.middleware import Edge, Limits
 
 Message = dict[str, Any]
@@ -63,6 +63,7 @@ class Exchanged:
         headers: dict[str, str] | None = None,
         limit: int = 100,
         rate: RateLimit | None = None,
+        held: HeldBytes | None = None,
         timeout_s: float = 5.0,
         ends: bool = True,
         gone: bool = False,
@@ -82,7 +83,12 @@ class Exchanged:
         edge = Edge(
             app,
             access=Access((), allow_anonymous=False),
-            limits=Limits(body_bytes=lambda path: limit, body_timeout_s=timeout_s, rate=rate),
+            limits=Limits(
+                body_bytes=lambda path: limit,
+                body_timeout_s=timeout_s,
+                rate=rate,
+                held=held or HeldBytes(10**9),
+            ),
             counted=self.counted,
             log_requests=True,
         )
@@ -188,6 +194,17 @@ def test_the_rate_holds_clients_back() -> None:
     exchange = Exchanged(echo, b"", rate=rate)
     assert (exchange.status, exchange.problem) == (429, "rate-limited")
     assert int(exchange.headers["retry-after"]) >= 9
+
+
+def test_all_bodies_together_are_bounded_and_give_their_room_back() -> None:
+    held = HeldBytes(100)
+    held.take(50)
+    exchange = Exchanged(echo, b"x" * 30, b"x" * 21, held=held)
+    assert (exchange.status, exchange.problem) == (503, "bodies-full")
+    assert int(exchange.headers["retry-after"]) >= 1
+    for _ in range(5):
+        assert Exchanged(echo, b"x" * 30, b"x" * 20, held=held).status == 200
+    held.take(50)
 
 
 def test_no_address_is_logged(caplog: pytest.LogCaptureFixture) -> None:
