@@ -24,6 +24,7 @@ from starlette.responses import Response
 from serving.answering.detect import Detector
 from serving.answering.pictures import Detectors, PictureReader
 from serving.cores import usable_cores
+from serving.failures import StoreUnavailable
 from serving.following.service import Following
 from serving.http import problems
 from serving.http.keys import Access
@@ -102,6 +103,7 @@ def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[FastAPI], Any]:
             _log.warning("%s is not a setting and has no effect; docs/serving.md lists them", name)
         parts = _parts(settings, metrics)
         app.state.parts = parts
+        await _open_store(parts.store)
         parts.recorder.start()
         parts.following.start()
         telling = asyncio.create_task(_tell_metrics(parts))
@@ -118,6 +120,14 @@ def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[FastAPI], Any]:
     return lifespan
 
 
+async def _open_store(store: Store) -> None:
+    """A database that is away is waited for while answering; one with newer tables ends the start."""
+    try:
+        await asyncio.to_thread(store.prepare)
+    except StoreUnavailable as error:
+        _log.warning("%s", error)
+
+
 def _parts(settings: Settings, metrics: Metrics) -> Parts:
     threads = settings.threads or max(1, usable_cores() // settings.workers)
     slot = ModelSlot()
@@ -125,7 +135,8 @@ def _parts(settings: Settings, metrics: Metrics) -> Parts:
     store = Store(settings.database_url, pictures=pictures)
     recorder = Recorder(
         store,
-        pictures=pictures if settings.keep_images else None,
+        # Also with a fraction of 0: what was kept before still has its retention.
+        pictures=pictures,
         retention_s=settings.retention_days * _DAY_S,
         pictures_retention_s=settings.keep_images_days * _DAY_S,
     )

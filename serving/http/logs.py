@@ -56,6 +56,8 @@ def configure_logs(level: str) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level)
+    # It would quote a row that a constraint refuses.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     access = logging.getLogger("uvicorn.access")
     access.handlers = []
     access.propagate = False
