@@ -225,7 +225,7 @@ def test_rows_wait_while_the_disk_is_full(tmp_path: Path) -> None:
         wait_for(lambda: recorder.stats().written == 200)
     stats = recorder.stats()
     assert stats.dropped == 0
-    # Pictures are not retried: those of rows that came up for writing before there was room are lost, and counted.
+    # Pictures are not retried: those that came up for writing before there was room are lost and counted.
     assert stats.dropped_pictures > 0
     rows = store.window("3").rows
     assert len(rows) == 200
