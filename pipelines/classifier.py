@@ -72,6 +72,7 @@ def build_classifier(
     # The backbone shares every layer with the model: nothing is nested, so that `unfreeze`
     # counts real layers.
     backbone = keras.Model(image, outputs, name=f"{name}_backbone")
+    _set_momentum(backbone, architecture.batch_norm_momentum)
     logits, dense = _head(_pooled(last, architecture.pooling), head, classes)
     return Classifier(
         architecture=architecture,
@@ -81,6 +82,14 @@ def build_classifier(
         pooling=architecture.pooling,
         grid=grid,
     )
+
+
+def _set_momentum(backbone: Any, momentum: float | None) -> None:
+    import keras
+
+    for layer in backbone.layers:
+        if momentum is not None and isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum
 
 
 def _pooled(features: Any, pooling: Pooling) -> Any:

@@ -13,6 +13,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipelines.errors import ParamsError
 from pipelines.params import check_architecture
 
+SHORT_TRAINING = 0.9
+"""Batch-norm momentum for trainings of some hundred steps, PyTorch's default.
+
+The 0.99 and 0.999 of keras.applications suit ImageNet's hundred thousands: after a few hundred, most of the
+running statistics would still be the initial 0 and 1, and a network trained from scratch would answer every
+picture alike. With pretrained weights the statistics are frozen and this has no effect.
+"""
+
 Pooling = Literal["average", "flatten", "token"]
 """Feature map → vector: mean over positions, all values, or the class token of a transformer."""
 
@@ -75,6 +83,8 @@ class Architecture:
     """options → where their pretrained weights are; None where there are none."""
     min_px: int
     """Smallest side of a picture the network takes."""
+    batch_norm_momentum: float | None
+    """Of every running mean and variance; None leaves what the builder chose."""
     complete: Callable[[Any, Path], Any] | None
     """(options, checkpoint folder) → options with the numbers of the checkpoint's configuration."""
     load: Callable[[Any, Path], None] | None
@@ -114,6 +124,7 @@ def architecture(
     options: type[Options] = NoOptions,
     pretrained: Callable[[Any], Pretrained | None] | None = None,
     min_px: int = 8,
+    batch_norm_momentum: float | None = None,
     complete: Callable[[Any, Path], Any] | None = None,
     load: Callable[[Any, Path], None] | None = None,
 ) -> Callable[[Callable[[Any, Any], Any]], Callable[[Any, Any], Any]]:
@@ -130,6 +141,7 @@ def architecture(
             build=build,
             pretrained=pretrained,
             min_px=min_px,
+            batch_norm_momentum=batch_norm_momentum,
             complete=complete,
             load=load,
         )

@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipelines.architectures._applications import feature_map
-from pipelines.architectures._registry import NoOptions, Pretrained, architecture
+from pipelines.architectures._registry import SHORT_TRAINING, NoOptions, Pretrained, architecture
 
 # Standard deviation of ImageNet's red, green and blue in [0, 1].
 _STD_RGB = (0.229, 0.224, 0.225)
@@ -39,10 +38,11 @@ def _load(backbone: Any, path: Path) -> None:
     pooling="average",
     pretrained=_pretrained,
     min_px=32,
+    batch_norm_momentum=SHORT_TRAINING,
     load=_load,
 )
 def efficientnet_b4(image: Any, options: NoOptions) -> Any:
     """float32 [batch, H, W, 3] in 0–255 → feature map [batch, ⌈H/32⌉, ⌈W/32⌉, 1792]."""
     import keras
 
-    return feature_map(keras.applications.EfficientNetB4(input_tensor=image, include_top=False, weights=None))
+    return keras.applications.EfficientNetB4(input_tensor=image, include_top=False, weights=None).output

@@ -9,8 +9,7 @@ from typing import Any
 
 from pydantic import field_validator
 
-from pipelines.architectures._applications import feature_map
-from pipelines.architectures._registry import Options, Pretrained, architecture
+from pipelines.architectures._registry import SHORT_TRAINING, Options, Pretrained, architecture
 
 # keras.applications.MobileNetV2 has ImageNet weights for these widths.
 _ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
@@ -46,14 +45,13 @@ def _pretrained(options: MobileNetV2Options) -> Pretrained:
     options=MobileNetV2Options,
     pretrained=_pretrained,
     min_px=32,
+    batch_norm_momentum=SHORT_TRAINING,
 )
 def mobilenet_v2(image: Any, options: MobileNetV2Options) -> Any:
     """float32 [batch, H, W, 3] in 0–255 → feature map [batch, ⌈H/32⌉, ⌈W/32⌉, 1280] for alpha ≤ 1."""
     import keras
 
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
-    return feature_map(
-        keras.applications.MobileNetV2(
-            input_tensor=scaled, alpha=options.alpha, include_top=False, weights=None
-        )
-    )
+    return keras.applications.MobileNetV2(
+        input_tensor=scaled, alpha=options.alpha, include_top=False, weights=None
+    ).output

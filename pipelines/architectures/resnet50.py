@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.architectures._applications import feature_map
-from pipelines.architectures._registry import NoOptions, Pretrained, architecture
+from pipelines.architectures._registry import SHORT_TRAINING, NoOptions, Pretrained, architecture
 
 # The published weights come from Caffe: blue first, ImageNet's channel means taken away, no division
 # (keras.applications.resnet.preprocess_input).
@@ -30,6 +29,7 @@ def _pretrained(options: NoOptions) -> Pretrained:
     pooling="average",
     pretrained=_pretrained,
     min_px=32,
+    batch_norm_momentum=SHORT_TRAINING,
 )
 def resnet50(image: Any, options: NoOptions) -> Any:
     """float32 [batch, H, W, 3] in 0–255 → feature map [batch, ⌈H/32⌉, ⌈W/32⌉, 2048]."""
@@ -37,4 +37,4 @@ def resnet50(image: Any, options: NoOptions) -> Any:
 
     centred = keras.layers.Rescaling(1.0, offset=[-mean for mean in _MEAN_RGB])(image)
     scaled = keras.ops.take(centred, [2, 1, 0], axis=-1)
-    return feature_map(keras.applications.ResNet50(input_tensor=scaled, include_top=False, weights=None))
+    return keras.applications.ResNet50(input_tensor=scaled, include_top=False, weights=None).output

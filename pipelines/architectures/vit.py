@@ -12,6 +12,15 @@ from pydantic import Field, model_validator
 from pipelines.architectures._registry import Options, Tokens, architecture
 from pipelines.errors import ParamsError
 
+# The paper's code. Keras' default counts the area of a patch among the outputs, which makes tokens four times
+# too small beside what the blocks add to them.
+_PATCH_INITIALIZER = "lecun_normal"
+# As large as the patches' own tokens. The paper's 0.02 is for hundreds of thousands of steps: after a
+# thousand, a network hardly knows where a patch was. On the sample (width 48, depth 3, 30 epochs, one seed, no
+# augmentation) 32 % of the validation pictures are right; with 0.02 18 %, with Keras' default for the patches
+# 21 %; chance is 14 %.
+_POSITION_DEVIATION = 0.5
+
 
 class VitOptions(Options):
     """Size of the encoder."""
@@ -56,9 +65,13 @@ def vit(image: Any, options: VitOptions) -> Tokens:
         raise ParamsError(key="models.vit.options.patch_px", got=options.patch_px, expected=expected)
 
     tensor = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
-    tensor = keras.layers.Conv2D(options.width, options.patch_px, strides=options.patch_px, name="patches")(
-        tensor
-    )
+    tensor = keras.layers.Conv2D(
+        options.width,
+        options.patch_px,
+        strides=options.patch_px,
+        kernel_initializer=_PATCH_INITIALIZER,
+        name="patches",
+    )(tensor)
     grid = (int(tensor.shape[1]), int(tensor.shape[2]))
     tensor = keras.layers.Reshape((grid[0] * grid[1], options.width))(tensor)
     tensor = _embedding(name="embedding")(tensor)
@@ -96,8 +109,7 @@ def _embedding(name: str) -> Any:
         def build(self, shape: Any) -> None:
             count, width = shape[1] + 1, shape[2]
             self.token = self.add_weight(shape=(1, 1, width), initializer="zeros", name="token")
-            # σ = 0.02 as in the paper's code and in BERT.
-            normal = keras.initializers.RandomNormal(stddev=0.02)
+            normal = keras.initializers.RandomNormal(stddev=_POSITION_DEVIATION)
             self.positions = self.add_weight(shape=(1, count, width), initializer=normal, name="positions")
 
         def call(self, patches: Any) -> Any:

@@ -3,17 +3,33 @@
 Dosovitskiy et al., 2021. The patch tokens become the feature map, averaged before the head, so that
 the closed-form Grad-CAM applies. Without a checkpoint it is a small network of the options' size, trained
 from scratch.
+
+A checkpoint is a folder of `config.json`, `model.safetensors` and perhaps `preprocessor_config.json`. It is
+mapped here, name by name, because KerasHub's own converter ignores `layer_norm_eps` and the preprocessor, and
+knows only names that begin with `vit.`, which a bare `ViTModel` (google/vit-base-patch16-224-in21k) lacks.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from pipelines.architectures._hf_vit import load_checkpoint, read_configuration
 from pipelines.architectures._registry import Options, Pretrained, architecture
+
+Tensor = NDArray[np.float32]
+Target = tuple[str, Any, Callable[[Tensor], Tensor]]
+"""Name in the checkpoint, Keras variable, change of layout."""
+
+# What a checkpoint holds besides the backbone: the head it was trained with, which ours replaces.
+_UNUSED = ("pooler.", "classifier.")
+# As in `vit`, whose file says why; a checkpoint replaces what they make.
+_PATCH_INITIALIZER, _POSITION_DEVIATION = "lecun_normal", 0.5
 
 
 class VitPretrainedOptions(Options):
@@ -60,13 +76,13 @@ def _pretrained(options: VitPretrainedOptions) -> Pretrained | None:
 
 
 def _complete(options: VitPretrainedOptions, folder: Path) -> VitPretrainedOptions:
-    return VitPretrainedOptions.model_validate({**options.model_dump(), **read_configuration(folder)})
+    return VitPretrainedOptions.model_validate({**options.model_dump(), **_read_configuration(folder)})
 
 
 def _load(backbone: Any, folder: Path) -> None:
     by_name = {layer.name: layer for layer in backbone.layers}
     blocks = [layer for name, layer in by_name.items() if name.startswith("transformer_block_")]
-    load_checkpoint(by_name["vit_patching_and_embedding"], blocks, by_name["ln"], folder=folder)
+    _load_checkpoint(by_name["vit_patching_and_embedding"], blocks, by_name["ln"], folder=folder)
 
 
 @architecture(
@@ -104,8 +120,143 @@ def vit_pretrained(image: Any, options: VitPretrainedOptions) -> Any:
     tensor = keras.layers.Rescaling(scale, offset=offset)(tensor)
     # The parts are called one by one, so that `unfreeze` counts encoder blocks, not one layer of them all.
     embedding, encoder = network.layers[1:]
+    _initialize(embedding)
     tensor = encoder.dropout(embedding(tensor))
     for block in encoder.encoder_layers:
         tensor = block(tensor)
     tokens = encoder.layer_norm(tensor)
     return keras.layers.Reshape((grid, grid, options.width), name="patch_map")(tokens[:, 1:])
+
+
+def _initialize(embedding: Any) -> None:
+    """Give patches and positions the scale at which short trainings learn."""
+    import keras
+
+    kernel, positions = embedding.patch_embedding.kernel, embedding.position_embedding.embeddings
+    kernel.assign(keras.initializers.get(_PATCH_INITIALIZER)(kernel.shape))
+    positions.assign(keras.initializers.RandomNormal(stddev=_POSITION_DEVIATION)(positions.shape))
+
+
+def _read_configuration(folder: Path) -> dict[str, Any]:
+    """Options of `vit_pretrained` that a checkpoint prescribes.
+
+    Raises:
+        ValueError: the configuration is no ViT's, or one that KerasHub's backbone cannot take.
+        OSError: a file is missing.
+        KeyError: an entry is missing.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for key, expected in (
+        ("model_type", "vit"),
+        ("qkv_bias", True),
+        ("hidden_act", "gelu"),
+        ("num_channels", 3),
+    ):
+        if config[key] != expected:
+            raise ValueError(f"config.json: {key} is {config[key]!r}, expected {expected!r}")
+    epsilon = config["layer_norm_eps"]
+    # 1e-12 is Hugging Face's default; above 1e-3 it would be no longer a guard but a part of the network.
+    if not isinstance(epsilon, float) or not 0 < epsilon <= 1e-3:
+        raise ValueError(f"config.json: layer_norm_eps is {epsilon!r}, expected a number in (0, 0.001]")
+    return {
+        "image_size_px": config["image_size"],
+        "patch_px": config["patch_size"],
+        "width": config["hidden_size"],
+        "depth": config["num_hidden_layers"],
+        "heads": config["num_attention_heads"],
+        "mlp_width": config["intermediate_size"],
+        "layer_norm_eps": epsilon,
+        **_preprocessing(folder),
+    }
+
+
+def _preprocessing(folder: Path) -> dict[str, Any]:
+    """`mean` and `std` of the checkpoint's preprocessor, where it brings one."""
+    path = folder / "preprocessor_config.json"
+    if not path.exists():
+        return {}
+    config = json.loads(path.read_text(encoding="utf-8"))
+    return {"mean": tuple(config["image_mean"]), "std": tuple(config["image_std"])}
+
+
+def _load_checkpoint(embedding: Any, blocks: list[Any], norm: Any, *, folder: Path) -> None:
+    """Assign every tensor of a checkpoint to its place.
+
+    Args:
+        embedding: KerasHub's patch embedding.
+        blocks: its encoder blocks, first one first.
+        norm: its final layer normalisation.
+        folder: the checkpoint.
+
+    Raises:
+        ValueError: a tensor is missing, left over, or of another shape; nothing was assigned then.
+        OSError: the file is missing or truncated.
+    """
+    tensors = _read_tensors(folder / "model.safetensors")
+    targets = [*_embedding(embedding, norm)]
+    for index, block in enumerate(blocks):
+        targets += [(f"encoder.layer.{index}.{name}", *rest) for name, *rest in _block(block)]
+    _check_names({name for name, _, _ in targets}, set(tensors))
+    values = [(name, variable, layout(tensors[name])) for name, variable, layout in targets]
+    for name, variable, value in values:
+        if tuple(variable.shape) != value.shape:
+            raise ValueError(f"{name} has the shape {value.shape}, expected {tuple(variable.shape)}")
+    for _, variable, value in values:
+        variable.assign(value)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Name without the `vit.` prefix → float32 tensor."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is no intact safetensors file ({error})") from error
+    return {name.removeprefix("vit."): np.asarray(value, np.float32) for name, value in tensors.items()}
+
+
+def _check_names(expected: set[str], got: set[str]) -> None:
+    got = {name for name in got if not name.startswith(_UNUSED)}
+    if missing := sorted(expected - got):
+        raise ValueError(f"model.safetensors lacks {missing[0]} and {len(missing) - 1} more tensors")
+    if left := sorted(got - expected):
+        raise ValueError(f"model.safetensors holds {left[0]} and {len(left) - 1} more unknown tensors")
+
+
+def _embedding(embedding: Any, norm: Any) -> Iterator[Target]:
+    patches = embedding.patch_embedding
+    # PyTorch keeps convolutions as [out, in, rows, columns].
+    yield "embeddings.patch_embeddings.projection.weight", patches.kernel, lambda x: x.transpose(2, 3, 1, 0)
+    yield "embeddings.patch_embeddings.projection.bias", patches.bias, _same
+    yield "embeddings.cls_token", embedding.class_token, _same
+    yield "embeddings.position_embeddings", embedding.position_embedding.embeddings, lambda x: x[0]
+    yield from _norm("layernorm", norm)
+
+
+def _block(block: Any) -> Iterator[Target]:
+    attention = block.mha
+    for name in ("query", "key", "value"):
+        yield from _dense(f"attention.attention.{name}", getattr(attention, f"{name}_dense"))
+    yield from _dense("attention.output.dense", attention.output_dense)
+    yield from _norm("layernorm_before", block.layer_norm_1)
+    yield from _norm("layernorm_after", block.layer_norm_2)
+    yield from _dense("intermediate.dense", block.mlp.dense_1)
+    yield from _dense("output.dense", block.mlp.dense_2)
+
+
+def _dense(name: str, layer: Any) -> Iterator[Target]:
+    # Keras' attention keeps heads as an axis of their own; the order of the values is the same.
+    kernel, bias = tuple(layer.kernel.shape), tuple(layer.bias.shape)
+    yield f"{name}.weight", layer.kernel, lambda x: x.T.reshape(kernel)
+    yield f"{name}.bias", layer.bias, lambda x: x.reshape(bias)
+
+
+def _norm(name: str, layer: Any) -> Iterator[Target]:
+    yield f"{name}.weight", layer.gamma, _same
+    yield f"{name}.bias", layer.beta, _same
+
+
+def _same(value: Tensor) -> Tensor:
+    return value
