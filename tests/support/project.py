@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+NOT_COPIED = (".dvc/sample", "dvc.lock", "evaluations/", "models/", "onnx/", "reports/", "validation/")
+
 
 @dataclass(frozen=True)
 class Project:
@@ -60,8 +62,8 @@ def copy_project(checkout: Path, root: Path) -> Project:
         cwd=checkout, check=True, capture_output=True, text=True,
     ).stdout.splitlines()  # fmt: skip
     for name in listed:
-        # The sample's remote is not needed: the copy makes its own pictures.
-        if (checkout / name).is_file() and not name.startswith((".dvc/sample", "evaluations/", "dvc.lock")):
+        # The copy makes its own pictures and its own results.
+        if (checkout / name).is_file() and not name.startswith(NOT_COPIED):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(checkout / name, root / name)
     project = Project(root)
