@@ -5,6 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
+SYSTEM_PATH := $(PATH)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # No interpreter is downloaded; the one that is there is used.
@@ -29,15 +30,15 @@ setup: $(VENV)/.installed ## the locked environment in .venv (installs uv when i
 
 # `pip --target` also works on a Python whose distribution forbids global installs (PEP 668).
 $(VENV)/.installed: requirements/dev.txt
-	@command -v uv >/dev/null || python3 -m pip install --quiet --target .tools 'uv>=0.8,<1' \
-	  || { echo "error: uv is missing and pip could not install it; install python3-pip or uv" >&2; exit 1; }
-	@UV=$$(command -v uv || echo .tools/bin/uv); \
+	@UV=$$(command -v uv || ls .tools/bin/uv 2>/dev/null) || { \
+	  PATH="$(SYSTEM_PATH)" python3 -m pip install --quiet --target .tools 'uv>=0.8,<1' && UV=.tools/bin/uv; } \
+	  || { echo "error: uv is missing and pip could not install it; install python3-pip or uv" >&2; exit 1; }; \
 	  [ -x $(VENV)/bin/python ] || $$UV venv --quiet --python '>=3.11,<3.13' $(VENV); \
 	  $$UV pip sync --quiet --python $(VENV)/bin/python requirements/dev.txt
 	@touch $@
 
 data: setup ## the sample faces, out of the remote inside the repository
-	@[ -d data ] || dvc pull --quiet data.dvc
+	@[ -d data ] || dvc pull --quiet --remote sample data.dvc
 
 run: data ## data, seven trained models, the best one in the registry, a report
 	@status=0; dvc repro || status=$$?; python -m pipelines.summary; exit $$status
