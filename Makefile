@@ -76,6 +76,6 @@ reproduce: setup ## VERSION=n: rebuild a registered version from its commit and 
 lock: setup ## resolve requirements/*.txt anew from pyproject.toml
 	@requirements/lock
 
-clean: ## everything that can be made again, but for mlruns/ and data/
-	rm -rf $(VENV) .tools .checkpoints prepared validation weights models onnx \
-	  .mypy_cache .ruff_cache .pytest_cache .import_linter_cache reports/data_docs reports/explain
+clean: ## everything that git ignores and that can be made again, but for mlruns/ and data/
+	@git clean -fdXq -- prepared validation weights models onnx evaluations reports .checkpoints
+	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
