@@ -29,9 +29,17 @@ class Project:
         return done
 
     def environment(self, **more: str) -> dict[str, str]:
-        """This process's variables, with the interpreter's folder first on PATH."""
+        """This process's variables, with the interpreter's folder first on PATH.
+
+        Without those that lead out of the copy: MLflow leaves MLFLOW_TRACKING_URI behind when it is told one.
+        """
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"} | more
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MLFLOW_TRACKING", "MIEN_", "DVC_EXP"))
+        }
+        return kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"} | more
 
     def ran(self, output: str) -> list[str]:
         """Names of the stages that `dvc repro` really executed, in order."""
