@@ -18,13 +18,12 @@ from pipelines import layout, tracking
 from pipelines.files import sha256_of
 from pipelines.lineage import Lineage
 from pipelines.records import read_record
+from pipelines.training.runlog import WEIGHTS_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-WEIGHTS_TAG = "mien.weights_sha256"
-"""On a run: SHA-256 of the `model.weights.h5` it wrote (`pipelines.training` sets it)."""
 RESULTS_TAG = "mien.results_sha256"
 """On a run: digest of the results that were logged into it after training."""
 RESTORED_TAG = "restored"

@@ -14,9 +14,8 @@ from pipelines.files import read_json, sha256_of
 from pipelines.inference import open_model
 from pipelines.register import register
 from pipelines.registration import package
-from pipelines.registration.runs import RESULTS_TAG, WEIGHTS_TAG
+from pipelines.registration.runs import RESULTS_TAG
 from pipelines.registry import MODEL_FILE, Registry, Version, describe
-from pipelines.training import runlog
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import CLASSES, PER_CLASS, SIDE, World, make_world
 
@@ -172,7 +171,3 @@ def test_table_of_versions_fits_a_terminal(registry: Registry, version: Version)
     _, line = describe(registry.versions(), name="emotion").splitlines()
     assert line.split()[:5] == ["1", "vgg", "passed", "candidate,", "production"]
     assert len(line) < 100
-
-
-def test_training_and_registration_mean_the_same_tag() -> None:
-    assert runlog.WEIGHTS_TAG == WEIGHTS_TAG

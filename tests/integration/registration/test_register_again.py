@@ -15,8 +15,8 @@ from pipelines.files import read_json, sha256_of
 from pipelines.promote import promote
 from pipelines.register import register
 from pipelines.registration.memo import MEMO
-from pipelines.registration.runs import WEIGHTS_TAG
 from pipelines.registry import Registry, Version
+from pipelines.training.runlog import WEIGHTS_TAG
 from pipelines.verdict import verdict
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import brightness_levels, make_contract, write_model
@@ -268,6 +268,7 @@ def _runs() -> Any:
 def _register_by_hand(world: World, *, classes: tuple[str, ...], levels: tuple[float, ...]) -> None:
     """As somebody would without this pipeline: no tag says which file it is."""
     import mlflow
+
     import onnx
 
     contract = make_contract(classes=classes, dataset="7" * 64)
