@@ -49,7 +49,7 @@ test: check ## linters, types, import contracts, every test
 check: setup lint types unit ## ruff, mypy, import contracts, unit tests: under 90 s
 
 lint: setup ## ruff and the import contracts
-	@ruff check .
+	@ruff check --no-cache .
 	@ruff format --check .
 	@lint-imports --no-logo 2>/dev/null || lint-imports
 
