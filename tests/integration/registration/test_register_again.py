@@ -268,7 +268,6 @@ def _runs() -> Any:
 def _register_by_hand(world: World, *, classes: tuple[str, ...], levels: tuple[float, ...]) -> None:
     """As somebody would without this pipeline: no tag says which file it is."""
     import mlflow
-
     import onnx
 
     contract = make_contract(classes=classes, dataset="7" * 64)
