@@ -15,6 +15,7 @@ import numpy as np
 
 from pipelines import layout, metrics
 from pipelines.architectures import load_architecture
+from pipelines.crops import compare_crops
 from pipelines.dataset import Dataset, read_dataset
 from pipelines.errors import ModelFileError
 from pipelines.files import replacing, write_json
@@ -178,6 +179,13 @@ def main() -> None:
     scores = score(
         predictions, manifest, dataset.classes, samples=params.evaluate.bootstrap_samples, seed=params.seed
     )
+    crops = compare_crops(
+        classifier,
+        manifest[manifest["split"] == "test"],
+        Path(),
+        detector=params.evaluate.face_detector,
+        margin=params.evaluate.face_margin,
+    )
     described = {
         "architecture": name,
         "title": architecture.title,
@@ -185,7 +193,7 @@ def main() -> None:
         "parameters": training["parameters"],
         "size_mb": round(classifier.size_bytes / 1e6, 6),
     }
-    write(name, predictions, dataset.classes, record=described | scores)
+    write(name, predictions, dataset.classes, record=described | scores | {"crops": crops})
     print(one_line(name, scores))
 
 

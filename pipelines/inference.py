@@ -115,11 +115,7 @@ class InputReader:
         self._spec = spec
         self._detector: FaceDetector | None = None
         if spec.crop == "face":
-            model = os.environ.get(FACE_MODEL_VARIABLE)
-            try:
-                self._detector = find_detector(spec.detector or "", Path(model) if model else None)
-            except FaceDetectorError as error:
-                raise DataError(str(error)) from error
+            self._detector = find_face_detector(spec.detector or "")
 
     def __call__(self, locator: str) -> Image:
         """One network input, uint8 [H, W, 3].
@@ -130,13 +126,35 @@ class InputReader:
         Raises:
             DataError: the original is gone, or has changed so that it cannot be read.
         """
-        try:
-            image = read_image(locator, self._root)
-        except (OSError, ImageError, IndexError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or str(error)
-            raise DataError(
-                f"{locator}: {reason}, expected the picture that `prepare` read; "
-                "restore it with `dvc checkout data.dvc`, or run `dvc repro`"
-            ) from error
+        image = read_original(locator, self._root)
         face = largest_face(self._detector, image) if self._detector else None
         return preprocess(image, self._spec, face=face)
+
+
+def read_original(locator: str, root: Path) -> Image:
+    """The original picture, upright, uint8 [h, w, 3].
+
+    Raises:
+        DataError: it is gone, or has changed so that it cannot be read.
+    """
+    try:
+        return read_image(locator, root)
+    except (OSError, ImageError, IndexError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise DataError(
+            f"{locator}: {reason}, expected the picture that `prepare` read; "
+            "restore it with `dvc checkout data.dvc`, or run `dvc repro`"
+        ) from error
+
+
+def find_face_detector(name: str) -> FaceDetector:
+    """The detector called `name`; YuNet reads the file that `MIEN_FACE_MODEL` names.
+
+    Raises:
+        DataError: it is not to be had.
+    """
+    model = os.environ.get(FACE_MODEL_VARIABLE)
+    try:
+        return find_detector(name, Path(model) if model else None)
+    except FaceDetectorError as error:
+        raise DataError(str(error)) from error

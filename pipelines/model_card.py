@@ -125,6 +125,7 @@ def _figures(facts: Facts) -> Iterator[str]:
     yield f"## Measured on the test pictures\n\n{_overall(facts.metrics['test'])}"
     yield _by_class(facts.metrics["classes"])
     yield f"## By kind of picture\n\n{_by_slice(facts.metrics['slices'])}"
+    yield f"## Whole or cropped\n\n{_crops(facts.metrics['crops'])}"
     yield f"## Data\n\n{_data(facts)}"
     yield f"## Model\n\n{_model(facts)}"
 
@@ -162,6 +163,18 @@ def _by_slice(slices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         if values["images"]
     ]
     return table(("slice", "pictures", "accuracy", "macro-F1"), rows)
+
+
+def _crops(crops: Mapping[str, Any]) -> str:
+    note = (
+        f"{crops['detector']} finds a face in {crops['found']} of {crops['images']} test pictures. On these, "
+        f"whole and cropped to the largest face with a margin of {crops['margin']:g}:"
+    )
+    rows = [
+        (name, _number(crops[path]["accuracy"]), _number(crops[path]["macro_f1"]))
+        for name, path in (("whole picture", "whole"), ("face", "face"))
+    ]
+    return f"{note}\n\n{table(('input', 'accuracy', 'macro-F1'), rows)}"
 
 
 def _data(facts: Facts) -> str:

@@ -196,6 +196,10 @@ class EvaluateParams(_Block):
 
     bootstrap_samples: Annotated[int, Field(ge=100)]
     """Resamples (of groups) behind the 95 % intervals."""
+    face_detector: Literal["haar", "yunet"]
+    """Who finds faces when a model trained on whole pictures is measured on crops."""
+    face_margin: Annotated[float, Field(ge=0, le=1)]
+    """Around those faces; the service's own default, `MIEN_FACE_MARGIN`."""
 
 
 class LatencyParams(_Block):

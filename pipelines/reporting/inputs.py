@@ -121,7 +121,7 @@ def _model(root: Path, name: str) -> ModelInputs:
         training=_record(root / layout.training_record(name), f"train@{name}", "best_epoch", "epochs_run"),
         history=_table(root / layout.training_history(name), f"train@{name}", "epoch", "loss", "val_loss"),
         export=_record(root / layout.export_record(name), f"export@{name}", "temperature", "parity"),
-        metrics=_record(root / layout.evaluation_metrics(name), evaluate, "title", "test", "slices"),
+        metrics=_record(root / layout.evaluation_metrics(name), evaluate, "title", "test", "slices", "crops"),
         predictions=None if table is None else table[table["split"] == "test"],
         roc=_table(root / layout.evaluation_plot(name, "roc"), evaluate, "class"),
         calibration=_table(root / layout.evaluation_plot(name, "calibration"), evaluate, "confidence"),

@@ -12,6 +12,7 @@ import yaml
 from pipelines.errors import ParamsError, UnknownArchitecture
 from pipelines.params import known_architectures, load_params, parse_params
 from pipelines.profile import compose, profiles
+from serving.settings import Settings
 
 
 @pytest.fixture
@@ -99,3 +100,7 @@ def test_broken_yaml_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="readable YAML") as caught:
         load_params(path)
     assert "\n" not in str(caught.value)
+
+
+def test_pictures_are_measured_with_the_margin_that_the_service_uses(repository: Path) -> None:
+    assert load_params(repository / "params.yaml").evaluate.face_margin == Settings().face_margin

@@ -50,6 +50,7 @@ def section(inputs: Inputs) -> Section:
             "overall": overall,
             "rows": rows,
             "weakest": min(rows, key=lambda row: row["accuracy"], default=None),
+            "crops": selected.metrics["crops"],
             "chart": _dots(rows, others, overall) if rows else None,
         },
     )

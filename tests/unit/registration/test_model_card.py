@@ -30,6 +30,13 @@ def test_undefined_figures_are_a_dash(facts: Facts) -> None:
     assert "| brightness: low | 8 | 0.900 | – |" in render(facts)
 
 
+def test_crops_stand_beside_whole_pictures(facts: Facts) -> None:
+    card = render(facts)
+    assert "haar finds a face in 8 of 24 test pictures." in card
+    assert "| whole picture | 0.900 | – |" in card
+    assert "| face | 0.750 | – |" in card
+
+
 def test_data_is_counted_from_the_manifest(facts: Facts) -> None:
     # 3 classes × 2 pictures for val, × 8 for test; groups are named by split and number
     assert "30 pictures of 10 people, none in two splits: 6 for val, 24 for test." in render(facts)
