@@ -45,7 +45,7 @@ def inference_function(classifier: Classifier, *, temperature: float, height: in
 
     signature = [tf.TensorSpec((None, height, width, 3), tf.uint8, name=IMAGE)]
 
-    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # no types
     def infer(image: Any) -> dict[str, Any]:
         return _answer(classifier, tf.cast(image, tf.float32), temperature=temperature)
 
@@ -56,7 +56,7 @@ def keras_logits(classifier: Classifier, batches: Iterable[Image]) -> NDArray[np
     """Logits of uint8 [n, H, W, 3] batches by the Keras model as it was trained, [sum of n, classes]."""
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]
+    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]  # no types
     def infer(image: Any) -> Any:
         # A plain graph: Keras' own `predict` would first compile one with XLA, for longer than it then runs.
         return classifier.model(tf.cast(image, tf.float32), training=False)
