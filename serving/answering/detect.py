@@ -57,6 +57,16 @@ class Sink(Protocol):
         """Keep one answer; never blocks, never raises. `data` is the picture's file."""
 
 
+class _Forgetful:
+    """Keeps nothing."""
+
+    def record(self, observation: Observation, *, live: LiveModel, data: bytes) -> None:
+        pass
+
+
+_FORGETFUL: Sink = _Forgetful()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Answered:
     detection: Detection
@@ -74,19 +84,22 @@ class Detector:
         self._sink = sink
         self._timeout_s = timeout_s
 
-    async def detect(self, data: bytes, options: Options, *, live: LiveModel | None = None) -> Detection:
+    async def detect(
+        self, data: bytes, options: Options, *, live: LiveModel | None = None, record: bool = True
+    ) -> Detection:
         """Find the faces of a picture and say what they feel.
 
         Args:
             data: the picture's file.
             options: what the client asked for.
             live: the model that is to answer; the current one without it.
+            record: whether the answer is kept as an observation; of a stream's frames only some are.
 
         Raises:
             ImageError: the bytes are no picture that is accepted.
             Overloaded: no model is live, too many wait, or it took too long.
         """
-        work = _Detect(self._reader, self._sink, data, options)
+        work = _Detect(self._reader, self._sink if record else _FORGETFUL, data, options)
         return await self._batcher.run(work, deadline_s=self._timeout_s, live=live)
 
     async def explain(self, data: bytes, options: Options, *, draw: bool) -> Explanation:
