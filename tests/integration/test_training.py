@@ -17,16 +17,13 @@ from pipelines import train as stage
 from pipelines.classifier import Classifier, build_classifier
 from pipelines.errors import OutputError, PipelineError, TrainingFailed
 from pipelines.files import sha256_of
-from pipelines.params import AugmentationParams, HeadParams, ModelParams, load_params
+from pipelines.params import AugmentationParams, load_params
 from pipelines.training import loop
-from pipelines.training.augmentation import random_transforms
 from pipelines.training.checkpoint import Checkpoint
-from pipelines.training.input import Batches, Split, in_order, read_split
+from pipelines.training.input import in_order
 from pipelines.training.outputs import write_weights
-from pipelines.training.plan import Phase, choose_layers, plan_phases
-from serving.contract import InputSpec
 from tests.support.prepared import CLASSES, write_prepared
-from tests.support.training_project import make_project, set_params
+from tests.support.training_project import make_project, read_pictures, set_params, small_network
 
 OUTPUTS = ("model.weights.h5", "training.json", "history.csv")
 OFF = AugmentationParams(flip=False, rotation=0, zoom=0, shift=0)
@@ -105,9 +102,9 @@ def test_the_weights_written_are_those_of_the_best_epoch(
     # At this rate the last epochs are worse than some before.
     root = make_project(tmp_path / "a", models__lenet__learning_rate=0.02, training__schedule="constant")
     record = trained(root)
-    classifier = small(load_params(root / "params.yaml").head)
+    classifier = small_network(load_params(root / "params.yaml").head)
     classifier.model.load_weights(root / "models" / "lenet" / "model.weights.h5")
-    val = pictures(root, "val")
+    val = read_pictures(root, "val")
     logits = classifier.model.predict(in_order(val.images, batch_size=7), verbose=0)
     assert (logits.argmax(axis=1) == val.labels).mean() == pytest.approx(record["best"]["val_accuracy"])
 
@@ -295,7 +292,7 @@ def test_a_checkpoint_the_disk_has_no_room_for_ends_training_in_one_line(
 def test_weights_the_disk_has_no_room_for_replace_nothing(tmp_path: Path) -> None:
     path = tmp_path / "model.weights.h5"
     path.write_bytes(b"of an earlier run")
-    classifier = small()
+    classifier = small_network()
     with disk_ends_at(30_000), pytest.raises(OutputError, match="cannot be written") as caught:
         write_weights(classifier.model, path)
     assert "\n" not in str(caught.value)
@@ -382,174 +379,6 @@ def test_a_class_that_the_dataset_does_not_know_is_named(
     (root / "prepared" / "images" / "val" / "bored").mkdir()
     with pytest.raises(PipelineError, match=r"val.*bored.*dvc repro"):
         trained(root)
-
-
-def small(head: HeadParams | None = None, *, name: str = "lenet", side: int = 16) -> Classifier:
-    return build_classifier(
-        name,
-        ModelParams(epochs=1, learning_rate=1e-3),
-        head=head or HeadParams(hidden=[8], dropout=0.5),
-        height=side,
-        width=side,
-        classes=len(CLASSES),
-    )
-
-
-def pictures(root: Path, split: str, *, cache_mib: int = 64) -> Split:
-    return read_split(
-        root / "prepared" / "images" / split,
-        InputSpec(height=16, width=16),
-        classes=CLASSES,
-        cache_mib=cache_mib,
-        cache=root / "cache" / f"{split}.npy",
-    )
-
-
-def test_pictures_are_read_exactly_class_by_class(tmp_path: Path) -> None:
-    from PIL import Image
-
-    write_prepared(tmp_path / "prepared", per_class=5)
-    split = pictures(tmp_path, "train")
-    folders = [tmp_path / "prepared" / "images" / "train" / name for name in CLASSES]
-    files = [path for folder in folders for path in sorted(folder.iterdir())]
-    np.testing.assert_array_equal(split.images, [np.asarray(Image.open(path)) for path in files])
-    np.testing.assert_array_equal(split.labels, np.repeat([0, 1, 2], 5))
-
-
-@pytest.mark.parametrize("augmentation", [OFF, ON], ids=["plain", "augmented"])
-def test_pictures_beyond_the_budget_come_from_disk_the_same(
-    tmp_path: Path, augmentation: AugmentationParams
-) -> None:
-    write_prepared(tmp_path / "prepared", per_class=10)
-    memory, disk = pictures(tmp_path, "train"), pictures(tmp_path, "train", cache_mib=0)
-    assert isinstance(disk.images, np.memmap)
-    assert (tmp_path / "cache" / "train.npy").stat().st_size >= memory.images.nbytes
-    for a, b in zip(epoch_of(memory, augmentation), epoch_of(disk, augmentation), strict=True):
-        for left, right in zip(a, b, strict=True):
-            np.testing.assert_array_equal(left, right)
-
-
-def epoch_of(
-    split: Split, augmentation: AugmentationParams = OFF, *, epoch: int = 1, weights: Any = None
-) -> list[tuple[np.ndarray, ...]]:
-    batches = Batches(split, classes=3, batch_size=8, seed=5, augmentation=augmentation, weights=weights)
-    return list(batches.epoch(epoch).as_numpy_iterator())
-
-
-def numbered(count: int = 30) -> Split:
-    """Pictures that carry their own number in every pixel."""
-    images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 4, 4, 3))
-    return Split(images=np.ascontiguousarray(images), labels=np.arange(count) % 3)
-
-
-def test_an_epoch_shows_every_picture_once_with_its_label_and_weight() -> None:
-    weights = np.array([0.5, 1.0, 1.5], np.float32)
-    batches = epoch_of(numbered(32), weights=weights)
-    shown = np.concatenate([images[:, 0, 0, 0] for images, _, _ in batches])
-    assert sorted(shown) == list(range(32))
-    for images, targets, weight in batches:
-        labels = images[:, 0, 0, 0] % 3
-        np.testing.assert_array_equal(targets, np.eye(3)[labels])
-        np.testing.assert_array_equal(weight, weights[labels])
-
-
-def test_every_epoch_has_its_own_order_and_every_run_the_same() -> None:
-    split = numbered()
-    orders = [
-        [int(number) for images, _, _ in epoch_of(split, epoch=epoch) for number in images[:, 0, 0, 0]]
-        for epoch in (1, 1, 2)
-    ]
-    assert orders[0] == orders[1] != orders[2]
-    assert orders[0] != sorted(orders[0])
-
-
-def test_pictures_left_over_by_one_epoch_are_shown_in_another() -> None:
-    split = numbered(30)
-    shown = [
-        {int(number) for images, _, _ in epoch_of(split, epoch=epoch) for number in images[:, 0, 0, 0]}
-        for epoch in range(1, 8)
-    ]
-    assert all(len(numbers) == 24 for numbers in shown)
-    assert set.union(*shown) == set(range(30))
-
-
-def test_a_batch_larger_than_the_split_is_the_split() -> None:
-    batches = epoch_of(numbered(5))
-    assert [len(images) for images, _, _ in batches] == [5]
-
-
-def test_augmentation_draws_anew_in_every_epoch() -> None:
-    rng = np.random.default_rng((5, 1))
-    rng.permutation(8)
-    once = random_transforms(ON, rng, count=8, height=4, width=4)
-    assert once.shape == (8, 2, 3)
-    split = Split(
-        images=np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8), labels=np.zeros(8, int)
-    )
-    first, again, second = (sorted(map(bytes, epoch_of(split, ON, epoch=epoch)[0][0])) for epoch in (1, 1, 2))
-    assert first == again != second
-
-
-def test_from_scratch_all_layers_learn_and_pretrained_ones_thaw_from_the_top() -> None:
-    classifier = small(name="vgg", side=16)
-    head = {id(layer) for layer in classifier.head}
-
-    def learning() -> list[Any]:
-        return [layer for layer in classifier.model.layers if layer.trainable and layer.variables]
-
-    choose_layers(classifier, Phase(name="s", learns="all", epochs=1, learning_rate=1))
-    assert len(learning()) == len([layer for layer in classifier.model.layers if layer.variables])
-    choose_layers(classifier, Phase(name="h", learns="head", epochs=1, learning_rate=1))
-    assert {id(layer) for layer in learning() if layer.weights} == head
-    choose_layers(classifier, Phase(name="t", learns="top", epochs=1, learning_rate=1, unfreeze=8))
-    names = [type(layer).__name__ for layer in learning() if id(layer) not in head and layer.weights]
-    # The last eight are: Conv BN ReLU Conv BN ReLU Pool Dropout; batch norm stays frozen.
-    assert names == ["Conv2D", "Conv2D"]
-
-
-class Last:
-    """A listener that keeps the last epoch."""
-
-    state: Checkpoint
-
-    def before_first_epoch(self, state: Checkpoint) -> None:
-        pass
-
-    def after_epoch(self, state: Checkpoint, *, images_per_second: float) -> None:
-        self.state = state
-
-
-def test_frozen_layers_and_batch_norm_statistics_do_not_move(tmp_path: Path) -> None:
-    import keras
-    import tensorflow as tf
-
-    keras.config.set_dtype_policy("float32")
-    root = make_project(tmp_path / "a")
-    params = load_params(root / "params.yaml")
-    classifier, last = small(name="vgg"), Last()
-    variables = classifier.model.variables
-    before = [np.array(variable) for variable in variables]
-    loop.train(
-        classifier,
-        loop.Data(train=pictures(root, "train"), val=pictures(root, "val"), classes=3),
-        settings=loop.Settings(
-            phases=plan_phases(
-                ModelParams(epochs=1, learning_rate=1e-2, head_epochs=1, unfreeze=8), origin="imagenet"
-            ),
-            training=params.training,
-            augmentation=params.augmentation,
-            seed=0,
-        ),
-        strategy=tf.distribute.get_strategy(),
-        listener=last,
-    )
-    moved = {
-        variable.path.split("/")[0]
-        for variable, old, new in zip(variables, before, last.state.model, strict=True)
-        if (old != new).any() and "seed" not in variable.path
-    }
-    convolutions = [layer.name for layer in classifier.backbone.layers if type(layer).__name__ == "Conv2D"]
-    assert moved == {*convolutions[-2:], "head_dense_0", "logits"}
 
 
 def test_a_pretrained_network_trains_from_its_file_in_two_phases(

@@ -10,8 +10,12 @@ from typing import Any
 
 import yaml
 
+from pipelines.classifier import Classifier, build_classifier
 from pipelines.files import write_json
-from tests.support.prepared import write_prepared
+from pipelines.params import HeadParams, ModelParams
+from pipelines.training.input import Split, read_split
+from serving.contract import InputSpec
+from tests.support.prepared import CLASSES, write_prepared
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FAST: dict[str, Any] = {
@@ -72,3 +76,26 @@ def run_stage(root: Path, *arguments: str, **environment: str) -> tuple[int, str
     with start_stage(root, *arguments, **environment) as process:
         out, err = process.communicate(timeout=300)
     return process.returncode, out, err
+
+
+def small_network(head: HeadParams | None = None, *, name: str = "lenet", side: int = 16) -> Classifier:
+    """A network of the registry for the test's three classes, untrained."""
+    return build_classifier(
+        name,
+        ModelParams(epochs=1, learning_rate=1e-3),
+        head=head or HeadParams(hidden=[8], dropout=0.5),
+        height=side,
+        width=side,
+        classes=len(CLASSES),
+    )
+
+
+def read_pictures(root: Path, split: str, *, cache_mib: int = 64) -> Split:
+    """One split of a project's prepared pictures, cached as `cache_mib` allows."""
+    return read_split(
+        root / "prepared" / "images" / split,
+        InputSpec(height=16, width=16),
+        classes=CLASSES,
+        cache_mib=cache_mib,
+        cache=root / "cache" / f"{split}.npy",
+    )
