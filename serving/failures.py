@@ -25,6 +25,10 @@
     │   ├── RowsRefused          a value that the database does not take
     │   ├── StoreUrlInvalid      MIEN_DATABASE_URL names no database that can be used
     │   └── StoreTooNew          a newer service has changed its tables
+    ├── DriftUnknown             whether the world has moved cannot be said
+    │   ├── WindowTooSmall       too few observations, or none
+    │   ├── ReferenceUnusable    the model came without a reference, or with one that lacks columns
+    │   └── DriftFailed          Evidently, or the process that it runs in
     ├── ModelRefused             a new version failed a check; the old one keeps serving
     ├── LocationInvalid          MIEN_MODEL names nothing that can be followed
     └── RegistryUnavailable      the registry is away, or what is followed is not in it
@@ -218,6 +222,38 @@ class StoreTooNew(StoreError):
             f"{url}: its tables have version {found}, this service knows up to {known}; "
             "start the newer service or name another database"
         )
+
+
+class DriftUnknown(ServingError):
+    """Whether the world has moved cannot be said; the service goes on."""
+
+
+class WindowTooSmall(DriftUnknown):
+    """Too few observations, or none."""
+
+    def __init__(self, *, got: int, expected: int, version: str) -> None:
+        self.got = got
+        self.expected = expected
+        found = f"only {got}" if got else "no"
+        super().__init__(
+            f"{found} observations of version {version} are in the window, at least {expected} are needed; "
+            "wait for more requests, or lower MIEN_DRIFT_MIN_ROWS"
+        )
+
+
+class ReferenceUnusable(DriftUnknown):
+    """The model came without a reference, or with one that cannot be compared with."""
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {reason}; register the model again with `python -m pipelines.register`")
+
+
+class DriftFailed(DriftUnknown):
+    """The process that computes it failed."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"drift could not be computed: {reason}; the next attempt comes by itself")
 
 
 class ModelRefused(ServingError):
