@@ -9,8 +9,11 @@
     │   ├── Unauthorized         no key, or an unknown one
     │   ├── Forbidden            a key without the scope, or an address that needs one
     │   ├── PayloadTooLarge      more bytes than allowed
+    │   ├── TooManyPictures      more pictures than one request of tensors may hold
     │   ├── BodyTooSlow          the body did not arrive in time
     │   ├── BodyIncomplete       the client went away in the middle of it
+    │   ├── StreamIdle           nothing came on a stream, or nothing was taken from it, for too long
+    │   ├── UpgradeRequired      a plain request where a WebSocket is expected
     │   ├── ContentUnsupported   a body that is not of the kind that the endpoint reads
     │   ├── NotAcceptable        the client accepts nothing that the endpoint can give
     │   ├── MethodNotAllowed     the path exists, for other methods
@@ -19,6 +22,7 @@
     │   ├── NotReady             no model is live
     │   ├── QueueFull            more pictures wait than allowed
     │   ├── BodiesFull           the bodies of all requests together are more than allowed
+    │   ├── StreamsFull          more streams are open than allowed
     │   └── DeadlinePassed       the answer would have come too late
     ├── StoreError               the observation database
     │   ├── StoreUnavailable     away, full, read-only or broken; it may come back
@@ -30,7 +34,7 @@
     │   ├── ReferenceUnusable    the model came without a reference, or with one that lacks columns
     │   └── DriftFailed          Evidently, or the process that it runs in
     ├── ModelRefused             a new version failed a check; the old one keeps serving
-    ├── LocationInvalid          MIEN_MODEL names nothing that can be followed
+    ├── LocationInvalid          MIEN_MODEL, or another model's setting, names nothing to follow
     └── RegistryUnavailable      the registry is away, or what is followed is not in it
         └── NothingRegistered    the registry answers: there is no such version
 
@@ -88,6 +92,15 @@ class PayloadTooLarge(RequestError):
         super().__init__(f"the request has more than {limit} bytes; send a smaller picture")
 
 
+class TooManyPictures(RequestError):
+    """More pictures than one request of tensors may hold."""
+
+    def __init__(self, *, got: int, limit: int) -> None:
+        self.got = got
+        self.limit = limit
+        super().__init__(f"{got} pictures were sent, at most {limit} are accepted; send several requests")
+
+
 class BodyTooSlow(RequestError):
     """The body did not arrive in time."""
 
@@ -103,6 +116,26 @@ class BodyIncomplete(RequestError):
     def __init__(self, *, got: int) -> None:
         self.got = got
         super().__init__(f"the connection ended after {got} bytes of the body; send it again")
+
+
+class StreamIdle(RequestError):
+    """Nothing came on a stream, or nothing was taken from it, for too long."""
+
+    def __init__(self, *, limit_s: float) -> None:
+        self.limit_s = limit_s
+        super().__init__(
+            f"nothing was sent, or nothing taken, for {limit_s:g} s; send frames and read the answers"
+        )
+
+
+class UpgradeRequired(RequestError):
+    """A plain request where a WebSocket is expected."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this is a WebSocket and got a plain request; open it with ws:// (wss:// behind TLS), "
+            "or send single pictures to /detect"
+        )
 
 
 class ContentUnsupported(RequestError):
@@ -162,6 +195,14 @@ class QueueFull(Overloaded):
         self.waiting = waiting
         self.limit = limit
         super().__init__(f"{waiting} pictures are waiting, at most {limit} may; send it again later")
+
+
+class StreamsFull(Overloaded):
+    """More streams are open than are allowed to be."""
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"{limit} streams are open, which is all there may be; open it again later")
 
 
 class BodiesFull(Overloaded):
@@ -273,10 +314,10 @@ class ModelRefused(ServingError):
 class LocationInvalid(ServingError):
     """A model location that names nothing that can be followed."""
 
-    def __init__(self, *, got: str, reason: str) -> None:
+    def __init__(self, *, got: str, reason: str, setting: str = "MIEN_MODEL") -> None:
         self.got = got
         super().__init__(
-            f"MIEN_MODEL={got!r}: {reason}; expected models:/NAME@ALIAS, models:/NAME/VERSION, "
+            f"{setting}={got!r}: {reason}; expected models:/NAME@ALIAS, models:/NAME/VERSION, "
             "models:/NAME/STAGE, or the path of an ONNX file or of a folder with model.onnx"
         )
 

@@ -90,6 +90,14 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(default=20.0, gt=0)
     """Seconds a client may take to send its request; beyond it 408."""
 
+    # Streams
+    stream_connections: int = Field(default=32, ge=1)
+    """Most streams (`/stream`) that are open at once in one worker; one more is closed with 1013."""
+    stream_fps: float = Field(default=30.0, gt=0)
+    """Frames per second of one stream that are answered; of more the newest are, the others are dropped."""
+    stream_idle_s: float = Field(default=30.0, gt=0)
+    """Seconds without a message from its client, or without its reading answers, that end a stream (1008)."""
+
     # Access
     api_keys: Annotated[tuple[str, ...], NoDecode] = ()
     """`NAME:SCOPE:SHA256` of each key, separated by commas; scope `predict` or `admin`."""

@@ -27,13 +27,16 @@ from serving.cores import usable_cores
 from serving.failures import StoreUnavailable
 from serving.following.service import Following
 from serving.http import problems
+from serving.http.draining import Draining
+from serving.http.frames import StreamLimits, StreamParts
 from serving.http.keys import Access
 from serving.http.limits import HeldBytes, RateLimit
 from serving.http.metrics import Metrics
 from serving.http.middleware import Edge, Limits
 from serving.http.parts import Parts
-from serving.http.routes import detect, documents, explain, feedback, health, model, predictions
+from serving.http.routes import detect, documents, explain, feedback, health, model, predictions, stream
 from serving.http.sinks import ObservationSink, SwitchLog
+from serving.http.streams import Streams
 from serving.http.uploads import FORM_OVERHEAD_BYTES
 from serving.observing.pictures import PictureFolder
 from serving.observing.recorder import Recorder
@@ -63,27 +66,29 @@ def create_app(settings: Settings) -> FastAPI:
         LocationInvalid: while starting up, when `MIEN_MODEL` names nothing that can be followed.
     """
     metrics = Metrics()
+    held = HeldBytes(settings.max_held_bytes)
     app = FastAPI(
         title="mien",
         version=API_VERSION,
         description=_DESCRIPTION,
-        lifespan=_lifespan(settings, metrics),
+        lifespan=_lifespan(settings, metrics, held),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         # A slash too many is an unknown path, not a redirect that a POST would not follow.
         redirect_slashes=False,
     )
-    for module in (detect, explain, feedback, predictions, model, health, documents):
+    for module in (detect, explain, stream, feedback, predictions, model, health, documents):
         app.include_router(module.router)
     app.openapi = cache(lambda: documents.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
     app.add_exception_handler(HTTPException, _router_refusal)
     app.add_middleware(
         Edge,
         access=Access(settings.api_keys, allow_anonymous=settings.allow_anonymous),
-        limits=_limits(settings),
+        limits=_limits(settings, held),
         counted=metrics,
         log_requests=settings.access_log,
+        pages=settings.cors_origins,
     )
     if settings.cors_origins:
         app.add_middleware(
@@ -96,19 +101,21 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[FastAPI], Any]:
+def _lifespan(settings: Settings, metrics: Metrics, held: HeldBytes) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         for name in unknown_variables(os.environ):
             _log.warning("%s is not a setting and has no effect; docs/serving.md lists them", name)
-        parts = _parts(settings, metrics)
+        parts = _parts(settings, metrics, held)
         app.state.parts = parts
         await _open_store(parts.store)
         parts.recorder.start()
         parts.following.start()
         telling = asyncio.create_task(_tell_metrics(parts))
+        draining = Draining(lambda: len(parts.streams) > 0, lambda: parts.streams.close(settings.timeout_s))
         try:
-            yield
+            with draining.installed():
+                yield
         finally:
             telling.cancel()
             # In this order nothing is lost: what waits is answered, then what was answered is written.
@@ -128,7 +135,7 @@ async def _open_store(store: Store) -> None:
         _log.warning("%s", error)
 
 
-def _parts(settings: Settings, metrics: Metrics) -> Parts:
+def _parts(settings: Settings, metrics: Metrics, held: HeldBytes) -> Parts:
     threads = settings.threads or max(1, usable_cores() // settings.workers)
     slot = ModelSlot()
     pictures = PictureFolder(settings.keep_images_dir, fraction=settings.keep_images)
@@ -161,19 +168,29 @@ def _parts(settings: Settings, metrics: Metrics) -> Parts:
         max_faces=settings.max_faces,
         margin=settings.face_margin,
     )
+    detector = Detector(batcher, reader, ObservationSink(recorder), timeout_s=settings.timeout_s)
     return Parts(
         settings=settings,
         slot=slot,
         batcher=batcher,
-        detector=Detector(batcher, reader, ObservationSink(recorder), timeout_s=settings.timeout_s),
+        detector=detector,
         following=following,
         recorder=recorder,
         store=store,
         metrics=metrics,
+        streams=_streams(settings, detector, metrics, held),
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def _streams(settings: Settings, detector: Detector, metrics: Metrics, held: HeldBytes) -> Streams:
+    limits = StreamLimits(
+        frame_bytes=settings.max_bytes, frames_per_s=settings.stream_fps, idle_s=settings.stream_idle_s
+    )
+    parts = StreamParts(detector=detector, told=metrics, limits=limits, held=held)
+    return Streams(parts, most=settings.stream_connections)
+
+
+def _limits(settings: Settings, held: HeldBytes) -> Limits:
     bodies = {
         "/detect": settings.max_bytes + FORM_OVERHEAD_BYTES,
         "/explain": settings.max_bytes + FORM_OVERHEAD_BYTES,
@@ -183,7 +200,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         body_bytes=lambda path: bodies.get(path, _OTHER_BODY_BYTES),
         body_timeout_s=settings.body_timeout_s,
-        held=HeldBytes(settings.max_held_bytes),
+        held=held,
         rate=rate,
     )
 

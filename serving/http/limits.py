@@ -41,11 +41,19 @@ class HeldBytes:
 class RateLimit:
     """Lets `burst` requests through at once and `per_s` in the long run, for each client by itself."""
 
-    def __init__(self, per_s: float, burst: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Set the rate; `clock` gives seconds."""
+    def __init__(
+        self,
+        per_s: float,
+        burst: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        what: str = "requests",
+    ) -> None:
+        """Set the rate; `clock` gives seconds, `what` is counted (for messages)."""
         self._per_s = per_s
         self._burst = burst
         self._clock = clock
+        self._what = what
         self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> None:
@@ -63,5 +71,5 @@ class RateLimit:
             self._clients.popitem(last=False)
         if not allowed:
             raise RateLimited(
-                limit=f"{self._per_s:g} requests per second", retry_after_s=(1 - tokens) / self._per_s
+                limit=f"{self._per_s:g} {self._what} per second", retry_after_s=(1 - tokens) / self._per_s
             )

@@ -40,6 +40,15 @@ class _Handover(QueueHandler):
         return record
 
 
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """False for two lines of uvicorn about WebSocket handshakes, which the access log has better.
+
+    One begins with the client's address, the other complains of every refusal that has a body.
+    """
+    text = str(record.msg)
+    return not text.startswith('%s - "WebSocket ') and "returned without completing handshake" not in text
+
+
 def configure_logs(level: str) -> None:
     """Send the service's and uvicorn's records to standard error as JSON.
 
@@ -58,6 +67,7 @@ def configure_logs(level: str) -> None:
         logger.setLevel(level)
     # It would quote a row that a constraint refuses.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").addFilter(_is_wanted)
     access = logging.getLogger("uvicorn.access")
     access.handlers = []
     access.propagate = False

@@ -55,6 +55,10 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self._faces = Histogram("mien_faces", "Faces in a picture.", buckets=_FACES, registry=registry)
+        self._frames = Counter(
+            "mien_stream_frames", "Frames of streams by what became of them.", ("outcome",), registry=registry
+        )
+        self._streams = self._gauge("mien_streams", "Streams that are open.", "livesum")
         self._feedback = Counter("mien_feedback", "True emotions told.", ("emotion",), registry=registry)
         self._ready = self._gauge("mien_ready", "1 when a model is live.", "min")
         self._waiting = self._gauge("mien_queue_images", "Pictures that wait for the network.", "livesum")
@@ -85,6 +89,14 @@ class Metrics:
         emotion = detection.answer.emotion if detection.answer else None
         self._predictions.labels(emotion or "none", detection.model.version).inc()
         self._faces.observe(len(detection.faces))
+
+    def frame(self, outcome: str) -> None:
+        """One frame of a stream was `answered`, `dropped` or `refused`."""
+        self._frames.labels(outcome).inc()
+
+    def streams(self, count: int) -> None:
+        """So many streams are open now."""
+        self._streams.set(count)
 
     def feedback(self, emotion: str) -> None:
         """A true emotion was told; the caller has checked that the model knows it."""

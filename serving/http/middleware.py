@@ -7,27 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.answering.results import new_id
 from serving.errors import ServingError
 from serving.failures import BodyIncomplete, BodyTooSlow, PayloadTooLarge
 from serving.http import problems
-from serving.http.keys import Access, Caller, Origin, needed_scope
+from serving.http.handshakes import Handshake
+from serving.http.heads import Head
+from serving.http.keys import Access, Caller, needed_scope
 from serving.http.limits import HeldBytes, RateLimit
 
 _log = logging.getLogger("serving.http")
 _access = logging.getLogger("serving.access")
 
-# A client's own id is taken over when it cannot break a log line or a header.
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # How long the rest of a refused body is read and thrown away, so that the client gets to read the answer
 # instead of a reset connection (RFC 9112, 9.6).
 _LINGER_S = 2.0
@@ -42,6 +40,10 @@ _SECURITY_HEADERS = (
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 # Probes and scrapes come every few seconds and tell nothing.
 _UNLOGGED = frozenset({"/livez", "/readyz", "/metrics"})
+_UNMATCHED = "unmatched"
+_NOBODY = Caller("anonymous", "open")
+STREAM_NOTES = "stream_notes"
+"""Key of a WebSocket's state under which its endpoint leaves what its log line is to have."""
 
 
 class Counted(Protocol):
@@ -68,24 +70,38 @@ class Edge:
     """The one layer around the application."""
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, limits: Limits, counted: Counted, log_requests: bool
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        limits: Limits,
+        counted: Counted,
+        log_requests: bool,
+        pages: Collection[str] = (),
     ) -> None:
+        """Wrap the application; `pages` are the origins whose pages may open WebSockets."""
         self._app = app
         self._access = access
         self._limits = limits
         self._counted = counted
         self._log_requests = log_requests
+        self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; what is no HTTP request passes through."""
-        if scope["type"] != "http":
+        """Answer one request or one WebSocket; what is neither passes through."""
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._converse(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = _Exchange(scope, receive, send, self._limits)
-        caller = Caller("anonymous", "open")
+        caller = _NOBODY
         try:
             try:
-                caller = self._admit(scope, exchange)
+                caller = self._admit(scope["method"], scope["path"], exchange.head, exchange.head.key)
                 exchange.check_announced()
                 await self._app(scope, exchange.receive, exchange.send)
             except Exception as error:
@@ -96,25 +112,39 @@ class Edge:
             exchange.close()
             self._note(scope, exchange, caller)
 
-    def _admit(self, scope: Scope, exchange: _Exchange) -> Caller:
-        needed = needed_scope(scope["method"], scope["path"])
-        caller = self._access.check(needed, key=exchange.key, origin=exchange.origin)
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handshake = Handshake(scope, receive, send)
+        caller = _NOBODY
+        try:
+            try:
+                caller = self._admit("GET", scope["path"], handshake.head, handshake.key)
+                handshake.check_page(self._pages)
+                await self._app(scope, handshake.receive, handshake.send)
+            except Exception as error:
+                if not isinstance(error, ServingError):
+                    _complain("a WebSocket failed", error, handshake.head)
+                await handshake.refuse(error)
+        finally:
+            self._note_stream(scope, handshake, caller)
+
+    def _admit(self, method: str, path: str, head: Head, key: str | None) -> Caller:
+        needed = needed_scope(method, path)
+        caller = self._access.check(needed, key=key, origin=head.origin)
         if needed != "open" and self._limits.rate is not None:
             named = caller.name != "anonymous"
-            self._limits.rate.take(f"key {caller.name}" if named else f"from {exchange.origin.client}")
+            self._limits.rate.take(f"key {caller.name}" if named else f"from {head.origin.client}")
         return caller
 
     async def _refuse(self, error: Exception, scope: Scope, exchange: _Exchange) -> None:
         if not isinstance(error, ServingError):
-            _log.error("a request failed", exc_info=error, extra={"request_id": exchange.request_id})
-        answer = problems.response(error, request_id=exchange.request_id)
+            _complain("a request failed", error, exchange.head)
+        answer = problems.response(error, request_id=exchange.head.request_id)
         await answer(scope, exchange.receive, exchange.send)
 
     def _note(self, scope: Scope, exchange: _Exchange, caller: Caller) -> None:
         seconds = time.perf_counter() - exchange.begun
-        # The template, not the path: `/predictions/{id}` is one route however many ids there are.
-        route = getattr(scope.get("route"), "path", "unmatched")
-        method = scope["method"] if route != "unmatched" else "other"
+        route = _route(scope)
+        method = scope["method"] if route != _UNMATCHED else "other"
         self._counted.request(route=route, method=method, status=exchange.status, seconds=seconds)
         if self._log_requests and scope["path"] not in _UNLOGGED:
             _access.info(
@@ -123,12 +153,40 @@ class Edge:
                 route,
                 exchange.status,
                 extra={
-                    "request_id": exchange.request_id,
+                    "request_id": exchange.head.request_id,
                     "caller": caller.name,
                     "bytes": exchange.received,
                     "ms": round(seconds * 1e3, 2),
                 },
             )
+
+    def _note_stream(self, scope: Scope, handshake: Handshake, caller: Caller) -> None:
+        route, now = _route(scope), time.perf_counter()
+        # How long it took to begin: how long a stream went on says nothing of the service.
+        seconds = handshake.answered_at - handshake.begun
+        self._counted.request(route=route, method="WS", status=handshake.status, seconds=seconds)
+        if self._log_requests:
+            _access.info(
+                "WS %s %d",
+                route,
+                handshake.status,
+                extra={
+                    "request_id": handshake.head.request_id,
+                    "caller": caller.name,
+                    "code": handshake.close_code,
+                    "ms": round((now - handshake.begun) * 1e3, 2),
+                    **scope["state"].get(STREAM_NOTES, {}),
+                },
+            )
+
+
+def _route(scope: Scope) -> str:
+    """The template, not the path: `/predictions/{id}` is one route however many ids there are."""
+    return str(getattr(scope.get("route"), "path", _UNMATCHED))
+
+
+def _complain(message: str, error: Exception, head: Head) -> None:
+    _log.error(message, exc_info=error, extra={"request_id": head.request_id})
 
 
 class _Exchange:
@@ -146,28 +204,11 @@ class _Exchange:
         self._held = 0
         self._timeout_s = limits.body_timeout_s
         self._deadline: float | None = None
-        self._headers = _chosen(scope["headers"])
+        self.head = Head(scope)
+        self._headers = self.head.headers
         # RFC 9112, 6.3: a request without these two has no body.
         self._complete = not {b"content-length", b"transfer-encoding"} & self._headers.keys()
         self._started_reading = False
-        wanted = self._headers.get(b"x-request-id", b"")
-        self.request_id = wanted.decode() if _REQUEST_ID.fullmatch(wanted) else new_id()
-        scope.setdefault("state", {})["request_id"] = self.request_id
-        server, client = scope.get("server"), scope.get("client")
-        self.origin = Origin(
-            server=server[0] if server and server[1] is not None else None,
-            client=client[0] if client else None,
-            host=self._headers.get(b"host", b"").decode("latin-1"),
-        )
-
-    @property
-    def key(self) -> str | None:
-        """The API key that was sent."""
-        own = self._headers.get(b"x-api-key")
-        if own is not None:
-            return own.decode("latin-1")
-        scheme, _, token = self._headers.get(b"authorization", b"").partition(b" ")
-        return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else None
 
     def check_announced(self) -> None:
         """Refuse by the announced length, before a byte is read.
@@ -233,7 +274,7 @@ class _Exchange:
     def _completed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         given = {name for name, _ in headers}
         added = [pair for pair in (*_SECURITY_HEADERS, _POLICY) if pair[0] not in given]
-        added.append((b"x-request-id", self.request_id.encode()))
+        added.append((b"x-request-id", self.head.request_id.encode()))
         if not self._complete:
             # What is left of the body is not worth reading to keep the connection.
             added.append((b"connection", b"close"))
@@ -249,15 +290,3 @@ class _Exchange:
                     message = await self._receive()
                     if message["type"] == "http.disconnect" or not message.get("more_body", False):
                         return
-
-
-_INTERESTING = frozenset(
-    {
-        b"authorization", b"content-length", b"expect", b"host",
-        b"transfer-encoding", b"x-api-key", b"x-request-id",
-    }
-)  # fmt: skip
-
-
-def _chosen(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    return {name: value for name, value in headers if name in _INTERESTING}

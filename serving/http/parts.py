@@ -14,6 +14,7 @@ from serving.answering.detect import Detector
 from serving.answering.results import encode
 from serving.following.service import Following
 from serving.http.metrics import Metrics
+from serving.http.streams import Streams
 from serving.observing.recorder import Recorder
 from serving.observing.store import Store
 from serving.runtime.batching import Batcher
@@ -33,11 +34,13 @@ class Parts:
     recorder: Recorder
     store: Store
     metrics: Metrics
+    streams: Streams
 
     def refresh_metrics(self) -> None:
         """Tell the metrics how things stand."""
         stats = self.recorder.stats()
         rows = {name: getattr(stats, name) for name in ("written", "waiting", "dropped")}
+        self.metrics.streams(len(self.streams))
         self.metrics.state(self.slot, waiting=self.batcher.waiting, rows=rows)
 
 

@@ -40,16 +40,19 @@ TABLE: Mapping[type[Exception], Kind] = {
     failures.MethodNotAllowed: Kind(405, "method-not-allowed", "The path does not take this method"),
     failures.NotAcceptable: Kind(406, "not-acceptable", "No answer of an accepted type"),
     failures.BodyTooSlow: Kind(408, "body-too-slow", "The body did not arrive in time"),
+    failures.StreamIdle: Kind(408, "stream-idle", "Nothing came or was taken in time"),
     failures.PayloadTooLarge: Kind(413, "payload-too-large", "Too many bytes"),
     failures.TooManyFiles: Kind(413, "too-many-files", "Too many files"),
     errors.ImageTooLarge: Kind(413, "image-too-large", "Too many pixels"),
     failures.ContentUnsupported: Kind(415, "content-unsupported", "Not a kind of body this endpoint reads"),
     errors.ImageFormatUnknown: Kind(415, "image-format-unknown", "Not an image format this service reads"),
     errors.ImageError: Kind(422, "image-unusable", "The bytes cannot become a picture"),
+    failures.UpgradeRequired: Kind(426, "upgrade-required", "This is a WebSocket"),
     failures.RateLimited: Kind(429, "rate-limited", "Too many requests"),
     failures.NotReady: Kind(503, "not-ready", "No model is live"),
     failures.QueueFull: Kind(503, "queue-full", "Too many pictures are waiting"),
     failures.BodiesFull: Kind(503, "bodies-full", "Too many bytes are being sent at once"),
+    failures.StreamsFull: Kind(503, "streams-full", "Too many streams are open"),
     failures.DeadlinePassed: Kind(503, "deadline-passed", "Not answered in time"),
     failures.StoreUnavailable: Kind(503, "store-unavailable", "The observations cannot be reached"),
     errors.FaceDetectorError: Kind(503, "face-detector-unusable", "The face detector cannot be used"),
@@ -102,6 +105,8 @@ def _headers(error: BaseException) -> dict[str, str]:
             return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
         case failures.Unauthorized():
             return {"www-authenticate": 'Bearer realm="mien"'}
+        case failures.UpgradeRequired():
+            return {"upgrade": "websocket", "connection": "upgrade"}
         case failures.MethodNotAllowed():
             return {"allow": error.allowed}
         case failures.StoreUnavailable():

@@ -1,4 +1,4 @@
-"""What clients write behind `?`, checked."""
+"""What clients write behind `?`, or into a stream's first message, checked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import cast, get_args
 from urllib.parse import parse_qsl
 
+import orjson
 from starlette.requests import Request
 
 from serving.answering.detect import Options
@@ -15,6 +16,7 @@ from serving.failures import BadRequest
 
 _MODES = get_args(FacesMode)
 _DEFAULT = Options()
+_EXAMPLE = '{"faces": "auto", "min_probability": 0.5}'
 
 
 def read_options(request: Request) -> Options:
@@ -28,6 +30,23 @@ def read_options(request: Request) -> Options:
         return _DEFAULT
     values = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     return Options(faces=_faces(values), min_probability=_number(values, "min_probability"))
+
+
+def options_from(text: str) -> Options:
+    """The same as a JSON object, which streams take: `{"faces": "auto", "min_probability": 0.5}`.
+
+    Raises:
+        BadRequest: no such object.
+    """
+    try:
+        values = orjson.loads(text)
+    except ValueError as error:
+        raise BadRequest(f"the message is no JSON ({error}); expected {_EXAMPLE}") from error
+    if not isinstance(values, dict) or values.keys() - {"faces", "min_probability"}:
+        raise BadRequest(f"the message is {text[:100]!r}, expected {_EXAMPLE} or one of the two")
+    # As they would stand in a query: there is one reading of them.
+    written = {name: value if isinstance(value, str) else str(value) for name, value in values.items()}
+    return Options(faces=_faces(written), min_probability=_number(written, "min_probability"))
 
 
 def read_limit(request: Request, *, default: int, most: int) -> int:

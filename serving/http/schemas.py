@@ -122,6 +122,11 @@ EXPLAIN = _operation(
     parameters=_QUERY,
     body=_PICTURE,
 )
+STREAM = _operation(
+    {101: {"description": "A WebSocket; docs/serving.md says what goes over it."}},
+    problems=(*_ACCESS, 426),
+    status=101,
+)
 FEEDBACK = _operation(
     {200: _json("FeedbackStored", "It is stored.")},
     problems=(*_ACCESS, *_BODY, 404, 503),

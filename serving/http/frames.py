@@ -1,0 +1,266 @@
+"""A stream: frames in, answers out, always of the newest frame.
+
+    read      takes every message as it comes; of the frames that wait it keeps the newest
+    answer    takes that one, has it answered like any picture, sends the answer, takes the next
+
+One frame of a stream is answered at a time, so answers come in order, and a model or a line that is slower
+than the camera costs frames and never time: nothing piles up on either side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from serving.answering.detect import Detector, Options
+from serving.answering.results import Detection, as_json, encode
+from serving.errors import ServingError
+from serving.failures import BodiesFull, Overloaded, PayloadTooLarge, StreamIdle
+from serving.http.limits import HeldBytes, RateLimit
+from serving.http.problems import problem
+from serving.http.queries import options_from
+
+_log = logging.getLogger("serving.http")
+
+# RFC 6455, 7.4.1, and the IANA registry it founded.
+GOING_AWAY, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER = 1001, 1008, 1009, 1013
+# Two words and a number.
+_OPTIONS_BYTES = 4096
+# A client may send faster than it is answered; this much faster is not a camera.
+_FLOOD = 10
+# Of each stream: enough to watch what the model sees, and no flood of nearly equal rows.
+_RECORD_EVERY_S = 1.0
+_FAREWELL_S = 2.0
+# A close frame carries at most 123 bytes of text (RFC 6455, 5.5).
+_REASON_BYTES = 123
+
+
+class Told(Protocol):
+    """Who counts what happens."""
+
+    def detection(self, detection: Detection) -> None:
+        """One frame was answered."""
+
+    def frame(self, outcome: str) -> None:
+        """One frame was `answered`, `dropped` or `refused`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamLimits:
+    """What one stream may cost."""
+
+    frame_bytes: int
+    frames_per_s: float
+    """That are answered; more are dropped."""
+    idle_s: float
+    """Without a message from the client; also how long it may take to accept an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamParts:
+    """What all streams work with."""
+
+    detector: Detector
+    told: Told
+    limits: StreamLimits
+    held: HeldBytes
+    """Counts the bytes of frames together with those of other requests."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Frame:
+    number: int
+    data: bytes
+    options: Options
+    error: ServingError | None
+    """Why it is not to be looked at."""
+
+
+class Stream:
+    """One client's frames and answers."""
+
+    def __init__(self, socket: WebSocket, parts: StreamParts, *, request_id: str) -> None:
+        """Take over an accepted WebSocket."""
+        self._socket = socket
+        self._parts = parts
+        self._limits = parts.limits
+        self._request_id = request_id
+        self._options = Options()
+        self._waiting: _Frame | None = None
+        self._arrived = asyncio.Event()
+        self._ending = asyncio.Event()
+        most_per_s = _FLOOD * self._limits.frames_per_s
+        self._flood = RateLimit(most_per_s, max(_FLOOD, round(most_per_s)), what="messages")
+        self._answer_at = 0.0
+        self._record_at = 0.0
+        self.frames = 0
+        """That came."""
+        self.dropped = 0
+        """That a newer one took the place of before they were looked at."""
+
+    def end(self) -> None:
+        """Take no frame more; `run` returns when those that were taken are answered."""
+        self._ending.set()
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Answer until the service goes down.
+
+        Raises:
+            WebSocketDisconnect: the client left.
+            ServingError: it broke a rule.
+        """
+        reading = asyncio.create_task(self._read())
+        answering = asyncio.create_task(self._answer())
+        try:
+            # The one that answers ends by itself only when the service goes down.
+            await asyncio.wait({reading, answering}, return_when=asyncio.FIRST_COMPLETED)
+            await (reading if reading.done() else answering)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._socket.close(GOING_AWAY, "the service is going down")
+        finally:
+            reading.cancel()
+            answering.cancel()
+            await asyncio.gather(reading, answering, return_exceptions=True)
+            self._let_go(self._waiting)
+
+    async def _read(self) -> None:
+        """Take messages.
+
+        Raises:
+            ServingError: the client breaks a rule.
+            WebSocketDisconnect: it left.
+        """
+        while True:
+            message = await self._message()
+            self._flood.take("this stream")
+            text, data = message.get("text"), message.get("bytes")
+            if text is not None:
+                await self._take_options(text)
+            elif self._ending.is_set():
+                continue
+            else:
+                self._take(data or b"")
+
+    async def _message(self) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                message = await self._socket.receive()
+        except TimeoutError as error:
+            raise StreamIdle(limit_s=self._limits.idle_s) from error
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        return dict(message)
+
+    async def _take_options(self, text: str) -> None:
+        """For the frames that come from now on; wrong ones change nothing."""
+        if len(text) > _OPTIONS_BYTES:
+            raise PayloadTooLarge(limit=_OPTIONS_BYTES)
+        try:
+            self._options = options_from(text)
+        except ServingError as error:
+            await self._send(problem(error, request_id=self._request_id))
+
+    def _take(self, data: bytes) -> None:
+        """Keep this frame and let go of the one that waits."""
+        if len(data) > self._limits.frame_bytes:
+            raise PayloadTooLarge(limit=self._limits.frame_bytes)
+        self.frames += 1
+        if self._waiting is not None:
+            self._let_go(self._waiting)
+            self.dropped += 1
+            self._parts.told.frame("dropped")
+        error: ServingError | None = None
+        try:
+            self._parts.held.take(len(data))
+        except BodiesFull as full:
+            data, error = b"", full
+        self._waiting = _Frame(number=self.frames, data=data, options=self._options, error=error)
+        self._arrived.set()
+
+    async def _answer(self) -> None:
+        """Answer the newest frame, again and again, until the stream is to end and none waits."""
+        while frame := await self._next():
+            try:
+                body = await self._answered(frame)
+            finally:
+                self._let_go(frame)
+            await self._send(body | {"frame": frame.number, "dropped": self.dropped})
+
+    async def _next(self) -> _Frame | None:
+        while self._waiting is None:
+            if self._ending.is_set():
+                return None
+            self._arrived.clear()
+            await self._arrived.wait()
+        await self._pause()
+        frame, self._waiting = self._waiting, None
+        return frame
+
+    async def _pause(self) -> None:
+        """Until the next frame may be answered; the one that waits may give way to a newer one meanwhile."""
+        now = asyncio.get_running_loop().time()
+        if self._answer_at > now:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._answer_at):
+                    await self._ending.wait()
+        # From when it should have been, so that a camera's jitter costs no frames.
+        self._answer_at = max(self._answer_at + 1 / self._limits.frames_per_s, now)
+
+    async def _answered(self, frame: _Frame) -> dict[str, Any]:
+        try:
+            if frame.error is not None:
+                raise frame.error
+            detection, recorded = await self._detect(frame)
+        # One bad frame must not end the stream; what it was is in its answer.
+        except Exception as error:
+            if not isinstance(error, ServingError):
+                _log.error("a frame failed", exc_info=error, extra={"request_id": self._request_id})
+            self._parts.told.frame("refused")
+            return problem(error, request_id=self._request_id)
+        self._parts.told.detection(detection)
+        self._parts.told.frame("answered")
+        return as_json(detection) | {"recorded": recorded}
+
+    async def _detect(self, frame: _Frame) -> tuple[Detection, bool]:
+        record = time.monotonic() >= self._record_at
+        detection = await self._parts.detector.detect(frame.data, frame.options, record=record)
+        # Where there was nothing to look at, there is nothing to keep either.
+        recorded = record and detection.answer is not None
+        if recorded:
+            self._record_at = time.monotonic() + _RECORD_EVERY_S
+        return detection, recorded
+
+    async def _send(self, body: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                await self._socket.send_text(encode(body).decode())
+        except TimeoutError as error:
+            raise StreamIdle(limit_s=self._limits.idle_s) from error
+
+    async def break_off(self, error: ServingError) -> None:
+        """Say what the matter is, twice: for programs, and where a browser shows it."""
+        body = problem(error, request_id=self._request_id) | {"dropped": self.dropped}
+        reason = str(error).encode()[:_REASON_BYTES].decode(errors="ignore")
+        # A client that reads nothing has no use for a longer farewell.
+        with suppress(WebSocketDisconnect, TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._socket.send_text(encode(body).decode())
+                await self._socket.close(_close_code(error), reason)
+
+    def _let_go(self, frame: _Frame | None) -> None:
+        if frame is not None:
+            self._parts.held.give_back(len(frame.data))
+
+
+def _close_code(error: ServingError) -> int:
+    if isinstance(error, PayloadTooLarge):
+        return TOO_BIG
+    return TRY_AGAIN_LATER if isinstance(error, Overloaded) else POLICY_VIOLATION

@@ -1,0 +1,34 @@
+"""WS /stream: webcam frames in, answers out."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from serving.failures import UpgradeRequired
+from serving.http import schemas
+from serving.http.middleware import STREAM_NOTES
+from serving.http.parts import LeanRoute, Parts
+
+router = APIRouter(route_class=LeanRoute, tags=["detection"])
+
+
+@router.websocket("/stream")
+async def stream(socket: WebSocket) -> None:
+    """Answer the newest frame, again and again."""
+    parts: Parts = socket.app.state.parts
+    await socket.accept()
+    opened = parts.streams.stream(socket, request_id=socket.state.request_id)
+    try:
+        await parts.streams.serve(opened)
+    finally:
+        notes = {"frames": opened.frames, "dropped": opened.dropped}
+        setattr(socket.state, STREAM_NOTES, notes)
+
+
+@router.get("/stream", **schemas.STREAM)
+async def explain_stream(request: Request) -> Response:
+    """A WebSocket: send frames (binary messages), receive answers (text). See docs/serving.md."""
+    raise UpgradeRequired
