@@ -287,7 +287,7 @@ class ReferenceUnusable(DriftUnknown):
 
     def __init__(self, *, path: str, reason: str) -> None:
         self.path = path
-        super().__init__(f"{path}: {reason}; register the model again with `python -m pipelines.register`")
+        super().__init__(f"{path}: {reason}; serve a version that `make run` registered, which brings one")
 
 
 class DriftFailed(DriftUnknown):
