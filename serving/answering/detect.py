@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.answering.beside import Canary, LiveAnswer, Shadow, Turn, ask
+from serving.answering.beside import Sink as Sink
 from serving.answering.overlay import overlay_png
 from serving.answering.pictures import FacesMode, Picture, PictureReader
 from serving.answering.results import (
@@ -50,17 +51,10 @@ class Explanation:
     """The picture with the heatmap on it, a PNG file; None unless it was asked for."""
 
 
-class Sink(Protocol):
-    """Who keeps what was answered."""
-
-    def record(self, observation: Observation, *, live: LiveModel, data: bytes) -> None:
-        """Keep one answer; never blocks, never raises. `data` is the picture's file."""
-
-
 class _Forgetful:
     """Keeps nothing."""
 
-    def record(self, observation: Observation, *, live: LiveModel, data: bytes) -> None:
+    def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
         pass
 
 
@@ -77,15 +71,41 @@ class _Answered:
 class Detector:
     """Answers pictures; used by every endpoint that takes one."""
 
-    def __init__(self, batcher: Batcher, reader: PictureReader, sink: Sink, *, timeout_s: float) -> None:
-        """Join the parts; `timeout_s` is what one picture may take."""
+    def __init__(
+        self,
+        batcher: Batcher,
+        reader: PictureReader,
+        sink: Sink,
+        *,
+        timeout_s: float,
+        shadow: Shadow | None = None,
+        canary: Canary | None = None,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            batcher: of the live model.
+            reader: of pictures.
+            sink: told of each answer.
+            timeout_s: what one picture may take.
+            shadow: offered a sample of what the live model answers.
+            canary: answers some of those that name their subject.
+        """
         self._batcher = batcher
         self._reader = reader
         self._sink = sink
         self._timeout_s = timeout_s
+        self._shadow = shadow
+        self._canary = canary
 
     async def detect(
-        self, data: bytes, options: Options, *, live: LiveModel | None = None, record: bool = True
+        self,
+        data: bytes,
+        options: Options,
+        *,
+        live: LiveModel | None = None,
+        record: bool = True,
+        subject: str | None = None,
     ) -> Detection:
         """Find the faces of a picture and say what they feel.
 
@@ -94,34 +114,60 @@ class Detector:
             options: what the client asked for.
             live: the model that is to answer; the current one without it.
             record: whether the answer is kept as an observation; of a stream's frames only some are.
+            subject: who asks, for the canary's share; without it the live model answers.
 
         Raises:
             ImageError: the bytes are no picture that is accepted.
             Overloaded: no model is live, too many wait, or it took too long.
         """
-        work = _Detect(self._reader, self._sink if record else _FORGETFUL, data, options)
-        return await self._batcher.run(work, deadline_s=self._timeout_s, live=live)
+        sink, shadow = (self._sink, self._shadow) if record else (_FORGETFUL, None)
+        if self._canary is None or subject is None:
+            work = _Detect(self._reader, Turn(sink=sink, shadow=shadow), data, options)
+            return await self._batcher.run(work, deadline_s=self._timeout_s, live=live)
+        return await ask(
+            self._canary,
+            subject,
+            lambda turn: _Detect(self._reader, turn, data, options),
+            batcher=self._batcher,
+            sink=sink,
+            shadow=shadow,
+            timeout_s=self._timeout_s,
+            live=live,
+        )
 
-    async def explain(self, data: bytes, options: Options, *, draw: bool) -> Explanation:
+    async def explain(
+        self, data: bytes, options: Options, *, draw: bool, subject: str | None = None
+    ) -> Explanation:
         """As `detect`, and where the model looked; with `draw` on the picture.
 
         Raises:
             ImageError: the bytes are no picture that is accepted.
             Overloaded: no model is live, too many wait, or it took too long.
         """
-        work = _Explain(self._reader, self._sink, data, options, draw=draw)
-        return await self._batcher.run(work, deadline_s=self._timeout_s)
+        if self._canary is None or subject is None:
+            turn = Turn(sink=self._sink, shadow=self._shadow)
+            work = _Explain(self._reader, turn, data, options, draw=draw)
+            return await self._batcher.run(work, deadline_s=self._timeout_s)
+        return await ask(
+            self._canary,
+            subject,
+            lambda turn: _Explain(self._reader, turn, data, options, draw=draw),
+            batcher=self._batcher,
+            sink=self._sink,
+            shadow=self._shadow,
+            timeout_s=self._timeout_s,
+            live=None,
+        )
 
 
 class _Request:
     """One picture on its way; its methods are called one after the other, in a worker thread."""
 
-    def __init__(self, reader: PictureReader, sink: Sink, data: bytes, options: Options) -> None:
+    def __init__(self, reader: PictureReader, turn: Turn, data: bytes, options: Options) -> None:
         self._reader = reader
-        self._sink = sink
+        self._turn = turn
         self._data = data
         self._options = options
-        self._begun = time.perf_counter()
         self._picture: Picture | None = None
 
     def prepare(self, live: LiveModel) -> Image:
@@ -132,7 +178,9 @@ class _Request:
         picture = self._picture
         if picture is None:
             raise RuntimeError("finish was called before prepare")
-        classes = live.contract.classes
+        classes, turn = live.contract.classes, self._turn
+        if turn.canary and not np.isfinite(prediction.probabilities).all():
+            raise ValueError("the probabilities hold NaN or infinity")
         answers = [
             emotion_of(row, classes, min_probability=self._options.min_probability)
             for row in prediction.probabilities
@@ -144,18 +192,32 @@ class _Request:
             whole=picture.whole,
             width=picture.image.shape[1],
             height=picture.image.shape[0],
-            model=reference(live),
+            model=reference(live, canary=turn.canary),
             timings=self._timings(picture, timing),
         )
         if answers:
-            self._sink.record(
+            turn.sink.record(
                 _observation(detection, picture, prediction, classes), live=live, data=self._data
             )
+            turn.cost_s = _cost_s(picture, timing)
+            if turn.shadow is not None and turn.shadow.wants():
+                turn.shadow.offer(self._live_answer(live, prediction, turn.cost_s))
         heatmap = prediction.heatmap[0] if answers else None
         return _Answered(detection=detection, picture=picture, heatmap=heatmap)
 
+    def _live_answer(self, live: LiveModel, prediction: Prediction, cost_s: float) -> LiveAnswer:
+        return LiveAnswer(
+            data=self._data,
+            faces=self._options.faces,
+            model=live.identity,
+            classes=live.contract.classes,
+            # A copy: the row would keep the whole batch's answers.
+            probabilities=prediction.probabilities[0].copy(),
+            cost_s=cost_s,
+        )
+
     def _timings(self, picture: Picture, timing: Timing) -> Timings:
-        total = (time.perf_counter() - self._begun) * 1e3
+        total = (time.perf_counter() - self._turn.begun) * 1e3
         return Timings(
             queue=timing.queued_s * 1e3,
             decode=picture.decode_ms,
@@ -173,9 +235,9 @@ class _Detect(_Request):
 
 class _Explain(_Request):
     def __init__(
-        self, reader: PictureReader, sink: Sink, data: bytes, options: Options, *, draw: bool
+        self, reader: PictureReader, turn: Turn, data: bytes, options: Options, *, draw: bool
     ) -> None:
-        super().__init__(reader, sink, data, options)
+        super().__init__(reader, turn, data, options)
         self._draw = draw
 
     def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> Explanation:
@@ -192,12 +254,22 @@ class _Explain(_Request):
         return Explanation(detection=answered.detection, heatmap=heatmap, overlay=overlay)
 
 
-def reference(live: LiveModel) -> ModelReference:
-    """The model as answers name it."""
+def reference(live: LiveModel, *, canary: bool = False) -> ModelReference:
+    """The model as answers name it; `canary` when it answers as the candidate."""
     identity = live.identity
     return ModelReference(
-        name=identity.name, version=identity.version, sha256=identity.sha256, sample=identity.sample
+        name=identity.name,
+        version=identity.version,
+        sha256=identity.sha256,
+        sample=identity.sample,
+        canary=canary,
     )
+
+
+def _cost_s(picture: Picture, timing: Timing) -> float:
+    """See `Turn.cost_s`."""
+    own_ms = picture.faces_ms + picture.preprocess_ms / len(picture.inputs)
+    return own_ms / 1e3 + timing.infer_s / timing.batch
 
 
 def _observation(

@@ -50,6 +50,8 @@ class ModelReference:
     sha256: str
     sample: bool
     """Trained on the procedural sample: a demo, not for real faces."""
+    canary: bool = False
+    """Whether it answered as the candidate of a canary, and not as the live model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,8 +163,9 @@ def as_json(
 
 
 def model_json(model: ModelReference) -> dict[str, Any]:
-    """Which model answered, as every answer carries it."""
-    return {"name": model.name, "version": model.version, "sha256": model.sha256, "sample": model.sample}
+    """Which model answered, as every answer carries it; `canary` is there only when it is true."""
+    body = {"name": model.name, "version": model.version, "sha256": model.sha256, "sample": model.sample}
+    return body | {"canary": True} if model.canary else body
 
 
 def encode(body: Any) -> bytes:

@@ -30,7 +30,7 @@ class DiskSource:
             status = file.stat()
         except OSError as error:
             raise NothingRegistered(
-                f"{file}: {error.strerror}, expected an ONNX file; copy one there or correct MIEN_MODEL"
+                f"{file}: {error.strerror}, expected an ONNX file; copy one there or correct the path"
             ) from error
         name = file.parent.name if file.name == MODEL_FILE else file.stem
         return Found(

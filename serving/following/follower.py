@@ -64,11 +64,13 @@ class Follower:
         available = True
         try:
             found = self._source.find()
+            self._target = replace(self._target, absent=False)
             self._follow(found)
             self._note(problem=None, warnings=found.warnings)
         except ModelRefused as error:
             self._note(problem=str(error), warnings=found.warnings)
         except NothingRegistered as error:
+            self._target = replace(self._target, absent=True)
             self._note(problem=str(error), warnings=())
         except (RegistryUnavailable, OSError) as error:
             available = False

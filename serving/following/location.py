@@ -51,27 +51,29 @@ class OnDisk:
 Location = Registered | OnDisk
 
 
-def parse_location(text: str) -> Location:
-    """Read a model location.
+def parse_location(text: str, *, setting: str = "MIEN_MODEL") -> Location:
+    """Read a model location; `setting` is where it comes from, for messages.
 
     Raises:
         LocationInvalid: neither a model URI nor a path.
     """
     text = text.strip()
     if text.startswith("models:"):
-        return _registered(text)
+        return _registered(text, setting)
     if not text or "://" in text or text.startswith("runs:"):
-        raise LocationInvalid(got=text, reason="this is neither a registered model nor a path")
+        raise LocationInvalid(
+            got=text, reason="this is neither a registered model nor a path", setting=setting
+        )
     return OnDisk(path=Path(text).expanduser().absolute())
 
 
-def _registered(text: str) -> Registered:
+def _registered(text: str, setting: str) -> Registered:
     rest = text.removeprefix("models:").lstrip("/")
     if match := _ALIAS.fullmatch(rest):
         return Registered(name=match["name"], by="alias", value=match["alias"])
     match = _VERSION.fullmatch(rest)
     if match is None:
-        raise LocationInvalid(got=text, reason="alias, version or stage is missing")
+        raise LocationInvalid(got=text, reason="alias, version or stage is missing", setting=setting)
     name, value = match["name"], match["version"]
     if value.isdigit():
         return Registered(name=name, by="version", value=str(int(value)))
@@ -82,5 +84,6 @@ def _registered(text: str) -> Registered:
         raise LocationInvalid(
             got=text,
             reason=f"{value!r} is no stage ({', '.join(STAGES)}); write models:/{name}@{value} for an alias",
+            setting=setting,
         )
     return Registered(name=name, by="stage", value=stage)

@@ -42,6 +42,8 @@ class FollowingStatus:
     follower_pid: int | None
     """Of the child process; None in a worker that leaves it to another."""
     follower_restarts: int
+    absent: bool
+    """Whether what is followed named nothing at the last look that was answered."""
 
 
 class Following:
@@ -58,6 +60,7 @@ class Following:
         threads: int = 1,
         max_batch: int = 16,
         history: History | None = None,
+        setting: str = "MIEN_MODEL",
     ) -> None:
         """Nothing is started and nothing written yet.
 
@@ -70,11 +73,12 @@ class Following:
             threads: that one call of the model may use.
             max_batch: the largest number of pictures that will be run at once.
             history: told of each switch.
+            setting: that `location` comes from, for messages.
 
         Raises:
             LocationInvalid: `location` names nothing that can be followed.
         """
-        self._location = str(parse_location(location))
+        self._location = str(parse_location(location, setting=setting))
         self._slot = slot
         self._poll_s = poll_s
         uri = _absolute(tracking_uri)
@@ -121,7 +125,19 @@ class Following:
             refused=self._slot.refused or (_refusal(target.refused) if target else None),
             follower_pid=self._supervisor.pid,
             follower_restarts=self._supervisor.restarts,
+            absent=self.absent,
         )
+
+    @property
+    def folder(self) -> Path:
+        """State folder of what is followed, shared by all processes with the same cache."""
+        return self._folder
+
+    @property
+    def absent(self) -> bool:
+        """Whether what is followed named nothing at the last look; a model may be live nevertheless."""
+        target = self._watcher.target
+        return target is not None and target.absent
 
     def _problem(self) -> str | None:
         target = self._watcher.target

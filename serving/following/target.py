@@ -63,6 +63,8 @@ class Target:
     """Why the last look found nothing new to serve; None when all is well."""
     warnings: tuple[str, ...] = ()
     refused: Refused | None = None
+    absent: bool = False
+    """Whether what is followed named nothing at the last look that was answered."""
 
     @property
     def key(self) -> tuple[str, str] | None:
@@ -79,12 +81,12 @@ def state_folder(cache: Path, location: str, tracking_uri: str) -> Path:
 
 def write_target(folder: Path, target: Target) -> None:
     """Put the state file in its place."""
-    _replace(folder / TARGET, asdict(target))
+    replace_json(folder / TARGET, asdict(target))
 
 
 def read_target(folder: Path) -> Target | None:
     """The state file; None when there is none that can be read."""
-    values = _read(folder / TARGET)
+    values = read_json(folder / TARGET)
     if values is None:
         return None
     try:
@@ -108,7 +110,7 @@ def target_stamp(folder: Path) -> tuple[int, int]:
 
 def read_good(folder: Path) -> tuple[Path, ModelIdentity] | None:
     """Folder and identity of the model that was put in last; None when that is not known."""
-    values = _read(folder / GOOD)
+    values = read_json(folder / GOOD)
     try:
         return (
             None
@@ -130,7 +132,7 @@ def write_good(folder: Path, model: Path, identity: ModelIdentity) -> ModelIdent
         previous = noted[1] if noted else None
         if previous != identity:
             relative = model.relative_to(folder).as_posix()
-            _replace(folder / GOOD, {"folder": relative, "identity": identity.to_dict()})
+            replace_json(folder / GOOD, {"folder": relative, "identity": identity.to_dict()})
         return previous
 
 
@@ -142,7 +144,12 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _replace(path: Path, values: Mapping[str, Any]) -> None:
+def replace_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Put a file in its place, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -153,7 +160,8 @@ def _replace(path: Path, values: Mapping[str, Any]) -> None:
         raise
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file; None when there is none that can be read."""
     try:
         values = json.loads(path.read_bytes())
     except (OSError, ValueError):

@@ -1,0 +1,158 @@
+"""What may stand beside the live model while a request is answered: a shadow that looks too, a canary.
+
+Only the protocols are here, and the order of turns; who they are is the application's to say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.answering.pictures import FacesMode
+from serving.errors import ImageError
+from serving.failures import RequestError
+from serving.observing.observation import Observation
+from serving.runtime.batching import Batcher, Work
+from serving.runtime.identity import ModelIdentity
+from serving.runtime.live import LiveModel
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+# Of a request's time: when the candidate has used it up, as much is left for the live model.
+_CANDIDATES_TIME = 0.5
+
+
+class Sink(Protocol):
+    """Who keeps what was answered."""
+
+    def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
+        """Keep one answer; never blocks, never raises. `data` is the picture's file, if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveAnswer:
+    """What the live model said of a picture's first input, for another model to be held against."""
+
+    data: bytes
+    """The picture's file: the other model may want another size, crop or detector."""
+    faces: FacesMode
+    model: ModelIdentity
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    """[classes]."""
+    cost_s: float
+    """Seconds of work that it took; see `Turn.cost_s`."""
+
+
+class Shadow(Protocol):
+    """Another model that looks at a sample of the pictures, and answers nobody."""
+
+    def wants(self) -> bool:
+        """Whether this request belongs to the sample; called for every request, in any thread."""
+
+    def offer(self, answer: LiveAnswer) -> None:
+        """Take one answer; never blocks, never raises."""
+
+
+class Canary(Protocol):
+    """Another model that answers a share of the clients."""
+
+    def choose(self, subject: str) -> LiveModel | None:
+        """The candidate, when it is to answer this subject."""
+
+    async def run(self, work: Work[R], candidate: LiveModel, *, deadline_s: float) -> R:
+        """Have the candidate answer."""
+
+    def measured(self, cost_s: float | None) -> None:
+        """The live model answered; see `Turn.cost_s`."""
+
+    def answered(self, candidate: LiveModel, cost_s: float | None) -> None:
+        """The candidate answered."""
+
+    def failed(self, candidate: LiveModel, error: Exception) -> None:
+        """The candidate did not answer."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Turn:
+    """One model's turn at one request."""
+
+    sink: Sink
+    shadow: Shadow | None = None
+    canary: bool = False
+    """Whether it is the candidate's."""
+    begun: float = field(default_factory=time.perf_counter)
+    """When the request was complete, on `time.perf_counter`; the same for both turns."""
+    cost_s: float | None = None
+    """Once answered: seconds of work for one input (finding faces, preprocessing, its part of the batch's
+    inference), without what does not depend on the model; None without an input."""
+
+
+class _Held:
+    """Keeps what a candidate's answer leaves behind until it is the answer."""
+
+    def __init__(self) -> None:
+        self._kept: Callable[[Sink], None] | None = None
+
+    def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
+        self._kept = lambda sink: sink.record(observation, live=live, data=data)
+
+    def pass_on(self, sink: Sink) -> None:
+        if self._kept is not None:
+            self._kept(sink)
+
+
+async def ask(
+    canary: Canary,
+    subject: str,
+    make: Callable[[Turn], Work[R]],
+    *,
+    batcher: Batcher,
+    sink: Sink,
+    shadow: Shadow | None,
+    timeout_s: float,
+    live: LiveModel | None,
+) -> R:
+    """Have the candidate answer if it is its subject, and the live model if it is not or the candidate fails.
+
+    Args:
+        canary: who decides.
+        subject: who asks; equal ones are answered by the same model.
+        make: the request as work, for one turn.
+        batcher: of the live model.
+        sink: told of the one answer that counts.
+        shadow: offered the live model's answers.
+        timeout_s: for both turns together.
+        live: the model that is to answer if the candidate does not; the current one without it.
+
+    Raises:
+        Exception: whatever the live model's turn raises, and what is the picture's own fault.
+    """
+    begun = time.perf_counter()
+    candidate = canary.choose(subject)
+    if candidate is not None:
+        held = _Held()
+        turn = Turn(sink=held, canary=True, begun=begun)
+        try:
+            answer = await canary.run(make(turn), candidate, deadline_s=timeout_s * _CANDIDATES_TIME)
+        except (ImageError, RequestError):
+            raise
+        except Exception as error:
+            canary.failed(candidate, error)
+        else:
+            held.pass_on(sink)
+            canary.answered(candidate, turn.cost_s)
+            return answer
+    # An error of the live model's turn must not keep the candidate alive: its traceback holds this frame.
+    del candidate
+    turn = Turn(sink=sink, shadow=shadow, begun=begun)
+    left_s = timeout_s - (time.perf_counter() - begun)
+    answer = await batcher.run(make(turn), deadline_s=max(left_s, 0.0), live=live)
+    canary.measured(turn.cost_s)
+    return answer

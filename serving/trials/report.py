@@ -1,0 +1,74 @@
+"""What the counts of a shadow say: agreement, chance-corrected agreement, distances, durations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from serving.trials.agreement import NOTHING, Agreement
+
+_DIGITS = 6
+_NO_FACE = "no face"
+
+
+def report(agreement: Agreement) -> dict[str, Any]:
+    """As JSON values; figures that need answers are None without any."""
+    answers = agreement.answers
+    emotions = sorted({live for live, _ in answers})
+    compared = answers.total()
+    return {
+        "compared": compared,
+        **_agreed(compared, sum(count for (live, shadow), count in answers.items() if live == shadow)),
+        "kappa": kappa(answers),
+        "mean_probability_difference": _ratio(sum(agreement.distances.values()), compared),
+        "emotions": {emotion: _emotion(agreement, emotion) for emotion in emotions},
+        "latency_ms": {"live": agreement.live.summary_ms(), "shadow": agreement.shadow.summary_ms()},
+        "dropped": agreement.dropped,
+        "failed": agreement.failed,
+    }
+
+
+def kappa(answers: Counter[tuple[str, str]]) -> float | None:
+    """Cohen's kappa (1960): agreement beyond what the frequencies of both models' answers bring by chance.
+
+    Args:
+        answers: (one model's, the other's) → how often.
+
+    Returns:
+        1 for full agreement, 0 for as much as by chance; None without answers, and where both models always
+        gave the same one answer, so that nothing but agreement was possible.
+    """
+    total = answers.total()
+    if not total:
+        return None
+    ours, theirs = Counter[str](), Counter[str]()
+    for (one, other), count in answers.items():
+        ours[one] += count
+        theirs[other] += count
+    observed = sum(count for (one, other), count in answers.items() if one == other) / total
+    expected = sum(count * theirs[name] for name, count in ours.items()) / total**2
+    return None if expected == 1 else round((observed - expected) / (1 - expected), _DIGITS)
+
+
+def _emotion(agreement: Agreement, emotion: str) -> dict[str, Any]:
+    answers = agreement.answers
+    said = {shadow: count for (live, shadow), count in sorted(answers.items()) if live == emotion}
+    compared = sum(said.values())
+    against_rest: Counter[tuple[str, str]] = Counter()
+    for (live, shadow), count in answers.items():
+        against_rest[str(live == emotion), str(shadow == emotion)] += count
+    return {
+        "compared": compared,
+        **_agreed(compared, said.get(emotion, 0)),
+        "kappa": kappa(against_rest),
+        "mean_probability_difference": _ratio(agreement.distances.get(emotion, 0.0), compared),
+        "shadow": {_NO_FACE if name == NOTHING else name: count for name, count in said.items()},
+    }
+
+
+def _agreed(compared: int, agreed: int) -> dict[str, Any]:
+    return {"agreed": agreed, "agreement": _ratio(agreed, compared)}
+
+
+def _ratio(part: float, whole: int) -> float | None:
+    return round(part / whole, _DIGITS) if whole else None

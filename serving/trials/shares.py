@@ -1,0 +1,46 @@
+"""Which requests belong to a share: the same ones in every process, on every machine, after every restart.
+
+chosen("key app", 0.1)      # True for a tenth of all subjects
+parse_share("10%")          # 0.1
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+# So that the share has nothing to do with other draws from the same names.
+_PERSON = b"mien-canary"
+_BITS = 64
+_NUMBER = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<percent>%?)")
+
+
+def chosen(subject: str, share: float) -> bool:
+    """Whether a subject belongs to a share; one that does also belongs to every larger share.
+
+    Args:
+        subject: who asks, or what; equal ones fare alike.
+        share: of all subjects, in [0, 1].
+    """
+    data = subject.encode("utf-8", "surrogatepass")
+    draw = int.from_bytes(hashlib.blake2b(data, digest_size=_BITS // 8, person=_PERSON).digest(), "big")
+    return draw < share * 2.0**_BITS
+
+
+def parse_share(value: str | float) -> float:
+    """Read a share: `10%` or `0.1`.
+
+    Raises:
+        ValueError: neither, or not between 0 and 100 %.
+    """
+    match = _NUMBER.fullmatch(str(value).strip())
+    if match is not None:
+        share = float(match["number"]) / (100 if match["percent"] else 1)
+        if 0 <= share <= 1:
+            return share
+    raise ValueError(f"got {value!r}, expected a share from 0 to 1, written like 10% or 0.1")
+
+
+def percent(share: float) -> str:
+    """A share as people read it."""
+    return f"{100 * share:g}%"
