@@ -5,6 +5,8 @@
     observations     one row per answer
     feedback         true emotions told later; the newest of an observation counts
     switches         when which process changed its model, and why
+    drift_results    whether a model's observations have moved away from its reference, and by how much
+    drift_lease      one row: which process computes the next of them
 
 Times are seconds since 1970 (UTC) as doubles. There are no foreign keys: feedback may reach the database
 before its observation does, and rows are deleted in batches.
@@ -37,7 +39,7 @@ from sqlalchemy import (
 
 from serving.observing.observation import ModelRecord, Observation, Recorded, Switch
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it with every change; a service that knows less refuses the database."""
 MAX_LEVEL = 24
 """Of `level`: 2^24 · 10⁴ rows can be sampled down to 10⁴ without reading more than twice as many."""
@@ -117,6 +119,26 @@ switches = Table(
     Column("reason", Text, nullable=False),
     Column("process", String(256), nullable=False),
     Index("switches_by_time", "time"),
+)
+drift_results = Table(
+    "drift_results",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("time", Double, nullable=False),
+    Column("model_version", String(64), nullable=False),
+    Column("model_sha256", String(64), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("result", Text, nullable=False, comment="JSON object"),
+    Column("report", LargeBinary, comment="HTML, zlib; of a model's newest verdict only"),
+    Index("drift_results_by_model", "model_version", "model_sha256", "number"),
+    Index("drift_results_by_time", "time"),
+)
+drift_lease = Table(
+    "drift_lease",
+    metadata,
+    Column("only", Boolean, primary_key=True, comment="always true: there is one row"),
+    Column("holder", String(64), nullable=False),
+    Column("until", Double, nullable=False, comment="when another process may take it"),
 )
 
 latest_feedback = (
