@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     """Most files of one `/detect/batch` request; beyond it 413."""
     max_batch_bytes: int = Field(default=64 * _MEBIBYTE, ge=1)
     """Largest `/detect/batch` request in bytes; beyond it 413."""
+    max_tensor_images: int = Field(default=64, ge=1)
+    """Most pictures of one request of tensors (`/v2/…/infer`, `/invocations`); beyond it 413."""
     max_held_bytes: int = Field(default=256 * _MEBIBYTE, ge=1)
     """Most bytes of all requests' bodies that one worker holds at once; beyond it 503."""
     body_timeout_s: float = Field(default=20.0, gt=0)

@@ -23,10 +23,12 @@ from starlette.responses import Response
 
 from serving.answering.detect import Detector
 from serving.answering.pictures import Detectors, PictureReader
+from serving.answering.tensors import TensorAnswerer
 from serving.cores import usable_cores
 from serving.failures import StoreUnavailable
 from serving.following.service import Following
 from serving.http import problems
+from serving.http.body_limits import BodyLimits
 from serving.http.draining import Draining
 from serving.http.frames import StreamLimits, StreamParts
 from serving.http.keys import Access
@@ -34,10 +36,20 @@ from serving.http.limits import HeldBytes, RateLimit
 from serving.http.metrics import Metrics
 from serving.http.middleware import Edge, Limits
 from serving.http.parts import Parts
-from serving.http.routes import detect, documents, explain, feedback, health, model, predictions, stream
+from serving.http.routes import (
+    detect,
+    documents,
+    explain,
+    feedback,
+    health,
+    model,
+    predictions,
+    protocol_v2,
+    scoring,
+    stream,
+)
 from serving.http.sinks import ObservationSink, SwitchLog
 from serving.http.streams import Streams
-from serving.http.uploads import FORM_OVERHEAD_BYTES
 from serving.observing.pictures import PictureFolder
 from serving.observing.recorder import Recorder
 from serving.observing.store import Store
@@ -51,8 +63,6 @@ API_VERSION = "1.0.0"
 _DAY_S = 86_400.0
 # With several workers each writes its own numbers for the one that is scraped.
 _METRICS_EVERY_S = 2.0
-# JSON bodies hold two short texts.
-_OTHER_BODY_BYTES = 64 * 1024
 _DESCRIPTION = (
     "Which emotion a face shows: POST a picture, get faces, probabilities and why. Every answer names the "
     "model version that gave it. Errors are application/problem+json."
@@ -78,14 +88,17 @@ def create_app(settings: Settings) -> FastAPI:
         # A slash too many is an unknown path, not a redirect that a POST would not follow.
         redirect_slashes=False,
     )
-    for module in (detect, explain, stream, feedback, predictions, model, health, documents):
+    for module in (
+        *(detect, explain, stream, feedback, predictions, model, health, documents),
+        *(protocol_v2, scoring),
+    ):
         app.include_router(module.router)
     app.openapi = cache(lambda: documents.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
     app.add_exception_handler(HTTPException, _router_refusal)
     app.add_middleware(
         Edge,
         access=Access(settings.api_keys, allow_anonymous=settings.allow_anonymous),
-        limits=_limits(settings, held),
+        limits=_limits(settings, held, BodyLimits(settings, lambda: app.state.parts.slot.current)),
         counted=metrics,
         log_requests=settings.access_log,
         pages=settings.cors_origins,
@@ -168,7 +181,8 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes) -> Parts:
         max_faces=settings.max_faces,
         margin=settings.face_margin,
     )
-    detector = Detector(batcher, reader, ObservationSink(recorder), timeout_s=settings.timeout_s)
+    sink = ObservationSink(recorder)
+    detector = Detector(batcher, reader, sink, timeout_s=settings.timeout_s)
     return Parts(
         settings=settings,
         slot=slot,
@@ -179,6 +193,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes) -> Parts:
         store=store,
         metrics=metrics,
         streams=_streams(settings, detector, metrics, held),
+        tensors=TensorAnswerer(batcher, reader, sink, timeout_s=settings.timeout_s),
     )
 
 
@@ -190,15 +205,10 @@ def _streams(settings: Settings, detector: Detector, metrics: Metrics, held: Hel
     return Streams(parts, most=settings.stream_connections)
 
 
-def _limits(settings: Settings, held: HeldBytes) -> Limits:
-    bodies = {
-        "/detect": settings.max_bytes + FORM_OVERHEAD_BYTES,
-        "/explain": settings.max_bytes + FORM_OVERHEAD_BYTES,
-        "/detect/batch": settings.max_batch_bytes,
-    }
+def _limits(settings: Settings, held: HeldBytes, bodies: BodyLimits) -> Limits:
     rate = RateLimit(settings.rate_per_s, settings.rate_burst) if settings.rate_per_s else None
     return Limits(
-        body_bytes=lambda path: bodies.get(path, _OTHER_BODY_BYTES),
+        body_bytes=bodies,
         body_timeout_s=settings.body_timeout_s,
         held=held,
         rate=rate,
@@ -218,4 +228,4 @@ async def _router_refusal(request: Request, error: Exception) -> Response:
         raise error
     allowed = (error.headers or {}).get("Allow", "another method")
     refusal = problems.from_status(error.status_code, error.detail, method=request.method, allowed=allowed)
-    return problems.response(refusal, request_id=request.state.request_id)
+    return problems.response(refusal, request_id=request.state.request_id, path=request.url.path)

@@ -22,7 +22,9 @@ from serving.failures import Forbidden, Unauthorized
 Scope = Literal["open", "predict", "admin"]
 _RANK: dict[Scope, int] = {"open": 0, "predict": 1, "admin": 2}
 # Anybody may ask whether the service lives, and how it is used: nothing of a model or a picture is in them.
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset(
+    {"/livez", "/readyz", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready", "/ping", "/health"}
+)
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 

@@ -7,7 +7,8 @@ as `python -m serving` does.
 from __future__ import annotations
 
 import os
-from typing import Literal
+from collections import Counter as Counted
+from typing import Any, Literal
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -21,6 +22,7 @@ from prometheus_client import (
 )
 
 from serving.answering.results import Detection
+from serving.answering.tensors import Answered
 from serving.runtime.live import ModelSlot
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -97,6 +99,15 @@ class Metrics:
     def streams(self, count: int) -> None:
         """So many streams are open now."""
         self._streams.set(count)
+
+    def tensors(self, answered: Answered[Any]) -> None:
+        """One request of tensors was answered."""
+        timing = answered.timing
+        seconds = {"queue": timing.queued_s, "preprocess": timing.prepare_s, "inference": timing.infer_s}
+        for stage, value in seconds.items():
+            self._stages.labels(stage).observe(value)
+        for emotion, count in Counted(answered.predicted).items():
+            self._predictions.labels(emotion, answered.version).inc(count)
 
     def feedback(self, emotion: str) -> None:
         """A true emotion was told; the caller has checked that the model knows it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -42,6 +43,8 @@ _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'no
 _UNLOGGED = frozenset({"/livez", "/readyz", "/metrics"})
 _UNMATCHED = "unmatched"
 _NOBODY = Caller("anonymous", "open")
+# The last line of a traceback whose error says all there is to say.
+_OWN_ERROR = re.compile(r"serving\.(?:errors|failures)\.\w+: (.*)")
 STREAM_NOTES = "stream_notes"
 """Key of a WebSocket's state under which its endpoint leaves what its log line is to have."""
 
@@ -94,7 +97,7 @@ class Edge:
         elif scope["type"] == "websocket":
             await self._converse(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _short_of_tracebacks(send))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = _Exchange(scope, receive, send, self._limits)
@@ -138,7 +141,7 @@ class Edge:
     async def _refuse(self, error: Exception, scope: Scope, exchange: _Exchange) -> None:
         if not isinstance(error, ServingError):
             _complain("a request failed", error, exchange.head)
-        answer = problems.response(error, request_id=exchange.head.request_id)
+        answer = problems.response(error, request_id=exchange.head.request_id, path=scope["path"])
         await answer(scope, exchange.receive, exchange.send)
 
     def _note(self, scope: Scope, exchange: _Exchange, caller: Caller) -> None:
@@ -183,6 +186,19 @@ class Edge:
 def _route(scope: Scope) -> str:
     """The template, not the path: `/predictions/{id}` is one route however many ids there are."""
     return str(getattr(scope.get("route"), "path", _UNMATCHED))
+
+
+def _short_of_tracebacks(send: Send) -> Send:
+    """For the application's start: of what it cannot start with, the server logs one line and no traceback."""
+
+    async def tell(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            last = message.get("message", "").strip().rpartition("\n")[2]
+            if (known := _OWN_ERROR.fullmatch(last)) is not None:
+                message = {**message, "message": known[1]}
+        await send(message)
+
+    return tell
 
 
 def _complain(message: str, error: Exception, head: Head) -> None:

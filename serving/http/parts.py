@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from serving.answering.detect import Detector
 from serving.answering.results import encode
+from serving.answering.tensors import TensorAnswerer
 from serving.following.service import Following
 from serving.http.metrics import Metrics
 from serving.http.streams import Streams
@@ -35,6 +36,7 @@ class Parts:
     store: Store
     metrics: Metrics
     streams: Streams
+    tensors: TensorAnswerer
 
     def refresh_metrics(self) -> None:
         """Tell the metrics how things stand."""

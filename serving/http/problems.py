@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from serving import errors, failures
 from serving.errors import ServingError
+from serving.http import dialects
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:mien:problem:"
@@ -43,6 +44,7 @@ TABLE: Mapping[type[Exception], Kind] = {
     failures.StreamIdle: Kind(408, "stream-idle", "Nothing came or was taken in time"),
     failures.PayloadTooLarge: Kind(413, "payload-too-large", "Too many bytes"),
     failures.TooManyFiles: Kind(413, "too-many-files", "Too many files"),
+    failures.TooManyPictures: Kind(413, "too-many-pictures", "Too many pictures in one request"),
     errors.ImageTooLarge: Kind(413, "image-too-large", "Too many pixels"),
     failures.ContentUnsupported: Kind(415, "content-unsupported", "Not a kind of body this endpoint reads"),
     errors.ImageFormatUnknown: Kind(415, "image-format-unknown", "Not an image format this service reads"),
@@ -82,9 +84,10 @@ def problem(error: BaseException, *, request_id: str | None = None) -> dict[str,
     return body
 
 
-def response(error: BaseException, *, request_id: str | None = None) -> Response:
-    """The answer for an exception."""
+def response(error: BaseException, *, request_id: str | None = None, path: str = "") -> Response:
+    """The answer for an exception; below some paths with the members that their protocols' clients read."""
     body = problem(error, request_id=request_id)
+    body |= dialects.members(path, body)
     return Response(
         orjson.dumps(body), status_code=body["status"], media_type=MEDIA_TYPE, headers=_headers(error)
     )

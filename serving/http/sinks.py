@@ -18,7 +18,7 @@ class ObservationSink:
         self._recorder = recorder
         self._known: LiveModel | None = None
 
-    def record(self, observation: Observation, *, live: LiveModel, data: bytes) -> None:
+    def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
         """See `serving.answering.detect.Sink`."""
         if live is not self._known:
             self._recorder.remember(_record_of(live))

@@ -5,6 +5,7 @@ The middleware has counted the bytes before they come here, so a body is at most
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +101,18 @@ async def read_json(request: Request) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequest(f"the body is a JSON {type(value).__name__}, expected one object")
     return value
+
+
+async def read_body(request: Request, *, expected: Collection[str]) -> bytes:
+    """The body as it is, of one of the expected media types; `""` among them takes one without a type.
+
+    Raises:
+        ContentUnsupported: another media type.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in expected:
+        raise ContentUnsupported(got=kind, expected=" or ".join(name for name in expected if name))
+    return await _read(request.receive)
 
 
 async def _read(receive: Receive) -> bytes:

@@ -1,0 +1,157 @@
+"""The Open Inference Protocol's HTTP side (KServe, Triton): tensors in, tensors out, of the live model.
+
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.answering.tensors import Asked
+from serving.contract import InputSpec
+from serving.failures import NotFound
+from serving.http import protocol_schemas as schemas
+from serving.http.parts import LeanRoute, json_response, parts_of
+from serving.http.uploads import read_body
+from serving.inference import Prediction
+from serving.protocols import tensors, v2, v2_answers
+from serving.protocols.binary import LENGTH_HEADER
+from serving.protocols.compression import unpacked
+from serving.runtime.live import LiveModel
+
+BINARY, JSON = "application/octet-stream", "application/json"
+# Clients that send JSON say so, or nothing, or what they say of JSON with bytes behind it.
+_KINDS = (BINARY, JSON, "")
+
+router = APIRouter(route_class=LeanRoute, tags=["open inference protocol"])
+
+
+@router.get("/v2", **schemas.SERVER)
+async def server(request: Request) -> Response:
+    """The server's name, version and extensions."""
+    return json_response(
+        v2_answers.server_metadata(name="mien", version=request.app.version, extensions=v2.EXTENSIONS)
+    )
+
+
+@router.get("/v2/health/live", **schemas.LIVE)
+async def live(request: Request) -> Response:
+    """The process answers; says nothing of a model."""
+    return json_response({"live": True})
+
+
+@router.get("/v2/health/ready", **schemas.READY)
+async def ready(request: Request) -> Response:
+    """200 when a model is live, 503 with the reason otherwise."""
+    parts_of(request).slot.require()
+    return json_response({"ready": True})
+
+
+@router.post("/v2/repository/index", **schemas.INDEX)
+async def index(request: Request) -> Response:
+    """The models that can be asked: the live one, or none; all are ready, whatever the body asks for."""
+    await read_body(request, expected=_KINDS)
+    current = parts_of(request).slot.current
+    if current is None:
+        return json_response([])
+    identity = current.identity
+    state = {"name": identity.name, "version": identity.version, "state": "READY", "reason": ""}
+    return json_response([state])
+
+
+@router.get("/v2/models/{name}", **schemas.METADATA)
+@router.get("/v2/models/{name}/versions/{version}", **schemas.METADATA_OF_VERSION)
+async def metadata(request: Request) -> Response:
+    """What the model takes and gives; sizes of -1 are any."""
+    live = _asked_for(request)
+    sample = await parts_of(request).tensors.sample(live)
+    return json_response(v2_answers.model_metadata(_answerer(live), live.contract, sample))
+
+
+@router.get("/v2/models/{name}/ready", **schemas.MODEL_READY)
+@router.get("/v2/models/{name}/versions/{version}/ready", **schemas.MODEL_READY_OF_VERSION)
+async def model_ready(request: Request) -> Response:
+    """200 when this model is the live one."""
+    return json_response({"name": _asked_for(request).identity.name, "ready": True})
+
+
+@router.post("/v2/models/{name}/infer", **schemas.INFER)
+@router.post("/v2/models/{name}/versions/{version}/infer", **schemas.INFER_WITH_VERSION)
+async def infer(request: Request) -> Response:
+    """Run the network on a tensor of pictures that are prepared already; no faces are looked for."""
+    live = _asked_for(request)
+    parts = parts_of(request)
+    exchange = _Infer(
+        await read_body(request, expected=_KINDS),
+        encoding=request.headers.get("content-encoding", ""),
+        header_length=request.headers.get(LENGTH_HEADER),
+        most=parts.settings.max_tensor_images,
+    )
+    images = exchange.likely_images(live.contract.input)
+    answered = await parts.tensors.answer(exchange, live=live, images=images)
+    parts.metrics.tensors(answered)
+    encoded = answered.answer
+    if encoded.header_length is None:
+        return Response(encoded.body, media_type=JSON)
+    headers = {LENGTH_HEADER: str(encoded.header_length)}
+    return Response(encoded.body, media_type=BINARY, headers=headers)
+
+
+class _Infer:
+    """See `serving.answering.tensors.Exchange`."""
+
+    def __init__(self, body: bytes, *, encoding: str, header_length: str | None, most: int) -> None:
+        self._body = body
+        self._encoding = encoding
+        self._header_length = header_length
+        self._most = most
+        self._request: v2.InferRequest | None = None
+
+    def likely_images(self, spec: InputSpec) -> int:
+        """How many pictures the body seems to hold."""
+        is_binary = self._header_length is not None
+        return tensors.likely_count(len(self._body), spec, most=self._most, is_binary=is_binary)
+
+    def read(self, spec: InputSpec) -> Asked:
+        limit = tensors.body_bytes(spec, most=self._most)
+        body = unpacked(self._body, self._encoding, limit=limit)
+        self._request = v2.read_request(body, self._header_length, spec, most=self._most)
+        return Asked(pictures=self._request.images, record=self._request.record)
+
+    def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> v2_answers.Encoded:
+        if self._request is None:
+            raise RuntimeError("write was called before read")
+        return v2_answers.write_answer(self._request, prediction, _answerer(live), ids=ids)
+
+
+def _asked_for(request: Request) -> LiveModel:
+    """The live model, if it is the one that the path names.
+
+    Raises:
+        NotReady: no model is live.
+        NotFound: another one, or another version, is.
+    """
+    live = parts_of(request).slot.require()
+    identity, path = live.identity, request.path_params
+    name, version = path["name"], path.get("version")
+    if name != identity.name or version not in (None, identity.version):
+        got = f"{name[:80]!r}" + (f" version {version[:80]!r}" if version else "")
+        raise NotFound(
+            f"{got} is not live, {identity.name!r} version {identity.version!r} is; "
+            "ask for that, or for no version"
+        )
+    return live
+
+
+def _answerer(live: LiveModel) -> v2_answers.Answerer:
+    identity = live.identity
+    return v2_answers.Answerer(
+        name=identity.name,
+        version=identity.version,
+        sha256=identity.sha256,
+        classes=live.contract.classes,
+    )

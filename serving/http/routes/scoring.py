@@ -1,0 +1,93 @@
+"""MLflow's scoring protocol, as `mlflow models serve` speaks it: /invocations, /ping, /health, /version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version as installed
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from serving.answering.tensors import Asked
+from serving.contract import InputSpec
+from serving.http import protocol_schemas as schemas
+from serving.http.parts import LeanRoute, parts_of
+from serving.http.uploads import read_body
+from serving.inference import Prediction
+from serving.protocols import scoring, tensors
+from serving.protocols.compression import unpacked
+from serving.runtime.live import LiveModel
+from serving.settings import Settings
+
+JSON = "application/json"
+
+router = APIRouter(route_class=LeanRoute, tags=["mlflow scoring"])
+
+
+@router.post("/invocations", **schemas.INVOCATIONS)
+async def invocations(request: Request) -> Response:
+    """Run the network on pictures that are tensors in JSON, or files in base64."""
+    parts = parts_of(request)
+    live = parts.slot.require()
+    body = await read_body(request, expected=(JSON,))
+    exchange = _Invocation(body, request.headers.get("content-encoding", ""), parts.settings)
+    images = exchange.likely_images(live.contract.input)
+    answered = await parts.tensors.answer(exchange, live=live, images=images)
+    parts.metrics.tensors(answered)
+    return Response(answered.answer, media_type=JSON, headers=_headers(live, answered.ids))
+
+
+@router.get("/ping", **schemas.PING)
+@router.get("/health", **schemas.HEALTH)
+async def ping(request: Request) -> Response:
+    """200 when a model is live, 503 with the reason otherwise."""
+    parts_of(request).slot.require()
+    return PlainTextResponse("\n")
+
+
+@router.get("/version", **schemas.VERSION)
+async def version(request: Request) -> Response:
+    """The version of MLflow whose protocol this is."""
+    return PlainTextResponse(_mlflow_version())
+
+
+class _Invocation:
+    """See `serving.answering.tensors.Exchange`."""
+
+    def __init__(self, body: bytes, encoding: str, settings: Settings) -> None:
+        self._body = body
+        self._encoding = encoding
+        self._settings = settings
+
+    def likely_images(self, spec: InputSpec) -> int:
+        """How many pictures the body seems to hold."""
+        return tensors.likely_count(len(self._body), spec, most=self._settings.max_tensor_images)
+
+    def read(self, spec: InputSpec) -> Asked:
+        settings = self._settings
+        body = unpacked(self._body, self._encoding, limit=settings.max_batch_bytes)
+        request = scoring.read_request(
+            body, spec, most=settings.max_tensor_images, max_file_bytes=settings.max_bytes
+        )
+        return Asked(pictures=request.pictures, faces=request.faces, record=request.record)
+
+    def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> bytes:
+        return scoring.write_answer(prediction)
+
+
+def _headers(live: LiveModel, ids: Sequence[str]) -> dict[str, str]:
+    """What the body has no place for, as it is MLflow's."""
+    identity = live.identity
+    headers = {"mien-model": f"{identity.name}/{identity.version}", "mien-sha256": identity.sha256}
+    if ids:
+        headers["mien-ids"] = ",".join(ids)
+    # Names may hold what a header cannot.
+    return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
+
+
+@cache
+def _mlflow_version() -> str:
+    # Read from the installed package's metadata: importing MLflow takes seconds and 200 MiB.
+    return installed("mlflow")
