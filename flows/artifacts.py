@@ -1,0 +1,99 @@
+"""What a run shows in Prefect's pages: the comparison as a table, the gate's verdict, failed expectations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pipelines import layout
+from pipelines.files import read_json
+
+COMPARISON = "training-comparison"
+VERDICT = "training-verdict"
+VALIDATION = "training-validation"
+
+Row = Mapping[str, Any]
+
+
+def publish(root: Path, *, tracking_uri: str, report: str) -> None:
+    """Create an artifact from every result that is there.
+
+    Args:
+        root: of the clone.
+        tracking_uri: MLflow's; a server's is linked to.
+        report: where the report can be seen, as Markdown.
+    """
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+    if comparison := _read(root / layout.COMPARISON):
+        table = [comparison_row(row, comparison["selected"]) for row in comparison["rows"]]
+        best = f"Test split, best {comparison['metric']} first; {comparison['selected']} goes to the gate"
+        create_table_artifact(table, key=COMPARISON, description=best)
+    if gate := _read(root / layout.GATE):
+        create_markdown_artifact(verdict(gate, tracking_uri=tracking_uri, report=report), key=VERDICT)
+    if validation := _read(root / layout.VALIDATION_REPORT):
+        create_markdown_artifact(expectations(validation), key=VALIDATION)
+
+
+def comparison_row(row: Row, selected: str) -> dict[str, Any]:
+    """One architecture, as the terminal's table has it."""
+    return {
+        "": "→" if row["architecture"] == selected else "",
+        "architecture": row["architecture"],
+        "weights": row["weights"],
+        "accuracy": f"{row['accuracy']:.3f} ({row['accuracy_low']:.2f}–{row['accuracy_high']:.2f})",
+        "macro-F1": f"{row['macro_f1']:.3f} ({row['macro_f1_low']:.2f}–{row['macro_f1_high']:.2f})",
+        "balanced": f"{row['balanced_accuracy']:.3f}",
+        "ECE": f"{row['ece']:.3f}",
+        "p50 ms": f"{row['p50_ms']:.2f}",
+        "MB": f"{row['size_mb']:.1f}",
+        "passed over": row["reason"] or "",
+    }
+
+
+def verdict(gate: Row, *, tracking_uri: str, report: str) -> str:
+    """The gate's verdict with every check, as Markdown."""
+    title = "passed the gate" if gate["passed"] else "did not pass the gate"
+    lines = [f"## {gate['architecture']} {title}", ""]
+    lines += [f"* {reason}" for reason in gate["reasons"]]
+    lines += ["", f"**Registered:** {_registered(gate, tracking_uri)}  ", f"**Report:** {report}", ""]
+    lines += ["| | check | value | threshold | production |", "|---|---|---|---|---|"]
+    lines += [_check(check) for check in gate["checks"]]
+    return "\n".join(lines)
+
+
+def expectations(validation: Row) -> str:
+    """What the data did not hold to, as Markdown."""
+    broken = [check for check in validation["checks"] if not check["passed"]]
+    held = len(validation["checks"]) - len(broken)
+    lines = [f"## {held} of {len(validation['checks'])} expectations about the data hold", ""]
+    lines += [f"* **{check['severity']}**: {check['message']}" for check in broken]
+    return "\n".join(lines)
+
+
+def _registered(gate: Row, tracking_uri: str) -> str:
+    if not gate["registered"]:
+        return "no"
+    model, version = gate["registered"]["model"], gate["registered"]["version"]
+    aliases = ", ".join(gate["registered"]["aliases"]) or "no alias"
+    said = f"{model} version {version}"
+    if tracking_uri.startswith("http"):
+        said = f"[{said}]({tracking_uri.rstrip('/')}/#/models/{quote(model)}/versions/{version})"
+    return f"{said} ({aliases})"
+
+
+def _check(check: Row) -> str:
+    cells: Sequence[object] = [check["value"], check["threshold"], check["production"]]
+    numbers = " | ".join("" if cell is None else f"{cell:.4g}" for cell in cells)
+    return f"| {'✓' if check['passed'] else '✗'} | {check['reason']} | {numbers} |"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """None for a result that is not there, or that its stage did not finish."""
+    try:
+        found: dict[str, Any] = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return found

@@ -1,0 +1,81 @@
+"""DVC's side of a clone: the checkout's cache and remotes, and the files that the commit names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.errors import WorkspaceFailed
+from flows.workspace import Workspace
+
+# A link costs no space; DVC takes the first kind that the file system can do.
+_LINKS = "reflink,hardlink,copy"
+
+
+def configure(workspace: Workspace) -> None:
+    """Give the clone the checkout's own DVC settings, and its cache.
+
+    Raises:
+        WorkspaceFailed: those settings are damaged.
+    """
+    from dvc.config import Config, ConfigError
+    from dvc.config import merge as lay_over
+
+    folder = workspace.checkout / ".dvc"
+    try:
+        theirs = Config(dvc_dir=str(folder))
+        cache = theirs.get("cache", {}).get("dir") or folder / "cache"
+        with Config(dvc_dir=str(workspace.root / ".dvc")).edit("local") as mine:
+            # .dvc/config.local, with passwords and paths that are in no commit.
+            lay_over(mine, theirs.read("local"))
+            mine["cache"] = mine.get("cache", {}) | {"dir": str(cache), "type": _LINKS}
+    except (ConfigError, OSError) as error:
+        raise WorkspaceFailed(what=str(folder), reason=str(error), remedy="correct DVC's settings") from error
+
+
+def restore(workspace: Workspace) -> None:
+    """Lay out data and earlier results: from the cache, from the default remote, data from any remote.
+
+    Results that are nowhere are no error, DVC makes them again.
+
+    Raises:
+        WorkspaceFailed: data that git names are in no cache and no remote.
+    """
+    default, remotes = _remotes(workspace)
+    workspace.dvc("checkout", "--quiet", "--allow-missing")
+    if default:
+        workspace.dvc("pull", "--quiet", "--run-cache", "--allow-missing")
+    for pointer in _missing(workspace):
+        reasons = []
+        for remote in remotes:
+            pulled = workspace.dvc("pull", "--quiet", "--remote", remote, str(pointer))
+            if pulled.status == 0:
+                break
+            reasons.append(f"{remote}: {pulled.reason}")
+        else:
+            raise WorkspaceFailed(
+                what=f"the data of {pointer}",
+                reason="; ".join(reasons) or "they are not in the cache and there is no remote",
+                remedy=f"run `dvc pull {pointer}` or `dvc add` in {workspace.checkout}",
+            )
+
+
+def _remotes(workspace: Workspace) -> tuple[str | None, list[str]]:
+    """The default remote, and all of them, that one first."""
+    from dvc.config import Config
+
+    settings: dict[str, Any] = Config(dvc_dir=str(workspace.root / ".dvc")).read()
+    default = settings.get("core", {}).get("remote")
+    return default, sorted(settings.get("remote", {}), key=lambda name: (name != default, name))
+
+
+def _missing(workspace: Workspace) -> Iterator[Path]:
+    """`.dvc` files of the commit whose data are not there."""
+    for name in workspace.git("ls-files", "--", "*.dvc").output.splitlines():
+        pointer = workspace.root / name
+        outs = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"]
+        if not all((pointer.parent / out["path"]).exists() for out in outs):
+            yield Path(name)

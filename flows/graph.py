@@ -1,0 +1,127 @@
+"""Which stages there are and what comes before what: DVC's own graph, not a second list of it.
+
+The one thing DVC does not know is that a stage wants the machine for itself (`latency` measures). dvc.yaml
+says so in the stage's `meta`, which is no dependency: `meta: {alone: true}`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.commands import run_dvc
+from flows.errors import GraphUnreadable, ParametersInvalid
+
+_NODE = re.compile(r'^"([^"]+)";$')
+_EDGE = re.compile(r'^"([^"]+)" -> "([^"]+)";$')
+# Data files are DVC's nodes too, but there is nothing to run.
+_DATA = ".dvc"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages in dvc.yaml's order, with what each one waits for."""
+
+    needs: Mapping[str, frozenset[str]]
+    """Stage → stages whose outputs it reads."""
+    alone: frozenset[str] = frozenset()
+    """Stages beside which nothing runs."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(self.needs)
+
+    def without(self, left_out: Iterable[str]) -> Plan:
+        """The plan without some stages; what stood before one of them stands before its successors."""
+        needs = dict(self.needs)
+        for stage in left_out:
+            before = needs.pop(stage)
+            needs = {
+                name: (others - {stage}) | before if stage in others else others
+                for name, others in needs.items()
+            }
+        return Plan(needs, self.alone & needs.keys())
+
+    def blocked_by(self, failed: Iterable[str]) -> frozenset[str]:
+        """Stages that wait for one of `failed`, at any distance."""
+        found = set(failed)
+        while more := {name for name, others in self.needs.items() if others & found} - found:
+            found |= more
+        return frozenset(found - set(failed))
+
+
+def read_plan(root: Path, environment: Mapping[str, str]) -> Plan:
+    """Ask DVC for the stages of the repository at `root`.
+
+    Raises:
+        GraphUnreadable: dvc.yaml or what it refers to is damaged, or there are no stages.
+    """
+    asked = run_dvc(["dag", "--dot"], root, environment)
+    if asked.status != 0:
+        raise GraphUnreadable(root=root, reason=asked.reason)
+    plan = parse_dot(asked.output)
+    if not plan.needs:
+        raise GraphUnreadable(root=root, reason="there are none")
+    return Plan(plan.needs, _alone(root, plan.stages))
+
+
+def parse_dot(text: str) -> Plan:
+    """Read the output of `dvc dag --dot`."""
+    needs: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        if found := _NODE.match(line.strip()):
+            needs.setdefault(found[1], set())
+        elif found := _EDGE.match(line.strip()):
+            needs.setdefault(found[2], set()).add(found[1])
+    stages = [name for name in needs if not name.endswith(_DATA)]
+    return Plan({name: frozenset(needs[name] & set(stages)) for name in stages})
+
+
+def of_architectures(plan: Plan, chosen: Iterable[str] | None, known: Iterable[str]) -> Plan:
+    """Leave out the stages (`train@NAME` and so on) of architectures that were not chosen.
+
+    Args:
+        plan: of all stages.
+        chosen: names, or None for all.
+        known: what `architectures` in params.yaml lists.
+
+    Raises:
+        ParametersInvalid: none is chosen, or one that params.yaml does not list.
+    """
+    if chosen is None:
+        return plan
+    names, listed = set(chosen), list(known)
+    for name in chosen:
+        if name not in listed:
+            raise ParametersInvalid(
+                parameter="architectures",
+                got=name,
+                expected=f"names that params.yaml lists ({', '.join(listed)})",
+            )
+    if not names:
+        raise ParametersInvalid(
+            parameter="architectures", got=[], expected="at least one name, or none for all"
+        )
+    others = set(listed) - names
+    return plan.without([stage for stage in plan.stages if architecture_of(stage) in others])
+
+
+def architecture_of(stage: str) -> str | None:
+    """`vgg` for `train@vgg`; None for a stage that is there once."""
+    return stage.partition("@")[2] or None
+
+
+def _alone(root: Path, stages: Iterable[str]) -> frozenset[str]:
+    declared: Mapping[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    wanted = {
+        name
+        for name, stage in declared.items()
+        if (stage.get("do", stage).get("meta") or {}).get("alone") is True
+    }
+    return frozenset(stage for stage in stages if stage.partition("@")[0] in wanted)

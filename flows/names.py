@@ -1,0 +1,47 @@
+"""What a run is called in Prefect's pages: what it does, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.layout import PARAMS
+from pipelines.profile import CONF, compose, profiles
+
+# Prefect's scheduler marks what it starts.
+_SCHEDULED = "auto-scheduled"
+OWN = "own settings"
+
+
+def training_run_name() -> str:
+    """`training: sample, because …`, from the parameters of the run that is starting."""
+    from prefect.runtime import flow_run
+
+    given: Mapping[str, Any] = flow_run.parameters
+    settings = given.get("profile") or profile_of(Path.cwd())
+    chosen = given.get("architectures")
+    what = f"{settings}, only {' and '.join(chosen)}" if chosen else settings
+    return f"training: {what}, because {reason(given.get('reason', ''), flow_run.tags)}"
+
+
+def reason(given: str, tags: list[str]) -> str:
+    """Why a run runs, as the end of a sentence that begins with "because"."""
+    if given.strip():
+        return " ".join(given.split()).removeprefix("because ")
+    return "it is time (schedule)" if _SCHEDULED in tags else "somebody asked for it"
+
+
+def profile_of(checkout: Path) -> str:
+    """The profile whose settings params.yaml holds; `own settings` when it is none of them."""
+    import yaml
+
+    try:
+        held = yaml.safe_load((checkout / PARAMS).read_text(encoding="utf-8"))
+        for name in profiles(checkout / CONF):
+            if yaml.safe_load(compose(name, checkout / CONF)) == held:
+                return name
+    # A name is all that is at stake; the flow itself says what is wrong.
+    except Exception:
+        return OWN
+    return OWN

@@ -1,0 +1,153 @@
+"""The training flow: DVC's stages as tasks, architectures side by side; a reason and a result to look at.
+
+    python -m flows.training --reason "new data"                        # here and now
+    prefect deployment run training/training --param reason="new data"  # by the worker of `make up`
+
+Works in a clone (flows.workspace) and leaves its results as a branch (flows.results). Takes as long as `dvc
+repro`, less with several cores or GPUs; an unchanged repository takes a minute or two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
+from pydantic import Field
+
+from flows import artifacts, data, results
+from flows.conductor import Future, Progress, conduct
+from flows.engines import Engine, engine_named
+from flows.errors import FlowError, TrainingBusy
+from flows.graph import Plan, of_architectures, read_plan
+from flows.names import training_run_name
+from flows.report import place_report
+from flows.summary import said_of
+from flows.tasks import run_stage
+from flows.workspace import Workspace, clone, only_training, uncommitted
+from pipelines import layout
+from pipelines.errors import PipelineError
+from pipelines.params import load_params
+from pipelines.stage import quiet_libraries
+from pipelines.tracking import TRACKING_URI
+
+ResultsTo = Literal["branch", "workspace"]
+
+
+@flow(name="training", flow_run_name=training_run_name, persist_result=False)
+def training(
+    architectures: list[str] | None = None,
+    profile: str | None = None,
+    force: bool = False,
+    reason: str = "",
+    max_parallel: Annotated[int, Field(ge=1, le=64)] = 2,
+    revision: str = "HEAD",
+    results_to: ResultsTo = "branch",
+    engine: str = "local",
+) -> State[Any]:
+    """Bring every stage of the pipeline up to date and ask the gate.
+
+    Args:
+        architectures: only the stages of these; the comparison still reads what params.yaml lists.
+        profile: settings of `conf/NAME.yaml` instead of params.yaml as it is committed.
+        force: run every stage although nothing changed.
+        reason: why, as it shall stand in the run's name after "because".
+        max_parallel: most stages that run at once.
+        revision: branch, tag or commit of this repository.
+        results_to: `branch` commits them to `training/COMMIT`; `workspace` leaves them in the run's clone.
+        engine: where stages run.
+    """
+    checkout = Path.cwd()
+    try:
+        with only_training(checkout):
+            chosen = engine_named(engine)
+            workspace = _prepared(checkout, revision=revision, profile=profile, results_to=results_to)
+            plan = _plan(workspace, architectures)
+            progress = _run(plan, workspace, chosen, force=force, max_parallel=max_parallel)
+            _show(workspace)
+            return _end(plan, workspace, progress, results_to=results_to)
+    except TrainingBusy as error:
+        return Cancelled(message=str(error))
+    except (FlowError, PipelineError) as error:
+        return Failed(message=str(error))
+
+
+def _prepared(checkout: Path, *, revision: str, profile: str | None, results_to: ResultsTo) -> Workspace:
+    """A clone at the revision, with its data, and with the profile's settings."""
+    logger = get_run_logger()
+    if left_out := uncommitted(checkout):
+        logger.warning("not part of this run, for it is not committed: %s", ", ".join(left_out))
+    name = f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}-{str(flow_run.id)[:8]}"
+    workspace = clone(checkout, name, revision=revision, profile=profile)
+    logger.info("working in %s, commit %s", workspace.root, workspace.commit)
+    data.configure(workspace)
+    if profile is not None:
+        results.use_profile(workspace, profile, publish=results_to == "branch")
+    data.restore(workspace)
+    return workspace
+
+
+def _plan(workspace: Workspace, architectures: list[str] | None) -> Plan:
+    params = load_params(workspace.root / layout.PARAMS)
+    return of_architectures(
+        read_plan(workspace.root, workspace.environment), architectures, params.architectures
+    )
+
+
+def _run(plan: Plan, workspace: Workspace, engine: Engine, *, force: bool, max_parallel: int) -> Progress:
+    place = engine.place(workspace)
+    with engine.runner(max_parallel) as runner:
+
+        def submit(stage: str, before: Sequence[Future]) -> Future:
+            given = {"stage": stage, "place": place, "force": force}
+            return cast(Future, runner.submit(run_stage, given, wait_for=before))
+
+        try:
+            return conduct(plan, submit, max_parallel=max_parallel)
+        finally:
+            # Cancelled or terminated, the runner would otherwise wait for the stages' ends.
+            place.stop()
+
+
+def _show(workspace: Workspace) -> None:
+    uri = workspace.environment[TRACKING_URI]
+    report = place_report(workspace.root, tracking_uri=uri)
+    artifacts.publish(workspace.root, tracking_uri=uri, report=report)
+
+
+def _end(plan: Plan, workspace: Workspace, progress: Progress, *, results_to: ResultsTo) -> State[Any]:
+    said = said_of(plan, progress, workspace.root)
+    if results_to == "branch" and results.are_whole(workspace):
+        branch = results.commit(workspace, f"Results of {flow_run.name}")
+        if branch is not None:
+            get_run_logger().info("results: git merge %s && dvc checkout", branch)
+            said += f"; results are the branch {branch}"
+    return Failed(message=said) if progress.failed else Completed(message=said)
+
+
+def main() -> None:
+    """Run the flow from the command line."""
+    parser = argparse.ArgumentParser(description="Bring the pipeline up to date in a clone of this checkout.")
+    parser.add_argument("--architectures", nargs="+", help="only the stages of these")
+    parser.add_argument("--profile", help="settings of conf/NAME.yaml")
+    parser.add_argument("--force", action="store_true", help="run every stage although nothing changed")
+    parser.add_argument("--reason", default="", help="why, for the run's name")
+    parser.add_argument("--max-parallel", type=int, default=2, help="most stages at once (2)")
+    parser.add_argument("--revision", default="HEAD", help="branch, tag or commit (HEAD)")
+    parser.add_argument("--results-to", choices=("branch", "workspace"), default="branch")
+    parser.add_argument("--engine", default="local", help="where stages run (local)")
+    quiet_libraries()
+    state = training(**vars(parser.parse_args()), return_state=True)
+    print(state.message)
+    sys.exit(0 if state.is_completed() else 1)
+
+
+if __name__ == "__main__":
+    main()

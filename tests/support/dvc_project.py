@@ -1,0 +1,133 @@
+"""A real DVC project whose stages are shell commands: it has the pipeline's shape and takes seconds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+STAGES = """
+stages:
+  prepare:
+    cmd: wc -c data/faces.txt > prepared.txt
+    deps: [data]
+    outs: [prepared.txt]
+  train:
+    foreach: ${architectures}
+    do:
+      cmd: sh train.sh ${item}
+      deps: [prepared.txt, train.sh]
+      params: [seed, "models.${item}"]
+      outs:
+      - models/${item}/weights.txt
+      - models/${item}/record.txt:
+          cache: false
+  measure:
+    cmd: cat models/*/weights.txt > measured.txt; ls running* > beside.txt 2>&1; true
+    meta: {alone: true}
+    deps: [models]
+    outs: [measured.txt]
+  judge:
+    cmd: sh judge.sh
+    deps: [measured.txt, judge.sh]
+    params: [architectures]
+    outs:
+    - reports/gate.json:
+        cache: false
+"""
+
+# Lines as the real training prints them; the marker shows who runs at the same time.
+TRAIN = """
+touch running.$1
+echo "$1  epoch 1 (train 1/2)  100 images/s  0:01 left  loss 1.0"
+echo "$1 $(cat prepared.txt)" > models/$1/weights.txt
+echo "$1" > models/$1/record.txt
+echo "$1  epoch 2 (train 2/2)  100 images/s  0:00 left  loss 0.5"
+rm running.$1
+"""
+
+JUDGE = """
+mkdir -p reports
+cp gate.json reports/gate.json
+"""
+
+GATE = """{"architecture": "vgg", "passed": true, "reasons": [], "checks": [], "experiment": null,
+ "registered": {"model": "emotion", "version": 4, "aliases": ["candidate"], "restored": false}}"""
+
+
+@dataclass(frozen=True)
+class DvcProject:
+    """A git and DVC repository."""
+
+    root: Path
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """Output of a command in the project."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the project."""
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(text)
+
+    def commit(self, message: str = "Change") -> str:
+        """Commit everything; the commit's hash."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+        return self.run("git", "rev-parse", "HEAD").strip()
+
+    def branches(self) -> list[str]:
+        """Names of all branches."""
+        return self.run("git", "branch", "--format", "%(refname:short)").split()
+
+    def file(self, branch: str, name: str) -> str:
+        """A file as a branch has it."""
+        return self.run("git", "show", f"{branch}:{name}")
+
+    def executed(self) -> list[str]:
+        """Names that the training script has been called with, over all clones that share its log."""
+        log = self.root / ".mien" / "executed"
+        return log.read_text().split() if log.exists() else []
+
+
+def new_project(
+    root: Path, *, architectures: tuple[str, ...] = ("lenet", "vgg"), stages: str = STAGES
+) -> DvcProject:
+    """Create and commit a project with this repository's parameters."""
+    project = DvcProject(root)
+    root.mkdir(parents=True, exist_ok=True)
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    project.run("git", "config", "user.name", "test")
+    project.run("git", "config", "user.email", "test@example.invalid")
+    project.run("dvc", "init", "--quiet")
+    shutil.copytree(REPOSITORY / "conf", root / "conf")
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text()) | {"architectures": list(architectures)}
+    project.write("params.yaml", yaml.safe_dump(params, sort_keys=False))
+    project.write("dvc.yaml", stages)
+    log = root / ".mien" / "executed"
+    log.parent.mkdir()
+    project.write("train.sh", f'echo "$1" >> "{log}"\n{TRAIN}')
+    project.write("judge.sh", JUDGE)
+    project.write("gate.json", GATE)
+    project.write("data/faces.txt", "faces")
+    project.write(".gitignore", "/data\n/.mien/\n/running.*\n/beside.txt\n.checkpoints/\n")
+    project.run("dvc", "add", "--quiet", "data")
+    project.commit("Start")
+    return project
