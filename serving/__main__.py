@@ -8,11 +8,11 @@ Ready within 3 seconds when a model is cached; ends within MIEN_SHUTDOWN_S of SI
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 
-from pydantic import ValidationError
-
-from serving.settings import PREFIX, Settings
+from serving.settings import Settings
+from serving.startup import EXIT_STATUS, check, check_address, explained, read_settings
 
 # Prometheus' client reads it while it is imported, so it is spelt here and not imported from there.
 _MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -20,16 +20,39 @@ _MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 def main() -> None:
     """Serve until told to end."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        raise SystemExit(_explained(error)) from None
-    if settings.workers == 1 or _MULTIPROCESS_VARIABLE in os.environ:
+    with explained():
+        settings = read_settings()
+        check_address(settings.host, settings.port)
+    if settings.workers == 1:
+        # The application checks the rest when it is made, in this process.
+        _serve(settings)
+        return
+    _check_apart(settings)
+    if _MULTIPROCESS_VARIABLE in os.environ:
         _serve(settings)
         return
     with tempfile.TemporaryDirectory(prefix="mien-metrics-") as folder:
         os.environ[_MULTIPROCESS_VARIABLE] = folder
         _serve(settings)
+
+
+def _check_apart(settings: Settings) -> None:
+    """Check in a child: what that imports would stay with the parent, which only watches the workers."""
+    child = os.fork()
+    if child == 0:
+        status = EXIT_STATUS
+        try:
+            with explained():
+                check(settings)
+            status = 0
+        except Exception:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise SystemExit(EXIT_STATUS)
 
 
 def _serve(settings: Settings) -> None:
@@ -41,17 +64,12 @@ def _serve(settings: Settings) -> None:
         port=settings.port,
         workers=settings.workers,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
+        # Larger frames of a stream are refused while they come; pictures are compressed already.
+        ws_max_size=settings.max_bytes,
+        ws_per_message_deflate=False,
         access_log=False,
         server_header=False,
     )
-
-
-def _explained(error: ValidationError) -> str:
-    lines = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
-        name = PREFIX + "_".join(map(str, item["loc"][:1])).upper() if item["loc"] else "settings"
-        lines.append(f"{name}: {item['msg']}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

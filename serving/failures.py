@@ -35,6 +35,7 @@
     │   └── DriftFailed          Evidently, or the process that it runs in
     ├── ModelRefused             a new version failed a check; the old one keeps serving
     ├── LocationInvalid          MIEN_MODEL, or another model's setting, names nothing to follow
+    ├── StartRefused             what the service was given cannot be started with
     └── RegistryUnavailable      the registry is away, or what is followed is not in it
         └── NothingRegistered    the registry answers: there is no such version
 
@@ -320,6 +321,10 @@ class LocationInvalid(ServingError):
             f"{setting}={got!r}: {reason}; expected models:/NAME@ALIAS, models:/NAME/VERSION, "
             "models:/NAME/STAGE, or the path of an ONNX file or of a folder with model.onnx"
         )
+
+
+class StartRefused(ServingError):
+    """What the service was given cannot be started with; the message says what and what to do."""
 
 
 class RegistryUnavailable(ServingError):

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 @cache
 def _app() -> FastAPI:
+    """The application of the environment's settings; what is wrong with them ends the process."""
     from serving.http.app import create_app
     from serving.http.logs import configure_logs
-    from serving.settings import Settings
+    from serving.startup import check, explained, read_settings
 
-    settings = Settings()
+    with explained():
+        settings = read_settings()
+        check(settings)
     configure_logs(settings.log_level)
     return create_app(settings)
 
@@ -28,5 +31,9 @@ def _app() -> FastAPI:
 def __getattr__(name: str) -> FastAPI:
     """`app`, on first use (PEP 562)."""
     if name == "app":
-        return _app()
+        try:
+            return _app()
+        except AttributeError as error:
+            # Whoever asks would take it for a missing `app`.
+            raise RuntimeError(f"the application cannot be made: {error}") from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

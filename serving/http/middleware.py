@@ -105,6 +105,7 @@ class Edge:
         try:
             try:
                 caller = self._admit(scope["method"], scope["path"], exchange.head, exchange.head.key)
+                scope["state"].update(caller=caller, client=exchange.head.origin.client)
                 exchange.check_announced()
                 await self._app(scope, exchange.receive, exchange.send)
             except Exception as error:
@@ -189,7 +190,7 @@ def _route(scope: Scope) -> str:
 
 
 def _short_of_tracebacks(send: Send) -> Send:
-    """For the application's start: of what it cannot start with, the server logs one line and no traceback."""
+    """For the application's start: what it cannot start with is one line of the log, and no traceback."""
 
     async def tell(message: Message) -> None:
         if message["type"] == "lifespan.startup.failed":

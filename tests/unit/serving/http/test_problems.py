@@ -29,6 +29,7 @@ NOT_FOR_CLIENTS = {
     failures.StoreTooNew,
     failures.ModelRefused,
     failures.LocationInvalid,
+    failures.StartRefused,
     failures.RegistryUnavailable,
     failures.NothingRegistered,
 }

@@ -1,0 +1,146 @@
+"""What must be right before the service starts, and one line about what is not.
+
+Both ways to start it come here first: `python -m serving` and `uvicorn serving.main:app`. What may come right
+later is no reason to end: a registry or a PostgreSQL server that is away, a disk that is full, a model that
+nobody has promoted yet.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from serving.errors import ServingError
+from serving.failures import StartRefused, StoreUnavailable
+from serving.settings import PREFIX, Settings
+
+EXIT_STATUS = 3
+"""Uvicorn's for a failed start: its supervisor of several workers then ends instead of trying again."""
+# Their values may be or hold a secret.
+_UNSHOWN = frozenset({"api_keys", "database_url", "tracking_uri"})
+# The path is wrong, or its rights, or what lies there; a lock or a full disk would be gone one day.
+_HOPELESS = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM}
+)
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """End the process with one line on standard error when the block finds something wrong."""
+    try:
+        yield
+    except ServingError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(EXIT_STATUS) from None
+
+
+def read_settings() -> Settings:
+    """The settings of the environment.
+
+    Raises:
+        StartRefused: one cannot be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise StartRefused(_settings_problem(error)) from None
+
+
+def check(settings: Settings) -> None:
+    """Look at what the service cannot start with; a new SQLite file is made.
+
+    Raises:
+        LocationInvalid: a model's setting names nothing that can be followed.
+        StoreUrlInvalid: the database's URL is none.
+        StoreTooNew: a newer service has changed the tables.
+        StartRefused: a path cannot be written.
+    """
+    from serving.following.location import parse_location
+
+    parse_location(settings.model)
+    _check_folder("MIEN_CACHE_DIR", settings.cache_dir)
+    _check_store(settings.database_url)
+
+
+def check_address(host: str, port: int) -> None:
+    """Look whether the service can listen there.
+
+    Raises:
+        StartRefused: the name is unknown, the port taken or not allowed.
+    """
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise StartRefused(
+            f"MIEN_HOST={host!r}: {error.strerror}; expected an address or a name of this machine"
+        ) from error
+    for family, kind, protocol, _, address in addresses:
+        try:
+            with socket.socket(family, kind, protocol) as listening:
+                # As the server itself does, or connections that just ended would count as somebody there.
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind(address)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise StartRefused(
+                f"MIEN_HOST={host} MIEN_PORT={port}: {reason}; "
+                "end the program that listens there or choose another port or address"
+            ) from error
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno not in _PASSING:
+            reason = error.strerror or str(error)
+            raise StartRefused(f"{name}={folder}: {reason}; expected a folder that can be written") from error
+
+
+def _check_store(url: str) -> None:
+    from serving.observing.store import Store
+
+    store = Store(url)
+    # A server is asked when the service starts, which then waits for it, and answers meanwhile.
+    if not url.startswith("sqlite"):
+        return
+    try:
+        store.prepare()
+    except StoreUnavailable as error:
+        if _is_hopeless(error.__cause__):
+            raise StartRefused(
+                f"MIEN_DATABASE_URL: {error.url}: {error.reason}; expected a path that can be written"
+            ) from error
+    finally:
+        store.close()
+
+
+def _is_hopeless(cause: BaseException | None) -> bool:
+    error = getattr(cause, "orig", cause)
+    if isinstance(error, sqlite3.Error):
+        # The low byte is the kind, the rest its details: https://sqlite.org/rescode.html
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _HOPELESS
+    return isinstance(error, OSError) and error.errno not in _PASSING
+
+
+def _settings_problem(error: ValidationError) -> str:
+    """A line for each setting that cannot be used."""
+    lines = []
+    for item in error.errors(include_url=False, include_context=False):
+        field = str(item["loc"][0]).lower().removeprefix(PREFIX.lower()) if item["loc"] else ""
+        name = f"{PREFIX}{field.upper()}" if field else "settings"
+        shown = f"={item['input']!r}"[:100] if field and field not in _UNSHOWN else ""
+        reason = item["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}{shown}: {reason}; docs/serving.md lists what it takes")
+    return "\n".join(lines)
