@@ -142,7 +142,8 @@ class _Exchanged(Generic[R]):
     def _read(self, index: int, data: bytes, spec: InputSpec, faces: FacesMode) -> Image:
         picture = self._reader.read(data, spec, faces)
         self._files[index] = data, picture
-        return picture.inputs[0]
+        first: Image = picture.inputs[0]
+        return first
 
     def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> Answered[R]:
         classes = live.contract.classes

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from serving.http.components import EXAMPLE_ID, Schema, ref
-from serving.http.problems import MEDIA_TYPE, TABLE
-
-Operation = dict[str, Any]
+from serving.http.operations import ACCESS as _ACCESS
+from serving.http.operations import BODY as _BODY
+from serving.http.operations import json_answer as _json
+from serving.http.operations import operation as _operation
 
 _QUERY: list[Schema] = [
     {
@@ -59,47 +57,7 @@ _PICTURES: Schema = {
         }
     },
 }
-_ACCESS = (401, 403, 429)
-_BODY = (400, 408, 413, 415)
 _PICTURE_PROBLEMS = (*_ACCESS, *_BODY, 422, 503)
-
-
-def _json(name: str, text: str) -> Operation:
-    return {"description": text, "content": {"application/json": {"schema": ref(name)}}}
-
-
-def _problems(statuses: Iterable[int]) -> dict[int | str, Operation]:
-    """The titles of the table, by status."""
-    return {
-        status: {
-            "description": "; ".join(
-                dict.fromkeys(kind.title for kind in TABLE.values() if kind.status == status)
-            ),
-            "content": {MEDIA_TYPE: {"schema": ref("Problem")}},
-        }
-        for status in sorted(statuses)
-    }
-
-
-def _operation(
-    responses: dict[int | str, Operation],
-    *,
-    problems: Iterable[int],
-    parameters: list[Schema] | None = None,
-    body: Schema | None = None,
-    status: int = 200,
-) -> Operation:
-    extra: Operation = {}
-    if parameters:
-        extra["parameters"] = parameters
-    if body:
-        extra["requestBody"] = body
-    return {
-        "responses": {**responses, **_problems(problems)},
-        "openapi_extra": extra,
-        "status_code": status,
-        "response_model": None,
-    }
 
 
 DETECT = _operation(
@@ -144,6 +102,15 @@ PREDICTION_DELETE = _operation(
     status=204,
 )
 MODEL = _operation({200: _json("Model", "What is live, or why nothing is.")}, problems=_ACCESS)
+SHADOW = _operation(
+    {
+        200: {
+            "description": "How the shadow agrees, or that there is none.",
+            "content": {"application/json": {"schema": {"oneOf": [ref("Shadow"), ref("ShadowOff")]}}},
+        }
+    },
+    problems=_ACCESS,
+)
 HISTORY = _operation(
     {200: _json("History", "The newest first.")},
     problems=(*_ACCESS, 400, 503),
