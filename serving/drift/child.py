@@ -1,0 +1,145 @@
+"""One drift result, computed by a process that is started for it and gone afterwards.
+
+    with computed(request) as done:
+        done.result, done.html, done.snapshot
+
+Whatever becomes of that process – an exception, kill −9, no end – is a result that says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.drift.request import Request
+from serving.drift.result import DriftResult, unknown
+from serving.failures import DriftFailed
+
+_log = logging.getLogger(__name__)
+RESULT, REPORT, SNAPSHOT = "result.json", "report.html", "snapshot.json"
+TIMEOUT_S = 300.0
+"""A result takes 5 s; on a machine ten times as slow and busy besides it still comes."""
+_LOOK_S = 0.1
+_ROOT = Path(__file__).resolve().parents[2]
+# Most characters of what a failed process said that are passed on.
+_SAID = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computed:
+    """A result and its files, which are deleted when the block ends."""
+
+    result: DriftResult
+    html: Path | None
+    """Evidently's page; None without a verdict."""
+    snapshot: Path | None
+    """Evidently's run as JSON, for `Snapshot.loads` and a workspace; None without a verdict."""
+
+
+@contextmanager
+def computed(
+    request: Request, *, timeout_s: float = TIMEOUT_S, ending: threading.Event | None = None
+) -> Iterator[Computed]:
+    """Compute in a process of its own.
+
+    Args:
+        request: what is to be computed.
+        timeout_s: after which the process is killed.
+        ending: when set, the process is killed at once.
+    """
+    with tempfile.TemporaryDirectory(prefix="mien-drift-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        try:
+            result = _run(request, folder, timeout_s=timeout_s, ending=ending or threading.Event())
+        except (DriftFailed, OSError) as error:
+            reason = str(error if isinstance(error, DriftFailed) else DriftFailed(reason=str(error)))
+            result = unknown(
+                reason, time=time.time(), version=request.model_version, sha256=request.model_sha256
+            )
+        done = result.verdict != "unknown"
+        yield Computed(
+            result=result,
+            html=folder / REPORT if done else None,
+            snapshot=folder / SNAPSHOT if done else None,
+        )
+
+
+def _run(request: Request, folder: Path, *, timeout_s: float, ending: threading.Event) -> DriftResult:
+    said = folder / "stderr"
+    with said.open("wb") as stderr:
+        child = subprocess.Popen(  # noqa: S603 - our own module, run by our own interpreter
+            [sys.executable, "-m", "serving.drift.compute", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env=_environment(),
+        )
+        try:
+            _tell(child, request)
+            _wait(child, timeout_s=timeout_s, ending=ending)
+        finally:
+            _end(child)
+    try:
+        return DriftResult.from_dict(json.loads((folder / RESULT).read_bytes()))
+    except (OSError, ValueError) as error:
+        raise DriftFailed(reason=_cause(child.returncode, said)) from error
+
+
+def _tell(child: subprocess.Popen[bytes], request: Request) -> None:
+    """Give the request; the pipe stays open, so that the child notices when this process dies."""
+    if child.stdin is None:
+        raise DriftFailed(reason="its process has no standard input")
+    try:
+        child.stdin.write(request.dumps().encode() + b"\n")
+        child.stdin.flush()
+    except BrokenPipeError:
+        # It died already; its exit status says more.
+        child.wait()
+
+
+def _wait(child: subprocess.Popen[bytes], *, timeout_s: float, ending: threading.Event) -> None:
+    deadline = time.monotonic() + timeout_s
+    while child.poll() is None:
+        if ending.wait(_LOOK_S):
+            raise DriftFailed(reason="the service is ending")
+        if time.monotonic() >= deadline:
+            raise DriftFailed(reason=f"it took more than {timeout_s:g} s")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.kill()
+    child.wait()
+    if child.stdin is not None:
+        with suppress(BrokenPipeError):
+            child.stdin.close()
+
+
+def _cause(status: int | None, said: Path) -> str:
+    """How the process ended, and the last that it said."""
+    ended = f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
+    lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"its process ended ({ended}){f': {lines[-1][:_SAID]}' if lines else ''}"
+
+
+def _environment() -> dict[str, str]:
+    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        # One core is enough, and the others answer requests.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "DO_NOT_TRACK": "1",
+        # Libraries warn of their own deprecations; only what ends the process is worth passing on.
+        "PYTHONWARNINGS": "ignore",
+    }

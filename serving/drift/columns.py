@@ -1,0 +1,112 @@
+"""The columns that are compared: image statistics, answers, and the embedding's principal components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.drift.distances import Distance, JensenShannon, NormedWasserstein
+from serving.drift.reference import Reference
+from serving.drift.table import FACE_SIZE, NUMBERS, Table
+from serving.failures import ReferenceUnusable
+
+COMPONENTS = 5
+"""Principal components that are compared: on the sample's networks they carry 94 % of the variance."""
+PREDICTED = "predicted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column on both sides."""
+
+    name: str
+    reference: NDArray[Any]
+    """Numbers, or names of classes; [rows]."""
+    window: NDArray[Any]
+
+    @property
+    def is_classes(self) -> bool:
+        """Whether it holds names of classes."""
+        return self.reference.dtype.kind == "U"
+
+    def distance(self) -> Distance:
+        """Between resamples of the reference's rows."""
+        if self.is_classes:
+            names, codes = np.unique(self.reference, return_inverse=True)
+            return JensenShannon(codes.astype(np.intp), len(names))
+        return NormedWasserstein(self.reference.astype(np.float64))
+
+    def facts(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """What a person wants to see of reference and window."""
+        if self.is_classes:
+            names = np.union1d(self.reference, self.window)
+            return _shares(self.reference, names), _shares(self.window, names)
+        return _moments(self.reference), _moments(self.window)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What is compared and what cannot be."""
+
+    compared: tuple[Column, ...]
+    left_out: Mapping[str, str]
+    """Name → why."""
+
+
+def columns_of(reference: Reference, window: Table) -> Columns:
+    """Line up both sides.
+
+    Raises:
+        ReferenceUnusable: the embeddings are of different lengths: the reference is another model's.
+    """
+    known = reference.table
+    if known.embedding.shape[1] != window.embedding.shape[1]:
+        raise ReferenceUnusable(
+            path="the reference",
+            reason=f"its embedding has {known.embedding.shape[1]} features, "
+            f"the observations' has {window.embedding.shape[1]}",
+        )
+    pairs = {name: (known.numbers[name], window.numbers[name]) for name in NUMBERS}
+    left_out: dict[str, str] = {}
+    if FACE_SIZE in known.numbers:
+        pairs[FACE_SIZE] = known.numbers[FACE_SIZE], window.numbers[FACE_SIZE]
+    else:
+        left_out[FACE_SIZE] = f"the reference has no column {FACE_SIZE}"
+    pairs |= _components(known.embedding, window.embedding)
+    for name, (first, second) in list(pairs.items()):
+        if np.ptp(first) == 0:
+            # What does not vary there says nothing of how far it varies by chance.
+            left_out[name] = "the reference has one value only"
+            del pairs[name]
+        elif not np.isfinite(second).all():
+            left_out[name] = "the window has values that are no numbers"
+            del pairs[name]
+    columns = [Column(name=name, reference=a, window=b) for name, (a, b) in pairs.items()]
+    columns.append(Column(name=PREDICTED, reference=known.predicted, window=window.predicted))
+    return Columns(compared=tuple(columns), left_out=left_out)
+
+
+def _components(
+    reference: NDArray[np.float64], window: NDArray[np.float64]
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Coordinates on the reference's own principal axes, those of most variance first."""
+    mean = reference.mean(axis=0)
+    centred = reference - mean
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:COMPONENTS]
+    # An axis has two directions; the one in which its largest entry is positive is the same everywhere.
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1, keepdims=True), axis=1)
+    axes = axes * np.where(largest < 0, -1.0, 1.0)
+    ours, theirs = centred @ axes.T, (window - mean) @ axes.T
+    return {f"embedding_{index + 1}": (ours[:, index], theirs[:, index]) for index in range(len(axes))}
+
+
+def _moments(values: NDArray[np.float64]) -> dict[str, float]:
+    return {"mean": float(values.mean()), "deviation": float(values.std())}
+
+
+def _shares(values: NDArray[np.str_], names: NDArray[np.str_]) -> dict[str, float]:
+    return {str(name): float((values == name).mean()) for name in names}

@@ -1,0 +1,158 @@
+"""Compute one drift result in a process of its own: `python -m serving.drift.compute`; about 5 s.
+
+Reads one JSON object, a `Request`, from standard input (a database's URL may hold a password, and arguments
+can be read by everybody on a machine) and leaves `result.json`, and with a verdict `report.html` and
+`snapshot.json`, in the request's folder. Ends early when its parent goes away.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from serving.drift.child import REPORT, RESULT, SNAPSHOT
+from serving.drift.columns import Column, columns_of
+from serving.drift.quality import quality_of
+from serving.drift.reference import Reference, read_reference
+from serving.drift.request import Request
+from serving.drift.result import ColumnDrift, DriftResult, ReferenceFacts, WindowFacts, unknown
+from serving.drift.thresholds import Traffic, thresholds
+from serving.drift.window import Current, read_current
+from serving.errors import ServingError
+from serving.failures import DriftFailed
+from serving.observing.store import Store
+
+_METHODS = {False: "Wasserstein distance in standard deviations", True: "Jensen-Shannon distance"}
+
+_log = logging.getLogger(__name__)
+
+
+def compute(request: Request, folder: Path) -> DriftResult:
+    """Hold the window against the reference; with a verdict, leave page and snapshot in `folder`.
+
+    Never raises for what a service can meet: the result then is `unknown` and says why.
+    """
+    now = time.time()
+    try:
+        return _computed(request, folder, now)
+    except ServingError as error:
+        reason = str(error)
+    except Exception as error:
+        # Evidently, pandas, Arrow: whatever they raise must not reach further than a sentence.
+        _log.exception("drift could not be computed")
+        reason = str(DriftFailed(reason=_first_line(error)))
+    return unknown(reason, time=now, version=request.model_version, sha256=request.model_sha256)
+
+
+def _computed(request: Request, folder: Path, now: float) -> DriftResult:
+    reference = read_reference(Path(request.model_folder)).thinned(request.window.max_rows)
+    current = _window(request)
+    columns = columns_of(reference, current.table)
+    traffic = traffic_of(reference, current, per_person=request.pictures_per_person)
+    limits = thresholds(
+        {column.name: column.distance() for column in columns.compared},
+        reference.people,
+        traffic,
+        false_alarms=request.false_alarms,
+    )
+    # Last: without rows or reference nobody waits for it.
+    from serving.drift.report import make_report
+
+    report = make_report(
+        columns.compared, limits, reference, current, model=f"version {request.model_version}"
+    )
+    (folder / REPORT).write_text(report.html, encoding="utf-8")
+    (folder / SNAPSHOT).write_text(report.snapshot, encoding="utf-8")
+    compared = tuple(_compared(column, report.scores, limits) for column in columns.compared)
+    return DriftResult(
+        verdict="drift" if any(column.drifted for column in compared) else "no drift",
+        reason=_sentence(compared),
+        time=now,
+        model_version=request.model_version,
+        model_sha256=request.model_sha256,
+        window=_window_facts(current, traffic),
+        reference=ReferenceFacts(rows=len(reference.people), people=reference.number_of_people),
+        columns=compared,
+        left_out=columns.left_out,
+        quality=quality_of(reference, current),
+    )
+
+
+def _window(request: Request) -> Current:
+    store = Store(request.database_url)
+    try:
+        return read_current(store, request.window, version=request.model_version, sha256=request.model_sha256)
+    finally:
+        store.close()
+
+
+def traffic_of(reference: Reference, current: Current, *, per_person: float | None) -> Traffic:
+    """What is assumed of the window: visits as long as the reference's, thinned as the window was."""
+    rows = len(current.table)
+    given = per_person or len(reference.people) / reference.number_of_people
+    return Traffic(rows=rows, per_person=max(1.0, given * rows / max(current.total, rows)))
+
+
+def _compared(column: Column, scores: Mapping[str, float], limits: Mapping[str, float]) -> ColumnDrift:
+    before, now = column.facts()
+    score, limit = scores[column.name], limits[column.name]
+    return ColumnDrift(
+        name=column.name,
+        method=_METHODS[column.is_classes],
+        score=score,
+        threshold=limit,
+        drifted=score >= limit,
+        reference=before,
+        window=now,
+    )
+
+
+def _sentence(columns: tuple[ColumnDrift, ...]) -> str:
+    moved = [column.name for column in columns if column.drifted]
+    if not moved:
+        return f"none of {len(columns)} columns is farther from the reference than chance explains"
+    return f"{', '.join(moved)}: farther from the reference than chance explains"
+
+
+def _window_facts(current: Current, traffic: Traffic) -> WindowFacts:
+    return WindowFacts(
+        rows=len(current.table),
+        total=current.total,
+        sampled=current.sampled,
+        since=current.since,
+        until=current.until,
+        pictures_per_person=traffic.per_person,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _end_with_parent(stream: Any) -> None:
+    while stream.read(1):
+        pass
+    os._exit(1)
+
+
+def main() -> None:
+    """Read the request, compute, leave the result."""
+    folder = Path(sys.argv[1])
+    request = Request.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, args=(sys.stdin,), daemon=True).start()
+    result = compute(request, folder)
+    temporary = folder / f".{RESULT}"
+    temporary.write_text(json.dumps(result.to_dict()), encoding="utf-8")
+    temporary.replace(folder / RESULT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Keeps a service's drift result fresh, whether anybody asks for it or not.
+
+    keeper = Keeper(slot, Ledger(url), plan)
+    keeper.start()
+    keeper.status().result
+    keeper.stop()
+
+A thread looks into the database every few seconds. When the newest result is stale and there are new
+observations, the first replica to take the lease starts the process that computes the next one. Requests read
+what the thread last saw, and never wait for the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from dataclasses import dataclass
+
+from serving.drift.child import TIMEOUT_S, computed
+from serving.drift.ledger import Ledger, Model
+from serving.drift.request import Request, WindowRule
+from serving.drift.result import DriftResult
+from serving.errors import ServingError
+from serving.failures import WindowTooSmall
+from serving.runtime.live import LiveModel, ModelSlot
+
+_log = logging.getLogger(__name__)
+_LOOK_S = 2.0
+# Longer than any computation; whoever died with the lease delays the next result by no more.
+_LEASE_S = TIMEOUT_S + 60.0
+_OFF = "drift is not computed: MIEN_DRIFT is false"
+_SOON = "the first result is being computed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is computed, and how often."""
+
+    database_url: str
+    window: WindowRule
+    false_alarms: float
+    pictures_per_person: float | None
+    stale_s: float
+    """Age at which a result is computed anew, seconds."""
+    retention_s: float
+    """How long results are kept."""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What is known of the live model's drift."""
+
+    result: DriftResult | None
+    """The newest result that has a verdict; None when there is none."""
+    problem: str | None
+    """Why there is none, or none that is newer; None when all is well."""
+    stale: bool = False
+    """Whether the result is older than it should be."""
+    model: Model | None = None
+    """The live model; None when there is none."""
+
+
+class Keeper:
+    """One for each process that answers."""
+
+    def __init__(self, slot: ModelSlot, ledger: Ledger, plan: Plan) -> None:
+        """Be ready to `start`."""
+        self._slot = slot
+        self._ledger = ledger
+        self._plan = plan
+        self._status = Status(result=None, problem=_SOON if plan.enabled else _OFF)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look, unless it is switched off."""
+        if self._plan.enabled:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and a computation that is under way."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._ledger.close()
+
+    def status(self) -> Status:
+        """As last seen; of no other model than the live one."""
+        live = self._slot.current
+        if live is None:
+            return Status(result=None, problem=self._slot.reason)
+        if self._plan.enabled and self._status.model not in (None, _model(live)):
+            return Status(result=None, problem=_SOON, model=_model(live))
+        return self._status
+
+    def report(self) -> bytes | None:
+        """The page of the live model's newest verdict, HTML in UTF-8.
+
+        Raises:
+            NotReady: no model is live.
+            StoreUnavailable: the database is away.
+        """
+        return self._ledger.report(_model(self._slot.require()))
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            live = self._slot.current
+            if live is not None:
+                self._look_safely(live)
+            self._ending.wait(min(_LOOK_S, self._plan.stale_s))
+
+    def _look_safely(self, live: LiveModel) -> None:
+        try:
+            result, problem = self._look(live)
+        except ServingError as error:
+            result, problem = self._known(live), str(error)
+        except Exception:
+            _log.exception("drift cannot be looked after")
+            result, problem = self._known(live), "drift cannot be looked after; the log has the reason"
+        self._tell(live, result, problem=problem)
+
+    def _look(self, live: LiveModel) -> tuple[DriftResult | None, str | None]:
+        """Compute what is due; the newest result with a verdict, and why there is no newer one."""
+        model, problem = _model(live), None
+        newest = self._ledger.newest(model)
+        if self._is_stale(newest) and self._has_news(model, newest):
+            problem = self._too_few(model)
+            if problem is None and self._compute_unless_another_does(live):
+                newest = self._ledger.newest(model)
+        if newest is None:
+            return None, problem or _SOON
+        if newest.verdict != "unknown":
+            return newest, problem
+        return self._ledger.newest(model, verdict=True), problem or newest.reason
+
+    def _compute_unless_another_does(self, live: LiveModel) -> bool:
+        """Whether a result was computed here."""
+        if not self._ledger.acquire(now=time.time(), lasts_s=_LEASE_S):
+            return False
+        try:
+            # Another replica may have finished between the look and the lease.
+            if not self._is_stale(self._ledger.newest(_model(live))):
+                return False
+            if self._known(live) is None:
+                self._tell(live, None, problem=_SOON)
+            self._compute(live)
+            return True
+        finally:
+            self._ledger.release()
+
+    def _known(self, live: LiveModel) -> DriftResult | None:
+        """What was known of this model before."""
+        return self._status.result if self._status.model == _model(live) else None
+
+    def _tell(self, live: LiveModel, result: DriftResult | None, *, problem: str | None) -> None:
+        before, model = self._status, _model(live)
+        self._status = Status(
+            result=result,
+            problem=problem,
+            stale=result is not None and self._is_stale(result),
+            model=model,
+        )
+        if problem not in (None, _SOON) and _wording(problem) != _wording(before.problem):
+            _log.warning("%s", problem)
+        if result is not None and (before.result is None or before.result.verdict != result.verdict):
+            level = logging.WARNING if result.verdict == "drift" else logging.INFO
+            _log.log(level, "version %s: %s: %s", model.version, result.verdict, result.reason)
+
+    def _is_stale(self, result: DriftResult | None) -> bool:
+        return result is None or time.time() - result.time >= self._plan.stale_s
+
+    def _has_news(self, model: Model, newest: DriftResult | None) -> bool:
+        """Whether there are observations that the newest result knows nothing of."""
+        if newest is None or newest.window is None:
+            return True
+        seen = self._ledger.newest_observation(model)
+        return seen is not None and seen > newest.window.until
+
+    def _too_few(self, model: Model) -> str | None:
+        """Why the window is too small, if it is: nothing is started only to find that out."""
+        rule = self._plan.window
+        since = None if rule.last_s is None else time.time() - rule.last_s
+        rows = self._ledger.count(model, up_to=rule.min_rows, since=since)
+        if rows >= rule.min_rows:
+            return None
+        return str(WindowTooSmall(got=rows, expected=rule.min_rows, version=model.version))
+
+    def _compute(self, live: LiveModel) -> None:
+        plan, identity = self._plan, live.identity
+        request = Request(
+            database_url=plan.database_url,
+            model_folder=str(live.folder),
+            model_version=identity.version,
+            model_sha256=identity.sha256,
+            window=plan.window,
+            false_alarms=plan.false_alarms,
+            pictures_per_person=plan.pictures_per_person,
+        )
+        with computed(request, ending=self._ending) as done:
+            if self._ending.is_set():
+                return
+            html = done.html.read_bytes() if done.html is not None else None
+            self._ledger.keep(done.result, html=html, retention_s=plan.retention_s)
+
+
+def _model(live: LiveModel) -> Model:
+    return Model(version=live.identity.version, sha256=live.identity.sha256)
+
+
+def _wording(problem: str | None) -> str | None:
+    """Without its numbers, which may change with every request: each problem is logged once."""
+    return None if problem is None else re.sub(r"\d+", "", problem)

@@ -1,0 +1,170 @@
+"""Drift results in the observation database: all replicas see the same, and one of them computes the next.
+
+The lease is a row that is taken in one statement. It ends by itself, so a process that was killed holds
+nothing up; clocks of replicas need to agree to seconds only, since a lease lasts for minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+import zlib
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Column, ColumnElement, Select, delete, func, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from serving.drift.result import DriftResult
+from serving.observing.database import Database
+from serving.observing.tables import drift_lease, drift_results, observations
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Whose results are meant."""
+
+    version: str
+    sha256: str
+
+
+class Ledger:
+    """Results in, results out; every call may be made from any thread and blocks as the database does."""
+
+    def __init__(self, url: str) -> None:
+        """Remember where the database is; nothing is opened yet.
+
+        Args:
+            url: as the observation store's.
+
+        Raises:
+            StoreUrlInvalid: another kind of database, or no URL at all.
+        """
+        self._database = Database(url)
+        self._insert = sqlite.insert if self._database.dialect == "sqlite" else postgresql.insert
+        self._holder = uuid.uuid4().hex
+
+    def newest(self, model: Model, *, verdict: bool = False) -> DriftResult | None:
+        """The newest result of a model, if there is one; with `verdict` the newest that has one.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        query = _of(model, drift_results.c.result).limit(1)
+        if verdict:
+            query = query.where(drift_results.c.verdict != "unknown")
+        with self._database.opened() as connection:
+            text = connection.scalar(query)
+        return None if text is None else DriftResult.from_dict(json.loads(text))
+
+    def recent(self, model: Model, limit: int) -> list[DriftResult]:
+        """A model's newest results, the newest first.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        with self._database.opened() as connection:
+            texts = connection.scalars(_of(model, drift_results.c.result).limit(limit)).all()
+        return [DriftResult.from_dict(json.loads(text)) for text in texts]
+
+    def report(self, model: Model) -> bytes | None:
+        """The page of the model's newest verdict, HTML in UTF-8; None when there is none.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        query = _of(model, drift_results.c.report).where(drift_results.c.report.is_not(None)).limit(1)
+        with self._database.opened() as connection:
+            packed = connection.scalar(query)
+        return None if packed is None else zlib.decompress(packed)
+
+    def keep(self, result: DriftResult, *, html: bytes | None = None, retention_s: float) -> None:
+        """Store a result; the page of an older one and results beyond their retention go.
+
+        Raises:
+            StoreUnavailable: nothing was stored.
+        """
+        row = {
+            "time": result.time,
+            "model_version": result.model_version,
+            "model_sha256": result.model_sha256,
+            "verdict": result.verdict,
+            "result": json.dumps(result.to_dict()),
+            "report": None if html is None else zlib.compress(html),
+        }
+        model = Model(version=result.model_version, sha256=result.model_sha256)
+        with self._database.opened() as connection:
+            if html is not None:
+                connection.execute(update(drift_results).where(*_is(model)).values(report=None))
+            connection.execute(drift_results.insert(), row)
+            connection.execute(delete(drift_results).where(drift_results.c.time < result.time - retention_s))
+
+    def newest_observation(self, model: Model) -> float | None:
+        """When a model's newest observation was made; None when there is none.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        query = select(func.max(observations.c.time)).where(observations.c.model_version == model.version)
+        with self._database.opened() as connection:
+            newest: float | None = connection.scalar(query)
+        return newest
+
+    def count(self, model: Model, *, up_to: int, since: float | None = None) -> int:
+        """How many observations of a version there are, counted no further than `up_to`.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        rows = select(literal(1)).where(observations.c.model_version == model.version)
+        if since is not None:
+            rows = rows.where(observations.c.time >= since)
+        with self._database.opened() as connection:
+            return connection.scalar(select(func.count()).select_from(rows.limit(up_to).subquery())) or 0
+
+    def acquire(self, *, now: float, lasts_s: float) -> bool:
+        """Take the lease if nobody has it; whether it is this process's now.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        values = {"only": True, "holder": self._holder, "until": now + lasts_s}
+        taken = (
+            self._insert(drift_lease)
+            .values(values)
+            .on_conflict_do_update(
+                index_elements=["only"],
+                set_={"holder": self._holder, "until": now + lasts_s},
+                where=drift_lease.c.until < now,
+            )
+            .returning(drift_lease.c.holder)
+        )
+        with self._database.opened() as connection:
+            return connection.execute(taken).first() is not None
+
+    def release(self) -> None:
+        """Give the lease back, if this process has it.
+
+        Raises:
+            StoreUnavailable: the database is away; the lease ends by itself.
+        """
+        with self._database.opened() as connection:
+            connection.execute(delete(drift_lease).where(drift_lease.c.holder == self._holder))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+
+def _is(model: Model) -> tuple[ColumnElement[bool], ...]:
+    return (
+        drift_results.c.model_version == model.version,
+        drift_results.c.model_sha256 == model.sha256,
+    )
+
+
+def _of(model: Model, column: Column[T]) -> Select[T]:
+    """A column of a model's results, the newest first."""
+    return select(column).where(*_is(model)).order_by(drift_results.c.number.desc())
