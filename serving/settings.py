@@ -124,6 +124,24 @@ class Settings(BaseSettings):
     keep_images_days: float = Field(default=30.0, gt=0)
     """Days after which kept pictures are deleted."""
 
+    # Drift
+    drift: bool = True
+    """Whether the live model's observations are held against its reference."""
+    drift_last_n: int = Field(default=500, ge=1)
+    """Newest observations that are compared."""
+    drift_last_s: float | None = Field(default=None, gt=0)
+    """Age in seconds beyond which observations are not compared; unset: no limit."""
+    drift_min_rows: int = Field(default=200, ge=1)
+    """Observations below which there is no verdict."""
+    drift_max_rows: int = Field(default=10_000, ge=1)
+    """Of a larger window so many rows are drawn evenly."""
+    drift_stale_s: float = Field(default=300.0, gt=0)
+    """Age in seconds at which a drift result is computed anew, if there are new observations."""
+    drift_false_alarms: float = Field(default=0.005, ge=0.001, le=0.2)
+    """Share of windows without drift that may raise the alarm all the same."""
+    drift_pictures_per_person: float | None = Field(default=None, ge=1)
+    """Pictures of one person in a row, on average; unset: as many as the reference has of each person."""
+
     # Logs
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level of the JSON log lines on standard error."""
@@ -156,6 +174,15 @@ class Settings(BaseSettings):
     def _check_faces(self) -> Settings:
         if self.face_detector == "yunet" and self.face_model is None:
             raise ValueError("MIEN_FACE_DETECTOR=yunet needs MIEN_FACE_MODEL, YuNet's model file")
+        return self
+
+    @model_validator(mode="after")
+    def _check_drift(self) -> Settings:
+        if self.drift_min_rows > min(self.drift_last_n, self.drift_max_rows):
+            raise ValueError(
+                f"MIEN_DRIFT_MIN_ROWS={self.drift_min_rows} is more than a window can have "
+                f"(MIEN_DRIFT_LAST_N={self.drift_last_n}, MIEN_DRIFT_MAX_ROWS={self.drift_max_rows}); lower it"
+            )
         return self
 
 
