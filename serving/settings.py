@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from serving.trials.shares import parse_share
+
 PREFIX = "MIEN_"
 # What `hash_key` writes: name, scope, SHA-256 of the key.
 _KEY = re.compile(r"[\w.-]+:(predict|admin):[0-9a-f]{64}")
@@ -55,6 +57,20 @@ class Settings(BaseSettings):
     """Seconds between two looks at the registry, for alias and stage URIs."""
     cache_dir: Path = Path(".mien/models")
     """Folder that keeps the last good model, to start from when the registry is away."""
+
+    # Trials
+    shadow_model: str | None = None
+    """Another model, named as `MIEN_MODEL`, that looks at a sample of the answered pictures."""
+    shadow_fraction: float = Field(default=0.1, gt=0, le=1)
+    """Fraction of the answered pictures that the shadow looks at."""
+    canary: float = Field(default=0.0, ge=0, le=1)
+    """Share of the requests that the candidate answers, `10%` or `0.1`; 0: none."""
+    canary_model: str = "models:/emotion@candidate"
+    """The candidate, named as `MIEN_MODEL`."""
+    canary_max_slowdown: float = Field(default=3.0, gt=1)
+    """How many times slower than the live model the candidate may be before it is paused."""
+    canary_pause_s: float = Field(default=600.0, gt=0)
+    """Seconds without requests for a candidate that was too slow or failed too often."""
 
     # Inference
     threads: int = Field(default=0, ge=0)
@@ -147,6 +163,11 @@ class Settings(BaseSettings):
     """Least level of the JSON log lines on standard error."""
     access_log: bool = True
     """Whether each request leaves a log line; never with its client's address."""
+
+    @field_validator("canary", mode="before")
+    @classmethod
+    def _read_share(cls, value: str | float) -> float:
+        return parse_share(value)
 
     @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod

@@ -46,6 +46,7 @@ from serving.http.routes import (
     predictions,
     protocol_v2,
     scoring,
+    shadow,
     stream,
 )
 from serving.http.sinks import ObservationSink, SwitchLog
@@ -56,6 +57,7 @@ from serving.observing.store import Store
 from serving.runtime.batching import Batcher
 from serving.runtime.live import ModelSlot
 from serving.settings import Settings, unknown_variables
+from serving.trials.trials import make_trials
 
 _log = logging.getLogger("serving.http")
 API_VERSION = "1.0.0"
@@ -90,7 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for module in (
         *(detect, explain, stream, feedback, predictions, model, health, documents),
-        *(protocol_v2, scoring),
+        *(protocol_v2, scoring, shadow),
     ):
         app.include_router(module.router)
     app.openapi = cache(lambda: documents.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
@@ -109,7 +111,14 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
-            expose_headers=["x-request-id", "retry-after", "mien-id", "mien-emotion", "mien-model"],
+            expose_headers=[
+                "x-request-id",
+                "retry-after",
+                "mien-canary",
+                "mien-id",
+                "mien-emotion",
+                "mien-model",
+            ],
         )
     return app
 
@@ -124,6 +133,7 @@ def _lifespan(settings: Settings, metrics: Metrics, held: HeldBytes) -> Callable
         await _open_store(parts.store)
         parts.recorder.start()
         parts.following.start()
+        parts.trials.start()
         telling = asyncio.create_task(_tell_metrics(parts))
         draining = Draining(lambda: len(parts.streams) > 0, lambda: parts.streams.close(settings.timeout_s))
         try:
@@ -133,6 +143,7 @@ def _lifespan(settings: Settings, metrics: Metrics, held: HeldBytes) -> Callable
             telling.cancel()
             # In this order nothing is lost: what waits is answered, then what was answered is written.
             await parts.batcher.close()
+            await parts.trials.close()
             await asyncio.to_thread(parts.following.stop)
             await asyncio.to_thread(parts.recorder.close)
             await asyncio.to_thread(parts.store.close)
@@ -160,6 +171,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes) -> Parts:
         retention_s=settings.retention_days * _DAY_S,
         pictures_retention_s=settings.keep_images_days * _DAY_S,
     )
+    history = SwitchLog(recorder)
     following = Following(
         settings.model,
         slot,
@@ -170,7 +182,10 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes) -> Parts:
         # of a small network is worth sharing out.
         threads=1,
         max_batch=settings.batch_size,
-        history=SwitchLog(recorder),
+        history=history,
+    )
+    trials = make_trials(
+        settings, live=slot, following=following, history=history, told=metrics.trials, threads=threads
     )
     batcher = Batcher(
         slot, threads=threads, max_batch=settings.batch_size, max_queue_images=settings.queue_images
@@ -182,7 +197,14 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes) -> Parts:
         margin=settings.face_margin,
     )
     sink = ObservationSink(recorder)
-    detector = Detector(batcher, reader, sink, timeout_s=settings.timeout_s)
+    detector = Detector(
+        batcher,
+        reader,
+        sink,
+        timeout_s=settings.timeout_s,
+        shadow=trials.shadow,
+        canary=trials.canary,
+    )
     return Parts(
         settings=settings,
         slot=slot,
@@ -194,6 +216,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes) -> Parts:
         metrics=metrics,
         streams=_streams(settings, detector, metrics, held),
         tensors=TensorAnswerer(batcher, reader, sink, timeout_s=settings.timeout_s),
+        trials=trials,
     )
 
 

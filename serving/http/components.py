@@ -107,6 +107,24 @@ _HEATMAP: Schema = {
     "Of what the network saw: the largest face's square, or the whole picture.",
 }
 
+_AGREEMENT: Schema = {
+    "compared": {**_COUNT, "description": "Pictures that both models answered."},
+    "agreed": _COUNT,
+    "agreement": _or_null(_FRACTION),
+    "kappa": {
+        **_or_null({"type": "number", "minimum": -1, "maximum": 1}),
+        "description": "Cohen's: agreement beyond chance; of one emotion, against all others.",
+    },
+    "mean_probability_difference": {
+        **_or_null(_FRACTION),
+        "description": "Total variation: half the sum of the differences of all probabilities.",
+    },
+}
+_LATENCY: Schema = {
+    **_numbers("mean", "p50", "p95"),
+    "description": "Work for one picture: finding faces, preprocessing, its part of the batch's inference.",
+}
+
 COMPONENTS: dict[str, Schema] = {
     "Problem": _object(
         {
@@ -126,7 +144,12 @@ COMPONENTS: dict[str, Schema] = {
             "version": _TEXT,
             "sha256": _SHA256,
             "sample": {"type": "boolean", "description": "Trained on drawn faces: a demonstration."},
+            "canary": {
+                "const": True,
+                "description": "It answered as the candidate, and not as the live model; absent otherwise.",
+            },
         },
+        optional=("canary",),
         example=_EXAMPLE_MODEL,
     ),
     "Face": _object(
@@ -199,8 +222,64 @@ COMPONENTS: dict[str, Schema] = {
             ),
             "reason": {"type": "string", "description": "Why this model is live, or why none is."},
             "following": {"type": "object"},
+            "canary": {
+                **_or_null(ref("Canary")),
+                "description": "How the candidate stands; null when MIEN_CANARY is 0.",
+            },
         }
     ),
+    "Canary": _object(
+        {
+            "location": {"type": "string", "description": "Of the candidate."},
+            "share": _FRACTION,
+            "state": {"enum": ["running", "waiting", "stopped", "paused"]},
+            "reason": _TEXT,
+            "model": _or_null(ref("ModelName")),
+        }
+    ),
+    "ModelName": _object({"name": _TEXT, "version": _TEXT, "sha256": _SHA256}),
+    "ShadowOff": _object({"enabled": {"const": False}, "reason": _TEXT}),
+    "Shadow": _object(
+        {
+            "enabled": {"const": True},
+            "location": _TEXT,
+            "fraction": {**_FRACTION, "description": "Of the answered pictures that it looks at."},
+            "model": _or_null(ref("ModelName")),
+            "reason": {**_or_null(_TEXT), "description": "Why nothing is compared now; null while it is."},
+            "report": {
+                **_or_null(ref("ShadowReport")),
+                "description": "Of the last two models that were compared, counted by all workers.",
+            },
+        }
+    ),
+    "ShadowReport": _object(
+        {
+            "live": ref("ModelKey"),
+            "shadow": ref("ModelKey"),
+            "since": _TIME,
+            **_AGREEMENT,
+            "emotions": {
+                "type": "object",
+                "additionalProperties": ref("ShadowEmotion"),
+                "description": "By the live model's answer.",
+            },
+            "latency_ms": _object({"live": _or_null(_LATENCY), "shadow": _or_null(_LATENCY)}),
+            "dropped": {**_COUNT, "description": "Sampled, and not looked at for want of time."},
+            "failed": {**_COUNT, "description": "Looked at, and the shadow failed."},
+            "last_error": _or_null(_object({"time": _TIME, "reason": _TEXT})),
+        }
+    ),
+    "ShadowEmotion": _object(
+        {
+            **_AGREEMENT,
+            "shadow": {
+                "type": "object",
+                "additionalProperties": _COUNT,
+                "description": "What the shadow said of these pictures.",
+            },
+        }
+    ),
+    "ModelKey": _object({"version": _TEXT, "sha256": _SHA256}),
     "History": _object({"switches": {"type": "array", "items": {"type": "object"}}}),
     "Status": _object({"status": _TEXT, "model": _TEXT}, optional=("model",)),
 }

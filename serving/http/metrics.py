@@ -23,6 +23,8 @@ from prometheus_client import (
 
 from serving.answering.results import Detection
 from serving.answering.tensors import Answered
+from serving.http.drift_metrics import DriftMetrics
+from serving.http.trial_metrics import TrialMetrics
 from serving.runtime.live import ModelSlot
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -74,6 +76,8 @@ class Metrics:
             "mien_observations", "Observations of this process by what became of them.", ("state",),
             registry=registry, multiprocess_mode="livesum",
         )  # fmt: skip
+        self.trials = TrialMetrics(registry)
+        self.drift = DriftMetrics(registry)
         self._live: tuple[str, ...] | None = None
 
     def _gauge(self, name: str, text: str, mode: Literal["min", "livesum", "livemax"]) -> Gauge:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from serving.answering.detect import Detector
 from serving.answering.results import encode
 from serving.answering.tensors import TensorAnswerer
+from serving.drift.keeper import Keeper
 from serving.following.service import Following
 from serving.http.metrics import Metrics
 from serving.http.streams import Streams
@@ -21,6 +22,7 @@ from serving.observing.store import Store
 from serving.runtime.batching import Batcher
 from serving.runtime.live import ModelSlot
 from serving.settings import Settings
+from serving.trials.trials import Trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +37,19 @@ class Parts:
     recorder: Recorder
     store: Store
     metrics: Metrics
+    drift: Keeper
     streams: Streams
     tensors: TensorAnswerer
+    trials: Trials
 
     def refresh_metrics(self) -> None:
         """Tell the metrics how things stand."""
         stats = self.recorder.stats()
         rows = {name: getattr(stats, name) for name in ("written", "waiting", "dropped")}
         self.metrics.streams(len(self.streams))
+        canary = self.trials.canary
+        self.metrics.trials.active(canary is not None and canary.standing.state == "running")
+        self.metrics.drift.show(self.drift.status())
         self.metrics.state(self.slot, waiting=self.batcher.waiting, rows=rows)
 
 

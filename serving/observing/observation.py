@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract import Box
 
+CANARY = "canary "
+"""Begins the reason of a switch to or from a canary; the live model's begin with what is followed."""
 # The largest finite float16 (IEEE 754 binary16).
 _HALF_MAX = 65504.0
 
@@ -96,6 +99,11 @@ class Switch:
     reason: str
     process: str
     """host:pid, since every worker switches for itself."""
+
+    @property
+    def kind(self) -> Literal["live", "canary"]:
+        """Whether the live model became another, or a canary began or ended beside it."""
+        return "canary" if self.reason.startswith(CANARY) else "live"
 
 
 @dataclass(frozen=True, kw_only=True)

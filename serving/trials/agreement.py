@@ -84,6 +84,11 @@ class Agreement:
     last_error: tuple[float, str] = (0.0, "")
     """When (Unix time) and why it failed last."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was counted yet."""
+        return not (self.answers or self.dropped or self.failed)
+
     def add(self, live: str, shadow: str, distance: float) -> None:
         """One picture, answered by both; `distance` as `total_variation`."""
         self.answers[live, shadow] += 1

@@ -295,5 +295,5 @@ class Canary:
             self._record(candidate, active.live.identity, text)
 
     def _record(self, previous: ModelIdentity, current: ModelIdentity, reason: str) -> None:
-        _log.warning("version %s: %s", previous.version, reason)
+        _log.warning("%s", reason)
         self._history.record_switch(time.time(), previous, current, reason)

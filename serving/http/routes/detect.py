@@ -16,6 +16,7 @@ from serving.http import schemas
 from serving.http.parts import LeanRoute, Parts, json_response, parts_of
 from serving.http.problems import problem
 from serving.http.queries import read_options
+from serving.http.subjects import marked, subject_of
 from serving.http.uploads import Upload, read_picture, read_pictures
 from serving.runtime.live import LiveModel
 
@@ -28,9 +29,9 @@ async def detect(request: Request) -> Response:
     parts = parts_of(request)
     options = read_options(request)
     data = await read_picture(request, max_bytes=parts.settings.max_bytes)
-    detection = await parts.detector.detect(data, options)
+    detection = await parts.detector.detect(data, options, subject=subject_of(request))
     parts.metrics.detection(detection)
-    return json_response(as_json(detection))
+    return marked(json_response(as_json(detection)), canary=detection.model.canary)
 
 
 @router.post("/detect/batch", **schemas.DETECT_BATCH)
@@ -41,7 +42,8 @@ async def detect_batch(request: Request) -> Response:
     settings = parts.settings
     files = await read_pictures(request, max_bytes=settings.max_bytes, max_files=settings.max_batch_files)
     live = parts.slot.require()
-    answers = await asyncio.gather(*(_answer(parts, file, options, live) for file in files))
+    subject = subject_of(request)
+    answers = await asyncio.gather(*(_answer(parts, file, options, live, subject) for file in files))
     failures = [answer for answer in answers if isinstance(answer, Exception)]
     # Nothing was answered for want of time or room: the client should come back, as with one picture.
     if len(failures) == len(answers) and isinstance(failures[0], Overloaded):
@@ -49,16 +51,17 @@ async def detect_batch(request: Request) -> Response:
     results = [
         {"file": file.name, **_entry(answer, request)} for file, answer in zip(files, answers, strict=True)
     ]
-    return json_response({"results": results})
+    canary = any("canary" in entry["result"]["model"] for entry in results if "result" in entry)
+    return marked(json_response({"results": results}), canary=canary)
 
 
 async def _answer(
-    parts: Parts, file: Upload, options: Options, live: LiveModel
+    parts: Parts, file: Upload, options: Options, live: LiveModel, subject: str | None
 ) -> dict[str, Any] | Exception:
     if file.error is not None:
         return file.error
     try:
-        detection = await parts.detector.detect(file.data, options, live=live)
+        detection = await parts.detector.detect(file.data, options, live=live, subject=subject)
     # One bad file must not fail the rest; what it was is in its place of the answer.
     except Exception as error:
         return error

@@ -12,6 +12,7 @@ from serving.http import schemas
 from serving.http.accept import preferred
 from serving.http.parts import LeanRoute, json_response, parts_of
 from serving.http.queries import read_options
+from serving.http.subjects import marked, subject_of
 from serving.http.uploads import read_picture
 
 JSON, PNG = "application/json", "image/png"
@@ -26,11 +27,14 @@ async def explain(request: Request) -> Response:
     options = read_options(request)
     kind = preferred(request.headers.get("accept", ""), offered=(JSON, PNG))
     data = await read_picture(request, max_bytes=parts.settings.max_bytes)
-    explanation = await parts.detector.explain(data, options, draw=kind == PNG)
+    explanation = await parts.detector.explain(data, options, draw=kind == PNG, subject=subject_of(request))
+    canary = explanation.detection.model.canary
     parts.metrics.detection(explanation.detection)
     if explanation.overlay is None:
-        return json_response(as_json(explanation.detection, heatmap=explanation.heatmap, explained=True))
-    return Response(explanation.overlay, media_type=PNG, headers=_summary(explanation))
+        body = as_json(explanation.detection, heatmap=explanation.heatmap, explained=True)
+        return marked(json_response(body), canary=canary)
+    response = Response(explanation.overlay, media_type=PNG, headers=_summary(explanation))
+    return marked(response, canary=canary)
 
 
 def _summary(explanation: Explanation) -> dict[str, str]:

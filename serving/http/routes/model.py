@@ -15,6 +15,7 @@ from serving.following.service import FollowingStatus
 from serving.http import schemas
 from serving.http.parts import LeanRoute, json_response, parts_of
 from serving.http.queries import read_limit
+from serving.http.routes.shadow import canary_json
 from serving.observing.observation import Switch
 from serving.runtime.live import LiveModel
 
@@ -34,6 +35,7 @@ async def model(request: Request) -> Response:
             "live": _live(live) if live else None,
             "reason": parts.slot.reason,
             "following": _following(parts.following.status()),
+            "canary": canary_json(parts.trials.canary),
         }
     )
 
@@ -84,7 +86,7 @@ def _following(status: FollowingStatus) -> dict[str, Any]:
 
 
 def _switch(switch: Switch) -> dict[str, Any]:
-    return {**asdict(switch), "time": _iso(switch.time)}
+    return {**asdict(switch), "kind": switch.kind, "time": _iso(switch.time)}
 
 
 def _iso(time: float) -> str:

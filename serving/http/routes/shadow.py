@@ -1,0 +1,77 @@
+"""GET /model/shadow: how another model would have answered."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.http import schemas
+from serving.http.parts import LeanRoute, json_response, parts_of
+from serving.trials.canary import Canary
+from serving.trials.report import report
+from serving.trials.shadow import ShadowStatus
+
+_OFF = {"enabled": False, "reason": "no shadow is configured; set MIEN_SHADOW_MODEL"}
+
+router = APIRouter(route_class=LeanRoute, tags=["model"])
+
+
+@router.get("/model/shadow", **schemas.SHADOW)
+async def shadow(request: Request) -> Response:
+    """How the shadow agrees with the live model, counted by all workers; says so when there is none."""
+    trial = parts_of(request).trials.shadow
+    if trial is None:
+        return json_response(_OFF)
+    return json_response(_body(await asyncio.to_thread(trial.status)))
+
+
+def _body(status: ShadowStatus) -> dict[str, Any]:
+    counted, model = status.agreement, status.model
+    body: dict[str, Any] = {
+        "enabled": True,
+        "location": status.location,
+        "fraction": status.fraction,
+        "model": {"name": model.name, "version": model.version, "sha256": model.sha256} if model else None,
+        "reason": status.reason or None,
+        "report": None,
+    }
+    if counted is None:
+        return body
+    told_at, told = counted.last_error
+    return body | {
+        "report": {
+            "live": _key(counted.pair.live),
+            "shadow": _key(counted.pair.shadow),
+            "since": _iso(counted.since),
+            **report(counted),
+            "last_error": {"time": _iso(told_at), "reason": told} if told else None,
+        }
+    }
+
+
+def canary_json(canary: Canary | None) -> dict[str, Any] | None:
+    """How the canary stands, as /model tells it."""
+    if canary is None:
+        return None
+    standing = canary.standing
+    model = standing.candidate
+    return {
+        "location": canary.location,
+        "share": canary.share,
+        "state": standing.state,
+        "reason": standing.reason,
+        "model": {"name": model.name, "version": model.version, "sha256": model.sha256} if model else None,
+    }
+
+
+def _key(key: tuple[str, str]) -> dict[str, str]:
+    return {"version": key[0], "sha256": key[1]}
+
+
+def _iso(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")

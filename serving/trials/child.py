@@ -1,0 +1,80 @@
+"""The shadow process, from the service's side: started, asked, and ended."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from serving.answering.pictures import FacesMode
+from serving.trials.messages import Reply, Setup, ask, read_reply, send_setup
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LOOK_S = 0.2
+# Its priority is the lowest there is: on a machine that is busy for minutes, it waits for minutes.
+_HUNG_S = 300.0
+# It ends its follower first.
+_END_S = 3.0
+
+
+class ShadowChild:
+    """One process; used by one thread."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Start it.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+        ours, theirs = socket.socketpair()
+        with theirs:
+            number = theirs.fileno()
+            command = [sys.executable, "-m", "serving.trials.shadow_process", str(number)]
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module, run by our own interpreter
+                    command, stdin=subprocess.DEVNULL, env=environment, pass_fds=[number]
+                )
+            except OSError:
+                ours.close()
+                raise
+        self._connection = Connection(ours.detach())
+        send_setup(self._connection, setup)
+
+    def ask(self, data: bytes | None, faces: FacesMode, *, ending: Callable[[], bool]) -> Reply | None:
+        """Have a picture looked at, or ask only how it stands; None when the service ends meanwhile.
+
+        Raises:
+            EOFError: the process ended.
+            OSError: the same, while it was being asked.
+            TimeoutError: it hangs.
+        """
+        ask(self._connection, data=data, faces=faces)
+        deadline = time.monotonic() + _HUNG_S
+        while not self._connection.poll(_LOOK_S):
+            if ending():
+                return None
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no answer within {_HUNG_S:g} s")
+        return read_reply(self._connection)
+
+    def kill(self) -> None:
+        """End it at once; may be called from another thread."""
+        self._process.kill()
+
+    def end(self, *, at_once: bool) -> int:
+        """Have it end; its exit status."""
+        self._connection.close()
+        try:
+            if at_once:
+                self._process.kill()
+            return self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()

@@ -1,0 +1,154 @@
+"""The shadow's own process: another model looks at pictures that the live one has answered.
+
+    python -m serving.trials.shadow_process FD      # started by the service, which holds the other end
+
+A process and not a thread, so that it takes nothing from the one that answers: not the interpreter's lock (a
+thread of low priority that holds it makes all others wait), not memory (the kernel ends this process first),
+not its life (a model that crashes takes only this process along).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import time
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from serving.answering.pictures import Detectors, FacesMode, PictureReader
+from serving.errors import ServingError
+from serving.following.service import Following
+from serving.runtime.live import LiveModel, ModelSlot
+from serving.trials.messages import Reply, Setup, read_question, read_setup, send_reply
+
+_LOWEST_PRIORITY = 19
+_FIRST_TO_END = "1000"
+# Between two questions; more are dropped, the newest say as much as any.
+_MOST_LOGS = 100
+
+
+class ShadowLooker:
+    """Answers the service's questions."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Nothing is started yet."""
+        self._location = setup.location
+        self._slot = ModelSlot()
+        self.following = Following(
+            setup.location,
+            self._slot,
+            cache=setup.cache,
+            tracking_uri=setup.tracking_uri,
+            poll_s=setup.poll_s,
+            # One picture at a time.
+            max_batch=1,
+        )
+        self._reader = PictureReader(
+            Detectors(setup.face_detector, face_model=setup.face_model),
+            max_pixels=setup.max_pixels,
+            max_faces=setup.max_faces,
+            margin=setup.face_margin,
+        )
+
+    def reply(self, data: bytes | None, faces: FacesMode) -> Reply:
+        """How things stand, and what the model says of the picture."""
+        live = None if self.following.absent else self._slot.current
+        if live is None:
+            absent = f"{self._location} names no model"
+            return Reply(model=None, reason=absent if self.following.absent else self._slot.reason)
+        if data is None:
+            return Reply(model=live.identity, reason="")
+        try:
+            return self._looked(live, data, faces)
+        except Exception as error:  # whatever it is, it is the shadow's to fail, and the service's to tell
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            return Reply(model=live.identity, reason="", error=reason)
+
+    def _looked(self, live: LiveModel, data: bytes, faces: FacesMode) -> Reply:
+        picture = self._reader.read(data, live.contract.input, faces)
+        inputs = len(picture.inputs)
+        if not inputs:
+            return Reply(model=live.identity, reason="")
+        begun = time.perf_counter()
+        # The largest face's answer is the picture's, and all that is compared.
+        row = live.classifier.predict(picture.inputs[:1]).probabilities[0]
+        infer_s = time.perf_counter() - begun
+        return Reply(
+            model=live.identity,
+            reason="",
+            probabilities=dict(zip(live.contract.classes, row.tolist(), strict=True)),
+            cost_s=(picture.faces_ms + picture.preprocess_ms / inputs) / 1e3 + infer_s,
+        )
+
+
+class _Kept(logging.Handler):
+    """Keeps log lines for the next reply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[tuple[str, int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self._lines) < _MOST_LOGS:
+            self._lines.append((record.name, record.levelno, self.format(record)))
+
+    def taken(self) -> tuple[tuple[str, int, str], ...]:
+        lines, self._lines = self._lines, []
+        return tuple(lines)
+
+
+def _step_back() -> None:
+    """Give way to everything else: only this thread, so that models are still loaded at once."""
+    os.setpriority(os.PRIO_PROCESS, 0, _LOWEST_PRIORITY)
+    if hasattr(os, "SCHED_IDLE"):
+        # Runs on a core that nobody else wants, and leaves it as soon as somebody does (sched(7)).
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _end_first() -> None:
+    """When memory runs out, this process is the one to end (proc_pid_oom_score_adj(5))."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_END, encoding="ascii")
+    except OSError:
+        return
+
+
+def main() -> None:
+    """Answer until the service is gone."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("fd", type=int, help="file descriptor of the connection to the service")
+    # Ctrl-C in a terminal reaches every process; this one ends with its parent.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = Connection(parser.parse_args().fd)
+    import cv2
+
+    cv2.setNumThreads(1)
+    kept = _Kept()
+    logger = logging.getLogger("serving")
+    logger.addHandler(kept)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    _end_first()
+    looker = ShadowLooker(read_setup(connection))
+    # Before this thread steps back: those that it starts from then on would do so too.
+    try:
+        looker.following.start()
+    except ServingError as error:
+        raise SystemExit(str(error)) from None
+    _step_back()
+    try:
+        while True:
+            data, faces = read_question(connection)
+            reply = looker.reply(data, faces)
+            # The picture is not to be kept while waiting for the next one.
+            del data
+            send_reply(connection, replace(reply, logs=kept.taken()))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        looker.following.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Both trials of one worker, made from the settings; without them, nothing is made.
+
+trials = make_trials(settings, live=slot, following=following, history=log, told=metrics, threads=2)
+trials.start()
+…
+await trials.close()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from serving.failures import LocationInvalid
+from serving.following.location import parse_location
+from serving.following.service import Following
+from serving.following.target import read_good
+from serving.following.watcher import History
+from serving.runtime.batching import Batcher
+from serving.runtime.live import ModelSlot
+from serving.settings import Settings
+from serving.trials import canary, shadow
+from serving.trials.canary import Canary
+from serving.trials.journal import Journal
+from serving.trials.messages import Setup
+from serving.trials.shadow import Shadow
+
+_log = logging.getLogger(__name__)
+
+
+class Told(canary.Told, shadow.Told, Protocol):
+    """Who counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """What stands beside the live model."""
+
+    live: Following
+    history: History
+    shadow: Shadow | None
+    canary: Canary | None
+    candidate: Following | None
+    """Follows the canary's model."""
+
+    def start(self) -> None:
+        """Start what there is; the live model is followed already.
+
+        Raises:
+            LocationInvalid: the cache folder cannot be made.
+        """
+        if self.candidate is not None:
+            self.candidate.start()
+        if self.canary is not None:
+            self.canary.start()
+        else:
+            self._end_earlier()
+        if self.shadow is not None:
+            self.shadow.start()
+
+    async def close(self) -> None:
+        """End it, requests in flight answered."""
+        if self.canary is not None:
+            await self.canary.close()
+        if self.candidate is not None:
+            await asyncio.to_thread(self.candidate.stop)
+        if self.shadow is not None:
+            await asyncio.to_thread(self.shadow.stop)
+
+    def _end_earlier(self) -> None:
+        """The history tells of the end of a canary that ran until it was switched off by a restart."""
+        try:
+            ran = Journal(self.live.folder).stop()
+        except OSError as error:
+            _log.warning("whether a canary ran before is not known: %s", error)
+            return
+        good = read_good(self.live.folder)
+        if ran is not None and good is not None:
+            self.history.record_switch(time.time(), ran, good[1], "canary stops: it was switched off")
+
+
+def make_trials(
+    settings: Settings, *, live: ModelSlot, following: Following, history: History, told: Told, threads: int
+) -> Trials:
+    """What the settings ask for; within the event loop that will answer.
+
+    Raises:
+        LocationInvalid: a model's setting names nothing that can be followed, or what is live anyway.
+    """
+    its_shadow = _shadow(settings, live, following, told) if settings.shadow_model else None
+    candidate, its_canary = None, None
+    if settings.canary:
+        candidate, its_canary = _canary(settings, live, following, history, told, threads)
+    return Trials(
+        live=following,
+        history=history,
+        shadow=its_shadow,
+        canary=its_canary,
+        candidate=candidate,
+    )
+
+
+def _canary(
+    settings: Settings, live: ModelSlot, following: Following, history: History, told: Told, threads: int
+) -> tuple[Following, Canary]:
+    location = _checked(settings.canary_model, settings, "MIEN_CANARY_MODEL")
+    slot = ModelSlot()
+    candidate = Following(
+        location,
+        slot,
+        cache=settings.cache_dir,
+        tracking_uri=settings.tracking_uri,
+        poll_s=settings.poll_s,
+        threads=1,
+        max_batch=settings.batch_size,
+    )
+    return candidate, Canary(
+        share=settings.canary,
+        location=location,
+        live=live,
+        candidate=slot,
+        absent=lambda: candidate.absent,
+        # Its own: what the candidate takes too long for, or fails at, holds up nobody else.
+        batcher=Batcher(
+            slot, threads=threads, max_batch=settings.batch_size, max_queue_images=settings.queue_images
+        ),
+        journal=Journal(following.folder),
+        history=history,
+        told=told,
+        max_slowdown=settings.canary_max_slowdown,
+        pause_s=settings.canary_pause_s,
+    )
+
+
+def _shadow(settings: Settings, live: ModelSlot, following: Following, told: Told) -> Shadow:
+    setup = Setup(
+        location=_checked(settings.shadow_model or "", settings, "MIEN_SHADOW_MODEL"),
+        cache=settings.cache_dir.absolute(),
+        tracking_uri=settings.tracking_uri,
+        poll_s=settings.poll_s,
+        face_detector=settings.face_detector,
+        face_model=settings.face_model,
+        face_margin=settings.face_margin,
+        max_faces=settings.max_faces,
+        max_pixels=settings.max_pixels,
+    )
+    return Shadow(setup, fraction=settings.shadow_fraction, live=live, folder=following.folder, told=told)
+
+
+def _checked(text: str, settings: Settings, setting: str) -> str:
+    location = str(parse_location(text, setting=setting))
+    if location == str(parse_location(settings.model)):
+        raise LocationInvalid(got=text, reason="this is MIEN_MODEL, the live model itself", setting=setting)
+    return location
