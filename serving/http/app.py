@@ -25,6 +25,9 @@ from serving.answering.detect import Detector
 from serving.answering.pictures import Detectors, PictureReader
 from serving.answering.tensors import TensorAnswerer
 from serving.cores import usable_cores
+from serving.drift.keeper import Keeper, Plan
+from serving.drift.ledger import Ledger
+from serving.drift.request import WindowRule
 from serving.failures import StoreUnavailable
 from serving.following.service import Following
 from serving.http import problems
@@ -39,6 +42,7 @@ from serving.http.parts import Parts
 from serving.http.routes import (
     detect,
     documents,
+    drift,
     explain,
     feedback,
     health,
@@ -92,7 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for module in (
         *(detect, explain, stream, feedback, predictions, model, health, documents),
-        *(protocol_v2, scoring, shadow),
+        *(protocol_v2, scoring, shadow, drift),
     ):
         app.include_router(module.router)
     app.openapi = cache(lambda: documents.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
@@ -134,6 +138,7 @@ def _lifespan(settings: Settings, metrics: Metrics, held: HeldBytes) -> Callable
         parts.recorder.start()
         parts.following.start()
         parts.trials.start()
+        parts.drift.start()
         telling = asyncio.create_task(_tell_metrics(parts))
         draining = Draining(lambda: len(parts.streams) > 0, lambda: parts.streams.close(settings.timeout_s))
         try:
@@ -144,6 +149,7 @@ def _lifespan(settings: Settings, metrics: Metrics, held: HeldBytes) -> Callable
             # In this order nothing is lost: what waits is answered, then what was answered is written.
             await parts.batcher.close()
             await parts.trials.close()
+            await asyncio.to_thread(parts.drift.stop)
             await asyncio.to_thread(parts.following.stop)
             await asyncio.to_thread(parts.recorder.close)
             await asyncio.to_thread(parts.store.close)
@@ -214,6 +220,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes) -> Parts:
         recorder=recorder,
         store=store,
         metrics=metrics,
+        drift=Keeper(slot, Ledger(settings.database_url), _drift_plan(settings)),
         streams=_streams(settings, detector, metrics, held),
         tensors=TensorAnswerer(batcher, reader, sink, timeout_s=settings.timeout_s),
         trials=trials,
@@ -226,6 +233,23 @@ def _streams(settings: Settings, detector: Detector, metrics: Metrics, held: Hel
     )
     parts = StreamParts(detector=detector, told=metrics, limits=limits, held=held)
     return Streams(parts, most=settings.stream_connections)
+
+
+def _drift_plan(settings: Settings) -> Plan:
+    return Plan(
+        enabled=settings.drift,
+        database_url=settings.database_url,
+        window=WindowRule(
+            last_n=settings.drift_last_n,
+            last_s=settings.drift_last_s,
+            min_rows=settings.drift_min_rows,
+            max_rows=settings.drift_max_rows,
+        ),
+        false_alarms=settings.drift_false_alarms,
+        pictures_per_person=settings.drift_pictures_per_person,
+        stale_s=settings.drift_stale_s,
+        retention_s=settings.retention_days * _DAY_S,
+    )
 
 
 def _limits(settings: Settings, held: HeldBytes, bodies: BodyLimits) -> Limits:

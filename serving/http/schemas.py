@@ -116,6 +116,16 @@ HISTORY = _operation(
     problems=(*_ACCESS, 400, 503),
     parameters=[_LIMIT],
 )
+DRIFT = _operation({200: _json("Drift", "Whether the world has moved, or why that is unknown.")}, problems=_ACCESS)
+DRIFT_REPORT = _operation(
+    {
+        200: {
+            "description": "Evidently's page, which needs nothing from elsewhere.",
+            "content": {"text/html": {"schema": {"type": "string"}}},
+        }
+    },
+    problems=(*_ACCESS, 404, 503),
+)
 LIVEZ = _operation({200: _json("Status", "The process answers.")}, problems=())
 READYZ = _operation({200: _json("Status", "A model is live.")}, problems=(503,))
 METRICS = _operation(
