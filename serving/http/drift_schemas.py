@@ -60,7 +60,8 @@ _QUALITY = _object(
         "reference": _MEASURED,
         "feedback": {**_or_null(_MEASURED), "description": "Null without feedback in the window."},
         "estimated": _object(
-            {"mean_confidence": _FRACTION, "atc": _FRACTION}, description="The accuracy, without any feedback."
+            {"mean_confidence": _FRACTION, "atc": _FRACTION},
+            description="The accuracy, without any feedback.",
         ),
     }
 )

@@ -116,7 +116,7 @@ HISTORY = _operation(
     problems=(*_ACCESS, 400, 503),
     parameters=[_LIMIT],
 )
-DRIFT = _operation({200: _json("Drift", "Whether the world has moved, or why that is unknown.")}, problems=_ACCESS)
+DRIFT = _operation({200: _json("Drift", "Whether the world has moved.")}, problems=_ACCESS)
 DRIFT_REPORT = _operation(
     {
         200: {

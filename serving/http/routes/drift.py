@@ -24,8 +24,8 @@ from serving.http.parts import LeanRoute, json_response, parts_of
 router = APIRouter(route_class=LeanRoute, tags=["drift"])
 
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
-# Evidently's page brings everything with it: styles, fonts and images as data. `sandbox` gives it an origin of
-# its own, so that its scripts reach nothing of this service.
+# Evidently's page brings everything with it: styles, fonts and images as data. `sandbox` gives it an origin
+# of its own, so that its scripts reach nothing of this service.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; font-src data:; img-src data: blob:; {scripts}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts allow-downloads"
