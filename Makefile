@@ -20,8 +20,9 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 
 HOST ?= 127.0.0.1
 MLFLOW_PORT ?= 5000
+PREFECT_PORT ?= 4200
 
-.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean serve
+.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean serve up train
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +67,13 @@ ui: setup ## MLflow's pages: runs, registry, promotion
 
 serve: setup ## the service on port 8000: follows models:/emotion@production (docs/serving.md)
 	@python -m serving
+
+up: setup ## MLflow, Prefect, a worker and the service together; Ctrl-C ends all (docs/flows.md)
+	@HOST=$(HOST) MLFLOW_PORT=$(MLFLOW_PORT) PREFECT_PORT=$(PREFECT_PORT) python -m flows.stack.up
+
+train: setup ## REASON="…": a training run by the worker of `make up`
+	@PREFECT_API_URL=http://$(HOST):$(PREFECT_PORT)/api prefect deployment run training/training \
+	  --param 'reason=$(REASON)'
 
 profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
 	@python -m pipelines.profile $(NAME)
