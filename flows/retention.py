@@ -1,0 +1,140 @@
+"""What is old goes: observations and pictures by the service's settings, and what training runs left behind.
+
+    python -m flows.retention
+    prefect deployment run retention/retention
+
+Seconds; a million rows a few minutes. Other processes go on meanwhile: rows go in
+batches, and the newest workspace, which may be in use, stays.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field, ValidationError
+
+from flows.errors import FlowError, ParametersInvalid
+from flows.workspace import CHECKPOINTS, WORKSPACES
+from pipelines.stage import quiet_libraries
+from serving.errors import ServingError
+from serving.observing.pictures import PictureFolder
+from serving.observing.store import Store
+from serving.settings import PREFIX, Settings
+
+_DAY_S = 24 * 3600.0
+_SQLITE = "sqlite:///"
+Days = Annotated[float, Field(gt=0)]
+
+
+@flow(name="retention", persist_result=False)
+def retention(workspace_days: Days = 7.0, checkpoint_days: Days = 30.0) -> State[Any]:
+    """Delete what is older than it may become.
+
+    Observations and pictures follow MIEN_RETENTION_DAYS and MIEN_KEEP_IMAGES_DAYS, as in the service.
+
+    Args:
+        workspace_days: of training runs' clones; their results lie in a branch and in DVC's cache.
+        checkpoint_days: of the training state that an abandoned run left.
+    """
+    home, now = Path.cwd(), time.time()
+    steps: dict[str, Callable[[], int]] = {
+        "observations": lambda: delete_observations(service_settings(), now),
+        "days of pictures": lambda: delete_pictures(service_settings(), now),
+        "workspaces": lambda: delete_folders(home / WORKSPACES, now - workspace_days * _DAY_S, spare=1),
+        "checkpoints": lambda: delete_folders(home / CHECKPOINTS, now - checkpoint_days * _DAY_S),
+    }
+    states = {what: delete(what, step, return_state=True) for what, step in steps.items()}
+    said = "; ".join(f"{what}: {state.message}" for what, state in states.items())
+    whole = all(state.is_completed() for state in states.values())
+    return Completed(message=said) if whole else Failed(message=said)
+
+
+@task(name="delete", task_run_name="{what}", cache_policy=NO_CACHE, persist_result=False)
+def delete(what: str, step: Callable[[], int]) -> State[Any]:
+    """Run one step; one that fails keeps no other from its work."""
+    try:
+        count = step()
+    except (FlowError, ServingError, OSError) as error:
+        return Failed(message=str(error))
+    return Completed(message=f"{count} deleted" if count else "none was old enough")
+
+
+def service_settings() -> Settings:
+    """The settings that the service itself would have here.
+
+    Raises:
+        ParametersInvalid: an environment variable has a value that it cannot have.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
+        raise ParametersInvalid(parameter=name, got="what is set", expected=first["msg"]) from error
+
+
+def delete_observations(settings: Settings, now: float) -> int:
+    """Delete observations, their feedback and their pictures that are too old; how many rows.
+
+    Raises:
+        ServingError: the database is away or not to be used.
+    """
+    url = settings.database_url
+    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
+        return 0  # nothing was ever observed; asking would create the file
+    store = Store(url, pictures=_pictures(settings))
+    try:
+        return store.purge(now - settings.retention_days * _DAY_S)
+    finally:
+        store.close()
+
+
+def delete_pictures(settings: Settings, now: float) -> int:
+    """Delete kept pictures that are too old; how many days of them."""
+    return _pictures(settings).purge(now - settings.keep_images_days * _DAY_S)
+
+
+def delete_folders(home: Path, before: float, *, spare: int = 0) -> int:
+    """Delete folders that nothing was written into since.
+
+    Args:
+        home: their parent; need not exist.
+        before: seconds since 1970 (UTC).
+        spare: so many of the newest stay in any case.
+    """
+    folders = [path for path in home.iterdir() if path.is_dir()] if home.is_dir() else []
+    by_age = sorted(folders, key=_written, reverse=True)
+    old = [path for path in by_age[spare:] if _written(path) < before]
+    for path in old:
+        shutil.rmtree(path)
+    return len(old)
+
+
+def _written(folder: Path) -> float:
+    """When something in a folder, or directly below, last changed."""
+    return max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+
+
+def _pictures(settings: Settings) -> PictureFolder:
+    return PictureFolder(settings.keep_images_dir, fraction=0.0)
+
+
+def main() -> None:
+    """Run the flow from the command line."""
+    quiet_libraries()
+    state = retention(return_state=True)
+    print(state.message)
+    sys.exit(0 if state.is_completed() else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The stack's voice: says what is missing, then where everything is, then when the service has a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from flows.stack.services import POOL, Stack, read_stack
+from flows.stack.wait import is_healthy
+
+_EVERY_S = 1.0
+_REMIND_S = 20.0
+_READY_EVERY_S = 5.0
+
+
+def main() -> None:
+    """Speak until told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    stack = read_stack(os.environ, Path.cwd())
+    for line in until_healthy(stack):
+        print(line, flush=True)
+    print(addresses(stack), flush=True)
+    reason = not_ready(stack)
+    while reason is not None:
+        time.sleep(_READY_EVERY_S)
+        reason = not_ready(stack)
+        if reason is None:
+            print("the service is ready: it has found a production model", flush=True)
+    while True:
+        signal.pause()
+
+
+def until_healthy(stack: Stack) -> Iterator[str]:
+    """Wait until every part answers; yields now and then what is still missing."""
+    parts: dict[str, Callable[[], bool]] = {
+        "MLflow": lambda: is_healthy(f"{stack.mlflow}/health"),
+        "Prefect": lambda: is_healthy(f"{stack.prefect}/api/health"),
+        "the worker": lambda: worker_is_online(stack),
+        "the service": lambda: is_healthy(f"{stack.service}/livez"),
+    }
+    remind_at = time.monotonic() + _REMIND_S
+    while missing := [name for name, healthy in parts.items() if not healthy()]:
+        if time.monotonic() >= remind_at:
+            yield f"waiting for {', '.join(missing)}"
+            remind_at = time.monotonic() + _REMIND_S
+        time.sleep(_EVERY_S)
+
+
+def worker_is_online(stack: Stack) -> bool:
+    """Whether a worker has signed on at the pool."""
+    url = f"{stack.prefect}/api/work_pools/{POOL}/workers/filter"
+    status, workers = _ask(url, data=b"{}")
+    return status == 200 and any(worker.get("status") == "ONLINE" for worker in workers)
+
+
+def not_ready(stack: Stack) -> str | None:
+    """Why the service has no model; None when it has one."""
+    status, body = _ask(f"{stack.service}/readyz")
+    if status == 200:
+        return None
+    return (
+        str(body.get("detail") or body.get("title") or f"status {status}") if body else "it does not answer"
+    )
+
+
+def addresses(stack: Stack) -> str:
+    """What a person needs now."""
+    reason = not_ready(stack)
+    ready = "ready" if reason is None else f"no model yet: {reason}"
+    return "\n".join(
+        (
+            "everything is up",
+            f"  service  {stack.service}/docs  ({ready})",
+            f"  MLflow   {stack.mlflow}",
+            f"  Prefect  {stack.prefect}",
+            '  make train REASON="…" starts a training run; Ctrl-C stops everything',
+        )
+    )
+
+
+def _ask(url: str, *, data: bytes | None = None) -> tuple[int, Any]:
+    """Status and JSON of an answer; 0 where there is none."""
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - the stack's own addresses
+    try:
+        with urllib.request.urlopen(request, timeout=5.0) as answer:  # noqa: S310 - the same
+            return answer.status, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        try:
+            return error.code, json.loads(error.read())
+        except ValueError:
+            return error.code, None
+    except (OSError, ValueError):
+        return 0, None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""`make up`: the whole stack on this machine, without containers; Ctrl-C ends all of it.
+
+    HOST=127.0.0.1 MLFLOW_PORT=5000 PREFECT_PORT=4200 MIEN_PORT=8000 python -m flows.stack.up
+
+Under a minute on two cores. When one process ends, all others are ended too, and the exit status is not 0.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from flows.errors import StackError
+from flows.stack.ports import check_ports
+from flows.stack.services import STOP_S, Stack, read_stack
+from pipelines.stage import quiet_libraries
+
+# What honcho returns when it was told to end: 128 + SIGINT, 128 + SIGTERM.
+_ASKED_TO_END = (130, 143)
+
+
+def main() -> int:
+    """Start everything and stay until it ends; returns the exit status."""
+    quiet_libraries()
+    try:
+        stack = read_stack(os.environ, Path.cwd())
+        check_ports(stack)
+    except StackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    status = run(stack)
+    if status in _ASKED_TO_END:
+        return 0
+    print(f"error: a process ended by itself (status {status}); its last lines say why", file=sys.stderr)
+    return status or 1
+
+
+def run(stack: Stack) -> int:
+    """Run the stack's processes until one ends or this one is told to; returns honcho's status."""
+    from honcho import manager as honcho
+
+    # Its own five seconds would cut requests off that the service still answers.
+    honcho.KILL_WAIT = STOP_S + 5
+    manager = honcho.Manager()
+    environment = stack.environment(os.environ)
+    for name, command in stack.commands(os.getpid()).items():
+        manager.add_process(name, command, env=environment, cwd=str(stack.root))
+    manager.loop()
+    return int(manager.returncode or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

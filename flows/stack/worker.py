@@ -1,0 +1,25 @@
+"""The stack's worker: sets up pool, deployments and automation, then becomes `prefect worker start`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from flows.errors import StackError
+from flows.stack.deployments import set_up
+from flows.stack.services import POOL
+
+
+def main() -> None:
+    """Set up, then work."""
+    try:
+        set_up(Path.cwd())
+    except StackError as error:
+        sys.exit(f"error: {error}")
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+    os.execv(command[0], command)  # noqa: S606 - the command is this file's own
+
+
+if __name__ == "__main__":
+    main()
