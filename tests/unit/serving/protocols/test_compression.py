@@ -1,0 +1,67 @@
+"""Compressed bodies: what clients send, bombs, and what is damaged."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.failures import BadRequest, ContentUnsupported, PayloadTooLarge
+from serving.protocols.compression import unpacked
+
+COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "GZIP", " deflate ", "x-gzip"])
+@pytest.mark.parametrize("body", [b"", b"{}", bytes(range(256)) * 40], ids=["empty", "short", "long"])
+def test_a_compressed_body_comes_out_as_it_was(encoding: str, body: bytes) -> None:
+    packed = COMPRESS[encoding.strip().lower().removeprefix("x-")](body)
+    assert unpacked(packed, encoding, limit=len(body)) == body
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", "Identity"])
+def test_without_an_encoding_nothing_happens(encoding: str) -> None:
+    body = b"\x1f\x8b as it is"
+    assert unpacked(body, encoding, limit=1) is body
+
+
+@pytest.mark.parametrize("encoding", COMPRESS)
+def test_a_bomb_is_stopped_at_the_limit(encoding: str) -> None:
+    bomb = COMPRESS[encoding](bytes(64 * 1024 * 1024))
+    assert len(bomb) < 100_000
+    tracemalloc.start()
+    with pytest.raises(PayloadTooLarge, match="more than 1000 bytes"):
+        unpacked(bomb, encoding, limit=1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1024 * 1024
+
+
+@pytest.mark.parametrize("encoding", COMPRESS)
+def test_one_byte_more_than_the_limit_is_too_much(encoding: str) -> None:
+    with pytest.raises(PayloadTooLarge):
+        unpacked(COMPRESS[encoding](b"x" * 11), encoding, limit=10)
+
+
+@pytest.mark.parametrize("encoding", COMPRESS)
+def test_a_body_that_breaks_off_or_goes_on_is_refused(encoding: str) -> None:
+    packed = COMPRESS[encoding](b"some body")
+    for damaged in (packed[:-1], packed[:3], b"", packed + b"more", packed + packed):
+        with pytest.raises(BadRequest):
+            unpacked(damaged, encoding, limit=100)
+
+
+@given(st.binary(max_size=100))
+def test_noise_is_refused(noise: bytes) -> None:
+    with pytest.raises(BadRequest):
+        unpacked(b"\x00" + noise, "gzip", limit=100)
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "chunked", "*"])
+def test_other_encodings_are_refused(encoding: str) -> None:
+    with pytest.raises(ContentUnsupported, match="expected gzip, deflate or neither"):
+        unpacked(b"", encoding, limit=100)
