@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 @cache
 def _app() -> FastAPI:
     """The application of the environment's settings; what is wrong with them ends the process."""
-    from serving.http.app import create_app
-    from serving.http.logs import configure_logs
     from serving.startup import check, explained, read_settings
 
     with explained():
         settings = read_settings()
         check(settings)
+    # Only now: what is wrong is to be told before seconds of imports.
+    from serving.http.app import create_app
+    from serving.http.logs import configure_logs
+
     configure_logs(settings.log_level)
     return create_app(settings)
 

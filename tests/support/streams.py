@@ -50,9 +50,17 @@ def kind(problem: dict[str, Any]) -> str:
 def ending(socket: ClientConnection) -> tuple[list[dict[str, Any]], Close]:
     """What still comes, and how the service closes the connection."""
     messages: list[dict[str, Any]] = []
-    with pytest.raises(ConnectionClosed) as caught:
+    close: Close | None = None
+    try:
         while True:
             messages.append(answer(socket))
-    close = caught.value.rcvd
+    except ConnectionClosed as closed:
+        close = closed.rcvd
     assert close is not None, "the connection broke off"
     return messages, close
+
+
+def metric(client: httpx.Client, name: str) -> float:
+    """Value of one series, as it stands in the text that Prometheus scrapes; 0 before it exists."""
+    lines = client.get("/metrics").text.splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(name + " ")), 0.0)

@@ -2,65 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.http_process import PYTHON_M, UVICORN, answers, running
 from tests.support.http_service import picture_of, until
+from tests.support.pictures import encoded, textured
 from tests.support.serving_models import model_folder
+from tests.support.streams import ending, metric, stream_of
 
 
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        return int(taken.getsockname()[1])
-
-
-def environment(folder: Path, **given: str) -> dict[str, str]:
-    return (
-        os.environ
-        | {
-            "MIEN_MODEL": str(folder / "model"),
-            "MIEN_CACHE_DIR": str(folder / "cache"),
-            "MIEN_DATABASE_URL": f"sqlite:///{folder}/observations.db",
-        }
-        | given
-    )
-
-
-@contextmanager
-def running(folder: Path, **given: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    model_folder(folder / "model")
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving"],
-        env=environment(folder, MIEN_PORT=str(port), **given),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            until(lambda: process.poll() is not None or answers(client))
-            yield process, client
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
-
-
-def answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
+@pytest.fixture(autouse=True)
+def model(tmp_path: Path) -> Path:
+    return model_folder(tmp_path / "model")
 
 
 def rows(folder: Path) -> int:
@@ -92,6 +54,22 @@ def accepted(address: httpx.URL, data: bytes) -> socket.socket:
     return connection
 
 
+@pytest.mark.parametrize("command", [PYTHON_M, UVICORN], ids=["python -m serving", "uvicorn"])
+def test_sigterm_ends_streams_after_the_frames_they_took(tmp_path: Path, command: Sequence[str]) -> None:
+    slow = encoded(textured(1, width=4000, height=3000), "JPEG", quality=50)
+    with running(tmp_path, command=command) as (process, client), stream_of(client) as socket:
+        for _ in range(3):
+            socket.send(slow)
+        # The first is being looked at and the last one waits.
+        until(lambda: metric(client, 'mien_stream_frames_total{outcome="dropped"}') > 0)
+        process.send_signal(signal.SIGTERM)
+        told, close = ending(socket)
+        process.wait(timeout=30)
+    assert [(item["frame"], item["whole_image"]) for item in told] == [(1, True), (3, True)]
+    assert (close.code, close.reason) == (1001, "the service is going down")
+    assert rows(tmp_path) == 1  # one frame per second is kept
+
+
 def test_several_workers_answer_alike_and_their_numbers_are_joined(tmp_path: Path) -> None:
     with running(tmp_path, MIEN_WORKERS="2") as (_, client):
         digests = set()
@@ -114,27 +92,3 @@ def test_the_log_is_json_and_names_no_address(tmp_path: Path) -> None:
     told = next(line for line in lines if "find-me" in line)
     assert "POST /detect 200" in told
     assert "127.0.0.1" not in told
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("MIEN_PORT", "high", "MIEN_PORT: "),
-        ("MIEN_API_KEYS", "secret", "MIEN_API_KEYS: "),
-        ("MIEN_MODEL", "runs:/1/model", "MIEN_MODEL='runs:/1/model'"),
-        ("MIEN_DATABASE_URL", "mysql://x", "MIEN_DATABASE_URL"),
-    ],
-)
-def test_a_setting_that_cannot_be_used_ends_it_with_its_name(
-    tmp_path: Path, name: str, value: str, message: str
-) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "serving"],
-        env=environment(tmp_path, **{"MIEN_PORT": "0", name: value}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode != 0
-    assert message in ended.stderr
-    assert "secret" not in ended.stderr

@@ -16,7 +16,7 @@ from tests.support.http_service import picture_of, ready, serving, settings_in, 
 from tests.support.onnx_models import CLASSES
 from tests.support.pictures import encoded, textured
 from tests.support.serving_models import LEVELS, copied, model_folder, sha256_of
-from tests.support.streams import answer, asked, ending, kind, refused, stream_of
+from tests.support.streams import answer, asked, ending, kind, metric, refused, stream_of
 
 KEYS = (hash_key("app", "predict", "one"),)
 BIG = 400_000
@@ -46,11 +46,6 @@ def slow() -> bytes:
 
 def streams(client: httpx.Client) -> float:
     return metric(client, "mien_streams")
-
-
-def metric(client: httpx.Client, name: str) -> float:
-    lines = client.get("/metrics").text.splitlines()
-    return next((float(line.split()[-1]) for line in lines if line.startswith(name + " ")), 0.0)
 
 
 def test_each_frame_is_answered_as_by_detect(client: httpx.Client) -> None:

@@ -1,0 +1,134 @@
+"""What the service looks at before it starts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from serving.errors import ServingError
+from serving.failures import LocationInvalid, StartRefused, StoreTooNew, StoreUrlInvalid
+from serving.observing import database
+from serving.observing.store import Store
+from serving.settings import Settings
+from serving.startup import EXIT_STATUS, check, check_address, explained, read_settings
+
+
+def settings_in(folder: Path, **given: object) -> Settings:
+    defaults = {
+        "model": str(folder / "model"),
+        "cache_dir": folder / "cache",
+        "database_url": f"sqlite:///{folder}/observations.db",
+    }
+    return Settings(**(defaults | given))
+
+
+def test_what_may_come_right_later_is_no_reason_to_end(tmp_path: Path) -> None:
+    check(settings_in(tmp_path))
+    check(settings_in(tmp_path, database_url="postgresql://nobody@127.0.0.1:1/nothing"))
+
+
+# setting, value ({} is the test's folder), error, beginning of its message
+REFUSED = {
+    "model": ("model", "runs:/1/model", LocationInvalid, "MIEN_MODEL='runs:/1/model': "),
+    "stage": ("model", "models:/emotion/Live", LocationInvalid, "MIEN_MODEL='models:/emotion/Live': "),
+    "cache": ("cache_dir", "{}/file/cache", StartRefused, "MIEN_CACHE_DIR={}/file/cache: "),
+    "scheme": ("database_url", "mysql://me:secret@x/y", StoreUrlInvalid, "MIEN_DATABASE_URL: 'mysql'"),
+    "no url": ("database_url", "x.db", StoreUrlInvalid, "MIEN_DATABASE_URL: it is no URL"),
+    "through a file": ("database_url", "sqlite:///{}/file/x.db", StartRefused, "MIEN_DATABASE_URL: "),
+    "a folder": ("database_url", "sqlite:///{}", StartRefused, "MIEN_DATABASE_URL: sqlite:///{}: "),
+    "no database": ("database_url", "sqlite:///{}/file", StartRefused, "MIEN_DATABASE_URL: "),
+    "newer": ("database_url", "sqlite:///{}/newer.db", StoreTooNew, "sqlite:///{}/newer.db: its tables"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_what_never_will_is_refused(tmp_path: Path, case: tuple[str, str, type[ServingError], str]) -> None:
+    name, value, kind, beginning = case
+    (tmp_path / "file").write_text("no folder, and no database either")
+    newer(tmp_path / "newer.db")
+    with pytest.raises(kind) as caught:
+        check(settings_in(tmp_path, **{name: value.replace("{}", str(tmp_path))}))
+    assert str(caught.value).startswith(beginning.replace("{}", str(tmp_path)))
+    assert "secret" not in str(caught.value)
+
+
+def newer(path: Path) -> None:
+    """A database whose tables a later service has changed."""
+    store = Store(f"sqlite:///{path}")
+    store.prepare()
+    store.close()
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE schema_version SET version = version + 1")
+
+
+def test_a_database_that_is_locked_is_waited_for_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_WAIT_S", 0.1)
+    path = tmp_path / "observations.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        check(settings_in(tmp_path))
+
+
+def test_a_full_disk_is_no_reason_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    check(settings_in(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("MIEN_PORT", "high", "MIEN_PORT='high': "),
+        ("MIEN_KEEP_IMAGES", "1.5", "MIEN_KEEP_IMAGES='1.5': "),
+        ("MIEN_FACE_DETECTOR", "best", "MIEN_FACE_DETECTOR='best': "),
+        ("MIEN_API_KEYS", "secret", "MIEN_API_KEYS: an entry is not NAME:SCOPE:SHA256"),
+        ("MIEN_FACE_DETECTOR", "yunet", "settings: MIEN_FACE_DETECTOR=yunet needs MIEN_FACE_MODEL"),
+    ],
+)
+def test_a_setting_is_named_with_what_it_got(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartRefused) as caught:
+        read_settings()
+    assert str(caught.value).startswith(shown)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_each_wrong_setting_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_PORT", "high")
+    monkeypatch.setenv("MIEN_POLL_S", "0")
+    with pytest.raises(StartRefused) as caught:
+        read_settings()
+    assert [line.partition("=")[0] for line in str(caught.value).splitlines()] == ["MIEN_PORT", "MIEN_POLL_S"]
+
+
+def test_the_reason_is_the_only_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, explained():
+        raise StartRefused("got this, expected that")
+    assert ended.value.code == EXIT_STATUS
+    assert capsys.readouterr().err == "got this, expected that\n"
+
+
+def test_an_address_that_cannot_be_listened_at(tmp_path: Path) -> None:
+    check_address("127.0.0.1", 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            StartRefused, match=f"MIEN_HOST=127.0.0.1 MIEN_PORT={port}: address already in use"
+        ):
+            check_address("127.0.0.1", port)
+    check_address("127.0.0.1", port)
+    with pytest.raises(StartRefused, match="MIEN_HOST='nowhere.invalid': "):
+        check_address("nowhere.invalid", 0)
