@@ -130,5 +130,5 @@ def test_an_address_that_cannot_be_listened_at(tmp_path: Path) -> None:
         ):
             check_address("127.0.0.1", port)
     check_address("127.0.0.1", port)
-    with pytest.raises(StartRefused, match="MIEN_HOST='nowhere.invalid': "):
+    with pytest.raises(StartRefused, match=r"MIEN_HOST='nowhere\.invalid': "):
         check_address("nowhere.invalid", 0)
