@@ -18,8 +18,6 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
 
 from serving.answering.detect import Detector
 from serving.answering.pictures import Detectors, PictureReader
@@ -30,7 +28,6 @@ from serving.drift.ledger import Ledger
 from serving.drift.request import WindowRule
 from serving.failures import StoreUnavailable
 from serving.following.service import Following
-from serving.http import problems
 from serving.http.body_limits import BodyLimits
 from serving.http.draining import Draining
 from serving.http.frames import StreamLimits, StreamParts
@@ -39,6 +36,7 @@ from serving.http.limits import HeldBytes, RateLimit
 from serving.http.metrics import Metrics
 from serving.http.middleware import Edge, Limits
 from serving.http.parts import Parts
+from serving.http.refusals import router_refusal
 from serving.http.routes import (
     detect,
     documents,
@@ -100,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(module.router)
     app.openapi = cache(lambda: documents.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
-    app.add_exception_handler(HTTPException, _router_refusal)
+    app.add_exception_handler(HTTPException, router_refusal)
     app.add_middleware(
         Edge,
         access=Access(settings.api_keys, allow_anonymous=settings.allow_anonymous),
@@ -267,12 +265,3 @@ async def _tell_metrics(parts: Parts) -> None:
         while True:
             parts.refresh_metrics()
             await asyncio.sleep(_METRICS_EVERY_S)
-
-
-async def _router_refusal(request: Request, error: Exception) -> Response:
-    """The router's own 404 and 405, from the one table."""
-    if not isinstance(error, HTTPException):
-        raise error
-    allowed = (error.headers or {}).get("Allow", "another method")
-    refusal = problems.from_status(error.status_code, error.detail, method=request.method, allowed=allowed)
-    return problems.response(refusal, request_id=request.state.request_id, path=request.url.path)

@@ -71,7 +71,6 @@ _INFER_OUTPUT = _object(
     },
     "name",
 )
-_EXAMPLE_TENSOR = {"name": IMAGE, "shape": [1, 64, 64, 3], "datatype": "UINT8"}
 
 COMPONENTS: dict[str, Schema] = {
     "ServerMetadata": _object(
@@ -114,10 +113,18 @@ COMPONENTS: dict[str, Schema] = {
             "outputs": {"type": "array", "items": _INFER_OUTPUT, "maxItems": len(OUTPUTS)},
         },
         "inputs",
+        # The JSON in front of the tensor's bytes; with the values in it, it would be pages long.
         example={
             "id": "42",
-            "inputs": [{**_EXAMPLE_TENSOR, "data": []}],
-            "outputs": [{"name": "probabilities"}],
+            "inputs": [
+                {
+                    "name": IMAGE,
+                    "shape": [1, 64, 64, 3],
+                    "datatype": "UINT8",
+                    "parameters": {"binary_data_size": 12288},
+                }
+            ],
+            "outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}],
         },
     ),
     "InferAnswer": _object(

@@ -48,6 +48,7 @@ _INFER_BODY: Schema = {
 }
 _answered = json_answer("InferAnswer", "The outputs.")
 _answered["content"]["application/octet-stream"] = _BINARY
+_INDEX_FILTER: Schema = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
 _METADATA = json_answer("ModelMetadata", "Tensors of the model.")
 _READY = json_answer("Ready", "It is live.")
 _MODEL_PROBLEMS = (*ACCESS, 404, 503)
@@ -59,7 +60,7 @@ READY = _v2(_READY, problems=(503,))
 INDEX = _v2(
     json_answer("RepositoryIndex", "The live model."),
     problems=(*ACCESS, *BODY, 503),
-    body={"content": {"application/json": {"schema": {"type": "object"}}}},
+    body={"content": {"application/json": {"schema": _INDEX_FILTER}}},
 )
 METADATA = _v2(_METADATA, problems=_MODEL_PROBLEMS, parameters=[_NAME])
 METADATA_OF_VERSION = _v2(_METADATA, problems=_MODEL_PROBLEMS, parameters=[_NAME, _VERSION])

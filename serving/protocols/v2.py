@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from serving.contract import IMAGE, OUTPUTS, PROBABILITIES, Image, InputSpec
 from serving.failures import BadRequest
 from serving.protocols import binary, tensors
@@ -85,6 +87,23 @@ def _read_raw(data: memoryview, spec: InputSpec, most: int) -> InferRequest:
     tensors.check_count(count, most=most)
     outputs = tuple(Output(name=name, binary=False) for name in OUTPUTS)
     return InferRequest(id=None, images=tensors.from_bytes(data, spec, count), outputs=outputs, record=True)
+
+
+def check_filter(body: bytes) -> None:
+    """Hold the body of a request for the index to the protocol; it may be empty.
+
+    Raises:
+        BadRequest: no JSON object, or `ready` is no boolean.
+    """
+    if not body:
+        return
+    try:
+        wanted = orjson.loads(body)
+    except ValueError as error:
+        raise BadRequest(f"the body is no JSON ({error}); expected an object or nothing") from error
+    if not isinstance(wanted, dict):
+        raise BadRequest(f"the body is {tensors.kind(wanted)}, expected an object or nothing")
+    _flag(wanted, "ready", default=False)
 
 
 def _id(request: Mapping[str, Any]) -> str | None:

@@ -53,8 +53,8 @@ async def ready(request: Request) -> Response:
 
 @router.post("/v2/repository/index", **schemas.INDEX)
 async def index(request: Request) -> Response:
-    """The models that can be asked: the live one, or none; all are ready, whatever the body asks for."""
-    await read_body(request, expected=_KINDS)
+    """The models that can be asked: the live one, or none; with `ready` too, as the live one is."""
+    v2.check_filter(await read_body(request, expected=_KINDS))
     current = parts_of(request).slot.current
     if current is None:
         return json_response([])
