@@ -45,7 +45,11 @@ class ShadowChild:
                 ours.close()
                 raise
         self._connection = Connection(ours.detach())
-        send_setup(self._connection, setup)
+        try:
+            send_setup(self._connection, setup)
+        except OSError:
+            self.end(at_once=True)
+            raise
 
     def ask(self, data: bytes | None, faces: FacesMode, *, ending: Callable[[], bool]) -> Reply | None:
         """Have a picture looked at, or ask only how it stands; None when the service ends meanwhile.

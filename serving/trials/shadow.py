@@ -89,7 +89,8 @@ class Shadow:
         self._model: ModelIdentity | None = None
         self._reason = "the service is starting"
         self._active = False
-        self._announced: ModelPair | None = None
+        self._pair: ModelPair | None = None
+        self._share_at = 0.0
         self._child: ShadowChild | None = None
         # Of what is counted: by the thread, told by whoever asks.
         self._lock = threading.Lock()
@@ -209,21 +210,29 @@ class Shadow:
             self._active = model is not None and not reason
             self._model, self._reason = model, reason
             if live is not None and model is not None and not reason:
-                pair = ModelPair(live=live.identity.key, shadow=model.key)
-                if self._counted is None or self._counted.pair != pair:
-                    self._share()
-                    self._counted = Agreement(pair=pair, since=time.time())
+                self._begin(ModelPair(live=live.identity.key, shadow=model.key))
             dropped = self._backlog.taken_dropped()
             if dropped:
                 self._told.shadow_dropped(dropped)
             if self._counted is not None:
                 self._counted.dropped += dropped
-            self._share()
+            if time.monotonic() >= self._share_at:
+                self._share()
+
+    def _begin(self, pair: ModelPair) -> None:
+        """Count this pair, anew when it is another than before."""
+        if pair == self._pair:
+            return
+        self._share()
+        self._pair = pair
+        self._counted = Agreement(pair=pair, since=time.time())
+        # At once, though it is empty: the counts of the pair before are not those of this one.
+        self._share(also_empty=True)
 
     def _count(self, answer: LiveAnswer, reply: Reply) -> None:
         model = reply.model
         # It may be of a model that was live, or a shadow, until a moment ago.
-        if model is None or self._announced != ModelPair(live=answer.model.key, shadow=model.key):
+        if model is None or self._pair != ModelPair(live=answer.model.key, shadow=model.key):
             return
         if reply.error is not None:
             self._fail(reply.error)
@@ -254,12 +263,12 @@ class Shadow:
                 self._counted.failed += 1
                 self._counted.last_error = (time.time(), reason)
 
-    def _share(self) -> None:
+    def _share(self, *, also_empty: bool = False) -> None:
         """Hand over what was counted since the last time; with the lock held."""
+        self._share_at = time.monotonic() + _LOOK_S
         counted = self._counted
-        if counted is None or (counted.is_empty and counted.pair == self._announced):
+        if counted is None or (counted.is_empty and not also_empty):
             return
-        self._announced = counted.pair
         try:
             self._shared.add(counted)
         except OSError as error:

@@ -33,12 +33,15 @@ def parse_share(value: str | float) -> float:
     Raises:
         ValueError: neither, or not between 0 and 100 %.
     """
-    match = _NUMBER.fullmatch(str(value).strip())
-    if match is not None:
-        share = float(match["number"]) / (100 if match["percent"] else 1)
-        if 0 <= share <= 1:
-            return share
+    share = _number(value) if isinstance(value, str) else value
+    if share is not None and 0 <= share <= 1:
+        return share
     raise ValueError(f"got {value!r}, expected a share from 0 to 1, written like 10% or 0.1")
+
+
+def _number(text: str) -> float | None:
+    match = _NUMBER.fullmatch(text.strip())
+    return None if match is None else float(match["number"]) / (100 if match["percent"] else 1)
 
 
 def percent(share: float) -> str:

@@ -59,6 +59,7 @@ def write_model(
     levels: Sequence[float] | None = None,
     seed: int = 0,
     metadata: str | None = "contract",
+    fails_above: float | None = None,
 ) -> Path:
     """Write a model file.
 
@@ -70,13 +71,15 @@ def write_model(
             all weights are random.
         seed: of the random weights; two seeds give two different files.
         metadata: text under the contract's key; "contract" for the contract itself, None for no key at all.
+        fails_above: mean brightness of a whole batch, in [0.5, 1), from which on running the model fails, as a
+            graph does that was never run on such a picture.
 
     Returns:
         `path`.
     """
     contract = contract or make_contract()
     model = helper.make_model(
-        _graph(contract, _weights(contract, levels, seed)),
+        _graph(contract, _weights(contract, levels, seed), fails_above),
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=10,
         producer_name="tests",
@@ -109,7 +112,9 @@ def _weights(contract: ModelContract, levels: Sequence[float] | None, seed: int)
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
-def _graph(contract: ModelContract, weights: dict[str, np.ndarray]) -> onnx.GraphProto:
+def _graph(
+    contract: ModelContract, weights: dict[str, np.ndarray], fails_above: float | None
+) -> onnx.GraphProto:
     height, width, count = contract.input.height, contract.input.width, len(contract.classes)
     grid = [-(-height // STRIDE), -(-width // STRIDE)]
     constants = {
@@ -133,6 +138,18 @@ def _graph(contract: ModelContract, weights: dict[str, np.ndarray]) -> onnx.Grap
         node("ReduceMean", ["features", "channels"], ["mean"], keepdims=0),
         node("Tanh", ["mean"], ["heatmap"]),
     ]
+    if fails_above is not None:
+        # Element 1 of a list of one: ONNX Runtime refuses to look it up.
+        constants |= {"limit": np.float32(fails_above), "nothing": np.zeros(1, np.float32)}
+        nodes[-4:-3] = [
+            node("ReduceMean", ["unit"], ["level"], keepdims=0),
+            node("Div", ["level", "limit"], ["times"]),
+            node("Floor", ["times"], ["whole"]),
+            node("Cast", ["whole"], ["index"], to=TensorProto.INT64),
+            node("Gather", ["nothing", "index"], ["added"]),
+            node("Gemm", ["embedding", "linear", "bias"], ["plain"]),
+            node("Add", ["plain", "added"], ["logits"]),
+        ]
     return helper.make_graph(
         nodes,
         "tests",

@@ -36,9 +36,12 @@ def model_folder(
     levels: Sequence[float] = LEVELS,
     contract: ModelContract | None = None,
     self_test: bool = True,
+    fails_above: float | None = None,
 ) -> Path:
     """What is registered: `model.onnx` and `selftest.npz`; returns the folder."""
-    path = write_model(folder / "model.onnx", contract=contract, levels=levels, seed=seed)
+    path = write_model(
+        folder / "model.onnx", contract=contract, levels=levels, seed=seed, fails_above=fails_above
+    )
     if self_test:
         classifier = OnnxClassifier.open(path)
         spec = classifier.contract.input

@@ -1,0 +1,65 @@
+"""Two models for the trials: one that confuses two emotions, one that fails, one that is slow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.support.http_service import picture_of, until
+from tests.support.onnx_models import CLASSES, make_contract
+from tests.support.serving_models import LEVELS, model_folder
+
+# Imports take seconds, and the shadow's thread gives way to everything else on a busy machine.
+SHADOW_S = 180.0
+BRIGHTEST = len(CLASSES) - 1
+"""The class of the brightest picture: the one that a failing model fails at."""
+
+
+def confused(folder: Path, **options: Any) -> Path:
+    """A model that says the first emotion for the second and the second for the first."""
+    swapped = (LEVELS[1], LEVELS[0], *LEVELS[2:])
+    return model_folder(folder, levels=swapped, **options)
+
+
+def failing(folder: Path) -> Path:
+    """A model that passes admission, and fails at every picture of the last emotion."""
+    return model_folder(folder, seed=7, fails_above=0.9)
+
+
+def slow(folder: Path) -> Path:
+    """A model that wants 4,096 times as many pixels."""
+    return model_folder(folder, contract=make_contract(side=1024), self_test=False)
+
+
+def ask(client: httpx.Client, index: int, **headers: str) -> httpx.Response:
+    """The answer to a picture of class `index`."""
+    return client.post("/detect", params={"faces": "none"}, content=picture_of(index), headers=headers)
+
+
+def shadow_report(client: httpx.Client) -> dict[str, Any]:
+    """What /model/shadow counted; empty before there is anything."""
+    return dict(client.get("/model/shadow").json()["report"] or {})
+
+
+def looking(client: httpx.Client) -> httpx.Client:
+    """The client, once the shadow looks at pictures."""
+    until(lambda: client.get("/model/shadow").json()["reason"] is None, SHADOW_S)
+    return client
+
+
+def compared(client: httpx.Client, count: int) -> dict[str, Any]:
+    """The report, once so many pictures are compared."""
+    until(lambda: shadow_report(client).get("compared", 0) >= count, SHADOW_S)
+    return shadow_report(client)
+
+
+def shadow_processes() -> list[psutil.Process]:
+    """Of services in this process."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if "serving.trials.shadow_process" in " ".join(child.cmdline())
+    ]

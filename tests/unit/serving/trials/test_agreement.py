@@ -1,0 +1,139 @@
+"""Counts of two models' answers, and what they say."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from serving.trials.agreement import NOTHING, Agreement, Durations, ModelPair, total_variation
+from serving.trials.counts import COUNTS, SharedCounts
+from serving.trials.report import kappa, report
+
+PAIR = ModelPair(live=("1", "a" * 64), shadow=("2", "b" * 64))
+
+
+def counted(*answers: tuple[str, str, int], since: float = 100.0, pair: ModelPair = PAIR) -> Agreement:
+    made = Agreement(pair=pair, since=since)
+    for live, shadow, count in answers:
+        for _ in range(count):
+            made.add(live, shadow, 0.0 if live == shadow else 0.75)
+    return made
+
+
+def test_agreement_is_told_overall_and_by_the_live_models_emotion() -> None:
+    told = report(counted(("happy", "happy", 6), ("happy", "sad", 2), ("sad", "sad", 2)))
+    assert (told["compared"], told["agreed"], told["agreement"]) == (10, 8, 0.8)
+    # By hand: both say happy with 0.8 · 0.6 and sad with 0.2 · 0.4, so 0.56 by chance.
+    assert told["kappa"] == pytest.approx((0.8 - 0.56) / (1 - 0.56), abs=1e-6)
+    assert told["mean_probability_difference"] == pytest.approx(0.15)
+    happy = told["emotions"]["happy"]
+    assert (happy["compared"], happy["agreed"], happy["agreement"]) == (8, 6, 0.75)
+    assert happy["shadow"] == {"happy": 6, "sad": 2}
+    assert happy["mean_probability_difference"] == pytest.approx(2 * 0.75 / 8)
+    assert told["emotions"]["sad"]["agreement"] == 1.0
+
+
+def test_where_the_shadow_saw_no_face_it_did_not_agree() -> None:
+    told = report(counted(("happy", NOTHING, 1), ("happy", "happy", 1)))
+    assert told["agreement"] == 0.5
+    assert told["emotions"]["happy"]["shadow"] == {"no face": 1, "happy": 1}
+
+
+def test_kappa_is_scikit_learns() -> None:
+    random = np.random.default_rng(3)
+    names = np.array(["angry", "happy", "sad", "surprise"])
+    ours = names[random.integers(0, 4, 300)]
+    theirs = np.where(random.random(300) < 0.6, ours, names[random.integers(0, 4, 300)])
+    pairs = Counter(zip(ours.tolist(), theirs.tolist(), strict=True))
+    assert kappa(pairs) == pytest.approx(cohen_kappa_score(ours, theirs), abs=1e-6)
+    told = report(counted(*((one, other, count) for (one, other), count in pairs.items())))
+    for name in names.tolist():
+        expected = cohen_kappa_score(ours == name, theirs == name)
+        assert told["emotions"][name]["kappa"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_without_anything_to_tell_apart_there_is_no_kappa() -> None:
+    assert kappa(Counter()) is None
+    assert kappa(Counter({("happy", "happy"): 9})) is None
+
+
+def test_nothing_counted_is_told_as_nothing() -> None:
+    told = report(counted())
+    assert (told["compared"], told["agreement"], told["kappa"], told["emotions"]) == (0, None, None, {})
+    assert told["latency_ms"] == {"live": None, "shadow": None}
+
+
+@pytest.mark.parametrize(
+    ("live", "shadow", "distance"),
+    [
+        ({"a": 0.7, "b": 0.3}, {"a": 0.7, "b": 0.3}, 0.0),
+        ({"a": 0.7, "b": 0.3}, {"b": 0.6, "a": 0.4}, 0.3),
+        ({"a": 1.0}, {"b": 1.0}, 1.0),
+    ],
+)
+def test_the_distance_of_two_answers(
+    live: dict[str, float], shadow: dict[str, float], distance: float
+) -> None:
+    assert total_variation(live, shadow) == pytest.approx(distance)
+
+
+def test_percentiles_are_right_within_a_step() -> None:
+    durations = Durations()
+    seconds = np.random.default_rng(1).lognormal(-5, 1, 5000)
+    for one in seconds.tolist():
+        durations.add(one)
+    told = durations.summary_ms()
+    assert told is not None
+    assert told["mean"] == pytest.approx(1e3 * seconds.mean(), rel=1e-3)
+    assert told["p50"] == pytest.approx(1e3 * np.quantile(seconds, 0.5), rel=0.05)
+    assert told["p95"] == pytest.approx(1e3 * np.quantile(seconds, 0.95), rel=0.05)
+
+
+def full() -> Agreement:
+    made = counted(("happy", "sad", 2), ("sad", "sad", 1))
+    made.live.add(0.01)
+    made.shadow.add(0.5)
+    made.dropped, made.failed, made.last_error = 3, 1, (150.0, "why")
+    return made
+
+
+def test_counts_are_read_back_as_written() -> None:
+    assert Agreement.from_dict(json.loads(json.dumps(full().to_dict()))) == full()
+
+
+def test_workers_add_up_to_one_report(tmp_path: Path) -> None:
+    shared = SharedCounts(tmp_path)
+    shared.add(full())
+    other = counted(("happy", "happy", 4), since=120.0)
+    other.last_error = (170.0, "later")
+    shared.add(other)
+    kept = shared.read()
+    assert kept is not None
+    assert kept.answers == {("happy", "sad"): 2, ("sad", "sad"): 1, ("happy", "happy"): 4}
+    assert (kept.since, kept.dropped, kept.failed) == (100.0, 3, 1)
+    assert kept.last_error == (170.0, "later")
+
+
+def test_another_model_begins_anew_and_late_counts_of_the_one_before_are_dropped(tmp_path: Path) -> None:
+    shared = SharedCounts(tmp_path)
+    promoted = ModelPair(live=("2", "b" * 64), shadow=("3", "c" * 64))
+    shared.add(counted(("happy", "happy", 4)))
+    shared.add(counted(("sad", "sad", 1), since=200.0, pair=promoted))
+    shared.add(counted(("happy", "happy", 9)))
+    kept = shared.read()
+    assert kept is not None
+    assert (kept.pair, kept.since, kept.answers) == (promoted, 200.0, {("sad", "sad"): 1})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"live_model": ["1"]}'])
+def test_damaged_counts_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / COUNTS).write_text(text)
+    shared = SharedCounts(tmp_path)
+    assert shared.read() is None
+    shared.add(full())
+    assert shared.read() == full()
