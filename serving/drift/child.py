@@ -89,6 +89,8 @@ def _run(request: Request, folder: Path, *, timeout_s: float, ending: threading.
             _wait(child, timeout_s=timeout_s, ending=ending)
         finally:
             _end(child)
+    if text := said.read_text(encoding="utf-8", errors="replace").strip():
+        _log.info("the process that computes drift said: %s", text)
     try:
         return DriftResult.from_dict(json.loads((folder / RESULT).read_bytes()))
     except (OSError, ValueError) as error:

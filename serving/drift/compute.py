@@ -39,21 +39,22 @@ def compute(request: Request, folder: Path) -> DriftResult:
 
     Never raises for what a service can meet: the result then is `unknown` and says why.
     """
-    now = time.time()
     try:
-        return _computed(request, folder, now)
+        return _computed(request, folder)
     except ServingError as error:
         reason = str(error)
     except Exception as error:
         # Evidently, pandas, Arrow: whatever they raise must not reach further than a sentence.
         _log.exception("drift could not be computed")
         reason = str(DriftFailed(reason=_first_line(error)))
-    return unknown(reason, time=now, version=request.model_version, sha256=request.model_sha256)
+    return unknown(reason, time=time.time(), version=request.model_version, sha256=request.model_sha256)
 
 
-def _computed(request: Request, folder: Path, now: float) -> DriftResult:
+def _computed(request: Request, folder: Path) -> DriftResult:
     reference = read_reference(Path(request.model_folder)).thinned(request.window.max_rows)
     current = _window(request)
+    # A result is as old as what it rests on, however long the rest takes.
+    seen = time.time()
     columns = columns_of(reference, current.table)
     traffic = traffic_of(reference, current, per_person=request.pictures_per_person)
     limits = thresholds(
@@ -74,7 +75,7 @@ def _computed(request: Request, folder: Path, now: float) -> DriftResult:
     return DriftResult(
         verdict="drift" if any(column.drifted for column in compared) else "no drift",
         reason=_sentence(compared),
-        time=now,
+        time=seen,
         model_version=request.model_version,
         model_sha256=request.model_sha256,
         window=_window_facts(current, traffic),
@@ -146,6 +147,8 @@ def _end_with_parent(stream: Any) -> None:
 def main() -> None:
     """Read the request, compute, leave the result."""
     folder = Path(sys.argv[1])
+    # Requests are answered first.
+    os.nice(10)
     request = Request.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, args=(sys.stdin,), daemon=True).start()
     result = compute(request, folder)

@@ -23,7 +23,7 @@ from serving.drift.ledger import Ledger, Model
 from serving.drift.request import Request, WindowRule
 from serving.drift.result import DriftResult
 from serving.errors import ServingError
-from serving.failures import WindowTooSmall
+from serving.failures import DriftFailed, DriftUnknown, WindowTooSmall
 from serving.runtime.live import LiveModel, ModelSlot
 
 _log = logging.getLogger(__name__)
@@ -32,6 +32,13 @@ _LOOK_S = 2.0
 _LEASE_S = TIMEOUT_S + 60.0
 _OFF = "drift is not computed: MIEN_DRIFT is false"
 _SOON = "the first result is being computed"
+
+
+class _Soon(DriftUnknown):
+    """Nothing is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(_SOON)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,25 +123,26 @@ class Keeper:
         try:
             result, problem = self._look(live)
         except ServingError as error:
-            result, problem = self._known(live), str(error)
+            result, problem = self._known(live), error
         except Exception:
             _log.exception("drift cannot be looked after")
-            result, problem = self._known(live), "drift cannot be looked after; the log has the reason"
+            result, problem = self._known(live), DriftFailed(reason="the log has the cause")
         self._tell(live, result, problem=problem)
 
-    def _look(self, live: LiveModel) -> tuple[DriftResult | None, str | None]:
+    def _look(self, live: LiveModel) -> tuple[DriftResult | None, ServingError | None]:
         """Compute what is due; the newest result with a verdict, and why there is no newer one."""
-        model, problem = _model(live), None
+        model = _model(live)
+        problem: ServingError | None = None
         newest = self._ledger.newest(model)
         if self._is_stale(newest) and self._has_news(model, newest):
             problem = self._too_few(model)
             if problem is None and self._compute_unless_another_does(live):
                 newest = self._ledger.newest(model)
         if newest is None:
-            return None, problem or _SOON
+            return None, problem or _Soon()
         if newest.verdict != "unknown":
             return newest, problem
-        return self._ledger.newest(model, verdict=True), problem or newest.reason
+        return self._ledger.newest(model, verdict=True), problem or DriftUnknown(newest.reason)
 
     def _compute_unless_another_does(self, live: LiveModel) -> bool:
         """Whether a result was computed here."""
@@ -145,7 +153,7 @@ class Keeper:
             if not self._is_stale(self._ledger.newest(_model(live))):
                 return False
             if self._known(live) is None:
-                self._tell(live, None, problem=_SOON)
+                self._tell(live, None, problem=_Soon())
             self._compute(live)
             return True
         finally:
@@ -155,16 +163,19 @@ class Keeper:
         """What was known of this model before."""
         return self._status.result if self._status.model == _model(live) else None
 
-    def _tell(self, live: LiveModel, result: DriftResult | None, *, problem: str | None) -> None:
+    def _tell(self, live: LiveModel, result: DriftResult | None, *, problem: ServingError | None) -> None:
         before, model = self._status, _model(live)
+        sentence = None if problem is None else str(problem)
         self._status = Status(
             result=result,
-            problem=problem,
+            problem=sentence,
             stale=result is not None and self._is_stale(result),
             model=model,
         )
-        if problem not in (None, _SOON) and _wording(problem) != _wording(before.problem):
-            _log.warning("%s", problem)
+        if _wording(sentence) != _wording(before.problem) and problem is not None:
+            # A service that was just started has seen little, which is nothing to worry about.
+            usual = isinstance(problem, WindowTooSmall | _Soon)
+            _log.log(logging.INFO if usual else logging.WARNING, "%s", sentence)
         if result is not None and (before.result is None or before.result.verdict != result.verdict):
             level = logging.WARNING if result.verdict == "drift" else logging.INFO
             _log.log(level, "version %s: %s: %s", model.version, result.verdict, result.reason)
@@ -179,14 +190,14 @@ class Keeper:
         seen = self._ledger.newest_observation(model)
         return seen is not None and seen > newest.window.until
 
-    def _too_few(self, model: Model) -> str | None:
+    def _too_few(self, model: Model) -> WindowTooSmall | None:
         """Why the window is too small, if it is: nothing is started only to find that out."""
         rule = self._plan.window
         since = None if rule.last_s is None else time.time() - rule.last_s
         rows = self._ledger.count(model, up_to=rule.min_rows, since=since)
         if rows >= rule.min_rows:
             return None
-        return str(WindowTooSmall(got=rows, expected=rule.min_rows, version=model.version))
+        return WindowTooSmall(got=rows, expected=rule.min_rows, version=model.version)
 
     def _compute(self, live: LiveModel) -> None:
         plan, identity = self._plan, live.identity

@@ -1,0 +1,140 @@
+"""`python -m benchmarks.drift_cost [--url URL] [--rows 10000 1000000]`: what a drift result costs; minutes.
+
+For each number of observations in the table, printed are the time to read the window (all of them, sampled
+down to 10,000 rows at the database), to set the thresholds, and for the whole result, Evidently and its
+process included. Without `--url` it is an SQLite file in a temporary folder, 0.7 kB a row. Expected: the
+million costs what the ten thousand cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from serving.drift.child import computed
+from serving.drift.columns import columns_of
+from serving.drift.compute import traffic_of
+from serving.drift.reference import REFERENCE, read_reference
+from serving.drift.request import Request, WindowRule
+from serving.drift.thresholds import thresholds
+from serving.drift.window import read_current
+from serving.observing.observation import Observation, describe
+from serving.observing.store import Batch, Store
+
+_CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+_FEATURES, _PEOPLE, _PICTURES = 128, 50, 7
+_VERSION, _SHA256 = "3", "ab" * 32
+_ROUNDS = 5
+
+
+def main() -> None:
+    """Fill, measure and print."""
+    parser = argparse.ArgumentParser(description="What a drift result costs.")
+    parser.add_argument("--url", help="of an empty database; an SQLite file in a temporary folder without it")
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        url = arguments.url or f"sqlite:///{Path(folder) / 'observations.db'}"
+        _write_reference(Path(folder) / REFERENCE)
+        store, filled = Store(url), 0
+        rows = _rows()
+        print(f"{'rows':>10} {'window':>10} {'thresholds':>11} {'whole result':>13}")
+        for count in sorted(arguments.rows):
+            while filled < count and (batch := list(islice(rows, min(500, count - filled)))):
+                store.write(Batch(observations=batch))
+                filled += len(batch)
+            _report(store, url, Path(folder), count)
+        store.close()
+
+
+def _report(store: Store, url: str, folder: Path, count: int) -> None:
+    rule = WindowRule(last_n=None)
+    window = [
+        _seconds(lambda: read_current(store, rule, version=_VERSION, sha256=_SHA256)) for _ in range(_ROUNDS)
+    ]
+    current = read_current(store, rule, version=_VERSION, sha256=_SHA256)
+    reference = read_reference(folder)
+    distances = {column.name: column.distance() for column in columns_of(reference, current.table).compared}
+    traffic = traffic_of(reference, current, per_person=None)
+    limits = _seconds(lambda: thresholds(distances, reference.people, traffic, false_alarms=0.005))
+    request = Request(
+        database_url=url,
+        model_folder=str(folder),
+        model_version=_VERSION,
+        model_sha256=_SHA256,
+        window=rule,
+    )
+    whole = _seconds(lambda: _compute(request))
+    print(f"{count:10,} {min(window):8.2f} s {limits:9.2f} s {whole:11.1f} s")
+
+
+def _compute(request: Request) -> None:
+    with computed(request) as done:
+        if done.result.verdict == "unknown":
+            raise SystemExit(done.result.reason)
+
+
+def _write_reference(path: Path) -> None:
+    random, rows = np.random.default_rng(1), _PEOPLE * _PICTURES
+    columns: dict[str, object] = {
+        "group": [f"id{number // _PICTURES}" for number in range(rows)],
+        "label": random.choice(_CLASSES, rows),
+        "predicted": random.choice(_CLASSES, rows),
+    }
+    for name in ("brightness", "contrast", "sharpness", "confidence", "entropy"):
+        columns[name] = random.random(rows)
+    columns["embedding"] = list(random.normal(size=(rows, _FEATURES)).astype(np.float16))
+    pq.write_table(pa.table(columns), path)
+
+
+def _rows() -> Iterator[Observation]:
+    random = np.random.default_rng(0)
+    number = 0
+    while True:
+        outcome = describe(
+            random.dirichlet(np.ones(len(_CLASSES))).astype(np.float32),
+            random.normal(size=_FEATURES).astype(np.float32),
+        )
+        brightness, contrast, sharpness = random.random(3)
+        yield Observation(
+            id=f"{number:012x}7000{random.integers(1 << 62):016x}",
+            time=1.8e9 + number,
+            model_version=_VERSION,
+            model_sha256=_SHA256,
+            predicted=_CLASSES[number % len(_CLASSES)],
+            probabilities=outcome.probabilities,
+            confidence=outcome.confidence,
+            entropy=outcome.entropy,
+            embedding=outcome.embedding,
+            brightness=brightness,
+            contrast=contrast,
+            sharpness=sharpness,
+            width=640,
+            height=480,
+            faces=1,
+            box=(10, 10, 200, 200),
+            decode_ms=2.0,
+            faces_ms=9.0,
+            preprocess_ms=0.2,
+            inference_ms=3.0,
+            total_ms=15.0,
+        )
+        number += 1
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

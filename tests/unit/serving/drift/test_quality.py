@@ -1,0 +1,83 @@
+"""Quality with feedback and without, against scikit-learn, SciPy and values by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+
+from serving.drift.quality import estimate, measure, quality_of, wilson
+from serving.drift.reference import Reference
+from serving.drift.table import Table
+from serving.drift.window import Current
+
+
+def table(predicted: list[str], *, confidence: list[float], entropy: list[float]) -> Table:
+    numbers = {"confidence": np.array(confidence), "entropy": np.array(entropy)}
+    return Table(numbers=numbers, predicted=np.array(predicted), embedding=np.zeros((len(predicted), 1)))
+
+
+def current(predicted: list[str], feedback: list[str | None], entropy: list[float]) -> Current:
+    return Current(
+        table=table(predicted, confidence=[0.9] * len(predicted), entropy=entropy),
+        feedback=tuple(feedback),
+        total=len(predicted),
+        sampled=False,
+        since=0.0,
+        until=1.0,
+    )
+
+
+@pytest.fixture
+def reference() -> Reference:
+    """Right in three rows of five: those with an entropy of at most 0.3."""
+    return Reference(
+        table=table(
+            ["a", "a", "b", "a", "b"],
+            confidence=[0.99, 0.9, 0.8, 0.5, 0.4],
+            entropy=[0.1, 0.2, 0.3, 0.7, 0.9],
+        ),
+        labels=np.array(["a", "a", "b", "b", "a"]),
+        people=np.arange(5),
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_measured_quality_is_scikit_learns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth, predicted = rng.choice(["x", "y", "z"], (2, 50))
+    predicted[predicted == "z"] = "w"  # one class is never predicted, another never true
+    found = measure(truth, predicted)
+    classes = ["w", "x", "y", "z"]
+    assert found.rows == 50
+    assert found.accuracy == pytest.approx(accuracy_score(truth, predicted))
+    assert found.macro_f1 == pytest.approx(f1_score(truth, predicted, average="macro", zero_division=0))
+    matrix = [[found.confusion[one][other] for other in classes] for one in classes]
+    assert matrix == confusion_matrix(truth, predicted, labels=classes).tolist()
+
+
+@pytest.mark.parametrize(("right", "rows"), [(0, 10), (7, 10), (10, 10), (430, 500)])
+def test_the_interval_is_wilsons(right: int, rows: int) -> None:
+    expected = stats.binomtest(right, rows).proportion_ci(method="wilson")
+    assert wilson(right, rows) == pytest.approx((expected.low, expected.high))
+
+
+def test_average_thresholded_confidence(reference: Reference) -> None:
+    # Three of five are right there, so the bound is the third smallest entropy, 0.3: here 2 of 4 reach it.
+    found = estimate(reference, current(["a"] * 4, [None] * 4, [0.05, 0.3, 0.31, 2.0]))
+    assert found.atc == pytest.approx(0.5)
+    assert found.mean_confidence == pytest.approx(0.9)
+
+
+def test_the_reference_itself_is_estimated_as_good_as_it_is(reference: Reference) -> None:
+    same = Current(table=reference.table, feedback=(None,) * 5, total=5, sampled=False, since=0.0, until=1.0)
+    assert estimate(reference, same).atc == pytest.approx(0.6)
+
+
+def test_only_rows_with_feedback_are_measured(reference: Reference) -> None:
+    found = quality_of(reference, current(["a", "b", "a"], ["a", None, "b"], [0.1] * 3))
+    assert found.reference.accuracy == pytest.approx(0.6)
+    assert found.feedback is not None
+    assert (found.feedback.rows, found.feedback.accuracy) == (2, 0.5)
+    assert quality_of(reference, current(["a"], [None], [0.1])).feedback is None

@@ -1,0 +1,80 @@
+"""Results on their way through the database."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from serving.drift.request import Request, WindowRule
+from serving.drift.result import (
+    ColumnDrift,
+    DriftResult,
+    Estimated,
+    Measured,
+    Quality,
+    ReferenceFacts,
+    WindowFacts,
+    unknown,
+)
+
+
+def column(name: str, score: float, threshold: float) -> ColumnDrift:
+    return ColumnDrift(
+        name=name, method="m", score=score, threshold=threshold, drifted=score >= threshold,
+        reference={"mean": 1.0}, window={"mean": 2.0},
+    )  # fmt: skip
+
+
+MEASURED = Measured(
+    rows=2, accuracy=0.5, accuracy_low=0.1, accuracy_high=0.9, macro_f1=0.4, confusion={"a": {"a": 1, "b": 1}}
+)
+RESULT = DriftResult(
+    verdict="drift",
+    reason="x",
+    time=1.5,
+    model_version="3",
+    model_sha256="ab",
+    window=WindowFacts(rows=500, total=800, sampled=True, since=0.0, until=1.0, pictures_per_person=2.5),
+    reference=ReferenceFacts(rows=350, people=50),
+    columns=(column("a", 1.0, 2.0), column("b", 3.0, 2.0), column("c", 9.0, 3.0)),
+    left_out={"face_size": "no"},
+    quality=Quality(reference=MEASURED, feedback=None, estimated=Estimated(mean_confidence=0.7, atc=0.6)),
+)
+
+
+@pytest.mark.parametrize(
+    "result", [RESULT, unknown("why", time=2.0, version="1", sha256="cd")], ids=["full", "unknown"]
+)
+def test_results_survive_json(result: DriftResult) -> None:
+    assert DriftResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_keys_of_a_later_release_are_passed_over() -> None:
+    values = RESULT.to_dict()
+    values["mood"] = "good"
+    values["columns"][0]["p_value"] = 0.1
+    assert DriftResult.from_dict(values) == RESULT
+
+
+@pytest.mark.parametrize("values", [{}, {"verdict": "drift"}], ids=["nothing", "little"])
+def test_what_is_no_result_is_refused(values: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="no drift result"):
+        DriftResult.from_dict(values)
+
+
+def test_the_farthest_column_is_named_first() -> None:
+    assert RESULT.drifted == ("c", "b")
+
+
+def test_requests_survive_a_line_of_json() -> None:
+    request = Request(
+        database_url="postgresql://a:b@c/d",
+        model_folder="/models/3",
+        model_version="3",
+        model_sha256="ab",
+        window=WindowRule(last_n=None, last_s=3600.0, min_rows=7),
+        pictures_per_person=3.0,
+    )
+    assert "\n" not in request.dumps()
+    assert Request.loads(request.dumps()) == request
