@@ -30,14 +30,16 @@ from serving.failures import StoreUnavailable
 from serving.following.service import Following
 from serving.http.body_limits import BodyLimits
 from serving.http.draining import Draining
+from serving.http.exchanges import Limits
 from serving.http.frames import StreamLimits, StreamParts
 from serving.http.keys import Access
 from serving.http.limits import HeldBytes, RateLimit
 from serving.http.metrics import Metrics
-from serving.http.middleware import Edge, Limits
+from serving.http.middleware import Edge
 from serving.http.parts import Parts
 from serving.http.refusals import router_refusal
 from serving.http.routes import (
+    card,
     detect,
     documents,
     drift,
@@ -45,6 +47,7 @@ from serving.http.routes import (
     feedback,
     health,
     model,
+    page,
     predictions,
     protocol_v2,
     scoring,
@@ -53,6 +56,7 @@ from serving.http.routes import (
 )
 from serving.http.sinks import ObservationSink, SwitchLog
 from serving.http.streams import Streams
+from serving.http.telemetry import Traces, configured
 from serving.observing.pictures import PictureFolder
 from serving.observing.recorder import Recorder
 from serving.observing.store import Store
@@ -81,11 +85,13 @@ def create_app(settings: Settings) -> FastAPI:
     """
     metrics = Metrics()
     held = HeldBytes(settings.max_held_bytes)
+    traces = configured(os.environ)
+    metrics.listener = traces
     app = FastAPI(
         title="mien",
         version=API_VERSION,
         description=_DESCRIPTION,
-        lifespan=_lifespan(settings, metrics, held),
+        lifespan=_lifespan(settings, metrics, held, traces),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -94,7 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for module in (
         *(detect, explain, stream, feedback, predictions, model, health, documents),
-        *(protocol_v2, scoring, shadow, drift),
+        *(protocol_v2, scoring, shadow, drift, card, page),
     ):
         app.include_router(module.router)
     app.openapi = cache(lambda: documents.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
@@ -106,6 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
         counted=metrics,
         log_requests=settings.access_log,
         pages=settings.cors_origins,
+        traces=traces,
     )
     if settings.cors_origins:
         app.add_middleware(
@@ -125,12 +132,16 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _lifespan(settings: Settings, metrics: Metrics, held: HeldBytes) -> Callable[[FastAPI], Any]:
+def _lifespan(
+    settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces | None
+) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         for name in unknown_variables(os.environ):
             _log.warning("%s is not a setting and has no effect; docs/serving.md lists them", name)
-        parts = _parts(settings, metrics, held)
+        if traces is not None:
+            await asyncio.to_thread(traces.start)
+        parts = _parts(settings, metrics, held, traces)
         app.state.parts = parts
         await _open_store(parts.store)
         parts.recorder.start()
@@ -151,6 +162,8 @@ def _lifespan(settings: Settings, metrics: Metrics, held: HeldBytes) -> Callable
             await asyncio.to_thread(parts.following.stop)
             await asyncio.to_thread(parts.recorder.close)
             await asyncio.to_thread(parts.store.close)
+            if traces is not None:
+                await asyncio.to_thread(traces.close)
 
     return lifespan
 
@@ -163,7 +176,7 @@ async def _open_store(store: Store) -> None:
         _log.warning("%s", error)
 
 
-def _parts(settings: Settings, metrics: Metrics, held: HeldBytes) -> Parts:
+def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces | None) -> Parts:
     threads = settings.threads or max(1, usable_cores() // settings.workers)
     slot = ModelSlot()
     pictures = PictureFolder(settings.keep_images_dir, fraction=settings.keep_images)
@@ -219,17 +232,19 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes) -> Parts:
         store=store,
         metrics=metrics,
         drift=Keeper(slot, Ledger(settings.database_url), _drift_plan(settings)),
-        streams=_streams(settings, detector, metrics, held),
+        streams=_streams(settings, detector, metrics, held, traces),
         tensors=TensorAnswerer(batcher, reader, sink, timeout_s=settings.timeout_s),
         trials=trials,
     )
 
 
-def _streams(settings: Settings, detector: Detector, metrics: Metrics, held: HeldBytes) -> Streams:
+def _streams(
+    settings: Settings, detector: Detector, metrics: Metrics, held: HeldBytes, traces: Traces | None
+) -> Streams:
     limits = StreamLimits(
         frame_bytes=settings.max_bytes, frames_per_s=settings.stream_fps, idle_s=settings.stream_idle_s
     )
-    parts = StreamParts(detector=detector, told=metrics, limits=limits, held=held)
+    parts = StreamParts(detector=detector, told=metrics, limits=limits, held=held, traces=traces)
     return Streams(parts, most=settings.stream_connections)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from serving.failures import BodiesFull, Overloaded, PayloadTooLarge, StreamIdle
 from serving.http.limits import HeldBytes, RateLimit
 from serving.http.problems import problem
 from serving.http.queries import options_from
+from serving.http.telemetry import Outcome, Traces
 
 _log = logging.getLogger("serving.http")
 
@@ -34,9 +36,10 @@ GOING_AWAY, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER = 1001, 1008, 1009, 1013
 _OPTIONS_BYTES = 4096
 # A client may send faster than it is answered; this much faster is not a camera.
 _FLOOD = 10
-# Of each stream: enough to watch what the model sees, and no flood of nearly equal rows.
-_RECORD_EVERY_S = 1.0
+RECORD_EVERY_S = 1.0
+"""Between two observations of a stream: enough to watch what the model sees, no flood of nearly equal rows."""
 _FAREWELL_S = 2.0
+_OK = 200
 # A close frame carries at most 123 bytes of text (RFC 6455, 5.5).
 _REASON_BYTES = 123
 
@@ -71,6 +74,7 @@ class StreamParts:
     limits: StreamLimits
     held: HeldBytes
     """Counts the bytes of frames together with those of other requests."""
+    traces: Traces | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,9 +89,13 @@ class _Frame:
 class Stream:
     """One client's frames and answers."""
 
-    def __init__(self, socket: WebSocket, parts: StreamParts, *, request_id: str) -> None:
-        """Take over an accepted WebSocket."""
+    def __init__(
+        self, socket: WebSocket, parts: StreamParts, *, request_id: str, subject: str | None = None
+    ) -> None:
+        """Take over an accepted WebSocket; `subject` is whose it is, for a canary's share."""
         self._socket = socket
+        self._headers: Mapping[bytes, bytes] = dict(socket.scope["headers"])
+        self._subject = subject
         self._parts = parts
         self._limits = parts.limits
         self._request_id = request_id
@@ -215,11 +223,25 @@ class Stream:
         self._answer_at = max(self._answer_at + 1 / self._limits.frames_per_s, now)
 
     async def _answered(self, frame: _Frame) -> dict[str, Any]:
+        record = time.monotonic() >= self._record_at
+        # Traces of all frames would be as much of a flood as their rows.
+        traces = self._parts.traces if record else None
+        trace = traces.begin(self._headers) if traces is not None else None
+        body = await self._result(frame, record=record)
+        if traces is not None:
+            status = int(body.get("status", _OK))
+            outcome = Outcome(method="WS", route="/stream", status=status, request_id=self._request_id)
+            traces.end(trace, outcome)
+        return body
+
+    async def _result(self, frame: _Frame, *, record: bool) -> dict[str, Any]:
+        """The answer, or the problem: one bad frame must not end the stream."""
         try:
             if frame.error is not None:
                 raise frame.error
-            detection, recorded = await self._detect(frame)
-        # One bad frame must not end the stream; what it was is in its answer.
+            detection = await self._parts.detector.detect(
+                frame.data, frame.options, record=record, subject=self._subject
+            )
         except Exception as error:
             if not isinstance(error, ServingError):
                 _log.error("a frame failed", exc_info=error, extra={"request_id": self._request_id})
@@ -227,16 +249,11 @@ class Stream:
             return problem(error, request_id=self._request_id)
         self._parts.told.detection(detection)
         self._parts.told.frame("answered")
-        return as_json(detection) | {"recorded": recorded}
-
-    async def _detect(self, frame: _Frame) -> tuple[Detection, bool]:
-        record = time.monotonic() >= self._record_at
-        detection = await self._parts.detector.detect(frame.data, frame.options, record=record)
         # Where there was nothing to look at, there is nothing to keep either.
         recorded = record and detection.answer is not None
         if recorded:
-            self._record_at = time.monotonic() + _RECORD_EVERY_S
-        return detection, recorded
+            self._record_at = time.monotonic() + RECORD_EVERY_S
+        return as_json(detection) | {"recorded": recorded}
 
     async def _send(self, body: dict[str, Any]) -> None:
         try:

@@ -13,6 +13,7 @@ import orjson
 
 # What every record has anyway; the rest came with `extra=`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+_SELDOM_S = 60.0
 
 
 class JsonFormatter(logging.Formatter):
@@ -30,6 +31,21 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
+
+
+class _Seldom(logging.Filter):
+    """Lets one record a minute pass: a collector that is away is complained of again and again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is time for one."""
+        passes = record.created >= self._next
+        if passes:
+            self._next = record.created + _SELDOM_S
+        return passes
 
 
 class _Handover(QueueHandler):
@@ -65,6 +81,11 @@ def configure_logs(level: str) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level)
+    traces = _Handover(handler.queue)
+    traces.addFilter(_Seldom())
+    opentelemetry = logging.getLogger("opentelemetry")
+    opentelemetry.handlers = [traces]
+    opentelemetry.propagate = False
     # It would quote a row that a constraint refuses.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     logging.getLogger("uvicorn.error").addFilter(_is_wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Counted
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -34,6 +34,16 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGES = ("queue", "decode", "faces", "preprocess", "inference")
 _FACES = (0, 1, 2, 4, 8, 16, 32)
+
+
+class Listener(Protocol):
+    """Who else is told of answers."""
+
+    def detection(self, detection: Detection) -> None:
+        """One picture was answered."""
+
+    def tensors(self, answered: Answered[Any]) -> None:
+        """One request of tensors was answered."""
 
 
 class Metrics:
@@ -79,6 +89,7 @@ class Metrics:
         self.trials = TrialMetrics(registry)
         self.drift = DriftMetrics(registry)
         self._live: tuple[str, ...] | None = None
+        self.listener: Listener | None = None
 
     def _gauge(self, name: str, text: str, mode: Literal["min", "livesum", "livemax"]) -> Gauge:
         return Gauge(name, text, registry=self._registry, multiprocess_mode=mode)
@@ -95,6 +106,8 @@ class Metrics:
         emotion = detection.answer.emotion if detection.answer else None
         self._predictions.labels(emotion or "none", detection.model.version).inc()
         self._faces.observe(len(detection.faces))
+        if self.listener is not None:
+            self.listener.detection(detection)
 
     def frame(self, outcome: str) -> None:
         """One frame of a stream was `answered`, `dropped` or `refused`."""
@@ -112,6 +125,8 @@ class Metrics:
             self._stages.labels(stage).observe(value)
         for emotion, count in Counted(answered.predicted).items():
             self._predictions.labels(emotion, answered.version).inc(count)
+        if self.listener is not None:
+            self.listener.tensors(answered)
 
     def feedback(self, emotion: str) -> None:
         """A true emotion was told; the caller has checked that the model knows it."""

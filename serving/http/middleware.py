@@ -1,44 +1,29 @@
-"""Around every request: who asks, how often, how many bytes, how slowly; request id, headers, log, count.
+"""Around every request and every WebSocket: who asks and how often; refusals, log, count, trace.
 
-Pure ASGI, one layer: bytes are counted as they come from the socket, before anything reads them.
+Pure ASGI, one layer.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import ServingError
-from serving.failures import BodyIncomplete, BodyTooSlow, PayloadTooLarge
 from serving.http import problems
+from serving.http.exchanges import Exchange, Limits
 from serving.http.handshakes import Handshake
 from serving.http.heads import Head
 from serving.http.keys import Access, Caller, needed_scope
-from serving.http.limits import HeldBytes, RateLimit
+from serving.http.telemetry import Outcome, Trace, Traces
 
 _log = logging.getLogger("serving.http")
 _access = logging.getLogger("serving.access")
 
-# How long the rest of a refused body is read and thrown away, so that the client gets to read the answer
-# instead of a reset connection (RFC 9112, 9.6).
-_LINGER_S = 2.0
-_SECURITY_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cache-control", b"no-store"),
-)
-# For whatever has no policy of its own: nothing may be loaded, as JSON needs nothing.
-_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 # Probes and scrapes come every few seconds and tell nothing.
 _UNLOGGED = frozenset({"/livez", "/readyz", "/metrics"})
 _UNMATCHED = "unmatched"
@@ -56,19 +41,6 @@ class Counted(Protocol):
         """One request was answered."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one request may cost."""
-
-    body_bytes: Callable[[str], int]
-    """Path → most bytes of its body."""
-    body_timeout_s: float
-    held: HeldBytes
-    """Shared by all requests."""
-    rate: RateLimit | None
-    """For everything but what is open to all."""
-
-
 class Edge:
     """The one layer around the application."""
 
@@ -81,6 +53,7 @@ class Edge:
         counted: Counted,
         log_requests: bool,
         pages: Collection[str] = (),
+        traces: Traces | None = None,
     ) -> None:
         """Wrap the application; `pages` are the origins whose pages may open WebSockets."""
         self._app = app
@@ -89,6 +62,7 @@ class Edge:
         self._counted = counted
         self._log_requests = log_requests
         self._pages = pages
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request or one WebSocket; what is neither passes through."""
@@ -100,7 +74,8 @@ class Edge:
             await self._app(scope, receive, _short_of_tracebacks(send))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = _Exchange(scope, receive, send, self._limits)
+        exchange = Exchange(scope, receive, send, self._limits)
+        trace = self._traces.begin(exchange.head.headers, path=scope["path"]) if self._traces else None
         caller = _NOBODY
         try:
             try:
@@ -114,7 +89,7 @@ class Edge:
                 await self._refuse(error, scope, exchange)
         finally:
             exchange.close()
-            self._note(scope, exchange, caller)
+            self._note(scope, exchange, caller, trace)
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
         handshake = Handshake(scope, receive, send)
@@ -123,6 +98,7 @@ class Edge:
             try:
                 caller = self._admit("GET", scope["path"], handshake.head, handshake.key)
                 handshake.check_page(self._pages)
+                scope["state"].update(caller=caller, client=handshake.head.origin.client)
                 await self._app(scope, handshake.receive, handshake.send)
             except Exception as error:
                 if not isinstance(error, ServingError):
@@ -139,17 +115,23 @@ class Edge:
             self._limits.rate.take(f"key {caller.name}" if named else f"from {head.origin.client}")
         return caller
 
-    async def _refuse(self, error: Exception, scope: Scope, exchange: _Exchange) -> None:
+    async def _refuse(self, error: Exception, scope: Scope, exchange: Exchange) -> None:
         if not isinstance(error, ServingError):
             _complain("a request failed", error, exchange.head)
         answer = problems.response(error, request_id=exchange.head.request_id, path=scope["path"])
         await answer(scope, exchange.receive, exchange.send)
 
-    def _note(self, scope: Scope, exchange: _Exchange, caller: Caller) -> None:
+    def _note(self, scope: Scope, exchange: Exchange, caller: Caller, trace: Trace | None) -> None:
         seconds = time.perf_counter() - exchange.begun
         route = _route(scope)
         method = scope["method"] if route != _UNMATCHED else "other"
         self._counted.request(route=route, method=method, status=exchange.status, seconds=seconds)
+        extra = {}
+        if self._traces is not None and trace is not None:
+            outcome = Outcome(
+                method=method, route=route, status=exchange.status, request_id=exchange.head.request_id
+            )
+            extra["trace_id"] = self._traces.end(trace, outcome)
         if self._log_requests and scope["path"] not in _UNLOGGED:
             _access.info(
                 "%s %s %d",
@@ -161,6 +143,7 @@ class Edge:
                     "caller": caller.name,
                     "bytes": exchange.received,
                     "ms": round(seconds * 1e3, 2),
+                    **extra,
                 },
             )
 
@@ -204,106 +187,3 @@ def _short_of_tracebacks(send: Send) -> Send:
 
 def _complain(message: str, error: Exception, head: Head) -> None:
     _log.error(message, exc_info=error, extra={"request_id": head.request_id})
-
-
-class _Exchange:
-    """One request and its answer: counts what comes in, completes what goes out."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
-        self.begun = time.perf_counter()
-        self.status = 0
-        """Of the answer; 0 before it begins."""
-        self.received = 0
-        """Bytes of the body so far."""
-        self._receive, self._send = receive, send
-        self._limit = limits.body_bytes(scope["path"])
-        self._shared = limits.held
-        self._held = 0
-        self._timeout_s = limits.body_timeout_s
-        self._deadline: float | None = None
-        self.head = Head(scope)
-        self._headers = self.head.headers
-        # RFC 9112, 6.3: a request without these two has no body.
-        self._complete = not {b"content-length", b"transfer-encoding"} & self._headers.keys()
-        self._started_reading = False
-
-    def check_announced(self) -> None:
-        """Refuse by the announced length, before a byte is read.
-
-        Raises:
-            PayloadTooLarge: it is above the limit.
-        """
-        announced = self._headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._limit:
-            raise PayloadTooLarge(limit=self._limit)
-
-    async def receive(self) -> Message:
-        """The next part of the body.
-
-        Raises:
-            PayloadTooLarge: more came than is allowed.
-            BodiesFull: all requests together hold more than is allowed.
-            BodyTooSlow: it did not come in time.
-            BodyIncomplete: the client went away.
-        """
-        if self._complete and self._started_reading:
-            return await self._receive()
-        message = await self._timely()
-        if message["type"] == "http.disconnect" and not self._complete:
-            self._complete = True
-            raise BodyIncomplete(got=self.received)
-        count = len(message.get("body", b""))
-        self.received += count
-        self._complete = self._complete or not message.get("more_body", False)
-        if self.received > self._limit:
-            raise PayloadTooLarge(limit=self._limit)
-        self._shared.take(count)
-        self._held += count
-        return message
-
-    def close(self) -> None:
-        """The request is done, its body is let go."""
-        self._shared.give_back(self._held)
-        self._held = 0
-
-    async def _timely(self) -> Message:
-        self._started_reading = True
-        loop = asyncio.get_running_loop()
-        if self._deadline is None:
-            self._deadline = loop.time() + self._timeout_s
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                return await self._receive()
-        except TimeoutError as error:
-            raise BodyTooSlow(got=self.received, limit_s=self._timeout_s) from error
-
-    async def send(self, message: Message) -> None:
-        """Pass a part of the answer on, with the headers that all answers have."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message = {**message, "headers": self._completed(message.get("headers", []))}
-        elif not message.get("more_body", False) and not self._complete:
-            await self._send({**message, "more_body": True})
-            await self._linger()
-            message = {"type": "http.response.body", "body": b"", "more_body": False}
-        await self._send(message)
-
-    def _completed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        given = {name for name, _ in headers}
-        added = [pair for pair in (*_SECURITY_HEADERS, _POLICY) if pair[0] not in given]
-        added.append((b"x-request-id", self.head.request_id.encode()))
-        if not self._complete:
-            # What is left of the body is not worth reading to keep the connection.
-            added.append((b"connection", b"close"))
-        return [*headers, *added]
-
-    async def _linger(self) -> None:
-        # A client that waits for `100 Continue` sends nothing once it has the answer.
-        if b"expect" in self._headers and not self._started_reading:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_S):
-                while True:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                        return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from serving.answering.detect import Detector
@@ -65,8 +65,8 @@ class LeanRoute(APIRoute):
         return cast(Callable[[Request], Coroutine[Any, Any, Response]], self.endpoint)
 
 
-def parts_of(request: Request) -> Parts:
-    """The parts of the application that answers `request`."""
+def parts_of(request: HTTPConnection) -> Parts:
+    """The parts of the application that answers `request`, or a WebSocket."""
     return cast(Parts, request.app.state.parts)
 
 

@@ -28,9 +28,9 @@ class Streams:
         """How many are open."""
         return len(self._open)
 
-    def stream(self, socket: WebSocket, *, request_id: str) -> Stream:
-        """A stream over an accepted WebSocket, to be served."""
-        return Stream(socket, self._parts, request_id=request_id)
+    def stream(self, socket: WebSocket, *, request_id: str, subject: str | None = None) -> Stream:
+        """A stream over an accepted WebSocket, to be served; `subject` as in `Detector.detect`."""
+        return Stream(socket, self._parts, request_id=request_id, subject=subject)
 
     async def serve(self, stream: Stream) -> None:
         """Answer until the client leaves, breaks a rule, or the service goes down."""

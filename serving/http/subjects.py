@@ -6,7 +6,7 @@ import ipaddress
 from functools import lru_cache
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from serving.http.keys import Caller
@@ -16,7 +16,7 @@ MARK = "mien-canary"
 """Header of an answer that the candidate gave."""
 
 
-def subject_of(request: Request) -> str | None:
+def subject_of(request: HTTPConnection) -> str | None:
     """The key's name, else the client's address, else the request's id; None where there is no canary.
 
     An address of this machine is nobody's: behind a proxy that names no clients, all of them would be one.

@@ -10,7 +10,8 @@ from starlette.websockets import WebSocket
 from serving.failures import UpgradeRequired
 from serving.http import schemas
 from serving.http.middleware import STREAM_NOTES
-from serving.http.parts import LeanRoute, Parts
+from serving.http.parts import LeanRoute, parts_of
+from serving.http.subjects import subject_of
 
 router = APIRouter(route_class=LeanRoute, tags=["detection"])
 
@@ -18,9 +19,10 @@ router = APIRouter(route_class=LeanRoute, tags=["detection"])
 @router.websocket("/stream")
 async def stream(socket: WebSocket) -> None:
     """Answer the newest frame, again and again."""
-    parts: Parts = socket.app.state.parts
+    parts = parts_of(socket)
     await socket.accept()
-    opened = parts.streams.stream(socket, request_id=socket.state.request_id)
+    subject = subject_of(socket)
+    opened = parts.streams.stream(socket, request_id=socket.state.request_id, subject=subject)
     try:
         await parts.streams.serve(opened)
     finally:

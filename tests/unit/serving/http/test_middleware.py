@@ -10,10 +10,11 @@ import orjson
 import pytest
 
 from serving.failures import BadRequest
-from serving.http import middleware
+from serving.http import exchanges
+from serving.http.exchanges import Limits
 from serving.http.keys import Access
 from serving.http.limits import HeldBytes, RateLimit
-from serving.http.middleware import Edge, Limits
+from serving.http.middleware import Edge
 
 Message = dict[str, Any]
 
@@ -169,7 +170,7 @@ def test_a_client_that_leaves_in_the_middle_is_no_failure_of_the_service() -> No
 
 
 def test_an_answer_before_the_body_is_read_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "_LINGER_S", 0.05)
+    monkeypatch.setattr(exchanges, "_LINGER_S", 0.05)
     exchange = Exchanged(hasty, b"x", ends=False)
     assert exchange.headers["connection"] == "close"
     assert exchange.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}

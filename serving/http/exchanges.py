@@ -1,0 +1,147 @@
+"""One request and its answer on their way in and out: bytes counted, headers completed, a slow client let go.
+
+Bytes are counted as they come from the socket, before anything reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from starlette.types import Message, Receive, Scope, Send
+
+from serving.failures import BodyIncomplete, BodyTooSlow, PayloadTooLarge
+from serving.http.heads import Head
+from serving.http.limits import HeldBytes, RateLimit
+
+# How long the rest of a refused body is read and thrown away, so that the client gets to read the answer
+# instead of a reset connection (RFC 9112, 9.6).
+_LINGER_S = 2.0
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+# For whatever has no policy of its own: nothing may be loaded, as JSON needs nothing.
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one request may cost."""
+
+    body_bytes: Callable[[str], int]
+    """Path → most bytes of its body."""
+    body_timeout_s: float
+    held: HeldBytes
+    """Shared by all requests."""
+    rate: RateLimit | None
+    """For everything but what is open to all."""
+
+
+class Exchange:
+    """One request and its answer: counts what comes in, completes what goes out."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+        self.begun = time.perf_counter()
+        self.status = 0
+        """Of the answer; 0 before it begins."""
+        self.received = 0
+        """Bytes of the body so far."""
+        self._receive, self._send = receive, send
+        self._limit = limits.body_bytes(scope["path"])
+        self._shared = limits.held
+        self._held = 0
+        self._timeout_s = limits.body_timeout_s
+        self._deadline: float | None = None
+        self.head = Head(scope)
+        self._headers = self.head.headers
+        # RFC 9112, 6.3: a request without these two has no body.
+        self._complete = not {b"content-length", b"transfer-encoding"} & self._headers.keys()
+        self._started_reading = False
+
+    def check_announced(self) -> None:
+        """Refuse by the announced length, before a byte is read.
+
+        Raises:
+            PayloadTooLarge: it is above the limit.
+        """
+        announced = self._headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._limit:
+            raise PayloadTooLarge(limit=self._limit)
+
+    async def receive(self) -> Message:
+        """The next part of the body.
+
+        Raises:
+            PayloadTooLarge: more came than is allowed.
+            BodiesFull: all requests together hold more than is allowed.
+            BodyTooSlow: it did not come in time.
+            BodyIncomplete: the client went away.
+        """
+        if self._complete and self._started_reading:
+            return await self._receive()
+        message = await self._timely()
+        if message["type"] == "http.disconnect" and not self._complete:
+            self._complete = True
+            raise BodyIncomplete(got=self.received)
+        count = len(message.get("body", b""))
+        self.received += count
+        self._complete = self._complete or not message.get("more_body", False)
+        if self.received > self._limit:
+            raise PayloadTooLarge(limit=self._limit)
+        self._shared.take(count)
+        self._held += count
+        return message
+
+    def close(self) -> None:
+        """The request is done, its body is let go."""
+        self._shared.give_back(self._held)
+        self._held = 0
+
+    async def _timely(self) -> Message:
+        self._started_reading = True
+        loop = asyncio.get_running_loop()
+        if self._deadline is None:
+            self._deadline = loop.time() + self._timeout_s
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await self._receive()
+        except TimeoutError as error:
+            raise BodyTooSlow(got=self.received, limit_s=self._timeout_s) from error
+
+    async def send(self, message: Message) -> None:
+        """Pass a part of the answer on, with the headers that all answers have."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._completed(message.get("headers", []))}
+        elif not message.get("more_body", False) and not self._complete:
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+    def _completed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        given = {name for name, _ in headers}
+        added = [pair for pair in (*_SECURITY_HEADERS, _POLICY) if pair[0] not in given]
+        added.append((b"x-request-id", self.head.request_id.encode()))
+        if not self._complete:
+            # What is left of the body is not worth reading to keep the connection.
+            added.append((b"connection", b"close"))
+        return [*headers, *added]
+
+    async def _linger(self) -> None:
+        # A client that waits for `100 Continue` sends nothing once it has the answer.
+        if b"expect" in self._headers and not self._started_reading:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                        return
