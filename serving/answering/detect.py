@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from serving.answering.beside import Canary, LiveAnswer, Shadow, Turn, ask
 from serving.answering.beside import Sink as Sink
-from serving.answering.overlay import overlay_png
+from serving.answering.overlay import overlay_png, square_of
 from serving.answering.pictures import FacesMode, Picture, PictureReader
 from serving.answering.results import (
     Detection,
     FaceAnswer,
     ModelReference,
+    Place,
     Timings,
     emotion_of,
     new_id,
 )
-from serving.contract import Image
+from serving.contract import Box, Image
 from serving.inference import Prediction
 from serving.observing.observation import Observation, describe
 from serving.runtime.batching import Batcher, Timing
@@ -45,8 +46,8 @@ class Explanation:
     """An answer, and where in the picture it comes from."""
 
     detection: Detection
-    heatmap: NDArray[np.float32] | None
-    """[h, w] in [0, 1] for the most probable class of the first input; None without an input."""
+    places: tuple[Place, ...]
+    """Of each input, the largest face's first; empty without an input."""
     overlay: bytes | None
     """The picture with the heatmap on it, a PNG file; None unless it was asked for."""
 
@@ -65,7 +66,8 @@ _FORGETFUL: Sink = _Forgetful()
 class _Answered:
     detection: Detection
     picture: Picture
-    heatmap: NDArray[np.float32] | None
+    heatmaps: NDArray[np.float32]
+    """[n, h, w] in [0, 1], of each input."""
 
 
 class Detector:
@@ -202,8 +204,7 @@ class _Request:
             turn.cost_s = _cost_s(picture, timing)
             if turn.shadow is not None and turn.shadow.wants():
                 turn.shadow.offer(self._live_answer(live, prediction, turn.cost_s))
-        heatmap = prediction.heatmap[0] if answers else None
-        return _Answered(detection=detection, picture=picture, heatmap=heatmap)
+        return _Answered(detection=detection, picture=picture, heatmaps=prediction.heatmap)
 
     def _live_answer(self, live: LiveModel, prediction: Prediction, cost_s: float) -> LiveAnswer:
         return LiveAnswer(
@@ -242,16 +243,27 @@ class _Explain(_Request):
 
     def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> Explanation:
         answered = self._answer(live, prediction, timing)
-        picture, heatmap = answered.picture, answered.heatmap
+        picture, heatmaps = answered.picture, answered.heatmaps
         overlay = None
         if self._draw:
             overlay = overlay_png(
                 picture.image,
-                heatmap if heatmap is not None else np.zeros((1, 1), np.float32),
+                heatmaps[0] if len(heatmaps) else np.zeros((1, 1), np.float32),
                 box=picture.box,
                 margin=picture.spec.margin,
             )
-        return Explanation(detection=answered.detection, heatmap=heatmap, overlay=overlay)
+        places = tuple(
+            Place(heatmap=heatmap, area=area) for heatmap, area in zip(heatmaps, _areas(picture), strict=True)
+        )
+        return Explanation(detection=answered.detection, places=places, overlay=overlay)
+
+
+def _areas(picture: Picture) -> list[Box]:
+    """What the network saw as each of its inputs, px of the upright picture."""
+    if picture.whole:
+        height, width = picture.image.shape[:2]
+        return [(0, 0, width, height)]
+    return [square_of(face.box, margin=picture.spec.margin) for face in picture.faces]
 
 
 def reference(live: LiveModel, *, canary: bool = False) -> ModelReference:

@@ -29,7 +29,8 @@ def overlay_png(image: Image, heatmap: NDArray[np.float32], *, box: Box | None, 
     scale = min(1.0, MAX_SIDE_PX / max(image.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     picture = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    heat = _placed(heatmap, _square(box, margin, scale) if box else (0, 0, width, height), (height, width))
+    area = square_of(box, margin=margin, scale=scale) if box else (0, 0, width, height)
+    heat = _placed(heatmap, area, (height, width))
     colors = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
     opacity = (heat * _OPACITY)[..., np.newaxis]
     drawn = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) * (1 - opacity) + colors * opacity
@@ -39,13 +40,18 @@ def overlay_png(image: Image, heatmap: NDArray[np.float32], *, box: Box | None, 
     return data.tobytes()
 
 
-def _square(box: Box, margin: float, scale: float) -> Box:
-    """The square that the network saw, in px of the drawn picture."""
+def square_of(box: Box, *, margin: float, scale: float = 1.0) -> Box:
+    """The square that the network saw of a face, px; at another scale than 1 in a picture drawn so.
+
+    Args:
+        box: of the face.
+        margin: on each side, as `preprocess` cut it.
+        scale: of the drawn picture to the original.
+    """
     left, top, width, height = box
-    side = max(width, height) * (1 + 2 * margin) * scale
+    side = max(1, round(max(width, height) * (1 + 2 * margin) * scale))
     center = (left + width / 2) * scale, (top + height / 2) * scale
-    size = max(1, round(side))
-    return round(center[0] - side / 2), round(center[1] - side / 2), size, size
+    return round(center[0] - side / 2), round(center[1] - side / 2), side, side
 
 
 def _placed(heatmap: NDArray[np.float32], box: Box, size: tuple[int, int]) -> NDArray[np.float32]:

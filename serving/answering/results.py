@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from numpy.typing import NDArray
 
-from serving.contract import Face
+from serving.contract import Box, Face
 
 # float32 carries about seven digits; more would only be noise in the answer.
 _DIGITS = 6
@@ -88,6 +88,16 @@ class Detection:
     timings: Timings
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What the network saw as one of its inputs, and what of it counted."""
+
+    heatmap: NDArray[Any]
+    """float [h, w] in [0, 1], for the most probable class."""
+    area: Box
+    """Of the upright picture, px; a face's square may reach beyond its border."""
+
+
 def new_id() -> str:
     """A UUID of version 7 (RFC 9562, 5.7) as 32 hexadecimal digits: 48 bits of time, 74 random ones."""
     milliseconds = time.time_ns() // 1_000_000
@@ -140,16 +150,14 @@ def emotion_of(row: NDArray[Any], classes: Sequence[str], *, min_probability: fl
     )
 
 
-def as_json(
-    detection: Detection, *, heatmap: NDArray[Any] | None = None, explained: bool = False
-) -> dict[str, Any]:
-    """The answer as `/detect` gives it; `explained` adds the heatmap, float [h, w] in [0, 1], or null."""
+def as_json(detection: Detection, *, places: Sequence[Place] | None = None) -> dict[str, Any]:
+    """The answer as `/detect` gives it; with `places`, one for each input, as `/explain` does."""
     timings = detection.timings
     body: dict[str, Any] = {
         "id": detection.id,
         **_emotion(detection.answer),
         "faces": [
-            {"box": _box(item.face), "score": round(item.face.score, 4), **_emotion(item.answer)}
+            {"box": _box(item.face.box), "score": round(item.face.score, 4), **_emotion(item.answer)}
             for item in detection.faces
         ],
         "whole_image": detection.whole,
@@ -157,8 +165,11 @@ def as_json(
         "model": model_json(detection.model),
         "timings_ms": {name: round(getattr(timings, name), 3) for name in Timings.__slots__},
     }
-    if explained:
-        body["heatmap"] = None if heatmap is None else _grid(heatmap)
+    if places is not None:
+        body |= _place(places[0] if places else None)
+        # As many as faces; or one, of a whole picture, in which there is one face or none.
+        for face, place in zip(body["faces"], places, strict=False):
+            face |= _place(place)
     return body
 
 
@@ -183,9 +194,15 @@ def _emotion(answer: Emotion | None) -> dict[str, Any]:
     }
 
 
+def _place(place: Place | None) -> dict[str, Any]:
+    if place is None:
+        return {"heatmap": None, "area": None}
+    return {"heatmap": _grid(place.heatmap), "area": _box(place.area)}
+
+
 def _grid(heatmap: NDArray[Any]) -> list[list[float]]:
     return [[round(float(value), _HEATMAP_DIGITS) for value in row] for row in heatmap]
 
 
-def _box(face: Face) -> dict[str, int]:
-    return dict(zip(("left", "top", "width", "height"), face.box, strict=True))
+def _box(box: Box) -> dict[str, int]:
+    return dict(zip(("left", "top", "width", "height"), box, strict=True))

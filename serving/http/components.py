@@ -63,7 +63,7 @@ _EXAMPLE_ANSWER = {
 }
 _EXAMPLE_MODEL = {"name": "emotion", "version": "3", "sha256": "5e" * 32, "sample": True}
 EXAMPLE_ID = "019ab0de4f5c7c3a9d0b5e6f7a8b9c0d"
-EXAMPLE_DETECTION = {
+EXAMPLE_DETECTION: dict[str, Any] = {
     "id": EXAMPLE_ID,
     **_EXAMPLE_ANSWER,
     "faces": [
@@ -80,6 +80,15 @@ EXAMPLE_DETECTION = {
         "queue": 0.1, "decode": 2.1, "faces": 9.8, "preprocess": 0.2, "inference": 3.4, "total": 15.9,
     },
 }  # fmt: skip
+_EXAMPLE_HEATMAP = {
+    "heatmap": [[0.0, 0.2], [0.4, 1.0]],
+    "area": {"left": 187, "top": 55, "width": 213, "height": 213},
+}
+_EXAMPLE_EXPLANATION = {
+    **EXAMPLE_DETECTION,
+    "faces": [{**face, **_EXAMPLE_HEATMAP} for face in EXAMPLE_DETECTION["faces"]],
+    **_EXAMPLE_HEATMAP,
+}
 EXAMPLE_PROBLEM = {
     "type": "urn:mien:problem:image-too-large",
     "title": "Too many pixels",
@@ -102,9 +111,15 @@ _DETECTION: Schema = {
     "timings_ms": _numbers("queue", "decode", "faces", "preprocess", "inference", "total"),
 }
 _HEATMAP: Schema = {
-    **_or_null({"type": "array", "items": {"type": "array", "items": _FRACTION}}),
-    "description": "Rows from top to bottom: how much each place spoke for the emotion. "
-    "Of what the network saw: the largest face's square, or the whole picture.",
+    "heatmap": {
+        **_or_null({"type": "array", "items": {"type": "array", "items": _FRACTION}}),
+        "description": "Rows from top to bottom: how much each place spoke for the emotion.",
+    },
+    "area": {
+        **_or_null(ref("Area")),
+        "description": "What the network saw, over which the heatmap spreads: the face's square, or the "
+        "whole picture.",
+    },
 }
 
 _AGREEMENT: Schema = {
@@ -160,9 +175,16 @@ COMPONENTS: dict[str, Schema] = {
         }
     ),
     "Detection": _object(_DETECTION, example=EXAMPLE_DETECTION),
+    "Area": _BOX,
+    "ExplainedFace": {"allOf": [ref("Face"), _object(_HEATMAP)]},
     "Explanation": _object(
-        {**_DETECTION, "heatmap": _HEATMAP},
-        example={**EXAMPLE_DETECTION, "heatmap": [[0.0, 0.2], [0.4, 1.0]]},
+        {
+            **_DETECTION,
+            "faces": {"type": "array", "items": ref("ExplainedFace"), "description": "The largest first."},
+            **_HEATMAP,
+        },
+        description="`heatmap` and `area` are those of the largest face, or of the whole picture.",
+        example=_EXAMPLE_EXPLANATION,
     ),
     "BatchEntry": _object(
         {

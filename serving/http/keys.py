@@ -23,8 +23,14 @@ Scope = Literal["open", "predict", "admin"]
 _RANK: dict[Scope, int] = {"open": 0, "predict": 1, "admin": 2}
 # Anybody may ask whether the service lives, and how it is used: nothing of a model or a picture is in them.
 OPEN_PATHS = frozenset(
-    {"/livez", "/readyz", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready", "/ping", "/health"}
+    {
+        *("/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/ping", "/health"),
+        *("/docs", "/openapi.json"),
+        # The page asks for the key that it then sends, and says beforehand what happens with a picture.
+        *("/", "/about"),
+    }
 )
+_PAGE_FILES = "/page/"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -104,7 +110,7 @@ class Access:
 
 def needed_scope(method: str, path: str) -> Scope:
     """The scope that a request needs."""
-    if path in OPEN_PATHS:
+    if path in OPEN_PATHS or path.startswith(_PAGE_FILES):
         return "open"
     return "admin" if method == "DELETE" else "predict"
 

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 
 from serving.http.components import COMPONENTS
 from serving.http.drift_schemas import COMPONENTS as DRIFT_COMPONENTS
+from serving.http.page_schemas import COMPONENTS as PAGE_COMPONENTS
 from serving.http.parts import LeanRoute, json_response
 from serving.http.protocol_components import COMPONENTS as PROTOCOL_COMPONENTS
 from serving.http.reference import POLICY, render_reference
@@ -37,7 +38,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     document["components"] = {
-        "schemas": {**COMPONENTS, **DRIFT_COMPONENTS, **PROTOCOL_COMPONENTS},
+        "schemas": {**COMPONENTS, **DRIFT_COMPONENTS, **PAGE_COMPONENTS, **PROTOCOL_COMPONENTS},
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer"},
             "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

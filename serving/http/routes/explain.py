@@ -22,7 +22,7 @@ router = APIRouter(route_class=LeanRoute, tags=["detection"])
 
 @router.post("/explain", **schemas.EXPLAIN)
 async def explain(request: Request) -> Response:
-    """As /detect, with the heatmap of the largest face: JSON, or a PNG for `Accept: image/png`."""
+    """As /detect, with the heatmap of every face: JSON, or a PNG for `Accept: image/png`."""
     parts = parts_of(request)
     options = read_options(request)
     kind = preferred(request.headers.get("accept", ""), offered=(JSON, PNG))
@@ -31,7 +31,7 @@ async def explain(request: Request) -> Response:
     canary = explanation.detection.model.canary
     parts.metrics.detection(explanation.detection)
     if explanation.overlay is None:
-        body = as_json(explanation.detection, heatmap=explanation.heatmap, explained=True)
+        body = as_json(explanation.detection, places=explanation.places)
         return marked(json_response(body), canary=canary)
     response = Response(explanation.overlay, media_type=PNG, headers=_summary(explanation))
     return marked(response, canary=canary)

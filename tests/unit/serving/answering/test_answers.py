@@ -14,6 +14,7 @@ from serving.answering.results import (
     Emotion,
     FaceAnswer,
     ModelReference,
+    Place,
     Timings,
     as_json,
     emotion_of,
@@ -94,5 +95,9 @@ def test_without_anything_to_look_at_the_three_answers_are_null() -> None:
 
 def test_an_explanation_has_a_grid_or_null() -> None:
     heatmap = np.array([[0.0, 0.123456], [0.5, 1.0]], np.float32)
-    assert as_json(detection(), heatmap=heatmap, explained=True)["heatmap"] == [[0.0, 0.1235], [0.5, 1.0]]
-    assert as_json(detection(), heatmap=None, explained=True)["heatmap"] is None
+    body = as_json(detection(), places=[Place(heatmap=heatmap, area=(-1, 0, 7, 8))])
+    for explained in (body, body["faces"][0]):
+        assert explained["heatmap"] == [[0.0, 0.1235], [0.5, 1.0]]
+        assert explained["area"] == {"left": -1, "top": 0, "width": 7, "height": 8}
+    nothing = as_json(detection(answer=None, faces=()), places=[])
+    assert nothing["heatmap"] is nothing["area"] is None

@@ -1,0 +1,89 @@
+"""GET /, the page for people, its files, and GET /about, what a visitor should know beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.failures import NotFound
+from serving.http import page_schemas
+from serving.http.frames import RECORD_EVERY_S
+from serving.http.keys import Caller
+from serving.http.page_files import PageFile, page_files
+from serving.http.parts import LeanRoute, json_response, parts_of
+
+# Everything comes from here, nothing is inline, nothing is built out of text: what a name or a label holds
+# can become no script. The camera is for this page alone.
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=(), display-capture=()",
+    "cross-origin-opener-policy": "same-origin",
+}
+# Its name has a hash of the file in it, so what is kept never is old.
+_FOR_EVER = "public, max-age=31536000, immutable"
+FORMATS = ("image/jpeg", "image/png", "image/webp", "image/bmp")
+"""Media types of the pictures that are read."""
+
+router = APIRouter(route_class=LeanRoute)
+
+
+@router.get("/", include_in_schema=False)
+async def page(request: Request) -> Response:
+    """The page; asked for again, it is sent only when it is another one."""
+    found = await asyncio.to_thread(page_files)
+    return _sent(request, found.index, caching="no-cache", headers=HEADERS)
+
+
+@router.get("/page/{version}/{name:path}", include_in_schema=False)
+async def page_file(request: Request) -> Response:
+    """One of its files."""
+    found = await asyncio.to_thread(page_files)
+    version, name = request.path_params["version"], request.path_params["name"]
+    if version != found.version or name not in found.others:
+        raise NotFound("the page has no such file, or has it no more; load the page again")
+    return _sent(request, found.others[name], caching=_FOR_EVER, headers={})
+
+
+@router.get("/about", tags=["operation"], **page_schemas.ABOUT)
+async def about(request: Request) -> Response:
+    """What happens with a picture, what it may be, and whether whoever asks needs a key."""
+    settings = parts_of(request).settings
+    caller: Caller = request.scope["state"]["caller"]
+    access = "given" if caller.scope != "open" else "key" if settings.api_keys else "closed"
+    return json_response(
+        {
+            "access": access,
+            "kept": {
+                "observations_days": settings.retention_days,
+                "pictures_fraction": settings.keep_images,
+                "pictures_days": settings.keep_images_days,
+            },
+            "limits": {
+                "bytes": settings.max_bytes,
+                "pixels": settings.max_pixels,
+                "faces": settings.max_faces,
+                "formats": FORMATS,
+            },
+            "stream": {"frames_per_s": settings.stream_fps, "observations_per_s": 1 / RECORD_EVERY_S},
+        }
+    )
+
+
+def _sent(request: Request, file: PageFile, *, caching: str, headers: dict[str, str]) -> Response:
+    headers = {
+        **headers,
+        "content-type": file.media_type,
+        "cache-control": caching,
+        "etag": file.etag,
+        "vary": "accept-encoding",
+    }
+    if file.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    if file.packed is None or "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(file.body, headers=headers)
+    return Response(file.packed, headers={**headers, "content-encoding": "gzip"})
