@@ -37,7 +37,7 @@ _OPTIONS_BYTES = 4096
 # A client may send faster than it is answered; this much faster is not a camera.
 _FLOOD = 10
 RECORD_EVERY_S = 1.0
-"""Between two observations of a stream: enough to watch what the model sees, no flood of nearly equal rows."""
+"""Between two observations of a stream: enough to watch what the model sees, no flood of equal rows."""
 _FAREWELL_S = 2.0
 _OK = 200
 # A close frame carries at most 123 bytes of text (RFC 6455, 5.5).
