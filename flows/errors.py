@@ -5,6 +5,8 @@
     ├── GraphUnreadable        DVC cannot tell the stages of the repository
     ├── WorkspaceFailed        the run's own clone, its data or its results' branch
     ├── TrainingBusy           another training of this checkout is running
+    ├── DeploymentMissing      what a flow is to start is not on the Prefect server
+    ├── DriftUnfinished        drift was computed, and something after it failed
     └── StackError             `make up` cannot start
         └── PortTaken          one of its ports is another program's
 
@@ -54,6 +56,22 @@ class TrainingBusy(FlowError):
         super().__init__(
             f"another training of {checkout} is running, this one was not started; wait for its end"
         )
+
+
+class DeploymentMissing(FlowError):
+    """The Prefect server does not know a deployment."""
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(
+            f"Prefect has no deployment {name}; apply prefect.yaml: `prefect --no-prompt deploy --all`"
+        )
+
+
+class DriftUnfinished(FlowError):
+    """Drift was computed; telling somebody, or keeping the report, failed."""
+
+    def __init__(self, *, what: str, reason: str) -> None:
+        super().__init__(f"{what} failed: {reason}")
 
 
 class StackError(FlowError):

@@ -1,0 +1,198 @@
+"""Where people look for a drift result: Prefect's artifacts, MLflow's version, Evidently's workspace."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import shutil
+import tempfile
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flows.errors import DriftUnfinished
+from pipelines.tracking import translated
+from serving.drift.result import DriftResult
+from serving.runtime.identity import ModelIdentity
+
+TABLE, REPORT = "drift-columns", "drift-verdict"
+"""Keys of the artifacts."""
+ARTIFACTS = "drift"
+"""Folder of the pages among the artifacts of the version's run."""
+_TAGS = "drift."
+
+
+def publish(result: DriftResult, *, report: str, said: str) -> None:
+    """Create Prefect's artifacts: the columns as a table, the verdict in words.
+
+    Args:
+        result: with a verdict.
+        report: where Evidently's page is, as Markdown.
+        said: what was done about it.
+    """
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+    create_table_artifact(
+        [row(result, index) for index in range(len(result.columns))],
+        key=TABLE,
+        description=f"Version {result.model_version}: {result.verdict}",
+    )
+    create_markdown_artifact(verdict(result, report=report, said=said), key=REPORT)
+
+
+def row(result: DriftResult, index: int) -> dict[str, str]:
+    """One column of the window, as the table has it."""
+    column = result.columns[index]
+    return {
+        "": "moved" if column.drifted else "",
+        "column": column.name,
+        "score": f"{column.score:.3f}",
+        "threshold": f"{column.threshold:.3f}",
+        "distance": column.method,
+        "reference": _numbers(dict(column.reference)),
+        "window": _numbers(dict(column.window)),
+    }
+
+
+def verdict(result: DriftResult, *, report: str, said: str) -> str:
+    """The verdict with window, quality and what was done, as Markdown."""
+    lines = [f"## Version {result.model_version}: {result.verdict}", "", result.reason, ""]
+    if result.window is not None:
+        lines.append(
+            f"* {result.window.rows} observations from {_moment(result.window.since)} "
+            f"to {_moment(result.window.until)}"
+        )
+    if result.quality is not None:
+        lines += [f"* {line}" for line in _quality(result)]
+    lines += [f"* left out: {name}, {why}" for name, why in result.left_out.items()]
+    lines += ["", f"**Done:** {said}  ", f"**Report:** {report}"]
+    return "\n".join(lines)
+
+
+def log_to_version(identity: ModelIdentity, result: DriftResult, html: Path, *, tracking_uri: str) -> str:
+    """Put scores, page and verdict onto the model version; returns Markdown that points to the page.
+
+    The page of the newest result is `drift/latest.html`; one of a window that drifted is kept beside it.
+
+    Raises:
+        RegistryError: MLflow does not take them.
+    """
+    from mlflow import MlflowClient
+
+    with translated(tracking_uri):
+        client = MlflowClient(tracking_uri=tracking_uri)
+        for name, value in _tags(result).items():
+            client.set_model_version_tag(identity.name, identity.version, _TAGS + name, value)
+        if identity.run_id is None:
+            return "not kept in MLflow: the version's run is gone"
+        experiment = client.get_run(identity.run_id).info.experiment_id
+        for column in result.columns:
+            client.log_metric(
+                identity.run_id, f"drift.{column.name}", column.score, timestamp=round(result.time * 1000)
+            )
+        names = ["latest.html"]
+        if result.verdict == "drift":
+            names.append(f"{datetime.fromtimestamp(result.time, UTC):%Y-%m-%dT%H%M%SZ}.html")
+        with tempfile.TemporaryDirectory() as folder:
+            for name in names:
+                client.log_artifact(identity.run_id, shutil.copy(html, Path(folder) / name), ARTIFACTS)
+    place = f"{ARTIFACTS}/{names[-1]}"
+    if not tracking_uri.startswith("http"):
+        return f"`{place}` among the artifacts of run {identity.run_id}"
+    address = (
+        f"{tracking_uri.rstrip('/')}/#/experiments/{experiment}/runs/{identity.run_id}/artifacts/{place}"
+    )
+    return f"[{names[-1]}]({address})"
+
+
+def add_to_workspace(snapshot: Path, *, workspace: Path, project: str) -> None:
+    """Add Evidently's run to a workspace that `evidently ui --workspace` shows.
+
+    Args:
+        snapshot: as `serving.drift` leaves it.
+        workspace: made when it is not there.
+        project: its name; one for each registered model.
+
+    Raises:
+        DriftUnfinished: Evidently cannot read the one or write the other.
+    """
+    try:
+        from evidently.core.report import Snapshot
+        from evidently.ui.workspace import Workspace
+
+        shown = Workspace.create(str(workspace))
+        found = shown.search_project(project)
+        chosen = found[0] if found else shown.create_project(project)
+        shown.add_run(chosen.id, Snapshot.loads(snapshot.read_text(encoding="utf-8")))
+    # Evidently has no root of errors; whatever it raises must not hide the verdict.
+    except Exception as error:
+        raise DriftUnfinished(
+            what=f"adding the report to {workspace}", reason=" ".join(str(error).split())[:300]
+        ) from error
+
+
+def notify(block: str, *, subject: str, body: str) -> None:
+    """Send a message through a notification block of Prefect.
+
+    Args:
+        block: `TYPE/NAME` as Prefect's pages show it, `custom-webhook/mien` or `apprise…/mien`.
+        subject: in a few words.
+        body: what happened.
+
+    Raises:
+        DriftUnfinished: there is no such block, or it could not send.
+    """
+    from prefect.blocks.abstract import NotificationBlock
+    from prefect.blocks.core import Block
+
+    try:
+        loaded = Block.load(block)
+        if not isinstance(loaded, NotificationBlock):
+            raise TypeError(f"{block} is no notification block")
+        with loaded.raise_on_failure():
+            # Prefect's own blocks send at once where no loop runs; others may hand out a coroutine.
+            sending: Any = loaded.notify(body, subject=subject)
+            if inspect.isawaitable(sending):
+                asyncio.run(_wait(sending))
+    # Each service behind Apprise has errors of its own.
+    except Exception as error:
+        raise DriftUnfinished(
+            what=f"the notification through {block}", reason=" ".join(str(error).split())[:300]
+        ) from error
+
+
+async def _wait(sending: Awaitable[None]) -> None:
+    await sending
+
+
+def _tags(result: DriftResult) -> dict[str, str]:
+    return {
+        "verdict": result.verdict,
+        "reason": result.reason,
+        "time": datetime.fromtimestamp(result.time, UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _quality(result: DriftResult) -> list[str]:
+    quality = result.quality
+    if quality is None:
+        return []
+    lines = [
+        f"estimated accuracy without labels: {quality.estimated.atc:.3f} "
+        f"(on the reference it was {quality.reference.accuracy:.3f})"
+    ]
+    if told := quality.feedback:
+        lines.append(
+            f"with feedback: {told.accuracy:.3f} ({told.accuracy_low:.2f}–{told.accuracy_high:.2f}), "
+            f"macro-F1 {told.macro_f1:.3f}, {told.rows} told"
+        )
+    return lines
+
+
+def _numbers(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
