@@ -5,6 +5,7 @@ from __future__ import annotations
 from serving.http.components import EXAMPLE_ID, Schema, ref
 from serving.http.operations import ACCESS as _ACCESS
 from serving.http.operations import BODY as _BODY
+from serving.http.operations import Operation
 from serving.http.operations import json_answer as _json
 from serving.http.operations import operation as _operation
 
@@ -60,8 +61,21 @@ _PICTURES: Schema = {
 _PICTURE_PROBLEMS = (*_ACCESS, *_BODY, 422, 503)
 
 
+# What an answer's id is good for; in a reference `~1` is a slash (RFC 6901).
+_LINKS: Operation = {
+    "prediction": {
+        "operationRef": "#/paths/~1predictions~1{id}/get",
+        "parameters": {"id": "$response.body#/id"},
+        "description": "The answer again, with its lineage.",
+    },
+    "deletion": {
+        "operationRef": "#/paths/~1predictions~1{id}/delete",
+        "parameters": {"id": "$response.body#/id"},
+        "description": "Forget it.",
+    },
+}
 DETECT = _operation(
-    {200: _json("Detection", "What was found.")},
+    {200: {**_json("Detection", "What was found."), "links": _LINKS}},
     problems=_PICTURE_PROBLEMS,
     parameters=_QUERY,
     body=_PICTURE,
@@ -75,7 +89,7 @@ DETECT_BATCH = _operation(
 _explained = _json("Explanation", "What was found, and where.")
 _explained["content"]["image/png"] = {"schema": {"type": "string", "format": "binary"}}
 EXPLAIN = _operation(
-    {200: _explained},
+    {200: {**_explained, "links": _LINKS}},
     problems=(*_PICTURE_PROBLEMS, 406),
     parameters=_QUERY,
     body=_PICTURE,
