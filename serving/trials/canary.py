@@ -28,6 +28,7 @@ from serving.trials.journal import Journal, Pause
 from serving.trials.shares import chosen, percent
 
 R = TypeVar("R")
+T = TypeVar("T")
 Outcome = Literal["answered", "failed", "late", "busy"]
 State = Literal["running", "waiting", "stopped", "paused"]
 
@@ -262,13 +263,13 @@ class Canary:
         change = (standing.state, key)
         if standing.state == "waiting" or change == self._noted or live is None:
             return
-        # Before it is written: a disk that is full is complained of once, not at every look.
         self._noted = change
         if standing.state == "running" and standing.candidate is not None:
-            if self._journal.start(standing.candidate, self._share):
+            candidate, share = standing.candidate, self._share
+            if self._agreed(lambda: self._journal.start(candidate, share), True):
                 self._record(live.identity, standing.candidate, f"canary starts: {standing.reason}")
         elif standing.state == "stopped":
-            ran = self._journal.stop()
+            ran = self._agreed(self._journal.stop, None)
             if ran is not None:
                 self._record(ran, live.identity, f"canary stops: {standing.reason}")
 
@@ -290,9 +291,17 @@ class Canary:
         self._paused = (candidate, pause)
         with self._lock:
             self._tripped = None
-        if self._journal.pause(candidate, pause, now):
+        if self._agreed(lambda: self._journal.pause(candidate, pause, now), True):
             text = f"canary is paused for {self._pause_s:g} s: {reason}"
             self._record(candidate, active.live.identity, text)
+
+    def _agreed(self, note: Callable[[], T], otherwise: T) -> T:
+        """What the workers agree on; without the file each goes by itself, and each tells of it."""
+        try:
+            return note()
+        except OSError as error:
+            _log.warning("the workers cannot agree on the canary: %s", error)
+            return otherwise
 
     def _record(self, previous: ModelIdentity, current: ModelIdentity, reason: str) -> None:
         _log.warning("%s", reason)

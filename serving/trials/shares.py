@@ -36,7 +36,7 @@ def parse_share(value: str | float) -> float:
     share = _number(value) if isinstance(value, str) else value
     if share is not None and 0 <= share <= 1:
         return share
-    raise ValueError(f"got {value!r}, expected a share from 0 to 1, written like 10% or 0.1")
+    raise ValueError("expected a share from 0 to 1, written like 10% or 0.1")
 
 
 def _number(text: str) -> float | None:

@@ -24,6 +24,7 @@ from tests.support.trials import (
     confused,
     failing,
     looking,
+    put,
     shadow_processes,
     shadow_report,
 )
@@ -131,14 +132,14 @@ def test_counting_begins_anew_with_another_model_and_goes_on_after_a_restart(fol
         ask(client, 4)
         second = compared(client, 2)
         assert second["since"] == first["since"]
-        model_folder(folder / "model", seed=9)
+        put(model_folder(folder / "new", seed=9), folder / "model")
         sha256 = sha256_of(folder / "model")
         until(lambda: shadow_report(client)["live"]["sha256"] == sha256)
         third = shadow_report(client)
         assert third["compared"] == 0
         assert third["since"] > second["since"]
         # What is live cannot be held against itself.
-        model_folder(folder / "other", seed=9)
+        put(folder / "new", folder / "other")
         until(lambda: "is the live model itself" in str(client.get("/model/shadow").json()["reason"]))
         ask(client, 5)
         assert shadow_report(client)["compared"] == 0
@@ -192,7 +193,7 @@ def test_a_shadow_that_is_not_there_yet_or_no_more_is_told(folder: Path) -> None
         ready(client)
         until(lambda: "names no model" in client.get("/model/shadow").json()["reason"], 180)
         assert ask(client, 3).status_code == 200
-        confused(folder / "other")
+        put(confused(folder / "made"), folder / "other")
         looking(client)
         (folder / "other" / "model.onnx").unlink()
         until(lambda: "names no model" in str(client.get("/model/shadow").json()["reason"]), 180)
