@@ -1,0 +1,256 @@
+"""A result computed by a real process with the real Evidently, and whatever can become of that process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from scipy import stats
+from scipy.spatial import distance
+
+from serving.drift.child import computed
+from serving.drift.columns import columns_of
+from serving.drift.compute import compute
+from serving.drift.reference import read_reference
+from serving.drift.request import Request, WindowRule
+from serving.drift.result import DriftResult
+from serving.drift.window import read_current
+from serving.observing.observation import Feedback
+from serving.observing.store import Batch, Store
+from tests.support.drift import CLASSES, reference_columns, write_reference
+from tests.support.http_service import until
+from tests.support.observing import MODEL, observation
+
+RULE = WindowRule(last_n=90, min_rows=30)
+PATIENCE_S = 120.0
+
+
+def request(folder: Path, **changes: Any) -> Request:
+    values: dict[str, Any] = {
+        "database_url": f"sqlite:///{folder}/observations.db",
+        "model_folder": str(folder / "model"),
+        "model_version": MODEL.version,
+        "model_sha256": MODEL.sha256,
+        "window": RULE,
+    }
+    return Request(**values | changes)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """90 observations that are like the reference but for their brightness, 30 of them with feedback."""
+    folder = tmp_path_factory.mktemp("drift")
+    write_reference(folder / "model", reference_columns(people=30))
+    seen = reference_columns(people=30, seed=5)
+    names = ("contrast", "sharpness", "confidence", "entropy")
+    rows = [
+        observation(
+            number,
+            brightness=float(seen["brightness"][number]) + 0.3,
+            predicted=str(seen["predicted"][number]),
+            embedding=seen["embedding"][number].tobytes(),
+            **{name: float(seen[name][number]) for name in names},
+        )
+        for number in range(90)
+    ]
+    told = [
+        Feedback(observation_id=row.id, time=row.time, emotion=str(seen["label"][number]))
+        for number, row in enumerate(rows[:30])
+    ]
+    store = Store(f"sqlite:///{folder}/observations.db")
+    store.write(Batch(observations=rows, feedback=told))
+    store.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[DriftResult, str, str]:
+    """Computed once: result, page, snapshot."""
+    with computed(request(folder), timeout_s=PATIENCE_S) as done:
+        assert done.html is not None, done.result.reason
+        assert done.snapshot is not None
+        return done.result, done.html.read_text("utf-8"), done.snapshot.read_text("utf-8")
+
+
+def test_the_column_that_moved_is_found_and_no_other(done: tuple[DriftResult, str, str]) -> None:
+    result = done[0]
+    assert result.verdict == "drift"
+    assert result.drifted == ("brightness",)
+    assert result.reason == "brightness: farther from the reference than chance explains"
+    assert result.window is not None
+    assert (result.window.rows, result.window.total, result.window.sampled) == (90, 90, False)
+    assert result.window.pictures_per_person == len(CLASSES)
+    assert result.reference is not None
+    assert (result.reference.rows, result.reference.people) == (90, 30)
+
+
+def test_evidentlys_scores_are_the_distances_that_thresholds_are_made_of(
+    folder: Path, done: tuple[DriftResult, str, str]
+) -> None:
+    store = Store(f"sqlite:///{folder}/observations.db")
+    current = read_current(store, RULE, version=MODEL.version, sha256=MODEL.sha256)
+    store.close()
+    reference = read_reference(folder / "model")
+    scores = {column.name: column.score for column in done[0].columns}
+    for column in columns_of(reference, current.table).compared:
+        if column.is_classes:
+            shares = [np.array(list(facts.values())) for facts in column.facts()]
+            expected = distance.jensenshannon(*shares)
+        else:
+            expected = stats.wasserstein_distance(column.reference, column.window) / column.reference.std()
+        assert scores[column.name] == pytest.approx(expected), column.name
+
+
+def test_quality_is_measured_where_feedback_exists(done: tuple[DriftResult, str, str]) -> None:
+    quality = done[0].quality
+    assert quality is not None
+    assert quality.feedback is not None
+    assert quality.feedback.rows == 30
+    seen = reference_columns(people=30, seed=5)
+    assert quality.feedback.accuracy == pytest.approx((seen["label"] == seen["predicted"])[:30].mean())
+    assert "Accuracy" in done[1]
+
+
+def test_the_page_loads_nothing_from_elsewhere(done: tuple[DriftResult, str, str]) -> None:
+    assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)\s*=", done[1])
+    assert "url(http" not in done[1]
+
+
+def test_the_snapshot_goes_into_an_evidently_workspace(
+    tmp_path: Path, done: tuple[DriftResult, str, str]
+) -> None:
+    """In a process of its own: Evidently warns of its dependencies while it is imported."""
+    (tmp_path / "snapshot.json").write_text(done[2], "utf-8")
+    code = """
+from evidently.core.report import Snapshot
+from evidently.ui.workspace import Workspace
+workspace = Workspace.create("workspace")
+project = workspace.create_project("drift")
+run = Snapshot.loads(open("snapshot.json", encoding="utf-8").read())
+workspace.add_run(project.id, run)
+print(len(workspace.list_runs(project.id)), len(run.dict()["metrics"]))
+"""
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"DO_NOT_TRACK": "1"},
+    )
+    runs, metrics = told.stdout.split()[-2:]
+    assert int(runs) == 1
+    assert int(metrics) >= len(done[0].columns)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_folder": "/nowhere"}, "/nowhere/reference.parquet: there is no such file"),
+        ({"window": WindowRule(min_rows=91)}, "only 90 observations of version 3 are in the window"),
+        ({"model_version": "7"}, "no observations of version 7 are in the window"),
+        ({"database_url": "sqlite:////dev/null/o.db"}, "sqlite:////dev/null/o.db"),
+        ({"database_url": "mysql://h/d"}, "MIEN_DATABASE_URL"),
+    ],
+    ids=["no reference", "too few", "empty", "no database", "foreign database"],
+)
+def test_what_is_missing_is_said_in_one_sentence(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    """As the process does it, without a process."""
+    result = compute(request(folder, **changes), tmp_path)
+    assert result.verdict == "unknown"
+    assert said in result.reason
+    assert "\n" not in result.reason
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reference_without_a_column_is_said(folder: Path, tmp_path: Path) -> None:
+    columns = reference_columns()
+    del columns["sharpness"]
+    write_reference(tmp_path, columns)
+    with computed(request(folder, model_folder=str(tmp_path)), timeout_s=PATIENCE_S) as done:
+        assert "the column sharpness is missing" in done.result.reason
+        assert (done.html, done.snapshot) == (None, None)
+
+
+def test_an_evidently_that_fails_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real one that cannot be imported: another package of its name comes first."""
+    broken = tmp_path / "evidently"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise RuntimeError('half an installation\\nmore')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with computed(request(folder), timeout_s=PATIENCE_S) as done:
+        reason = done.result.reason
+    assert reason.startswith("drift could not be computed: RuntimeError: half an installation;")
+    assert done.result.verdict == "unknown"
+
+
+def test_a_process_that_takes_too_long_is_killed(folder: Path) -> None:
+    with computed(request(folder), timeout_s=0.01) as done:
+        assert "it took more than 0.01 s" in done.result.reason
+    assert children() == []
+
+
+def test_a_process_that_is_killed_is_said_and_showed_no_password(folder: Path) -> None:
+    found: list[DriftResult] = []
+
+    def run() -> None:
+        with computed(request(folder), timeout_s=PATIENCE_S) as done:
+            found.append(done.result)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until(children, PATIENCE_S)
+    # Everybody on a machine can read the arguments of its processes.
+    assert not any("observations.db" in part for part in children()[0].cmdline())
+    children()[0].send_signal(signal.SIGKILL)
+    thread.join(PATIENCE_S)
+    assert "its process ended (killed by signal 9)" in found[0].reason
+
+
+def test_a_service_that_ends_takes_the_process_with_it(folder: Path) -> None:
+    ending = threading.Event()
+    ending.set()
+    with computed(request(folder), ending=ending) as done:
+        assert "the service is ending" in done.result.reason
+    assert children() == []
+
+
+def test_the_process_ends_when_its_parent_is_killed(folder: Path, repository: Path) -> None:
+    values = request(folder).dumps()
+    code = (
+        "from serving.drift.child import computed\nfrom serving.drift.request import Request\n"
+        f"with computed(Request.loads({values!r})) as done: pass"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=repository, env=os.environ | {"PYTHONPATH": str(repository)}
+    )
+    until(lambda: children(parent.pid), PATIENCE_S)
+    child = children(parent.pid)[0]
+    parent.kill()
+    parent.wait()
+    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, PATIENCE_S)
+
+
+def children(pid: int | None = None) -> list[psutil.Process]:
+    """Those that compute drift."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        try:
+            if "serving.drift.compute" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found

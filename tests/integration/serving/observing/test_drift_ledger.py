@@ -1,0 +1,140 @@
+"""Drift results in both databases: what replicas see of each other, and who computes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from serving.drift.ledger import Ledger, Model
+from serving.drift.result import DriftResult, unknown
+from serving.observing.store import Batch, Store
+from tests.support.observing import MODEL, NOW, observation
+
+OURS = Model(version=MODEL.version, sha256=MODEL.sha256)
+DAY_S = 86_400.0
+
+
+def result(number: int, *, verdict: bool = True, model: Model = OURS) -> DriftResult:
+    if not verdict:
+        return unknown(f"reason {number}", time=NOW + number, version=model.version, sha256=model.sha256)
+    return DriftResult(
+        verdict="drift",
+        reason=f"reason {number}",
+        time=NOW + number,
+        model_version=model.version,
+        model_sha256=model.sha256,
+    )
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    ledger = Ledger(url)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def replica(url: str) -> Iterator[Ledger]:
+    ledger = Ledger(url)
+    yield ledger
+    ledger.close()
+
+
+def test_replicas_see_the_newest_result_of_a_model(ledger: Ledger, replica: Ledger) -> None:
+    assert replica.newest(OURS) is None
+    for number in range(3):
+        ledger.keep(result(number), retention_s=DAY_S)
+    ledger.keep(result(9, model=Model(version="4", sha256="cd")), retention_s=DAY_S)
+    assert replica.newest(OURS) == result(2)
+    assert replica.recent(OURS, 2) == [result(2), result(1)]
+
+
+def test_the_newest_verdict_is_found_behind_failures(ledger: Ledger) -> None:
+    ledger.keep(result(1), retention_s=DAY_S)
+    ledger.keep(result(2, verdict=False), retention_s=DAY_S)
+    assert ledger.newest(OURS) == result(2, verdict=False)
+    assert ledger.newest(OURS, verdict=True) == result(1)
+
+
+def test_only_the_newest_page_of_a_model_is_kept(ledger: Ledger, url: str) -> None:
+    other = Model(version="4", sha256="cd")
+    assert ledger.report(OURS) is None
+    ledger.keep(result(1), html=b"<p>first", retention_s=DAY_S)
+    ledger.keep(result(2, model=other), html="<p>ändere".encode(), retention_s=DAY_S)
+    ledger.keep(result(3), html=b"<p>second", retention_s=DAY_S)
+    ledger.keep(result(4, verdict=False), retention_s=DAY_S)
+    assert ledger.report(OURS) == b"<p>second"
+    assert ledger.report(other) == "<p>ändere".encode()
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        pages = connection.scalar(text("SELECT count(report) FROM drift_results"))
+    engine.dispose()
+    assert pages == 2
+
+
+def test_results_are_deleted_after_their_retention(ledger: Ledger) -> None:
+    for number in (0, 50, 100):
+        ledger.keep(result(number), retention_s=60.0)
+    assert [round(one.time - NOW) for one in ledger.recent(OURS, 9)] == [100, 50]
+
+
+def test_one_replica_at_a_time_has_the_lease(ledger: Ledger, replica: Ledger) -> None:
+    assert ledger.acquire(now=NOW, lasts_s=60)
+    assert not replica.acquire(now=NOW + 59, lasts_s=60)
+    assert not ledger.acquire(now=NOW + 59, lasts_s=60)
+    replica.release()  # not its own
+    assert not replica.acquire(now=NOW + 59, lasts_s=60)
+    ledger.release()
+    assert replica.acquire(now=NOW + 59, lasts_s=60)
+
+
+def test_the_lease_of_a_dead_replica_ends(ledger: Ledger, replica: Ledger) -> None:
+    assert ledger.acquire(now=NOW, lasts_s=60)
+    assert replica.acquire(now=NOW + 61, lasts_s=60)
+
+
+def test_of_many_that_ask_at_once_one_gets_the_lease(url: str) -> None:
+    ledgers = [Ledger(url) for _ in range(6)]
+    ledgers[0].newest(OURS)  # the tables are there
+    together = threading.Barrier(len(ledgers))
+
+    def ask(ledger: Ledger) -> bool:
+        together.wait()
+        return ledger.acquire(now=NOW, lasts_s=60)
+
+    with ThreadPoolExecutor(len(ledgers)) as pool:
+        assert sum(pool.map(ask, ledgers)) == 1
+    for ledger in ledgers:
+        ledger.close()
+
+
+def test_observations_are_counted_no_further_than_asked(ledger: Ledger, store: Store) -> None:
+    assert ledger.newest_observation(OURS) is None
+    rows = [observation(number) for number in range(30)]
+    other = [observation(number, model_version="4") for number in range(30, 40)]
+    store.write(Batch(observations=[*rows, *other]))
+    assert ledger.newest_observation(OURS) == NOW + 29
+    assert ledger.count(OURS, up_to=100) == 30
+    assert ledger.count(OURS, up_to=7) == 7
+    assert ledger.count(OURS, up_to=100, since=NOW + 25) == 5
+    assert ledger.count(Model(version="5", sha256=""), up_to=100) == 0
+
+
+def test_a_database_of_the_release_before_gets_the_new_tables(url: str, store: Store) -> None:
+    store.write(Batch(observations=[observation(1)]))
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE drift_results"))
+        connection.execute(text("DROP TABLE drift_lease"))
+        connection.execute(text("UPDATE schema_version SET version = 1"))
+    engine.dispose()
+    ledger = Ledger(url)
+    ledger.keep(result(1), html=b"<p>", retention_s=DAY_S)
+    assert ledger.newest(OURS) == result(1)
+    assert ledger.acquire(now=NOW, lasts_s=1)
+    ledger.close()
+    assert store.observation(observation(1).id).observation == observation(1)
