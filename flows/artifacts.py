@@ -29,7 +29,8 @@ def publish(root: Path, *, tracking_uri: str, report: str) -> None:
 
     if comparison := _read(root / layout.COMPARISON):
         table = [comparison_row(row, comparison["selected"]) for row in comparison["rows"]]
-        best = f"Test split, best {comparison['metric']} first; {comparison['selected']} goes to the gate"
+        metric = comparison["metric"].replace("macro_f1", "macro-F1").replace("_", " ")
+        best = f"Test split, best {metric} first; {comparison['selected']} goes to the gate"
         create_table_artifact(table, key=COMPARISON, description=best)
     if gate := _read(root / layout.GATE):
         create_markdown_artifact(verdict(gate, tracking_uri=tracking_uri, report=report), key=VERDICT)
@@ -40,8 +41,7 @@ def publish(root: Path, *, tracking_uri: str, report: str) -> None:
 def comparison_row(row: Row, selected: str) -> dict[str, Any]:
     """One architecture, as the terminal's table has it."""
     return {
-        "": "→" if row["architecture"] == selected else "",
-        "architecture": row["architecture"],
+        "architecture": ("→ " if row["architecture"] == selected else "") + row["architecture"],
         "weights": row["weights"],
         "accuracy": f"{row['accuracy']:.3f} ({row['accuracy_low']:.2f}–{row['accuracy_high']:.2f})",
         "macro-F1": f"{row['macro_f1']:.3f} ({row['macro_f1_low']:.2f}–{row['macro_f1_high']:.2f})",

@@ -50,7 +50,7 @@ class EpochProgress:
         if self._artifact is not None:
             self._update(percent, said)
             return
-        key = f"training-{self._architecture}".replace("_", "-").lower()
+        key = f"training-progress-{self._architecture}".replace("_", "-").lower()
         # Called outside of an event loop, Prefect answers with the id itself.
         self._artifact = cast(UUID, create_progress_artifact(percent, key=key, description=said))
 

@@ -73,7 +73,7 @@ def not_ready(stack: Stack) -> str | None:
 def addresses(stack: Stack) -> str:
     """What a person needs now."""
     reason = not_ready(stack)
-    ready = "ready" if reason is None else f"no model yet: {reason}"
+    ready = "ready" if reason is None else f"not ready: {reason}"
     return "\n".join(
         (
             "everything is up",

@@ -12,7 +12,6 @@ from pathlib import Path
 from flows import guard
 from flows.errors import StackError
 from flows.workspace import HOME
-from pipelines import layout
 
 POOL = "mien"
 HEARTBEAT_S = 30
@@ -49,6 +48,11 @@ class Stack:
         """Address of the service."""
         return f"http://{self.service_host}:{self.service_port}"
 
+    @property
+    def prefect_home(self) -> Path:
+        """Prefect's database and settings; nothing of the user's own `~/.prefect` is read or written."""
+        return self.root / HOME / "prefect"
+
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """Variables of every process: all state below `.mien` and `mlruns`, nobody is phoned."""
         return {
@@ -59,7 +63,7 @@ class Stack:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_TRACKING_URI": self.mlflow,
             "MIEN_PORT": str(self.service_port),
-            "PREFECT_HOME": str(self.root / HOME / "prefect"),
+            "PREFECT_HOME": str(self.prefect_home),
             "PREFECT_API_URL": f"{self.prefect}/api",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASES,
@@ -73,7 +77,7 @@ class Stack:
         mlflow, prefect = f"{self.mlflow}/health", f"{self.prefect}/api/health"
         wait = [*python, "flows.stack.wait"]
         plain = {
-            "mlflow": self._mlflow_server(),
+            "mlflow": [*python, "flows.stack.tracking_server"],
             "prefect": [
                 *python,
                 "prefect",
@@ -92,16 +96,6 @@ class Stack:
             name: shlex.join(guard.command(command, owner=owner, signal_name="TERM", grace_s=STOP_S))
             for name, command in plain.items()
         }
-
-    def _mlflow_server(self) -> list[str]:
-        # Files go where `dvc repro` without a server puts them, so that both find each other's.
-        artifacts = (self.root / layout.MLFLOW_ARTIFACTS).absolute()
-        return [
-            *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
-            *("--host", self.host, "--port", str(self.mlflow_port)),
-            *("--backend-store-uri", f"sqlite:///{(self.root / layout.MLFLOW_DATABASE).absolute()}"),
-            *("--default-artifact-root", artifacts.as_uri(), "--artifacts-destination", str(artifacts)),
-        ]
 
 
 STOP_S = 35.0

@@ -14,6 +14,7 @@ from pathlib import Path
 from flows.errors import StackError
 from flows.stack.ports import check_ports
 from flows.stack.services import STOP_S, Stack, read_stack
+from pipelines import layout
 from pipelines.stage import quiet_libraries
 
 # What honcho returns when it was told to end: 128 + SIGINT, 128 + SIGTERM.
@@ -44,8 +45,11 @@ def run(stack: Stack) -> int:
     honcho.KILL_WAIT = STOP_S + 5
     manager = honcho.Manager()
     environment = stack.environment(os.environ)
+    for folder in (stack.prefect_home, stack.root / layout.MLRUNS):
+        folder.mkdir(parents=True, exist_ok=True)
     for name, command in stack.commands(os.getpid()).items():
-        manager.add_process(name, command, env=environment, cwd=str(stack.root))
+        # exec: no shell stays between honcho and the guard.
+        manager.add_process(name, f"exec {command}", env=environment, cwd=str(stack.root))
     manager.loop()
     return int(manager.returncode or 0)
 
