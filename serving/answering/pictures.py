@@ -11,6 +11,7 @@ whole: on the sample's test pictures a LeNet is right for 76 % of them whole and
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from serving.contract import (
     image_statistics,
     preprocess,
 )
+from serving.contract.faces import YUNET_SHA256
+from serving.errors import FaceDetectorError
 from serving.failures import BadRequest
 
 # Of the picture's longer side. In the sample's pictures Haar's boxes have 0.58 to 0.89 of it.
@@ -72,22 +75,64 @@ class Detectors:
     """The face detector that fits a model: its own when it was trained on crops, else the configured one."""
 
     def __init__(self, choice: DetectorChoice, *, face_model: Path | None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            choice: for models trained on whole pictures.
+            face_model: YuNet's file. What a model was trained with is the official one and no other;
+                elsewhere another one will do, and `check` says so.
+        """
         self._choice = choice
+        self._face_model = face_model
         # Reading a detector's file is done once for each.
-        self._named: Callable[[str], FaceDetector] = cache(lambda name: find_detector(name, face_model))
+        self._named: Callable[[str, str | None], FaceDetector] = cache(
+            lambda name, sha256: find_detector(name, face_model, sha256=sha256)
+        )
         self._automatic = "yunet" if face_model else "haar"
 
     def of(self, spec: InputSpec) -> FaceDetector | None:
         """Detector for a model's pictures; None when looking for faces is switched off.
 
         Raises:
-            FaceDetectorError: the model's detector needs a file that is not configured.
+            FaceDetectorError: the detector's file is not configured, or cannot be used.
         """
         if self._choice == "none":
             return None
         if spec.detector is not None:
-            return self._named(spec.detector)
-        return self._named(self._automatic if self._choice == "auto" else self._choice)
+            return self._named(spec.detector, YUNET_SHA256)
+        return self._named(self._automatic if self._choice == "auto" else self._choice, None)
+
+    def check(self, spec: InputSpec) -> tuple[str, ...]:
+        """Before a model is put in: what a person should know of looking for faces for it.
+
+        Raises:
+            FaceDetectorError: the detector that the model was trained with cannot be used.
+        """
+        if self._choice == "none" and spec.detector is not None:
+            return (
+                f"the model was trained on faces that {spec.detector} found, and looking for faces is "
+                "switched off: it gets whole pictures; unset MIEN_FACE_DETECTOR",
+            )
+        try:
+            self.of(spec)
+        except FaceDetectorError as error:
+            if spec.detector is not None:
+                raise
+            return (f"{error}; until then only requests with faces=none are answered",)
+        return self._foreign_file()
+
+    def _foreign_file(self) -> tuple[str, ...]:
+        try:
+            data = self._face_model.read_bytes() if self._face_model else b""
+        except OSError:
+            return ()
+        got = hashlib.sha256(data).hexdigest()
+        if not data or got == YUNET_SHA256:
+            return ()
+        return (
+            f"MIEN_FACE_MODEL={self._face_model} has sha256 {got}, which is not that of the OpenCV Zoo's "
+            f"face_detection_yunet_2023mar.onnx ({YUNET_SHA256}); check where it comes from",
+        )
 
 
 class PictureReader:
@@ -136,17 +181,28 @@ class PictureReader:
             preprocess_ms=(time.perf_counter() - looked) * 1e3,
         )
 
+    def check(self, spec: InputSpec, faces: FacesMode) -> None:
+        """Whether pictures can be read so at all, before the first one comes.
+
+        Raises:
+            BadRequest: `all` while looking for faces is switched off.
+            FaceDetectorError: the model's detector cannot be used here.
+        """
+        self._detector(spec, faces)
+
     def _faces(self, image: Image, spec: InputSpec, faces: FacesMode) -> tuple[Face, ...]:
+        detector = self._detector(spec, faces)
+        return () if detector is None else tuple(detector.detect(image)[: self._max_faces])
+
+    def _detector(self, spec: InputSpec, faces: FacesMode) -> FaceDetector | None:
         if faces == "none":
-            return ()
+            return None
         detector = self._detectors.of(spec)
-        if detector is None:
-            if faces == "all":
-                raise BadRequest(
-                    "faces=all was asked for, but looking for faces is switched off here; use faces=none"
-                )
-            return ()
-        return tuple(detector.detect(image)[: self._max_faces])
+        if detector is None and faces == "all":
+            raise BadRequest(
+                "faces=all was asked for, but looking for faces is switched off here; use faces=none"
+            )
+        return detector
 
 
 def _is_portrait(image: Image, spec: InputSpec, faces: tuple[Face, ...]) -> bool:

@@ -17,6 +17,7 @@ from serving.following.location import parse_location
 from serving.following.supervisor import Supervisor
 from serving.following.target import Refused, state_folder
 from serving.following.watcher import History, Watcher
+from serving.runtime.admission import Usable
 from serving.runtime.live import ModelSlot, Refusal
 
 _SQLITE = "sqlite:///"
@@ -61,6 +62,7 @@ class Following:
         max_batch: int = 16,
         history: History | None = None,
         setting: str = "MIEN_MODEL",
+        usable: Usable | None = None,
     ) -> None:
         """Nothing is started and nothing written yet.
 
@@ -74,6 +76,7 @@ class Following:
             max_batch: the largest number of pictures that will be run at once.
             history: told of each switch.
             setting: that `location` comes from, for messages.
+            usable: whether this service can prepare a model's pictures; asked before one is put in.
 
         Raises:
             LocationInvalid: `location` names nothing that can be followed.
@@ -81,7 +84,7 @@ class Following:
         self._location = str(parse_location(location, setting=setting))
         self._slot = slot
         self._poll_s = poll_s
-        uri = _absolute(tracking_uri)
+        uri = absolute_uri(tracking_uri)
         self._folder = state_folder(cache.absolute(), self._location, uri)
         self._watcher = Watcher(
             self._folder,
@@ -90,6 +93,7 @@ class Following:
             threads=threads,
             max_batch=max_batch,
             history=history,
+            usable=usable,
         )
         self._supervisor = Supervisor(self._folder, location=self._location, tracking_uri=uri, poll_s=poll_s)
 
@@ -163,7 +167,8 @@ def _refusal(refused: Refused | None) -> Refusal | None:
     )
 
 
-def _absolute(uri: str) -> str:
+def absolute_uri(uri: str) -> str:
+    """A tracking URI that means the same from every folder."""
     if not uri.startswith(_SQLITE):
         return uri
     return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from serving.failures import ModelRefused
 from serving.following.target import Target, read_good, read_target, target_stamp, write_good
-from serving.runtime.admission import admit
+from serving.runtime.admission import Usable, admit
 from serving.runtime.identity import ModelIdentity
 from serving.runtime.live import LiveModel, ModelSlot
 from serving.runtime.memory import give_back
@@ -43,6 +43,7 @@ class Watcher:
         threads: int,
         max_batch: int,
         history: History | None = None,
+        usable: Usable | None = None,
     ) -> None:
         """Watch.
 
@@ -53,6 +54,7 @@ class Watcher:
             threads: that one call of the model may use.
             max_batch: the largest number of pictures that will be run at once.
             history: told of each switch, by one of the workers that share the folder.
+            usable: whether this service can prepare a model's pictures.
         """
         self._folder = folder
         self._slot = slot
@@ -60,6 +62,7 @@ class Watcher:
         self._threads = threads
         self._max_batch = max_batch
         self._history = history
+        self._usable = usable
         self._refused: Target | None = None
         self._told: tuple[str | None, tuple[str, ...]] = (None, ())
         self._tried = False
@@ -127,7 +130,7 @@ class Watcher:
         start = time.monotonic()
         self._tried = True
         try:
-            new = admit(folder, threads=self._threads, max_batch=self._max_batch)
+            new = admit(folder, threads=self._threads, max_batch=self._max_batch, usable=self._usable)
         except ModelRefused as error:
             self._refuse(error)
             return

@@ -60,6 +60,7 @@ from serving.http.telemetry import Traces, configured
 from serving.observing.pictures import PictureFolder
 from serving.observing.recorder import Recorder
 from serving.observing.store import Store
+from serving.protocols.binary import LENGTH_HEADER
 from serving.runtime.batching import Batcher
 from serving.runtime.live import ModelSlot
 from serving.settings import Settings, unknown_variables
@@ -119,7 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
+            allow_headers=["authorization", "content-type", "x-api-key", "x-request-id", LENGTH_HEADER],
             expose_headers=[
                 "x-request-id",
                 "retry-after",
@@ -127,6 +128,9 @@ def create_app(settings: Settings) -> FastAPI:
                 "mien-id",
                 "mien-emotion",
                 "mien-model",
+                "mien-sha256",
+                "mien-ids",
+                LENGTH_HEADER,
             ],
         )
     return app
@@ -189,6 +193,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         pictures_retention_s=settings.keep_images_days * _DAY_S,
     )
     history = SwitchLog(recorder)
+    detectors = Detectors(settings.face_detector, face_model=settings.face_model)
     following = Following(
         settings.model,
         slot,
@@ -200,15 +205,22 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         threads=1,
         max_batch=settings.batch_size,
         history=history,
+        usable=detectors.check,
     )
     trials = make_trials(
-        settings, live=slot, following=following, history=history, told=metrics.trials, threads=threads
+        settings,
+        live=slot,
+        following=following,
+        history=history,
+        told=metrics.trials,
+        threads=threads,
+        usable=detectors.check,
     )
     batcher = Batcher(
         slot, threads=threads, max_batch=settings.batch_size, max_queue_images=settings.queue_images
     )
     reader = PictureReader(
-        Detectors(settings.face_detector, face_model=settings.face_model),
+        detectors,
         max_pixels=settings.max_pixels,
         max_faces=settings.max_faces,
         margin=settings.face_margin,

@@ -1,4 +1,4 @@
-"""What a new version must pass before it answers anybody: digest, contract, warm-up, self-test.
+"""What a new version must pass before it answers anybody: digest, contract, detector, warm-up, self-test.
 
 Runs in the process that will serve it, beside the model that still does. Whatever goes wrong, the
 one error is `ModelRefused`, and the old model has not noticed.
@@ -7,7 +7,7 @@ one error is `ModelRefused`, and the old model has not noticed.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES
+from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, InputSpec
 from serving.errors import ModelFileError
 from serving.failures import ModelRefused
 from serving.inference import BATCH_SIZES, OnnxClassifier, Prediction
@@ -35,13 +35,18 @@ _EMBEDDING_TOLERANCE = 1e-2
 _SUM_TOLERANCE = 1e-3
 
 
-def admit(folder: Path, *, threads: int, max_batch: int) -> LiveModel:
+Usable = Callable[[InputSpec], tuple[str, ...]]
+"""Whether pictures can be prepared as a model wants them; gives warnings, raises what is wrong."""
+
+
+def admit(folder: Path, *, threads: int, max_batch: int, usable: Usable | None = None) -> LiveModel:
     """Check the model in a cached folder and make it ready to answer.
 
     Args:
         folder: with `model.onnx`, `lineage.json` and, if there is one, `selftest.npz`.
         threads: that one call of the model may use.
         max_batch: the largest number of pictures that will be run at once.
+        usable: looks whether this service can prepare its pictures; nothing is asked without it.
 
     Raises:
         ModelRefused: a check failed.
@@ -55,10 +60,12 @@ def admit(folder: Path, *, threads: int, max_batch: int) -> LiveModel:
             "digest",
             f"the file has sha256 {classifier.sha256[:12]}…, it was registered with another",
         )
+    with _refusing(identity, "detector"):
+        notes = usable(classifier.contract.input) if usable is not None else ()
     with _refusing(identity, "warm-up"):
         _warm_up(classifier, max_batch)
     with _refusing(identity, "self-test"):
-        warnings = _self_test(classifier, folder / SELF_TEST)
+        warnings = (*notes, *_self_test(classifier, folder / SELF_TEST))
     contract = classifier.contract
     # The file says it of itself; a registry may be wrong or silent.
     identity = replace(

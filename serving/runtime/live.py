@@ -49,7 +49,7 @@ class Refusal:
     version: str
     sha256: str
     step: str
-    """`lineage`, `digest`, `contract`, `warm-up` or `self-test`."""
+    """`download`, `lineage`, `digest`, `contract`, `detector`, `warm-up` or `self-test`."""
     reason: str
     time: float
     """Unix time, seconds."""

@@ -19,6 +19,7 @@ from serving.following.location import parse_location
 from serving.following.service import Following
 from serving.following.target import read_good
 from serving.following.watcher import History
+from serving.runtime.admission import Usable
 from serving.runtime.batching import Batcher
 from serving.runtime.live import ModelSlot
 from serving.settings import Settings
@@ -83,7 +84,14 @@ class Trials:
 
 
 def make_trials(
-    settings: Settings, *, live: ModelSlot, following: Following, history: History, told: Told, threads: int
+    settings: Settings,
+    *,
+    live: ModelSlot,
+    following: Following,
+    history: History,
+    told: Told,
+    threads: int,
+    usable: Usable | None = None,
 ) -> Trials:
     """What the settings ask for; within the event loop that will answer.
 
@@ -93,7 +101,7 @@ def make_trials(
     its_shadow = _shadow(settings, live, following, told) if settings.shadow_model else None
     candidate, its_canary = None, None
     if settings.canary:
-        candidate, its_canary = _canary(settings, live, following, history, told, threads)
+        candidate, its_canary = _canary(settings, live, following, history, told, threads, usable)
     return Trials(
         live=following,
         history=history,
@@ -104,7 +112,13 @@ def make_trials(
 
 
 def _canary(
-    settings: Settings, live: ModelSlot, following: Following, history: History, told: Told, threads: int
+    settings: Settings,
+    live: ModelSlot,
+    following: Following,
+    history: History,
+    told: Told,
+    threads: int,
+    usable: Usable | None,
 ) -> tuple[Following, Canary]:
     location = _checked(settings.canary_model, settings, "MIEN_CANARY_MODEL")
     slot = ModelSlot()
@@ -116,6 +130,7 @@ def _canary(
         poll_s=settings.poll_s,
         threads=1,
         max_batch=settings.batch_size,
+        usable=usable,
     )
     return candidate, Canary(
         share=settings.canary,
