@@ -25,7 +25,9 @@ _log = logging.getLogger("serving.http")
 _access = logging.getLogger("serving.access")
 
 # Probes and scrapes come every few seconds and tell nothing.
-_UNLOGGED = frozenset({"/livez", "/readyz", "/metrics"})
+_UNLOGGED = frozenset(
+    {"/livez", "/readyz", "/metrics", "/ping", "/health", "/v2/health/live", "/v2/health/ready"}
+)
 _UNMATCHED = "unmatched"
 _NOBODY = Caller("anonymous", "open")
 # The last line of a traceback whose error says all there is to say.
