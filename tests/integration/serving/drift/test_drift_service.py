@@ -1,0 +1,184 @@
+"""A real service that watches its own observations, from pictures over HTTP to the verdict."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+
+from serving.http.routes.drift import policy_of
+from tests.support.drift import add_reference, picture
+from tests.support.http_service import ready, serving, settings_in, until
+from tests.support.pictures import encoded
+from tests.support.serving_models import LEVELS, model_folder
+
+PATIENCE_S = 120.0
+REFERENCE_PEOPLE = range(40)
+ROWS = 140
+PEOPLE = ROWS // len(LEVELS)
+
+
+def send(client: httpx.Client, people: Sequence[int], *, share: float = 1.0) -> list[str]:
+    """One picture of each person and class; ids of the answers."""
+    shots = [(person, index) for person in people for index in range(len(LEVELS))]
+    ids = []
+    for start in range(0, len(shots), 28):
+        files = [("file", encoded(picture(*shot, share=share))) for shot in shots[start : start + 28]]
+        answer = client.post("/detect/batch", params={"faces": "none"}, files=files)
+        ids += [entry["result"]["id"] for entry in answer.json()["results"]]
+    return ids
+
+
+def drift(client: httpx.Client) -> dict[str, Any]:
+    return dict(client.get("/drift").json())
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What a service said of usual pictures and then of darkened ones, with two workers' eyes."""
+    folder = tmp_path_factory.mktemp("drift")
+    add_reference(model_folder(folder / "model"), people=REFERENCE_PEOPLE)
+    options = {"drift_last_n": ROWS, "drift_min_rows": ROWS, "drift_stale_s": 0.5}
+    with (
+        serving(settings_in(folder, **options)) as client,
+        serving(settings_in(folder, **options)) as replica,
+    ):
+        ready(client)
+        ids = send(client, range(100, 100 + PEOPLE))
+        for id in ids[:10]:
+            client.post("/feedback", json={"id": id, "emotion": "angry"})
+        until(lambda: drift(client)["verdict"] != "unknown", PATIENCE_S)
+        usual = drift(client)
+        send(client, range(200, 200 + PEOPLE), share=0.7)
+        until(lambda: drift(client)["verdict"] == "drift", PATIENCE_S)
+        until(lambda: ready(replica) and drift(replica)["verdict"] == "drift", PATIENCE_S)
+        yield {
+            "usual": usual,
+            "dark": drift(client),
+            "replica": drift(replica),
+            "page": client.get("/drift/report"),
+            "replica page": replica.get("/drift/report"),
+            "metrics": client.get("/metrics").text,
+            "document": client.get("/openapi.json").json(),
+        }
+
+
+def test_usual_pictures_of_other_people_are_no_drift(told: dict[str, Any]) -> None:
+    usual = told["usual"]
+    assert usual["verdict"] == "no drift", usual["columns"]
+    assert usual["window"]["rows"] == ROWS
+    assert usual["reference"] == {
+        "rows": len(REFERENCE_PEOPLE) * len(LEVELS),
+        "people": len(REFERENCE_PEOPLE),
+    }
+    assert usual["quality"]["feedback"]["rows"] == 10
+    assert usual["left_out"] == {"face_size": "the reference has no column face_size"}
+
+
+def test_darkened_pictures_are(told: dict[str, Any]) -> None:
+    dark = told["dark"]
+    brightness = dark["columns"]["brightness"]
+    assert brightness["drifted"]
+    assert brightness["score"] > brightness["threshold"]
+    assert brightness["window"]["mean"] == pytest.approx(0.7 * brightness["reference"]["mean"], rel=0.1)
+    assert "brightness" in dark["reason"]
+    assert dark["age_s"] >= 0
+    assert dark["model"]["version"] == "local"
+
+
+def test_replicas_share_results(told: dict[str, Any]) -> None:
+    assert told["replica"]["verdict"] == "drift"
+    assert told["replica page"].status_code == 200
+
+
+def test_answers_are_as_documented(told: dict[str, Any]) -> None:
+    components = told["document"]["components"]
+    for answer in (told["usual"], told["dark"]):
+        schema = {**components["schemas"]["Drift"], "components": components}
+        Draft202012Validator(schema).validate(answer)
+
+
+def test_the_page_is_evidentlys_with_a_policy_of_its_own(told: dict[str, Any]) -> None:
+    page = told["page"]
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Drift in column" in page.text
+    policy = page.headers["content-security-policy"]
+    assert policy == policy_of(page.content)
+    assert "'unsafe-eval'" not in policy
+    assert "script-src 'sha256-" in policy
+    assert policy.count("'sha256-") == len(set(re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)))
+    assert "sandbox allow-scripts" in policy
+
+
+def test_gauges_tell_scores_and_thresholds(told: dict[str, Any]) -> None:
+    values = dict(re.findall(r"^(mien_drift\S*) (\S+)$", told["metrics"], re.MULTILINE))
+    assert float(values["mien_drift"]) == 1
+    assert float(values["mien_drift_rows"]) == ROWS
+    dark = told["dark"]["columns"]["brightness"]
+    score = float(values['mien_drift_score{column="brightness"}'])
+    assert score > float(values['mien_drift_threshold{column="brightness"}']) > 0
+    assert dark["drifted"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    add_reference(model_folder(tmp_path / "model"), people=range(5))
+    return tmp_path
+
+
+def test_without_a_model_that_is_said(tmp_path: Path) -> None:
+    with serving(settings_in(tmp_path)) as client:
+        until(lambda: "model" in drift(client)["problem"])
+        assert drift(client)["verdict"] == "unknown"
+        assert client.get("/drift/report").status_code == 503
+        assert "mien_drift NaN" in client.get("/metrics").text
+
+
+def test_an_empty_window_and_too_few_rows_are_said(folder: Path) -> None:
+    with serving(settings_in(folder)) as client:
+        ready(client)
+        until(lambda: "no observations of version local" in drift(client)["problem"])
+        refused = client.get("/drift/report")
+        assert refused.status_code == 404
+        assert "no observations of version local" in refused.json()["detail"]
+        send(client, range(3))
+        until(lambda: "only 21 observations" in drift(client)["problem"])
+        assert drift(client)["verdict"] == "unknown"
+
+
+def test_a_model_without_a_reference_answers_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model_folder(tmp_path / "model")
+    options = {"drift_min_rows": 7, "drift_stale_s": 0.5}
+    with caplog.at_level(logging.INFO), serving(settings_in(tmp_path, **options)) as client:
+        ready(client)
+        send(client, [1])
+        until(lambda: "reference.parquet: there is no such file" in drift(client)["problem"], PATIENCE_S)
+        assert drift(client)["verdict"] == "unknown"
+        assert send(client, [2])
+    warned = [record for record in caplog.records if "there is no such file" in record.getMessage()]
+    assert len(warned) == 1
+
+
+def test_it_can_be_switched_off(folder: Path) -> None:
+    with serving(settings_in(folder, drift=False)) as client:
+        ready(client)
+        assert drift(client)["problem"] == "drift is not computed: MIEN_DRIFT is false"
+        assert client.get("/drift/report").status_code == 404
+
+
+def test_a_database_that_is_away_is_said_and_answers_come(tmp_path: Path) -> None:
+    model_folder(tmp_path / "model")
+    url = "postgresql://nobody@127.0.0.1:1/none"
+    with serving(settings_in(tmp_path, database_url=url)) as client:
+        ready(client)
+        until(lambda: "127.0.0.1:1" in drift(client)["problem"])
+        assert send(client, [1])
+        assert client.get("/drift/report").status_code == 503
