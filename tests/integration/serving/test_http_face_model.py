@@ -1,0 +1,42 @@
+"""A model that was trained on YuNet's crops, promoted where YuNet's file is not to be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serving.contract import InputSpec
+from serving.contract.faces import YUNET_SHA256
+from tests.support.http_service import picture_of, ready, serving, settings_in, until
+from tests.support.onnx_models import CLASSES, make_contract
+from tests.support.serving_models import copied, model_folder, sha256_of
+from tests.support.yunet import write_blind_yunet
+
+CROPPED = make_contract(spec=InputSpec(height=16, width=16, crop="face", detector="yunet", margin=0.1))
+
+
+@pytest.mark.parametrize("file", [None, "missing.onnx", "foreign.onnx"])
+def test_it_is_refused_with_the_reason_and_the_old_one_keeps_serving(
+    tmp_path: Path, file: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_blind_yunet(tmp_path / "foreign.onnx")
+    first = sha256_of(model_folder(tmp_path / "model"))
+    second = sha256_of(model_folder(tmp_path / "next", contract=CROPPED))
+    with serving(settings_in(tmp_path, face_model=tmp_path / file if file else None)) as client:
+        ready(client)
+        copied(tmp_path / "next", tmp_path / "model")
+        until(lambda: client.get("/model").json()["following"]["refused"])
+        told = client.get("/model").json()
+        refused = told["following"]["refused"]
+        assert (refused["sha256"], refused["step"]) == (second, "detector")
+        assert refused["reason"].startswith("face detector 'yunet': ")
+        assert (file or "no model file is named") in refused["reason"]
+        assert told["live"]["sha256"] == first
+        assert client.post("/detect?faces=none", content=picture_of(0)).json()["emotion"] == CLASSES[0]
+        # It is also told of the model that is live, for which the file is another one than it should be.
+        warnings = " ".join(told["following"]["warnings"])
+        assert (YUNET_SHA256 in warnings) == (file == "foreign.onnx")
+        assert ("only requests with faces=none are answered" in warnings) == (file == "missing.onnx")
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len([line for line in errors if "refused at its detector" in line]) == 1
