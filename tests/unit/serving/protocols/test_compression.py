@@ -7,11 +7,14 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.failures import BadRequest, ContentUnsupported, PayloadTooLarge
 from serving.protocols.compression import unpacked
+
+# A busy machine says nothing of the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress}
 
@@ -55,6 +58,7 @@ def test_a_body_that_breaks_off_or_goes_on_is_refused(encoding: str) -> None:
             unpacked(damaged, encoding, limit=100)
 
 
+@unhurried
 @given(st.binary(max_size=100))
 def test_noise_is_refused(noise: bytes) -> None:
     with pytest.raises(BadRequest):

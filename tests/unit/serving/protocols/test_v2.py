@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.contract import InputSpec
@@ -16,6 +16,9 @@ from serving.failures import BadRequest, TooManyPictures
 from serving.inference import Prediction
 from serving.protocols import v2
 from serving.protocols.v2_answers import Answerer, write_answer
+
+# A busy machine says nothing of the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SPEC = InputSpec(height=8, width=8)
 NOISE = np.random.default_rng(5).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
@@ -173,6 +176,7 @@ def test_raw_bytes_that_are_no_whole_pictures_are_refused(size: int) -> None:
         read(bytes(size), "0")
 
 
+@unhurried
 @given(data=st.data())
 def test_a_damaged_request_is_refused_or_read_and_nothing_else(data: st.DataObject) -> None:
     body, length = binary_request(id="7", outputs=[{"name": "probabilities"}])
@@ -203,6 +207,7 @@ JSON = st.recursive(
 )
 
 
+@unhurried
 @given(key=st.sampled_from(["id", "inputs", "outputs", "parameters"]), value=JSON)
 def test_any_json_in_the_requests_fields_is_refused_or_read(key: str, value: object) -> None:
     try:
@@ -212,6 +217,7 @@ def test_any_json_in_the_requests_fields_is_refused_or_read(key: str, value: obj
     assert key != "inputs"
 
 
+@unhurried
 @given(key=st.sampled_from(["name", "datatype", "shape", "data", "parameters"]), value=JSON)
 def test_any_json_in_the_tensors_fields_is_refused_or_read(key: str, value: object) -> None:
     try:
