@@ -21,6 +21,7 @@ from typing import Literal
 
 import numpy as np
 
+from serving.answering.yunet import open_yunet
 from serving.contract import (
     Box,
     Face,
@@ -86,7 +87,9 @@ class Detectors:
         self._face_model = face_model
         # Reading a detector's file is done once for each.
         self._named: Callable[[str, str | None], FaceDetector] = cache(
-            lambda name, sha256: find_detector(name, face_model, sha256=sha256)
+            lambda name, sha256: (
+                open_yunet(face_model, sha256=sha256) if name == "yunet" else find_detector(name)
+            )
         )
         self._automatic = "yunet" if face_model else "haar"
 
