@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     """Observations below which there is no verdict."""
     drift_max_rows: int = Field(default=10_000, ge=1)
     """Of a larger window so many rows are drawn evenly."""
-    drift_stale_s: float = Field(default=300.0, gt=0)
+    drift_stale_s: float = Field(default=300.0, ge=0.1)
     """Age in seconds at which a drift result is computed anew, if there are new observations."""
     drift_false_alarms: float = Field(default=0.005, ge=0.001, le=0.2)
     """Share of windows without drift that may raise the alarm all the same."""
