@@ -16,7 +16,7 @@ import logging
 import re
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving.drift.child import TIMEOUT_S, computed
 from serving.drift.ledger import Ledger, Model
@@ -101,7 +101,8 @@ class Keeper:
             return Status(result=None, problem=self._slot.reason)
         if self._plan.enabled and self._status.model not in (None, _model(live)):
             return Status(result=None, problem=_SOON, model=_model(live))
-        return self._status
+        known = self._status
+        return replace(known, stale=known.result is not None and self._is_stale(known.result))
 
     def report(self) -> bytes | None:
         """The page of the live model's newest verdict, HTML in UTF-8.
@@ -125,8 +126,10 @@ class Keeper:
         except ServingError as error:
             result, problem = self._known(live), error
         except Exception:
-            _log.exception("drift cannot be looked after")
             result, problem = self._known(live), DriftFailed(reason="the log has the cause")
+            if self._status.problem != str(problem):
+                # Once, not at every look; whatever it is, it must not end the thread.
+                _log.exception("drift cannot be looked after")
         self._tell(live, result, problem=problem)
 
     def _look(self, live: LiveModel) -> tuple[DriftResult | None, ServingError | None]:
@@ -166,12 +169,7 @@ class Keeper:
     def _tell(self, live: LiveModel, result: DriftResult | None, *, problem: ServingError | None) -> None:
         before, model = self._status, _model(live)
         sentence = None if problem is None else str(problem)
-        self._status = Status(
-            result=result,
-            problem=sentence,
-            stale=result is not None and self._is_stale(result),
-            model=model,
-        )
+        self._status = Status(result=result, problem=sentence, model=model)
         if _wording(sentence) != _wording(before.problem) and problem is not None:
             # A service that was just started has seen little, which is nothing to worry about.
             usual = isinstance(problem, WindowTooSmall | _Soon)

@@ -42,7 +42,7 @@ def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -
     if len(rows) < max(rule.min_rows, 1):
         raise WindowTooSmall(got=len(rows), expected=rule.min_rows, version=version)
     return Current(
-        table=_table(rows),
+        table=table_of(rows),
         feedback=tuple(row.feedback for row in rows),
         total=round(window.total * len(rows) / len(window.rows)),
         sampled=window.sampled,
@@ -51,7 +51,8 @@ def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -
     )
 
 
-def _table(rows: Sequence[Recorded]) -> Table:
+def table_of(rows: Sequence[Recorded]) -> Table:
+    """Observations as columns; at least one."""
     seen = [row.observation for row in rows]
     numbers = {name: np.array([getattr(one, name) for one in seen], np.float64) for name in NUMBERS}
     numbers[FACE_SIZE] = np.array([_face_size(one) for one in seen], np.float64)

@@ -1,0 +1,140 @@
+"""Pictures of the sample's world, answered by the real service: what `benchmarks.drift` draws windows from.
+
+Each pool is drawn once, sent once over HTTP to `python -m serving`, and read back from the observations that
+the service wrote; the benchmark remembers who is on which picture, which the service never learns.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.sample.dataset import SampleSpec, write_sample
+from serving.drift.table import Table
+from serving.drift.window import table_of
+from serving.observing.observation import Recorded
+from serving.observing.store import Store
+
+_BATCH = 32
+_PATIENCE_S = 120.0
+_FOLLOWED = "**/reference.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Answered pictures of many people."""
+
+    table: Table
+    people: NDArray[np.intp]
+    """Who is on each row, numbered from 0 without gaps."""
+    labels: NDArray[np.str_]
+    """What each picture shows."""
+
+
+class Service:
+    """A running service, and the database and cache that are its own."""
+
+    def __init__(self, client: httpx.Client, folder: Path) -> None:
+        self._client = client
+        self._folder = folder
+
+    @property
+    def model_folder(self) -> Path:
+        """Of the served model's files, as the service fetched them."""
+        return next((self._folder / "cache").glob(_FOLLOWED)).parent
+
+    def answer(self, spec: SampleSpec, name: str) -> Pool:
+        """Draw a sample and have every picture of it answered."""
+        folder = self._folder / name
+        write_sample(spec, folder)
+        files = sorted(folder.rglob("*.jpg"))
+        told: dict[str, Path] = {}
+        for start in range(0, len(files), _BATCH):
+            told |= self._send(files[start : start + _BATCH])
+        return _pool(self._written(told), told)
+
+    def _send(self, files: list[Path]) -> dict[str, Path]:
+        answer = self._client.post(
+            "/detect/batch", files=[("file", (file.name, file.read_bytes())) for file in files]
+        )
+        answer.raise_for_status()
+        return {
+            entry["result"]["id"]: file for entry, file in zip(answer.json()["results"], files, strict=True)
+        }
+
+    def _written(self, told: dict[str, Path]) -> list[Recorded]:
+        """The observations of these answers, once all are in the database."""
+        store = Store(f"sqlite:///{self._folder}/observations.db")
+        version = self._client.get("/model").json()["live"]["version"]
+        deadline = time.monotonic() + _PATIENCE_S
+        try:
+            while True:
+                window = store.window(version, last_n=len(told), max_rows=len(told))
+                rows = [row for row in window.rows if row.observation.id in told]
+                if len(rows) == len(told):
+                    return rows
+                if time.monotonic() >= deadline:
+                    raise SystemExit(f"{len(rows)} of {len(told)} observations were written")
+                time.sleep(0.5)
+        finally:
+            store.close()
+
+
+@contextmanager
+def running_service(folder: Path, *, model: str | None) -> Iterator[Service]:
+    """`python -m serving` with its own database; `model` as MIEN_MODEL, the default one without it."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    environment = os.environ | {
+        "MIEN_PORT": str(port),
+        "MIEN_CACHE_DIR": str(folder / "cache"),
+        "MIEN_DATABASE_URL": f"sqlite:///{folder}/observations.db",
+        "MIEN_LOG_LEVEL": "ERROR",
+        "MIEN_ACCESS_LOG": "false",
+        # The benchmark computes; and it may share the machine.
+        "MIEN_DRIFT": "false",
+        "MIEN_TIMEOUT_S": "60",
+    }
+    if model is not None:
+        environment["MIEN_MODEL"] = model
+    process = subprocess.Popen([sys.executable, "-m", "serving"], env=environment)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_PATIENCE_S) as client:
+            _wait(process, client)
+            yield Service(client, folder)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if client.get("/readyz").status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise SystemExit("the service did not become ready; `make run` registers a model, --model names another")
+
+
+def _pool(rows: list[Recorded], told: dict[str, Path]) -> Pool:
+    files = [told[row.observation.id] for row in rows]
+    people = [file.name.partition("_")[0] for file in files]
+    return Pool(
+        table=table_of(rows),
+        people=np.unique(people, return_inverse=True)[1].astype(np.intp),
+        labels=np.array([file.parent.name for file in files]),
+    )
