@@ -34,6 +34,9 @@
     │   ├── ReferenceUnusable    the model came without a reference, or with one that lacks columns
     │   └── DriftFailed          Evidently, or the process that it runs in
     ├── ModelRefused             a new version failed a check; the old one keeps serving
+    ├── ScoringRefused           a folder cannot be scored as asked
+    │   ├── OutputTaken          the result's file holds something else
+    │   └── ScoringBegunOtherwise  it was begun with another model or other options
     ├── LocationInvalid          MIEN_MODEL, or another model's setting, names nothing to follow
     ├── StartRefused             what the service was given cannot be started with
     └── RegistryUnavailable      the registry is away, or what is followed is not in it
@@ -44,6 +47,8 @@ say how long to wait.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from serving.errors import ServingError
 
@@ -333,3 +338,29 @@ class RegistryUnavailable(ServingError):
 
 class NothingRegistered(RegistryUnavailable):
     """The registry answers, and what is followed is not in it."""
+
+
+class ScoringRefused(ServingError):
+    """A folder cannot be scored as asked."""
+
+
+class OutputTaken(ScoringRefused):
+    """The result's file is there already and holds something else."""
+
+    def __init__(self, *, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} is there already, and not from this model, folder and options; "
+            "remove it or name another file"
+        )
+
+
+class ScoringBegunOtherwise(ScoringRefused):
+    """A run was begun with another model or with other options."""
+
+    def __init__(self, *, parts: Path, what: str, begun: object, now: object) -> None:
+        self.what = what
+        super().__init__(
+            f"{parts} was begun with {what} {begun!r}, now it is {now!r}; "
+            "finish it as it was begun, or remove that folder to begin anew"
+        )

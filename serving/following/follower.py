@@ -152,6 +152,18 @@ class Follower:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def source_of(location: str, *, tracking_uri: str) -> Source:
+    """Where a location's model comes from.
+
+    Raises:
+        LocationInvalid: it names nothing that can be followed.
+    """
+    parsed = parse_location(location)
+    if isinstance(parsed, OnDisk):
+        return DiskSource(parsed)
+    return RegistrySource(parsed, tracking_uri=tracking_uri)
+
+
 def pause_s(poll_s: float, failures: int) -> float:
     """Seconds until the next look: doubling while the source is away, jittered to keep replicas apart."""
     longest = max(poll_s, LONGEST_PAUSE_S)
@@ -213,12 +225,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    location = parse_location(arguments.location)
-    source: Source
-    if isinstance(location, OnDisk):
-        source = DiskSource(location)
-    else:
-        source = RegistrySource(location, tracking_uri=arguments.tracking_uri)
+    source = source_of(arguments.location, tracking_uri=arguments.tracking_uri)
     follower = Follower(source, arguments.folder)
     failures = 0
     while True:

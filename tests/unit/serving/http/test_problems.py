@@ -32,6 +32,9 @@ NOT_FOR_CLIENTS = {
     failures.StartRefused,
     failures.RegistryUnavailable,
     failures.NothingRegistered,
+    failures.ScoringRefused,
+    failures.OutputTaken,
+    failures.ScoringBegunOtherwise,
 }
 ALL = [
     value

@@ -1,0 +1,107 @@
+"""Which model a location names now, for a program that runs once: looked up as the service does, in a child.
+
+with looked_up("models:/emotion@production", cache=…, tracking_uri=…) as found:
+    live = admit(found.folder, threads=1, max_batch=16)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.failures import RegistryUnavailable
+from serving.following.location import parse_location
+from serving.following.service import absolute_uri
+from serving.following.target import Target, locked, read_target, state_folder
+
+_LOCK = "lookup.lock"
+_AWAY = 3
+# As for the follower: a download over a slow line takes minutes, what takes longer hangs.
+_LONGEST_S = 900.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A model's files."""
+
+    folder: Path
+    """With `model.onnx` and `lineage.json`; it stays for as long as the block runs."""
+    warnings: tuple[str, ...]
+
+
+@contextmanager
+def looked_up(location: str, *, cache: Path, tracking_uri: str) -> Iterator[Found]:
+    """Fetch what a location names.
+
+    Args:
+        location: as MIEN_MODEL.
+        cache: folder in which models are kept; not the one of a running service, which has its own follower.
+        tracking_uri: MLflow's registry.
+
+    Raises:
+        LocationInvalid: it names nothing that can be followed.
+        RegistryUnavailable: nothing is registered there, its files are others than registered, or the
+            registry is away and nothing was fetched before.
+    """
+    location = str(parse_location(location))
+    uri = absolute_uri(tracking_uri)
+    folder = state_folder(cache.absolute(), location, uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Another run must not tidy the files away before they are read.
+    with locked(folder / _LOCK):
+        away = _looked(location, folder, uri)
+        target = read_target(folder)
+        if target is None or target.folder is None or (target.problem is not None and not away):
+            raise RegistryUnavailable(_problem(location, target))
+        warnings = target.warnings
+        if target.problem is not None:
+            warnings = (*warnings, f"{target.problem}; version {target.version}, fetched before, is used")
+        yield Found(folder=folder / target.folder, warnings=warnings)
+
+
+def _looked(location: str, folder: Path, uri: str) -> bool:
+    """Look, in a process of its own, and write the state file; whether the source is away."""
+    command = [sys.executable, "-m", "serving.following.lookup", location, str(folder), uri]
+    # The child finds this package wherever it is called from.
+    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    try:
+        # Our own module, run by our own interpreter.
+        done = subprocess.run(  # noqa: S603
+            command, env=environment, stdin=subprocess.DEVNULL, timeout=_LONGEST_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    if done.returncode not in (0, _AWAY):
+        raise RegistryUnavailable(f"looking up {location} ended with exit status {done.returncode}")
+    return done.returncode == _AWAY
+
+
+def _problem(location: str, target: Target | None) -> str:
+    if target is None or target.problem is None:
+        return f"{location} was not to be had; check MIEN_TRACKING_URI"
+    return target.problem
+
+
+def main() -> None:
+    """Look once."""
+    from serving.following.follower import Follower, source_of
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("location")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("tracking_uri")
+    arguments = parser.parse_args()
+    source = source_of(arguments.location, tracking_uri=arguments.tracking_uri)
+    raise SystemExit(0 if Follower(source, arguments.folder).check() else _AWAY)
+
+
+if __name__ == "__main__":
+    main()

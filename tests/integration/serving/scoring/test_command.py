@@ -1,0 +1,105 @@
+"""`python -m serving.score` as an operator runs it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from serving.score import main
+from tests.support.mlflow_store import new_store
+from tests.support.onnx_models import CLASSES
+from tests.support.scoring import pictures_in
+from tests.support.serving_models import FilledRegistry, model_folder
+
+REPOSITORY = Path(__file__).parents[4]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    model_folder(tmp_path / "model")
+    pictures_in(tmp_path / "pictures", 20)
+    monkeypatch.setenv("MIEN_MODEL", "model")
+    return tmp_path
+
+
+def scored(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["score", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_it_takes_the_services_model_and_tells_by_its_exit_status(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert scored(monkeypatch, "pictures", "--out", "a.parquet", "--faces", "none") == 0
+    assert capsys.readouterr().out.startswith("a.parquet: 20 files, by version local of model, ")
+    (place / "pictures" / "bad.png").write_bytes(b"bad")
+    assert scored(monkeypatch, "pictures", "--out", "b.parquet", "--faces", "none") == 3
+    assert "21 files, 1 of them with a problem" in capsys.readouterr().out
+    assert pq.read_table("a.parquet")["emotion"][3].as_py() == CLASSES[3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pictures", "--model", "runs:/1/model"], "expected models:/"),
+        (["pictures", "--model", "elsewhere.onnx"], "copy one there"),
+        (["pictures", "--model", "models:/emotion@production"], "there is no registry"),
+        (["nowhere"], "nowhere: No such file"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    assert scored(monkeypatch, *arguments, "--out", "a.parquet") == 1
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert message in told[0]
+    assert not (place / "a.parquet").exists()
+
+
+def test_a_promoted_version_is_fetched_and_kept_for_when_the_registry_is_away(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = FilledRegistry(new_store(place), place / "artifacts")
+    registry.promote(registry.add())
+    monkeypatch.setenv("MIEN_TRACKING_URI", registry.uri)
+    uri = ["--model", "models:/emotion@production", "--faces", "none"]
+    assert scored(monkeypatch, "pictures", "--out", "a.parquet", *uri) == 0
+    Path(registry.uri.removeprefix("sqlite:///")).rename(place / "away.db")
+    assert scored(monkeypatch, "pictures", "--out", "b.parquet", *uri) == 0
+    told = capsys.readouterr()
+    assert "by version 1 of emotion" in told.out
+    assert "there is no registry" in told.err
+    assert "version 1, fetched before, is used" in told.err
+    assert pq.read_table("a.parquet").equals(pq.read_table("b.parquet"))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_is_for_terminals_only(place: Path, terminal: bool) -> None:
+    shown, end = pty.openpty()
+    command = [sys.executable, "-m", "serving.score", "pictures", "--out", "a.parquet"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "TERM": "xterm", "COLUMNS": "100"}
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=end if terminal else subprocess.PIPE,
+        text=True, timeout=120, check=True,
+    )  # fmt: skip
+    os.close(end)
+    if terminal:
+        assert b"20/20" in os.read(shown, 1 << 16)
+    else:
+        assert done.stderr == ""
+    os.close(shown)
+    assert done.stdout.count("\n") == 1
