@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 
 from serving.failures import DeadlinePassed, QueueFull
@@ -26,11 +26,11 @@ from serving.runtime.live import LiveModel, ModelSlot
 from serving.trials.breaker import Breaker
 from serving.trials.journal import Journal, Pause
 from serving.trials.shares import chosen, percent
+from serving.trials.standing import Standing, State, compared
 
 R = TypeVar("R")
 T = TypeVar("T")
 Outcome = Literal["answered", "failed", "late", "busy"]
-State = Literal["running", "waiting", "stopped", "paused"]
 
 _log = logging.getLogger(__name__)
 # How long a start or a stop may take to be seen; each look reads two attributes and one small file.
@@ -45,17 +45,6 @@ class Told(Protocol):
 
     def trip(self) -> None:
         """The candidate was taken off the requests."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """How the canary stands."""
-
-    state: State
-    reason: str
-    """Why; for people."""
-    candidate: ModelIdentity | None = None
-    """That gets its share, or would."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -225,27 +214,16 @@ class Canary:
         self._note(standing, live)
 
     def _stands(self, live: LiveModel | None, candidate: LiveModel | None) -> Standing:
-        if live is None:
-            return Standing(state="waiting", reason="no model is live")
-        if self._absent():
-            return Standing(state="stopped", reason=f"{self._location} names no model")
-        if candidate is None:
-            return Standing(state="waiting", reason=self._candidate.reason)
-        identity = candidate.identity
-        name = f"version {identity.version}"
-        if identity.sha256 == live.identity.sha256:
-            return Standing(state="stopped", reason=f"{name} is live for everybody", candidate=identity)
-        if set(candidate.contract.classes) != set(live.contract.classes):
-            reason = (
-                f"{name} tells other emotions ({', '.join(candidate.contract.classes)}) "
-                f"than the live model ({', '.join(live.contract.classes)})"
-            )
-            return Standing(state="stopped", reason=reason, candidate=identity)
-        pause = self._pause_of(identity)
+        standing = compared(
+            live, candidate, absent=self._absent(), location=self._location, waiting=self._candidate.reason
+        )
+        if standing.state != "running" or standing.candidate is None:
+            return standing
+        pause = self._pause_of(standing.candidate)
         if pause is not None:
-            return Standing(state="paused", reason=pause.reason, candidate=identity)
-        reason = f"{percent(self._share)} of the requests are answered by {name}"
-        return Standing(state="running", reason=reason, candidate=identity)
+            return replace(standing, state="paused", reason=pause.reason)
+        reason = f"{percent(self._share)} of the requests are answered by {standing.reason}"
+        return replace(standing, reason=reason)
 
     def _activate(self, live: LiveModel, candidate: LiveModel) -> None:
         with self._lock:
