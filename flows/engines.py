@@ -39,7 +39,7 @@ class Engine:
 ENGINES: Mapping[str, Engine] = {
     "local": Engine(
         runner=lambda most: ThreadPoolTaskRunner(max_workers=most),
-        place=lambda workspace: Stages(workspace.root, workspace.environment),
+        place=lambda workspace: Stages(workspace.root, workspace.environment, inherited=[workspace.lock]),
     ),
 }
 

@@ -4,7 +4,7 @@
     prefect deployment run retention/retention
 
 Seconds; a million rows a few minutes. Other processes go on meanwhile: rows go in
-batches, and the newest workspace, which may be in use, stays.
+batches; folders of training runs wait for a day without one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field, ValidationError
 
-from flows.errors import FlowError, ParametersInvalid
-from flows.workspace import CHECKPOINTS, WORKSPACES
+from flows.errors import FlowError, ParametersInvalid, TrainingBusy
+from flows.workspace import CHECKPOINTS, WORKSPACES, only_training
 from pipelines.stage import quiet_libraries
 from serving.errors import ServingError
 from serving.observing.pictures import PictureFolder
@@ -49,8 +49,8 @@ def retention(workspace_days: Days = 7.0, checkpoint_days: Days = 30.0) -> State
     steps: dict[str, Callable[[], int]] = {
         "observations": lambda: delete_observations(service_settings(), now),
         "days of pictures": lambda: delete_pictures(service_settings(), now),
-        "workspaces": lambda: delete_folders(home / WORKSPACES, now - workspace_days * _DAY_S, spare=1),
-        "checkpoints": lambda: delete_folders(home / CHECKPOINTS, now - checkpoint_days * _DAY_S),
+        "workspaces": lambda: delete_of_training(home, WORKSPACES, now - workspace_days * _DAY_S, spare=1),
+        "checkpoints": lambda: delete_of_training(home, CHECKPOINTS, now - checkpoint_days * _DAY_S),
     }
     states = {what: delete(what, step, return_state=True) for what, step in steps.items()}
     said = "; ".join(f"{what}: {state.message}" for what, state in states.items())
@@ -63,6 +63,8 @@ def delete(what: str, step: Callable[[], int]) -> State[Any]:
     """Run one step; one that fails keeps no other from its work."""
     try:
         count = step()
+    except TrainingBusy:
+        return Completed(message="a training is running, so they stay for now")
     except (FlowError, ServingError, OSError) as error:
         return Failed(message=str(error))
     return Completed(message=f"{count} deleted" if count else "none was old enough")
@@ -101,6 +103,16 @@ def delete_observations(settings: Settings, now: float) -> int:
 def delete_pictures(settings: Settings, now: float) -> int:
     """Delete kept pictures that are too old; how many days of them."""
     return _pictures(settings).purge(now - settings.keep_images_days * _DAY_S)
+
+
+def delete_of_training(checkout: Path, home: Path, before: float, *, spare: int = 0) -> int:
+    """`delete_folders` below a checkout while no training runs there.
+
+    Raises:
+        TrainingBusy: one runs.
+    """
+    with only_training(checkout, patience_s=0.0):
+        return delete_folders(checkout / home, before, spare=spare)
 
 
 def delete_folders(home: Path, before: float, *, spare: int = 0) -> int:

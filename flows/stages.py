@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -52,15 +52,17 @@ class Outcome:
 class Stages:
     """Runs stages of one repository; from any thread, several at once."""
 
-    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str], *, inherited: Sequence[int] = ()) -> None:
         """Remember where; nothing is started.
 
         Args:
             root: of the repository.
             environment: all variables of the children.
+            inherited: file descriptors that stay open until the last process of a stage is gone.
         """
         self._root = root
         self._environment = dict(environment)
+        self._inherited = tuple(inherited)
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -108,6 +110,7 @@ class Stages:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
+                pass_fds=self._inherited,
             )
             self._running.add(child)
         return child

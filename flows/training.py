@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -23,6 +22,7 @@ from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
 from flows import artifacts, data, results
+from flows.adoption import adopt
 from flows.conductor import Future, Progress, conduct
 from flows.engines import Engine, engine_named
 from flows.errors import FlowError, TrainingBusy
@@ -31,7 +31,7 @@ from flows.names import training_run_name
 from flows.report import place_report
 from flows.summary import said_of
 from flows.tasks import run_stage
-from flows.workspace import Workspace, clone, only_training, uncommitted
+from flows.workspace import Workspace, only_training, open_workspace, uncommitted
 from pipelines import layout
 from pipelines.errors import PipelineError
 from pipelines.params import load_params
@@ -66,9 +66,10 @@ def training(
     """
     checkout = Path.cwd()
     try:
-        with only_training(checkout):
-            chosen = engine_named(engine)
-            workspace = _prepared(checkout, revision=revision, profile=profile, results_to=results_to)
+        chosen = engine_named(engine)
+        with only_training(checkout) as lock:
+            workspace = open_workspace(checkout, revision=revision, profile=profile, lock=lock)
+            _fill(workspace, profile=profile, results_to=results_to)
             plan = _plan(workspace, architectures)
             progress = _run(plan, workspace, chosen, force=force, max_parallel=max_parallel)
             _show(workspace)
@@ -79,19 +80,18 @@ def training(
         return Failed(message=str(error))
 
 
-def _prepared(checkout: Path, *, revision: str, profile: str | None, results_to: ResultsTo) -> Workspace:
-    """A clone at the revision, with its data, and with the profile's settings."""
+def _fill(workspace: Workspace, *, profile: str | None, results_to: ResultsTo) -> None:
+    """Settings, earlier results and data."""
     logger = get_run_logger()
-    if left_out := uncommitted(checkout):
-        logger.warning("not part of this run, for it is not committed: %s", ", ".join(left_out))
-    name = f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}-{str(flow_run.id)[:8]}"
-    workspace = clone(checkout, name, revision=revision, profile=profile)
     logger.info("working in %s, commit %s", workspace.root, workspace.commit)
+    if left_out := uncommitted(workspace.checkout):
+        logger.warning("not part of this run, for it is not committed: %s", ", ".join(left_out))
+    if other := adopt(workspace):
+        logger.info("going on from the results in %s", other)
     data.configure(workspace)
     if profile is not None:
         results.use_profile(workspace, profile, publish=results_to == "branch")
     data.restore(workspace)
-    return workspace
 
 
 def _plan(workspace: Workspace, architectures: list[str] | None) -> Plan:

@@ -1,16 +1,18 @@
-"""A clone of its own for every training run, so that no schedule ever touches the operator's files.
+"""A clone for every commit that is trained, so that no schedule ever touches the operator's files.
 
 A clone costs little: git links its objects, DVC's cache is the checkout's own and files are linked out of it.
-What has to outlive a clone lies beside it: training state, so that a run goes on where a killed one was.
+A run that was cut off is continued in its clone, where DVC sees what is finished; training state lies beside.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows import commands
@@ -26,6 +28,9 @@ CHECKPOINTS = HOME / "checkpoints"
 _BUSY = HOME / "training.lock"
 # Enough that two commits of one repository never share it; what git itself abbreviates to in large ones.
 COMMIT_DIGITS = 12
+# A killed run's stages get ten seconds to end (guard.py), then they are killed.
+LOCK_PATIENCE_S = 30.0
+_LOCK_POLL_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,8 @@ class Workspace:
     """Where results go: `training/COMMIT`, or `training/COMMIT-PROFILE`."""
     environment: Mapping[str, str] = field(repr=False)
     """Variables of every command that runs in it."""
+    lock: int
+    """File descriptor of the training lock; processes that work in the clone inherit it."""
 
     def git(self, *arguments: str) -> Done:
         """Run git in the clone."""
@@ -52,30 +59,38 @@ class Workspace:
 
 
 @contextmanager
-def only_training(checkout: Path) -> Iterator[None]:
-    """Hold the checkout's training lock; it is free again when this process is gone, however it went.
+def only_training(checkout: Path, *, patience_s: float = LOCK_PATIENCE_S) -> Iterator[int]:
+    """Hold the checkout's training lock; yields its file descriptor.
+
+    Whoever inherits the descriptor holds the lock too. It is free once all of them are gone, however they
+    went: a killed run's stages end within seconds, and the next run waits for that long.
+
+    Args:
+        checkout: whose trainings exclude each other.
+        patience_s: how long to wait for another run's end.
 
     Raises:
-        TrainingBusy: another process holds it.
+        TrainingBusy: another run holds it.
     """
     path = checkout / _BUSY
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TrainingBusy(checkout=checkout) from error
-        yield
+        deadline = time.monotonic() + patience_s
+        while not _locked(file.fileno()):
+            if time.monotonic() >= deadline:
+                raise TrainingBusy(checkout=checkout)
+            time.sleep(_LOCK_POLL_S)
+        yield file.fileno()
 
 
-def clone(checkout: Path, name: str, *, revision: str, profile: str | None) -> Workspace:
-    """Clone the checkout at a revision; goes on from that revision's results where a run has left some.
+def open_workspace(checkout: Path, *, revision: str, profile: str | None, lock: int) -> Workspace:
+    """The clone of a revision: the one that an earlier run of it left, or a new one.
 
     Args:
         checkout: root of a git and DVC repository; stays as it is.
-        name: of the new folder in `.mien/workspaces`.
         revision: branch, tag or commit.
-        profile: only names the branch here.
+        profile: whose settings the run will use; another profile is another clone.
+        lock: see `only_training`.
 
     Raises:
         WorkspaceFailed: there is no such repository, or it cannot be cloned.
@@ -83,18 +98,26 @@ def clone(checkout: Path, name: str, *, revision: str, profile: str | None) -> W
     """
     variables = _environment(checkout)
     commit = _commit(checkout, revision, variables)
-    branch = f"training/{commit[:COMMIT_DIGITS]}" + (f"-{profile}" if profile else "")
-    root = checkout / WORKSPACES / name
-    root.parent.mkdir(parents=True, exist_ok=True)
-    _need(
-        commands.run_git(["clone", "--quiet", "--no-checkout", str(checkout), str(root)], checkout, variables)
+    name = workspace_name(commit, profile)
+    workspace = Workspace(
+        root=checkout / WORKSPACES / name,
+        checkout=checkout,
+        commit=commit,
+        branch=f"training/{name}",
+        environment=variables,
+        lock=lock,
     )
-    workspace = Workspace(root=root, checkout=checkout, commit=commit, branch=branch, environment=variables)
-    earlier = f"refs/remotes/origin/{branch}"
-    start = earlier if workspace.git("rev-parse", "--verify", "--quiet", earlier).status == 0 else commit
-    _need(workspace.git("checkout", "--quiet", "--no-track", "-B", branch, start))
-    _link_checkpoints(workspace)
+    if (workspace.root / ".git").exists():
+        _tidy(workspace)
+    else:
+        _clone(workspace)
+    os.utime(workspace.root)  # when it was used last, for retention
     return workspace
+
+
+def workspace_name(commit: str, profile: str | None) -> str:
+    """Name of a commit's folder, and of its branch after `training/`."""
+    return commit[:COMMIT_DIGITS] + (f"-{profile}" if profile else "")
 
 
 def uncommitted(checkout: Path) -> list[str]:
@@ -112,6 +135,14 @@ def tracking_uri(checkout: Path, given: Mapping[str, str]) -> str:
     if slashes and not kind and not Path(path).is_absolute():
         return f"sqlite:///{checkout.absolute() / path}"
     return uri
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _environment(checkout: Path) -> dict[str, str]:
@@ -134,6 +165,28 @@ def _commit(checkout: Path, revision: str, variables: Mapping[str, str]) -> str:
             parameter="revision", got=revision, expected="a branch, tag or commit of this repository"
         )
     return found.output.strip()
+
+
+def _clone(workspace: Workspace) -> None:
+    """Clone whole or not at all; from the revision's own results where there are some."""
+    partial = workspace.root.with_name(f".{workspace.root.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    clone = ["clone", "--quiet", "--no-checkout", str(workspace.checkout), str(partial)]
+    _need(commands.run_git(clone, workspace.checkout, workspace.environment))
+    unfinished = replace(workspace, root=partial)
+    earlier = f"refs/remotes/origin/{workspace.branch}"
+    known = unfinished.git("rev-parse", "--verify", "--quiet", earlier).status == 0
+    start = earlier if known else workspace.commit
+    _need(unfinished.git("checkout", "--quiet", "--no-track", "-B", workspace.branch, start))
+    _link_checkpoints(unfinished)
+    partial.rename(workspace.root)
+
+
+def _tidy(workspace: Workspace) -> None:
+    """Remove the locks of a killed run's git and dvc: those processes are gone, the training lock is held."""
+    for name in (".git/index.lock", ".dvc/tmp/rwlock"):
+        (workspace.root / name).unlink(missing_ok=True)
 
 
 def _link_checkpoints(workspace: Workspace) -> None:

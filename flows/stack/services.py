@@ -61,12 +61,16 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
             "DO_NOT_TRACK": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            # Seven idle processes for features that nothing here uses.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_TRACKING_URI": self.mlflow,
             "MIEN_PORT": str(self.service_port),
             "PREFECT_HOME": str(self.prefect_home),
             "PREFECT_API_URL": f"{self.prefect}/api",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASES,
+            # Seconds that a writer waits for another: on a busy machine ten, the default, are few.
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
             "PREFECT_LOGGING_SERVER_LEVEL": given.get("PREFECT_LOGGING_SERVER_LEVEL", "WARNING"),
         }
