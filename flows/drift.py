@@ -27,7 +27,7 @@ from pydantic import Field
 from flows.drifting import alarm, records
 from flows.drifting.window import Examined, examined
 from flows.errors import FlowError
-from flows.retention import service_settings
+from flows.settings import service_settings
 from pipelines.errors import PipelineError
 from pipelines.stage import quiet_libraries
 from serving.drift.result import DriftResult

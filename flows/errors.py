@@ -2,6 +2,7 @@
 
     FlowError
     ├── ParametersInvalid      a flow was started with something it cannot do
+    ├── SettingsInvalid        an environment variable of the service has an impossible value
     ├── GraphUnreadable        DVC cannot tell the stages of the repository
     ├── WorkspaceFailed        the run's own clone, its data or its results' branch
     ├── TrainingBusy           another training of this checkout is running
@@ -30,6 +31,14 @@ class ParametersInvalid(FlowError):
         self.parameter = parameter
         self.got = got
         super().__init__(f"{parameter}: got {got!r}, expected {expected}; start the run again with that")
+
+
+class SettingsInvalid(FlowError):
+    """The service could not start with these environment variables either."""
+
+    def __init__(self, *, variable: str, reason: str) -> None:
+        self.variable = variable
+        super().__init__(f"{variable}: {reason}; correct the environment and start the run again")
 
 
 class GraphUnreadable(FlowError):
