@@ -30,7 +30,7 @@ from serving.following.target import MODELS, Refused, Target, read_good, read_ta
 from serving.runtime.identity import LINEAGE, ModelIdentity, write_identity
 
 LONGEST_PAUSE_S = 30.0
-"""Between two looks at a registry that is away."""
+"""Between two looks at a registry that is away, unless `MIEN_POLL_S` is longer."""
 # A download of a large model over a slow line takes minutes; what takes longer hangs.
 _LONGEST_CHECK_S = 900
 _KEPT_FOLDERS = 3
@@ -99,7 +99,8 @@ class Follower:
             )
             self._target = replace(self._target, refused=refused)
             raise
-        same = self._target.key == (found.version, sha256)
+        contents = _contents(folder, sha256)
+        same = (self._target.key, self._target.contents) == ((found.version, sha256), contents)
         self._refused_stamp = None
         self._target = replace(
             self._target,
@@ -107,6 +108,7 @@ class Follower:
             sha256=sha256,
             folder=folder.relative_to(self._folder).as_posix(),
             stamp=found.stamp,
+            contents=contents,
             since=self._target.since if same else time.time(),
             refused=None,
         )
@@ -165,10 +167,14 @@ def source_of(location: str, *, tracking_uri: str) -> Source:
 
 
 def pause_s(poll_s: float, failures: int) -> float:
-    """Seconds until the next look: doubling while the source is away, jittered to keep replicas apart."""
+    """Seconds until the next look: doubling while the source is away, jittered to keep replicas apart.
+
+    Jittered downwards only, so that both promises hold: a promotion is seen within `poll_s`, and a source
+    that was away is asked again within the longer of `poll_s` and `LONGEST_PAUSE_S`.
+    """
     longest = max(poll_s, LONGEST_PAUSE_S)
     wanted = min(poll_s * 2.0 ** min(failures, 10), longest)
-    return wanted * random.uniform(0.8, 1.2)
+    return wanted * random.uniform(0.7, 1.0)
 
 
 def _identity(found: Found, sha256: str, folder: Path) -> ModelIdentity:
@@ -199,6 +205,15 @@ def _holds(folder: Path, sha256: str | None) -> bool:
         return (folder / LINEAGE).is_file() and _sha256_of(folder / MODEL_FILE) == sha256
     except OSError:
         return False
+
+
+def _contents(folder: Path, sha256: str) -> str:
+    """Of the model, whose digest is known, and of what lies beside it."""
+    digest = hashlib.sha256(sha256.encode())
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name not in (MODEL_FILE, LINEAGE):
+            digest.update(f"{path.name}\n{_sha256_of(path)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def _sha256_of(path: Path) -> str:

@@ -57,8 +57,10 @@ class Target:
     """Of its files, relative to the state folder."""
     stamp: str | None = None
     """By which its source tells it from another; see `source.Found`."""
+    contents: str | None = None
+    """Digest of all its files: what lies beside a model may change though the model does not."""
     since: float | None = None
-    """Unix time since when this is the model to serve, seconds."""
+    """Unix time since when these are the files to serve, seconds."""
     problem: str | None = None
     """Why the last look found nothing new to serve; None when all is well."""
     warnings: tuple[str, ...] = ()

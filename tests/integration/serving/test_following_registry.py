@@ -394,6 +394,53 @@ def test_path_of_a_file_is_followed_when_it_changes(tmp_path: Path, state: Path)
     assert (after.sha256, after.since) == (target.sha256, before)
 
 
+def test_corrected_self_test_lets_the_same_model_in(tmp_path: Path, state: Path) -> None:
+    folder = model_folder(tmp_path / "mine", seed=1)
+    other = model_folder(tmp_path / "other", seed=2)
+    right = (folder / "selftest.npz").read_bytes()
+    (folder / "selftest.npz").write_bytes((other / "selftest.npz").read_bytes())
+    follower = Follower(DiskSource(OnDisk(path=folder)), state)
+    slot = ModelSlot()
+    watcher = Watcher(state, slot, location=str(folder), threads=1, max_batch=2)
+
+    def step() -> Target:
+        follower.check()
+        watcher.look()
+        target = read_target(state)
+        assert target is not None
+        return target
+
+    step()
+    assert slot.refused is not None
+    assert slot.refused.step == "self-test"
+    # Nothing changed, so it is not tried again.
+    step()
+    assert (slot.refusals, slot.current) == (1, None)
+    (folder / "selftest.npz").write_bytes(right)
+    live = step()
+    assert slot.current is not None
+    assert (slot.current.identity.sha256, slot.refused) == (sha256_of(folder), None)
+    # What lies beside the live model is fetched, and no reason to put the model in again.
+    (folder / "card.md").write_text("More is known now.")
+    after = step()
+    assert (after.key, slot.switches) == (live.key, 1)
+    assert (state / str(after.folder) / "card.md").read_text() == "More is known now."
+
+
+def test_of_a_file_nothing_beside_it_counts(tmp_path: Path, state: Path) -> None:
+    folder = model_folder(tmp_path / "mine")
+    follower = Follower(DiskSource(OnDisk(path=folder / "model.onnx")), state)
+    follower.check()
+    before = read_target(state)
+    (folder / "selftest.npz").unlink()
+    follower.check()
+    after = read_target(state)
+    assert before is not None
+    assert after is not None
+    assert (after.stamp, after.problem) == (before.stamp, None)
+    assert not (state / str(after.folder) / "selftest.npz").exists()
+
+
 def test_mark_of_the_sample_is_the_one_that_the_model_card_bears() -> None:
     from pipelines.model_card import SAMPLE_WARNING
     from serving.following import follower
