@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from serving.answering.beside import Canary, LiveAnswer, Shadow, Turn, ask
 from serving.answering.beside import Sink as Sink
+from serving.answering.observations import observation_of
 from serving.answering.overlay import overlay_png, square_of
 from serving.answering.pictures import FacesMode, Picture, PictureReader
 from serving.answering.results import (
@@ -27,7 +28,7 @@ from serving.answering.results import (
 )
 from serving.contract import Box, Image
 from serving.inference import Prediction
-from serving.observing.observation import Observation, describe
+from serving.observing.observation import Observation
 from serving.runtime.batching import Batcher, Timing
 from serving.runtime.live import LiveModel
 
@@ -199,7 +200,7 @@ class _Request:
         )
         if answers:
             turn.sink.record(
-                _observation(detection, picture, prediction, classes), live=live, data=self._data
+                observation_of(detection, picture, prediction, classes), live=live, data=self._data
             )
             turn.cost_s = _cost_s(picture, timing)
             if turn.shadow is not None and turn.shadow.wants():
@@ -282,36 +283,3 @@ def _cost_s(picture: Picture, timing: Timing) -> float:
     """See `Turn.cost_s`."""
     own_ms = picture.faces_ms + picture.preprocess_ms / len(picture.inputs)
     return own_ms / 1e3 + timing.infer_s / timing.batch
-
-
-def _observation(
-    detection: Detection, picture: Picture, prediction: Prediction, classes: tuple[str, ...]
-) -> Observation:
-    """Numbers of the first input's answer."""
-    outcome = describe(prediction.probabilities[0], prediction.embedding[0])
-    statistics, timings = picture.statistics, detection.timings
-    if statistics is None:
-        raise RuntimeError("there is an answer, but there was no input")
-    return Observation(
-        id=detection.id,
-        time=time.time(),
-        model_version=detection.model.version,
-        model_sha256=detection.model.sha256,
-        predicted=classes[int(prediction.probabilities[0].argmax())],
-        probabilities=outcome.probabilities,
-        confidence=outcome.confidence,
-        entropy=outcome.entropy,
-        embedding=outcome.embedding,
-        brightness=statistics.brightness,
-        contrast=statistics.contrast,
-        sharpness=statistics.sharpness,
-        width=detection.width,
-        height=detection.height,
-        faces=len(picture.faces),
-        box=picture.box,
-        decode_ms=timings.decode,
-        faces_ms=timings.faces,
-        preprocess_ms=timings.preprocess,
-        inference_ms=timings.queue + timings.inference,
-        total_ms=timings.total,
-    )
