@@ -32,17 +32,21 @@ def predicted_classes(prediction: Prediction, classes: tuple[str, ...]) -> list[
     return [classes[index] for index in rounded.argmax(axis=1)]
 
 
-def reference_table(rows: pd.DataFrame, prediction: Prediction, classes: tuple[str, ...]) -> pa.Table:
+def reference_table(
+    rows: pd.DataFrame, prediction: Prediction, classes: tuple[str, ...], *, whole: bool
+) -> pa.Table:
     """One row per held-out picture.
 
     Args:
         rows: of the manifest, in the order of `prediction`.
         prediction: what the model answered.
         classes: in the order of the probability columns.
+        whole: whether the network sees whole pictures: how large a face is cut out of one is not recorded.
 
     Returns:
         path, group, label, predicted, confidence, entropy (nats), p_<class>…, brightness, contrast, sharpness
-        (of the network's input), embedding (float16 list).
+        (of the network's input), with `whole` face_size (shorter side of the original, px), embedding (float16
+        list).
     """
     probabilities = prediction.probabilities.astype(np.float64)
     columns = {name: pa.array(rows[name]) for name in ("path", "group", "label")}
@@ -51,6 +55,8 @@ def reference_table(rows: pd.DataFrame, prediction: Prediction, classes: tuple[s
     columns["entropy"] = pa.array(entropy(probabilities))
     columns |= {f"p_{name}": pa.array(probabilities[:, index]) for index, name in enumerate(classes)}
     columns |= {name: pa.array(rows[name]) for name in ("brightness", "contrast", "sharpness")}
+    if whole:
+        columns["face_size"] = pa.array(np.minimum(rows["width"], rows["height"]))
     columns["embedding"] = _lists(prediction.embedding.astype(np.float16))
     return pa.table(columns)
 

@@ -138,7 +138,12 @@ def _write_extras(root: Path, folder: Path, case: Case, evaluated: Evaluated, *,
     (folder / package.CARD).write_text(card, encoding="utf-8")
     write_reference(
         folder / package.REFERENCE,
-        reference_table(evaluated.rows, evaluated.prediction, classifier.contract.classes),
+        reference_table(
+            evaluated.rows,
+            evaluated.prediction,
+            classifier.contract.classes,
+            whole=classifier.contract.input.crop == "none",
+        ),
     )
     write_self_test(folder / package.SELF_TEST, classifier, evaluated.samples)
     write_json(folder / package.METRICS, case.selected.metrics)

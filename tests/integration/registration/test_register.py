@@ -126,6 +126,7 @@ def test_reference_is_the_test_split_and_nothing_else(folder: Path) -> None:
     np.testing.assert_allclose(table["confidence"], probabilities.max(1))
     expected = [-sum(p * np.log(p) for p in row if p > 0) for row in probabilities]
     np.testing.assert_allclose(table["entropy"], expected, atol=1e-9)
+    assert (table["face_size"] == 2 * SIDE).all()  # whole pictures, as large as the originals
     assert table["embedding"].iloc[0].dtype == np.float16
     assert len(table["embedding"].iloc[0]) == 6
 
