@@ -45,8 +45,8 @@ def reference_table(
 
     Returns:
         path, group, label, predicted, confidence, entropy (nats), p_<class>…, brightness, contrast, sharpness
-        (of the network's input), with `whole` face_size (shorter side of the original, px), embedding (float16
-        list).
+        (of the network's input), face_size where `whole` (shorter side of the original, px), embedding
+        (float16 list).
     """
     probabilities = prediction.probabilities.astype(np.float64)
     columns = {name: pa.array(rows[name]) for name in ("path", "group", "label")}
