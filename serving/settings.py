@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     allow_anonymous: bool = False
     """Whether requests without a key are answered (scope `predict`) on addresses other than loopback."""
     rate_per_s: float = Field(default=0.0, ge=0)
-    """Requests per second of one key (without keys: one client address) to one worker; 0: no limit."""
+    """Requests per second of one key (without keys: one client address) to all workers; 0: no limit."""
     rate_burst: int = Field(default=20, ge=1)
     """Requests that may come at once before `MIEN_RATE_PER_S` holds them back."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()

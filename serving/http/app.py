@@ -33,7 +33,7 @@ from serving.http.draining import Draining
 from serving.http.exchanges import Limits
 from serving.http.frames import StreamLimits, StreamParts
 from serving.http.keys import Access
-from serving.http.limits import HeldBytes, RateLimit
+from serving.http.limits import HeldBytes
 from serving.http.metrics import Metrics
 from serving.http.middleware import Edge
 from serving.http.parts import Parts
@@ -54,6 +54,7 @@ from serving.http.routes import (
     shadow,
     stream,
 )
+from serving.http.shared_rate import make_rate
 from serving.http.sinks import ObservationSink, SwitchLog
 from serving.http.streams import Streams
 from serving.http.telemetry import Traces, configured
@@ -278,12 +279,11 @@ def _drift_plan(settings: Settings) -> Plan:
 
 
 def _limits(settings: Settings, held: HeldBytes, bodies: BodyLimits) -> Limits:
-    rate = RateLimit(settings.rate_per_s, settings.rate_burst) if settings.rate_per_s else None
     return Limits(
         body_bytes=bodies,
         body_timeout_s=settings.body_timeout_s,
         held=held,
-        rate=rate,
+        rate=make_rate(settings, os.environ),
     )
 
 

@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from serving.failures import BodyIncomplete, BodyTooSlow, PayloadTooLarge
 from serving.http.heads import Head
-from serving.http.limits import HeldBytes, RateLimit
+from serving.http.limits import HeldBytes, Rate
 
 # How long the rest of a refused body is read and thrown away, so that the client gets to read the answer
 # instead of a reset connection (RFC 9112, 9.6).
@@ -40,7 +40,7 @@ class Limits:
     body_timeout_s: float
     held: HeldBytes
     """Shared by all requests."""
-    rate: RateLimit | None
+    rate: Rate | None
     """For everything but what is open to all."""
 
 

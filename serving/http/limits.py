@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Protocol
 
 from serving.failures import BodiesFull, RateLimited
 
@@ -38,6 +39,21 @@ class HeldBytes:
         self._held -= count
 
 
+Bucket = tuple[float, float]
+"""Tokens, and when they were counted, seconds."""
+
+
+class Rate(Protocol):
+    """How often a client may ask."""
+
+    def take(self, client: str) -> None:
+        """Count one request.
+
+        Raises:
+            RateLimited: too many; the error says how long to wait.
+        """
+
+
 class RateLimit:
     """Lets `burst` requests through at once and `per_s` in the long run, for each client by itself."""
 
@@ -54,7 +70,7 @@ class RateLimit:
         self._burst = burst
         self._clock = clock
         self._what = what
-        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._clients: OrderedDict[str, Bucket] = OrderedDict()
 
     def take(self, client: str) -> None:
         """Count one request.
@@ -63,13 +79,24 @@ class RateLimit:
             RateLimited: too many; the error says how long to wait.
         """
         now = self._clock()
-        tokens, since = self._clients.pop(client, (float(self._burst), now))
-        tokens = min(self._burst, tokens + (now - since) * self._per_s)
-        allowed = tokens >= 1
-        self._clients[client] = (tokens - 1 if allowed else tokens, now)
+        bucket = self._clients.pop(client, (float(self._burst), now))
+        self._clients[client], error = spend(
+            bucket, now, per_s=self._per_s, burst=self._burst, what=self._what
+        )
         if len(self._clients) > _MAX_CLIENTS:
             self._clients.popitem(last=False)
-        if not allowed:
-            raise RateLimited(
-                limit=f"{self._per_s:g} {self._what} per second", retry_after_s=(1 - tokens) / self._per_s
-            )
+        if error is not None:
+            raise error
+
+
+def spend(
+    bucket: Bucket, now: float, *, per_s: float, burst: int, what: str = "requests"
+) -> tuple[Bucket, RateLimited | None]:
+    """Take a token out of a bucket that fills by `per_s` up to `burst`: the bucket then, and the refusal."""
+    tokens, since = bucket
+    tokens = min(burst, tokens + (now - since) * per_s)
+    if tokens >= 1:
+        return (tokens - 1, now), None
+    return (tokens, now), RateLimited(
+        limit=f"{per_s:g} {what} per second", retry_after_s=(1 - tokens) / per_s
+    )

@@ -70,8 +70,9 @@ def test_sigterm_ends_streams_after_the_frames_they_took(tmp_path: Path, command
     assert rows(tmp_path) == 1  # one frame per second is kept
 
 
-def test_several_workers_answer_alike_and_their_numbers_are_joined(tmp_path: Path) -> None:
-    with running(tmp_path, MIEN_WORKERS="2") as (_, client):
+def test_several_workers_answer_alike_and_count_together(tmp_path: Path) -> None:
+    given = {"MIEN_WORKERS": "2", "MIEN_RATE_PER_S": "0.001", "MIEN_RATE_BURST": "25"}
+    with running(tmp_path, **given) as (_, client):
         digests = set()
         for _ in range(20):
             with httpx.Client(base_url=client.base_url, timeout=30) as own:
@@ -81,6 +82,12 @@ def test_several_workers_answer_alike_and_their_numbers_are_joined(tmp_path: Pat
         found = re.search(r"^mien_predictions_total\{.*\} (\S+)$", client.get("/metrics").text, re.MULTILINE)
         assert found is not None
         assert float(found[1]) == 20
+        # Both count one client's requests together: 20, the metrics, and 4 more.
+        statuses = []
+        for _ in range(10):
+            with httpx.Client(base_url=client.base_url, timeout=30) as own:
+                statuses.append(own.get("/model").status_code)
+        assert statuses == [200] * 4 + [429] * 6
 
 
 def test_the_log_is_json_and_names_no_address(tmp_path: Path) -> None:
