@@ -20,15 +20,17 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from flows.errors import FlowError, ParametersInvalid, TrainingBusy
+from flows.endings import failed
+from flows.errors import FlowError, TrainingBusy
+from flows.settings import service_settings
 from flows.workspace import CHECKPOINTS, WORKSPACES, only_training
 from pipelines.stage import quiet_libraries
 from serving.errors import ServingError
 from serving.observing.pictures import PictureFolder
 from serving.observing.store import Store
-from serving.settings import PREFIX, Settings
+from serving.settings import Settings
 
 _DAY_S = 24 * 3600.0
 _SQLITE = "sqlite:///"
@@ -55,7 +57,7 @@ def retention(workspace_days: Days = 7.0, checkpoint_days: Days = 30.0) -> State
     states = {what: delete(what, step, return_state=True) for what, step in steps.items()}
     said = "; ".join(f"{what}: {state.message}" for what, state in states.items())
     whole = all(state.is_completed() for state in states.values())
-    return Completed(message=said) if whole else Failed(message=said)
+    return Completed(message=said) if whole else failed(said)
 
 
 @task(name="delete", task_run_name="{what}", cache_policy=NO_CACHE, persist_result=False)
@@ -68,20 +70,6 @@ def delete(what: str, step: Callable[[], int]) -> State[Any]:
     except (FlowError, ServingError, OSError) as error:
         return Failed(message=str(error))
     return Completed(message=f"{count} deleted" if count else "none was old enough")
-
-
-def service_settings() -> Settings:
-    """The settings that the service itself would have here.
-
-    Raises:
-        ParametersInvalid: an environment variable has a value that it cannot have.
-    """
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
-        raise ParametersInvalid(parameter=name, got="what is set", expected=first["msg"]) from error
 
 
 def delete_observations(settings: Settings, now: float) -> int:

@@ -18,12 +18,13 @@ from typing import Annotated, Any, Literal, cast
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Cancelled, Completed
 from pydantic import Field
 
 from flows import artifacts, data, results
 from flows.adoption import adopt
 from flows.conductor import Future, Progress, conduct
+from flows.endings import failed
 from flows.engines import Engine, engine_named
 from flows.errors import FlowError, TrainingBusy
 from flows.graph import Plan, of_architectures, read_plan
@@ -77,7 +78,7 @@ def training(
     except TrainingBusy as error:
         return Cancelled(message=str(error))
     except (FlowError, PipelineError) as error:
-        return Failed(message=str(error))
+        return failed(str(error))
 
 
 def _fill(workspace: Workspace, *, profile: str | None, results_to: ResultsTo) -> None:
@@ -129,7 +130,7 @@ def _end(plan: Plan, workspace: Workspace, progress: Progress, *, results_to: Re
         if branch is not None:
             get_run_logger().info("results: git merge %s && dvc checkout", branch)
             said += f"; results are the branch {branch}"
-    return Failed(message=said) if progress.failed else Completed(message=said)
+    return failed(said) if progress.failed else Completed(message=said)
 
 
 def main() -> None:

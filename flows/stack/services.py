@@ -71,6 +71,9 @@ class Stack:
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASES,
             # Seconds that a writer waits for another: on a busy machine ten, the default, are few.
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+            # ISO 8601: thirty days for which the server remembers whose signs of life it waits for. After the
+            # default of a minute, a run that ended with the whole stack would be running for ever.
+            "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P30D",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
             "PREFECT_LOGGING_SERVER_LEVEL": given.get("PREFECT_LOGGING_SERVER_LEVEL", "WARNING"),
         }
