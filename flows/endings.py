@@ -16,8 +16,8 @@ _LOGGER = "prefect.flow_runs"
 def failed(message: str) -> State[Any]:
     """The state of a run that failed for a reason which `message` tells.
 
-    The engine turns the state into an exception of its own and logs that as unexpected, with a traceback through
-    Prefect alone; from now on this process leaves such records out.
+    The engine turns the state into an exception of its own and logs that as unexpected, with a traceback
+    through Prefect alone; from now on this process leaves such records out.
     """
     logging.getLogger(_LOGGER).addFilter(_is_news)
     return Failed(message=message)
