@@ -16,6 +16,7 @@ USES = {
     "pipeline": ["pipeline"],
     "serving": ["serving"],
     "flows": ["flows"],
+    "tracking": ["tracking"],
     "dev": ["pipeline", "serving", "flows", "dev"],
 }
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)", re.MULTILINE)
@@ -54,7 +55,7 @@ def test_every_pin_has_a_hash_and_no_address(use: str, repository: Path) -> None
 
 def test_environments_agree_on_every_version(repository: Path) -> None:
     everything = locked(repository, "dev")
-    for use in ("pipeline", "serving", "flows"):
+    for use in ("pipeline", "serving", "flows", "tracking"):
         for name, versions in locked(repository, use).items():
             assert versions == everything[name], (use, name)
 
