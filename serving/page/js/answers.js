@@ -1,0 +1,82 @@
+// The cards beside the picture: of each face its emotion and a bar per class; right or wrong; where it comes from.
+
+import { bars } from "./bars.js";
+import { h } from "./dom.js";
+import { feedbackPanel } from "./feedback.js";
+import { counted, ms, percent, titled } from "./format.js";
+import { openLineage } from "./lineage.js";
+import { cutOut } from "./picture.js";
+
+const THUMB_PX = 112;
+const PARTS = { queue: "waiting", decode: "decoding", faces: "finding faces", preprocess: "cutting out", inference: "the network" };
+
+/**
+ * What is said of one picture.
+ * @param answer of /explain, whose `faces` are what is shown: a picture without a face has itself as one.
+ * @param picture that the thumbnails are cut out of; null when the browser cannot show it.
+ */
+export class Answers {
+  constructor({ answer, picture, roundTripMs, onchoose, onproblem }) {
+    this.answer = answer;
+    this.cards = answer.faces.map((face, index) => this.card(face, index, picture, { onchoose, onproblem }));
+    this.elements = [...this.cards.map((card) => card.element), provenance(answer, roundTripMs, onproblem)];
+  }
+
+  /** Open the card of a face and close the others. */
+  choose(index) {
+    this.cards.forEach((card, each) => card.open(each === index));
+  }
+
+  card(face, index, picture, { onchoose, onproblem }) {
+    const several = this.answer.faces.length > 1;
+    const head = several ? h("button", { type: "button", class: "answer-head", onclick: () => onchoose(index) }) : h("div", { class: "answer-head" });
+    const thumb = picture ? cutOut(picture, face.box, THUMB_PX) : null;
+    thumb?.setAttribute("aria-hidden", "true");
+    const which = this.which(face, index);
+    head.append(...[thumb ?? h("span")], h("span", {}, h("span", { class: "emotion" }, said(face)), which ? h("span", { class: "which" }, which) : null),
+      h("span", { class: "probability" }, percent(face.probability)));
+    const body = h("div", { class: "answer-body" }, bars(face.probabilities), index === 0 ? feedbackPanel(this.answer, onproblem) : onlyTheLargest());
+    const element = h("article", { class: "card answer", "aria-label": `Face ${index + 1}` }, head, body);
+    const open = (now) => {
+      element.classList.toggle("open", now);
+      body.hidden = !now;
+      if (several) head.setAttribute("aria-expanded", String(now));
+    };
+    return { element, open };
+  }
+
+  which(face, index) {
+    if (face.whole) return "the whole picture";
+    if (this.answer.faces.length === 1) return null;
+    return index === 0 ? `Face 1 of ${this.answer.faces.length}, the largest` : `Face ${index + 1}`;
+  }
+}
+
+const said = (face) => (face.emotion ? titled(face.emotion) : "Unsure");
+
+/** One sentence for screen readers. */
+export function spoken(answer) {
+  const parts = answer.faces.slice(0, 5).map((face) => `${said(face)}, ${Math.round(face.probability * 100)} percent`);
+  const more = answer.faces.length > 5 ? ` and ${answer.faces.length - 5} more` : "";
+  const head = answer.faces[0].whole ? "No face was found. The whole picture" : counted(answer.faces.length, "face");
+  return `${head}: ${parts.join("; ")}${more}.`;
+}
+
+function onlyTheLargest() {
+  return h("p", { class: "fine" }, "Only the largest face's answer is kept, so only that one can be corrected.");
+}
+
+function provenance(answer, roundTripMs, onproblem) {
+  const { model, timings_ms: timings } = answer;
+  const rows = Object.entries(PARTS).filter(([name]) => timings[name] > 0).flatMap(([name, words]) => [h("dt", {}, words), h("dd", {}, ms(timings[name]))]);
+  return h("div", {},
+    h("p", { class: "provenance" },
+      h("span", {}, `Answered in ${ms(timings.total)}`), h("span", {}, `${model.name} ${versionOf(model)}`),
+      model.canary ? h("span", {}, "the candidate, on trial") : null,
+      h("button", { type: "button", class: "plain", onclick: () => openLineage(answer.id, onproblem) }, "Where this answer comes from")),
+    h("details", { class: "timings" }, h("summary", {}, "Time, part by part"),
+      h("dl", {}, rows, h("dt", {}, "there and back"), h("dd", {}, ms(roundTripMs)))));
+}
+
+/** "version 3"; a model from a path is told by its file's hash. */
+export const versionOf = (model) => (model.version === "local" ? model.sha256.slice(0, 8) : `version ${model.version}`);

@@ -1,0 +1,85 @@
+// Joins the parts: tabs, what is known of the service, the camera and the pictures.
+
+import * as api from "./api.js";
+import { byId, h } from "./dom.js";
+import { DriftTab } from "./drift.js";
+import { Live } from "./live.js";
+import { Look } from "./look.js";
+import { ModelTab } from "./model.js";
+import { keptInWords } from "./privacy.js";
+import { Tabs } from "./tabs.js";
+
+// Seconds between two looks at which model is live: a promotion shows soon, a start sooner.
+const LOOK_S = 20;
+const STARTING_S = 3;
+const EXAMPLES = ["happy", "surprise", "sad", "angry", "together"];
+
+const state = { about: {}, model: null };
+const assets = new URL("../", import.meta.url);
+
+const place = { area: byId("look-area"), stage: byId("stage"), side: byId("side"), facts: () => state.about };
+const seen = ({ model }) => { if (model.version !== state.model?.live?.version && !model.canary) refresh(); };
+const live = new Live({
+  ...place, onanswer: seen,
+  onphoto: (file) => look.send(file),
+  onstop: () => look.reset(),
+});
+const look = new Look({
+  ...place, onanswer: seen, examples,
+  oncamera: () => { look.stop(); live.start(); },
+});
+const panels = { model: new ModelTab(byId("model")), drift: new DriftTab(byId("drift")) };
+const tabs = new Tabs(["look", "model", "drift"], (name) => {
+  if (name !== "look" && place.area.dataset.state === "live") live.stop();
+  panels[name]?.show();
+});
+
+/** Drawn faces, where the model knows only such. */
+function examples() {
+  if (!state.model?.live?.sample) return [];
+  return EXAMPLES.map((name) => ({ name: `A drawn face: ${name}`, address: new URL(`faces/${name}.jpg`, assets).href }));
+}
+
+async function learn() {
+  try {
+    state.about = await api.about();
+    byId("what-is-kept").textContent = keptInWords(state.about);
+  } catch { /* said when a picture is sent */ }
+}
+
+let timer = null;
+async function refresh() {
+  clearTimeout(timer);
+  let found = null;
+  try {
+    found = await api.model();
+  } catch { /* without a key, or while it restarts: nothing is known */ }
+  const before = state.model;
+  state.model = found;
+  tell(found);
+  if (before?.live?.sample !== found?.live?.sample && place.area.dataset.state === "empty") look.reset();
+  timer = setTimeout(refresh, 1000 * (found && !found.live ? STARTING_S : LOOK_S));
+}
+
+function tell(found) {
+  const chip = byId("live-model");
+  chip.dataset.state = found ? (found.live ? "live" : "none") : "unknown";
+  const name = found?.live && `${found.live.name} ${found.live.version === "local" ? found.live.sha256.slice(0, 8) : found.live.version}`;
+  chip.textContent = found ? name || "no model" : "";
+  const notices = [];
+  if (found?.live?.sample) notices.push(h("p", { class: "note warn", id: "demo" }, h("strong", {}, "A demonstration. "), "This model has only ever seen drawn faces. What it says of real ones means nothing."));
+  if (found && !found.live) notices.push(h("p", { class: "note bad", role: "status" }, h("strong", {}, "No model is live yet. "), `${found.reason}. This page looks again by itself.`));
+  const place = byId("notices");
+  if (place.textContent !== notices.map((notice) => notice.textContent).join("")) place.replaceChildren(...notices);
+  tellKey();
+}
+
+function tellKey() {
+  const forget = () => { api.key.forget(); tellKey(); refresh(); };
+  byId("key-in-use").replaceChildren(...(api.key.get() ? ["An API key is in use in this tab. ", h("button", { type: "button", class: "plain", onclick: forget }, "Forget it")] : []));
+}
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+await Promise.all([learn(), refresh()]);
+tabs.start();
+document.documentElement.dataset.ready = "true";
