@@ -31,7 +31,7 @@ from tests.support.http_service import until
 from tests.support.observing import MODEL, observation
 
 RULE = WindowRule(last_n=90, min_rows=30)
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 def request(folder: Path, **changes: Any) -> Request:

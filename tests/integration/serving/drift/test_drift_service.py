@@ -18,7 +18,7 @@ from tests.support.http_service import ready, serving, settings_in, until
 from tests.support.pictures import encoded
 from tests.support.serving_models import LEVELS, model_folder
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 REFERENCE_PEOPLE = range(40)
 ROWS = 140
 PEOPLE = ROWS // len(LEVELS)
@@ -44,7 +44,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What a service said of usual pictures and then of darkened ones, with two workers' eyes."""
     folder = tmp_path_factory.mktemp("drift")
     add_reference(model_folder(folder / "model"), people=REFERENCE_PEOPLE)
-    options = {"drift_last_n": ROWS, "drift_min_rows": ROWS, "drift_stale_s": 0.5}
+    options = {"drift_last_n": ROWS, "drift_min_rows": ROWS, "drift_stale_s": 2.0}
     with (
         serving(settings_in(folder, **options)) as client,
         serving(settings_in(folder, **options)) as replica,
