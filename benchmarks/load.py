@@ -1,0 +1,140 @@
+"""A load generator in a process of its own: wrk where it is installed, else this file; both keep connections.
+
+    python -m benchmarks.load URL FILE --connections 8 --seconds 5 [--rate 100]
+
+POSTs the file's bytes again and again and prints one JSON line. wrk (`apt-get install wrk`) takes about 25 µs
+of processor time per request, this file about 200.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_SCRIPT = Path(__file__).with_name("load.lua")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What a generator saw."""
+
+    requests: int
+    seconds: float
+    failed: int
+    """Answers other than 2xx, and connections that broke."""
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    cpu_s: float
+    """Of the generator itself."""
+
+    @property
+    def per_s(self) -> float:
+        """Requests answered per second."""
+        return self.requests / self.seconds
+
+
+def generator() -> str:
+    """Which generator is used here."""
+    return "wrk" if shutil.which("wrk") else "benchmarks/load.py"
+
+
+def measure(url: str, body: Path, *, connections: int, seconds: float, rate: float = 0.0) -> Load:
+    """Put load on a URL.
+
+    Args:
+        url: POSTed to.
+        body: file that is sent.
+        connections: kept open, each with at most one request at a time.
+        seconds: how long.
+        rate: requests per second, evenly spaced; 0: as fast as they are answered.
+    """
+    environment = os.environ | {"MIEN_BODY": str(body), "MIEN_RATE": str(rate)}
+    if generator() == "wrk":
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(_SCRIPT), url]
+    else:
+        command = [sys.executable, "-m", "benchmarks.load", url, str(body)]
+        command += [f"--connections={connections}", f"--seconds={seconds}", f"--rate={rate}"]
+    before = _children_s()
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("{"))
+    return Load(**json.loads(line), cpu_s=_children_s() - before)
+
+
+def _children_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    """Generate and print."""
+    parser = argparse.ArgumentParser(description="Load on one URL.")
+    parser.add_argument("url")
+    parser.add_argument("body", type=Path)
+    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rate", type=float, default=0.0)
+    arguments = parser.parse_args()
+    clients = _Clients(arguments.url, arguments.body.read_bytes(), rate=arguments.rate)
+    print(json.dumps(asyncio.run(clients.run(arguments.connections, arguments.seconds))))
+
+
+class _Clients:
+    """Connections that share one timetable."""
+
+    def __init__(self, url: str, body: bytes, *, rate: float) -> None:
+        parts = urlsplit(url)
+        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        head = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        head += f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._request = head.encode() + body
+        self._interval_s = 1 / rate if rate else 0.0
+        self._next = 0.0
+        self._latencies: list[float] = []
+        self._failed = 0
+
+    async def run(self, connections: int, seconds: float) -> dict[str, float]:
+        """Go on for so long; what was measured."""
+        begun = time.monotonic()
+        await asyncio.gather(*(self._client(begun + seconds) for _ in range(connections)))
+        took = sorted(self._latencies)
+        at = {f"p{of}_ms": 1e3 * took[min(len(took) - 1, len(took) * of // 100)] for of in (50, 95, 99)}
+        return {
+            "requests": len(took),
+            "seconds": time.monotonic() - begun,
+            "failed": self._failed,
+            **at,
+        }
+
+    async def _client(self, end: float) -> None:
+        reader, writer = await asyncio.open_connection(*self._address)
+        while time.monotonic() < end:
+            await self._wait_for_place()
+            start = time.monotonic()
+            writer.write(self._request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+            await reader.readexactly(length)
+            self._latencies.append(time.monotonic() - start)
+            self._failed += not head.startswith(b"HTTP/1.1 2")
+        writer.close()
+
+    async def _wait_for_place(self) -> None:
+        if self._interval_s:
+            now = time.monotonic()
+            self._next = max(self._next + self._interval_s, now - 1)
+            await asyncio.sleep(max(0.0, self._next - now))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""`python -m benchmarks.models ARCHITECTURE`: a network with random weights as an ONNX file; about 20 s.
+
+Weights do not matter for speed. The file is made by the project's own export and kept in `.mien/benchmarks/`,
+which git ignores, so that the next benchmark finds it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from pipelines.stage import quiet_libraries
+
+FOLDER = Path(".mien/benchmarks")
+CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+# The operator set of conf/base.yaml.
+_OPSET = 18
+
+
+def exported(architecture: str, *, side_px: int) -> Path:
+    """The file, made by a process of its own when it is not there: TensorFlow stays out of this one."""
+    path = FOLDER / f"{architecture}-{side_px}.onnx"
+    if not path.is_file():
+        command = [sys.executable, "-m", "benchmarks.models", architecture, "--side-px", str(side_px)]
+        subprocess.run(command, check=True)
+    return path
+
+
+def main() -> None:
+    """Export what the command line names."""
+    parser = argparse.ArgumentParser(description="A network with random weights as an ONNX file.")
+    parser.add_argument("architecture")
+    parser.add_argument("--side-px", type=int, default=96)
+    arguments = parser.parse_args()
+    quiet_libraries()
+    content = _export(arguments.architecture, side_px=arguments.side_px)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"{arguments.architecture}-{arguments.side_px}.onnx"
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+    print(f"{path}: {len(content) / 1e6:.1f} MB")
+
+
+def _export(architecture: str, *, side_px: int) -> bytes:
+    from pipelines.classifier import build_classifier
+    from pipelines.export import converted
+    from pipelines.exporting.inference import inference_function
+    from pipelines.params import HeadParams, ModelParams
+    from pipelines.tensorflow_runtime import load_tensorflow
+    from serving.contract import InputSpec, ModelContract
+
+    load_tensorflow(gpu=False)
+    classifier = build_classifier(
+        architecture,
+        ModelParams(epochs=1, learning_rate=1e-3),
+        head=HeadParams(hidden=[128], dropout=0.3),
+        height=side_px,
+        width=side_px,
+        classes=len(CLASSES),
+    )
+    contract = ModelContract(
+        classes=CLASSES,
+        input=InputSpec(height=side_px, width=side_px),
+        architecture=architecture,
+        weights="scratch",
+        temperature=1.0,
+        dataset="0" * 64,
+    )
+    function = inference_function(classifier, temperature=1.0, height=side_px, width=side_px)
+    return converted(function, contract, opset=_OPSET)
+
+
+if __name__ == "__main__":
+    main()
