@@ -2,6 +2,7 @@
 
     reference    the table stored with the model
     window       its newest observations, sampled evenly at the database
+    scores       a batch's scores as a window
     columns      the two side by side: image statistics, answers, principal components of the embedding
     distances    how far apart two samples are
     thresholds   how far they may be apart by chance: a bootstrap over people

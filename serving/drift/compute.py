@@ -87,6 +87,10 @@ def _computed(request: Request, folder: Path) -> DriftResult:
 
 
 def _window(request: Request) -> Current:
+    if request.scores is not None:
+        from serving.drift.scores import read_scores
+
+        return read_scores(Path(request.scores), request.window, version=request.model_version)
     store = Store(request.database_url)
     try:
         return read_current(store, request.window, version=request.model_version, sha256=request.model_sha256)

@@ -32,6 +32,8 @@ class Request:
     window: WindowRule = field(default_factory=WindowRule)
     false_alarms: float = 0.005
     """Share of windows without drift that may raise the alarm; docs/drift.md says why so few."""
+    scores: str | None = None
+    """Path of a batch's scores (Parquet, with embeddings) to look at instead of the database."""
     pictures_per_person: float | None = None
     """Of one visit in live traffic, on average; None: as many as the reference has of a person."""
 

@@ -2,5 +2,6 @@
 
 listing      the files of a folder, in path order, fixed when a run begins
 scorer       chunks of files → tables, on all cores
-run          tables → one Parquet file, through parts that survive kill −9
+parts        tables → one Parquet file, through parts that survive kill −9
+run          a folder, chunk by chunk
 """
