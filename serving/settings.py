@@ -201,7 +201,7 @@ class Settings(BaseSettings):
     def _check_drift(self) -> Settings:
         if self.drift_min_rows > min(self.drift_last_n, self.drift_max_rows):
             raise ValueError(
-                f"MIEN_DRIFT_MIN_ROWS={self.drift_min_rows} is more than a window can have; lower it or raise "
+                f"MIEN_DRIFT_MIN_ROWS={self.drift_min_rows} is more than a window has; lower it, or raise "
                 f"MIEN_DRIFT_LAST_N={self.drift_last_n} and MIEN_DRIFT_MAX_ROWS={self.drift_max_rows}"
             )
         return self
