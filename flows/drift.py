@@ -15,17 +15,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from pydantic import Field
 
 from flows.drifting import alarm, records
 from flows.drifting.window import Examined, examined
+from flows.drifting.workspace import WORKSPACE, add_snapshot
+from flows.endings import failed
 from flows.errors import FlowError
 from flows.settings import service_settings
 from pipelines.errors import PipelineError
@@ -36,8 +37,6 @@ from serving.failures import WindowTooSmall
 from serving.following.service import absolute_uri
 from serving.settings import Settings
 
-WORKSPACE = Path(".mien/evidently")
-"""Evidently's, for `evidently ui --workspace .mien/evidently`."""
 NO_VERDICT, NO_DRIFT, DRIFT, ALARM = "No verdict", "No drift", "Drift", "Alarm"
 """Names of the completed states."""
 
@@ -57,17 +56,20 @@ def drift(
         retrain: whether lasting drift starts the training deployment.
         notify: a notification block of Prefect, as `custom-webhook/NAME`, that is told of lasting drift.
     """
+    quiet_libraries()
     try:
         settings = service_settings()
+        if not settings.drift:
+            return Completed(name=NO_VERDICT, message="drift is not computed: MIEN_DRIFT is false")
         with examined(settings) as seen:
             if seen.result.verdict == "unknown":
-                return Failed(message=seen.result.reason)
+                return failed(seen.result.reason)
             act = Act(cooldown=timedelta(hours=cooldown_hours), retrain=retrain, notify=notify)
             return _concluded(seen, settings, act, consecutive=consecutive)
     except WindowTooSmall as error:
         return Completed(name=NO_VERDICT, message=str(error))
     except (FlowError, PipelineError, ServingError) as error:
-        return Failed(message=str(error))
+        return failed(str(error))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,7 @@ def _concluded(seen: Examined, settings: Settings, act: Act, *, consecutive: int
         _add_to_workspace(seen)
     records.publish(seen.result, report=report, said=said)
     message = "; ".join([f"{seen.result.reason}; done: {said}", *troubles])
-    return Failed(message=message) if troubles else Completed(name=name, message=message)
+    return failed(message) if troubles else Completed(name=name, message=message)
 
 
 def _waiting(seen: Examined, consecutive: int) -> str:
@@ -109,7 +111,11 @@ def _answer(drifted: Sequence[DriftResult], act: Act, troubles: list[str]) -> st
     """Start a training unless one runs or has just run, and tell somebody; what was done, in words."""
     reason = alarm.reason_of(drifted)
     get_run_logger().warning("%s", reason)
-    said = _retrained(drifted[0], reason, act.cooldown) if act.retrain else "no training: retrain is false"
+    said = "no training: retrain is false"
+    if act.retrain:
+        said = "no training"
+        with _told(troubles):
+            said = _retrained(drifted[0], reason, act.cooldown)
     if act.notify is not None:
         with _told(troubles):
             records.notify(act.notify, subject="mien: the world has moved", body=f"{reason}; {said}")
@@ -139,7 +145,8 @@ def _logged(seen: Examined, settings: Settings) -> str | None:
 
 def _add_to_workspace(seen: Examined) -> None:
     if seen.snapshot is not None:
-        records.add_to_workspace(seen.snapshot, workspace=WORKSPACE, project=seen.identity.name)
+        columns = [column.name for column in seen.result.columns]
+        add_snapshot(seen.snapshot, workspace=WORKSPACE, project=seen.identity.name, columns=columns)
 
 
 @contextmanager
@@ -161,7 +168,6 @@ def main() -> None:
     parser.add_argument("--cooldown-hours", type=float, default=24.0, help="rest after a training (24)")
     parser.add_argument("--no-retrain", dest="retrain", action="store_false", help="start no training")
     parser.add_argument("--notify", help="notification block of Prefect, TYPE/NAME")
-    quiet_libraries()
     state = drift(**vars(parser.parse_args()), return_state=True)
     print(f"{state.name}: {state.message}")
     sys.exit(0 if state.is_completed() else 1)

@@ -22,6 +22,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.drifting.workspace import WORKSPACE as DRIFT_WORKSPACE
+from flows.drifting.workspace import delete_snapshots
 from flows.endings import failed
 from flows.errors import FlowError, TrainingBusy
 from flows.settings import service_settings
@@ -41,7 +43,8 @@ Days = Annotated[float, Field(gt=0)]
 def retention(workspace_days: Days = 7.0, checkpoint_days: Days = 30.0) -> State[Any]:
     """Delete what is older than it may become.
 
-    Observations and pictures follow MIEN_RETENTION_DAYS and MIEN_KEEP_IMAGES_DAYS, as in the service.
+    Observations and pictures follow MIEN_RETENTION_DAYS and MIEN_KEEP_IMAGES_DAYS, as in the service;
+    what Evidently's workspace shows of drift goes with the observations.
 
     Args:
         workspace_days: of training runs' clones; their results lie in a branch and in DVC's cache.
@@ -51,6 +54,7 @@ def retention(workspace_days: Days = 7.0, checkpoint_days: Days = 30.0) -> State
     steps: dict[str, Callable[[], int]] = {
         "observations": lambda: delete_observations(service_settings(), now),
         "days of pictures": lambda: delete_pictures(service_settings(), now),
+        "drift snapshots": lambda: delete_drift_snapshots(service_settings(), home, now),
         "workspaces": lambda: delete_of_training(home, WORKSPACES, now - workspace_days * _DAY_S, spare=1),
         "checkpoints": lambda: delete_of_training(home, CHECKPOINTS, now - checkpoint_days * _DAY_S),
     }
@@ -91,6 +95,11 @@ def delete_observations(settings: Settings, now: float) -> int:
 def delete_pictures(settings: Settings, now: float) -> int:
     """Delete kept pictures that are too old; how many days of them."""
     return _pictures(settings).purge(now - settings.keep_images_days * _DAY_S)
+
+
+def delete_drift_snapshots(settings: Settings, checkout: Path, now: float) -> int:
+    """Delete drift reports of observations that are too old; how many."""
+    return delete_snapshots(checkout / DRIFT_WORKSPACE, now - settings.retention_days * _DAY_S)
 
 
 def delete_of_training(checkout: Path, home: Path, before: float, *, spare: int = 0) -> int:

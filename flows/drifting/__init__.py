@@ -2,5 +2,6 @@
 
 window      the served model's newest observations against its reference, kept in the database
 alarm       whether drift lasts, and whether something is done about it already
-records     where people look: Prefect's artifacts, MLflow's version, Evidently's workspace
+records     where people look: Prefect's artifacts, MLflow's version, notifications
+workspace   Evidently's, which shows the windows over time
 """

@@ -1,4 +1,4 @@
-"""Where people look for a drift result: Prefect's artifacts, MLflow's version, Evidently's workspace."""
+"""Where people look for a drift result: Prefect's artifacts, MLflow's version, their own notifications."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.errors import DriftUnfinished
 from pipelines.tracking import translated
-from serving.drift.result import DriftResult
+from serving.drift.result import DriftResult, WindowFacts
 from serving.runtime.identity import ModelIdentity
 
 TABLE, REPORT = "drift-columns", "drift-verdict"
@@ -23,22 +23,23 @@ ARTIFACTS = "drift"
 _TAGS = "drift."
 
 
-def publish(result: DriftResult, *, report: str, said: str) -> None:
+def publish(result: DriftResult, *, report: str, said: str, keys: tuple[str, str] = (TABLE, REPORT)) -> None:
     """Create Prefect's artifacts: the columns as a table, the verdict in words.
 
     Args:
         result: with a verdict.
         report: where Evidently's page is, as Markdown.
         said: what was done about it.
+        keys: of the two artifacts.
     """
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     create_table_artifact(
         [row(result, index) for index in range(len(result.columns))],
-        key=TABLE,
+        key=keys[0],
         description=f"Version {result.model_version}: {result.verdict}",
     )
-    create_markdown_artifact(verdict(result, report=report, said=said), key=REPORT)
+    create_markdown_artifact(verdict(result, report=report, said=said), key=keys[1])
 
 
 def row(result: DriftResult, index: int) -> dict[str, str]:
@@ -59,10 +60,7 @@ def verdict(result: DriftResult, *, report: str, said: str) -> str:
     """The verdict with window, quality and what was done, as Markdown."""
     lines = [f"## Version {result.model_version}: {result.verdict}", "", result.reason, ""]
     if result.window is not None:
-        lines.append(
-            f"* {result.window.rows} observations from {_moment(result.window.since)} "
-            f"to {_moment(result.window.until)}"
-        )
+        lines.append(f"* {_looked_at(result.window)}")
     if result.quality is not None:
         lines += [f"* {line}" for line in _quality(result)]
     lines += [f"* left out: {name}, {why}" for name, why in result.left_out.items()]
@@ -106,32 +104,6 @@ def log_to_version(identity: ModelIdentity, result: DriftResult, html: Path, *, 
     return f"[{names[-1]}]({address})"
 
 
-def add_to_workspace(snapshot: Path, *, workspace: Path, project: str) -> None:
-    """Add Evidently's run to a workspace that `evidently ui --workspace` shows.
-
-    Args:
-        snapshot: as `serving.drift` leaves it.
-        workspace: made when it is not there.
-        project: its name; one for each registered model.
-
-    Raises:
-        DriftUnfinished: Evidently cannot read the one or write the other.
-    """
-    try:
-        from evidently.core.report import Snapshot
-        from evidently.ui.workspace import Workspace
-
-        shown = Workspace.create(str(workspace))
-        found = shown.search_project(project)
-        chosen = found[0] if found else shown.create_project(project)
-        shown.add_run(chosen.id, Snapshot.loads(snapshot.read_text(encoding="utf-8")))
-    # Evidently has no root of errors; whatever it raises must not hide the verdict.
-    except Exception as error:
-        raise DriftUnfinished(
-            what=f"adding the report to {workspace}", reason=" ".join(str(error).split())[:300]
-        ) from error
-
-
 def notify(block: str, *, subject: str, body: str) -> None:
     """Send a message through a notification block of Prefect.
 
@@ -172,6 +144,13 @@ def _tags(result: DriftResult) -> dict[str, str]:
         "reason": result.reason,
         "time": datetime.fromtimestamp(result.time, UTC).isoformat(timespec="seconds"),
     }
+
+
+def _looked_at(window: WindowFacts) -> str:
+    some = f" (drawn from {window.total})" if window.sampled else ""
+    if window.since == window.until:
+        return f"{window.rows} answers{some}"
+    return f"{window.rows} observations{some} from {_moment(window.since)} to {_moment(window.until)}"
 
 
 def _quality(result: DriftResult) -> list[str]:

@@ -75,6 +75,6 @@ def _table(rows: pa.Table) -> Table:
 
 
 def _face_sizes(rows: pa.Table) -> NDArray[np.float64]:
-    """Shorter side of the face, px; no number where the whole picture was looked at, whose size is not kept."""
+    """Shorter side of the face, px; no number for whole pictures, whose size is not kept."""
     boxes = rows["box"].to_pylist()
     return np.array([np.nan if box is None else min(box["width"], box["height"]) for box in boxes])

@@ -84,14 +84,16 @@ class FilledRegistry:
         self.client = MlflowClient(tracking_uri=uri)
         self.client.create_registered_model(NAME)
 
-    def add(self, *, tagged: bool = True, sha256: str | None = None, **options: object) -> str:
+    def add(
+        self, *, tagged: bool = True, sha256: str | None = None, run_id: str | None = None, **options: object
+    ) -> str:
         """Register a version; `sha256` is what the registry is told, the file's own without it."""
         folder = self.artifacts / f"v{len(list(self.artifacts.glob('*')))}"
         model_folder(folder, **options)  # type: ignore[arg-type]
         tags = {"architecture": "lenet", "weights": "scratch", "dataset": "5" * 64, "git_commit": "c" * 40}
         if tagged:
             tags["sha256"] = sha256 or sha256_of(folder)
-        made = self.client.create_model_version(NAME, source=folder.as_uri(), tags=tags)
+        made = self.client.create_model_version(NAME, source=folder.as_uri(), run_id=run_id, tags=tags)
         return str(made.version)
 
     def promote(self, version: str, alias: str = "production") -> None:

@@ -1,0 +1,79 @@
+"""Evidently's workspace: what `evidently ui --workspace .mien/evidently` shows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.errors import DriftUnfinished
+
+if TYPE_CHECKING:
+    from evidently.ui.workspace import Project
+
+WORKSPACE = Path(".mien/evidently")
+"""Relative to the checkout."""
+PANEL = "How far each column is from the reference"
+# As Evidently calls the metric of `serving.drift.report`.
+_METRIC = "ValueDrift"
+_SNAPSHOTS = "*/snapshots/*.json"
+
+
+def add_snapshot(snapshot: Path, *, workspace: Path, project: str, columns: Sequence[str]) -> None:
+    """Add one run of Evidently.
+
+    Args:
+        snapshot: as `serving.drift` leaves it.
+        workspace: made when it is not there.
+        project: its name; one for each registered model.
+        columns: that were compared; each becomes a line of the project's plot.
+
+    Raises:
+        DriftUnfinished: Evidently cannot read the one or write the other.
+    """
+    try:
+        # Its modules warn of what they themselves import.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _add(snapshot, workspace=workspace, project=project, columns=columns)
+    # Evidently has no root of errors; whatever it raises must not hide the verdict.
+    except Exception as error:
+        raise DriftUnfinished(
+            what=f"adding the report to {workspace}", reason=" ".join(str(error).split())[:300]
+        ) from error
+
+
+def delete_snapshots(workspace: Path, before: float) -> int:
+    """Delete what was added before this time (seconds since 1970, UTC); how many snapshots.
+
+    Raises:
+        OSError: one cannot be deleted.
+    """
+    old = [path for path in workspace.glob(_SNAPSHOTS) if path.stat().st_mtime < before]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
+def _add(snapshot: Path, *, workspace: Path, project: str, columns: Sequence[str]) -> None:
+    from evidently.core.report import Snapshot
+    from evidently.ui.workspace import Workspace
+
+    workspace.mkdir(parents=True, exist_ok=True)
+    shown = Workspace.create(str(workspace))
+    found = shown.search_project(project)
+    chosen = found[0] if found else shown.create_project(project)
+    if not found:
+        _add_plot(chosen, columns)
+    shown.add_run(chosen.id, Snapshot.loads(snapshot.read_text(encoding="utf-8")))
+
+
+def _add_plot(project: Project, columns: Sequence[str]) -> None:
+    from evidently.sdk.models import PanelMetric
+    from evidently.sdk.panels import line_plot_panel
+
+    values = [PanelMetric(legend=name, metric=_METRIC, metric_labels={"column": name}) for name in columns]
+    project.dashboard.add_panel(
+        line_plot_panel(title=PANEL, values=values, size="full"), tab="Drift", create_if_not_exists=True
+    )

@@ -1,0 +1,67 @@
+"""A real Prefect server for tests, on a free port and with an empty SQLite database."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas import filters
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.settings import PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+from sqlalchemy.orm import configure_mappers
+
+# Twenty seconds on two idle cores.
+START_S = 300
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[None]:
+    """Flows of this process run against the server.
+
+    Args:
+        home: Prefect's folder; nothing is read from or written into the user's own.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(temporary_settings({PREFECT_HOME: home, PREFECT_LOGGING_LEVEL: "WARNING"}))
+        with warnings.catch_warnings():
+            # The server's tables, which the harness imports, use what SQLAlchemy has deprecated.
+            warnings.simplefilter("ignore")
+            stack.enter_context(prefect_test_harness(server_startup_timeout=START_S))
+            configure_mappers()
+        yield
+
+
+def runs_of(client: SyncPrefectClient, flow: str) -> list[FlowRun]:
+    """All runs of a flow, the newest first."""
+    return client.read_flow_runs(
+        flow_filter=filters.FlowFilter(name=filters.FlowFilterName(any_=[flow])),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=200,
+    )
+
+
+def newest_artifact(client: SyncPrefectClient, key: str) -> dict[str, Any]:
+    """An artifact as the server has it."""
+    # Not `client.read_latest_artifacts`: it sends `null` for what it was not given, which the server refuses.
+    asked = {"artifacts": {"key": {"any_": [key]}}, "limit": 1}
+    found: list[dict[str, Any]] = client.request("POST", "/artifacts/latest/filter", json=asked).json()
+    return found[0]
+
+
+@contextmanager
+def deployed(flow: str, name: str) -> Iterator[SyncPrefectClient]:
+    """A deployment that no worker looks at: what is started stays scheduled; deleted with its runs."""
+    with get_client(sync_client=True) as client:
+        client.create_deployment(client.create_flow_from_name(flow), name)
+        try:
+            yield client
+        finally:
+            for run in runs_of(client, flow):
+                client.delete_flow_run(run.id)
+            client.delete_deployment(client.read_deployment_by_name(f"{flow}/{name}").id)
