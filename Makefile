@@ -71,9 +71,10 @@ serve: setup ## the service on port 8000: follows models:/emotion@production (do
 up: setup ## MLflow, Prefect, a worker and the service together; Ctrl-C ends all (docs/flows.md)
 	@HOST=$(HOST) MLFLOW_PORT=$(MLFLOW_PORT) PREFECT_PORT=$(PREFECT_PORT) python -m flows.stack.up
 
+train: export REASON ?=
 train: setup ## REASON="…": a training run by the worker of `make up`
 	@PREFECT_API_URL=http://$(HOST):$(PREFECT_PORT)/api prefect deployment run training/training \
-	  --param 'reason=$(REASON)'
+	  --param "reason=$$REASON"
 
 profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
 	@python -m pipelines.profile $(NAME)
