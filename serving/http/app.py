@@ -218,7 +218,11 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         usable=detectors.check,
     )
     batcher = Batcher(
-        slot, threads=threads, max_batch=settings.batch_size, max_queue_images=settings.queue_images
+        slot,
+        threads=threads,
+        max_batch=settings.batch_size,
+        max_queue_images=settings.queue_images,
+        told=metrics.batch,
     )
     reader = PictureReader(
         detectors,

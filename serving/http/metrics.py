@@ -34,6 +34,8 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGES = ("queue", "decode", "faces", "preprocess", "inference")
 _FACES = (0, 1, 2, 4, 8, 16, 32)
+# Up to the largest MIEN_BATCH_SIZE; a single request of tensors may have more.
+_IMAGES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Listener(Protocol):
@@ -72,6 +74,10 @@ class Metrics:
         self._frames = Counter(
             "mien_stream_frames", "Frames of streams by what became of them.", ("outcome",), registry=registry
         )
+        self._in_flight = self._gauge("mien_requests_in_flight", "Requests that are being answered.", "livesum")
+        self._batches = Histogram(
+            "mien_batch_images", "Pictures of one turn of the network.", buckets=_IMAGES, registry=registry
+        )
         self._streams = self._gauge("mien_streams", "Streams that are open.", "livesum")
         self._feedback = Counter("mien_feedback", "True emotions told.", ("emotion",), registry=registry)
         self._ready = self._gauge("mien_ready", "1 when a model is live.", "min")
@@ -93,6 +99,18 @@ class Metrics:
 
     def _gauge(self, name: str, text: str, mode: Literal["min", "livesum", "livemax"]) -> Gauge:
         return Gauge(name, text, registry=self._registry, multiprocess_mode=mode)
+
+    def begun(self) -> None:
+        """One request came."""
+        self._in_flight.inc()
+
+    def done(self) -> None:
+        """One request is over."""
+        self._in_flight.dec()
+
+    def batch(self, images: int) -> None:
+        """So many pictures went through the network in one turn; called in worker threads."""
+        self._batches.observe(images)
 
     def request(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """One request was answered."""

@@ -39,6 +39,12 @@ STREAM_NOTES = "stream_notes"
 class Counted(Protocol):
     """Who is told of every request."""
 
+    def begun(self) -> None:
+        """One request came that is neither a probe nor a scrape."""
+
+    def done(self) -> None:
+        """One that `begun` was told of has its answer, or never will."""
+
     def request(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """One request was answered."""
 
@@ -79,6 +85,10 @@ class Edge:
         exchange = Exchange(scope, receive, send, self._limits)
         trace = self._traces.begin(exchange.head.headers, path=scope["path"]) if self._traces else None
         caller = _NOBODY
+        # A scrape that counted itself would never find an idle service.
+        counts = scope["path"] not in _UNLOGGED
+        if counts:
+            self._counted.begun()
         try:
             try:
                 caller = self._admit(scope["method"], scope["path"], exchange.head, exchange.head.key)
@@ -91,6 +101,8 @@ class Edge:
                 await self._refuse(error, scope, exchange)
         finally:
             exchange.close()
+            if counts:
+                self._counted.done()
             self._note(scope, exchange, caller, trace)
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:

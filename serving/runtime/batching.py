@@ -19,7 +19,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -93,7 +93,13 @@ class Batcher:
     """Runs requests on the live model; made and used within one event loop."""
 
     def __init__(
-        self, slot: ModelSlot, *, threads: int, max_batch: int = 16, max_queue_images: int = 256
+        self,
+        slot: ModelSlot,
+        *,
+        threads: int,
+        max_batch: int = 16,
+        max_queue_images: int = 256,
+        told: Callable[[int], None] | None = None,
     ) -> None:
         """Start the worker threads.
 
@@ -102,7 +108,9 @@ class Batcher:
             threads: workers, each running one batch at a time.
             max_batch: pictures that go through the network at once.
             max_queue_images: that may wait; beyond it requests are turned away.
+            told: called in a worker thread with the number of pictures of each turn.
         """
+        self._told = told
         self._slot = slot
         self._max_batch = max_batch
         self._limit = max_queue_images
@@ -198,6 +206,8 @@ class Batcher:
     def _serve(self) -> None:
         while jobs := self._take():
             _run(jobs, self._max_batch)
+            if self._told is not None:
+                self._told(sum(job.images for job in jobs))
             # The names would keep an old model alive while this thread waits for the next request.
             del jobs
 

@@ -24,6 +24,13 @@ class Counted:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str, int]] = []
+        self.open = 0
+
+    def begun(self) -> None:
+        self.open += 1
+
+    def done(self) -> None:
+        self.open -= 1
 
     def request(self, *, route: str, method: str, status: int, seconds: float) -> None:
         self.told.append((route, method, status))
@@ -134,6 +141,7 @@ def test_a_request_passes_with_headers_added_and_is_counted() -> None:
     assert "default-src 'none'" in exchange.headers["content-security-policy"]
     assert "connection" not in exchange.headers
     assert exchange.counted.told == [("unmatched", "other", 200)]
+    assert exchange.counted.open == 0
 
 
 @pytest.mark.parametrize(
