@@ -8,6 +8,8 @@
     ├── TrainingBusy           another training of this checkout is running
     ├── DeploymentMissing      what a flow is to start is not on the Prefect server
     ├── DriftUnfinished        drift was computed, and something after it failed
+    ├── SourceUnusable         what is to be scored cannot be listed or read
+    ├── CollectRefused         what a service kept cannot become data
     └── StackError             `make up` cannot start
         └── PortTaken          one of its ports is another program's
 
@@ -81,6 +83,18 @@ class DriftUnfinished(FlowError):
 
     def __init__(self, *, what: str, reason: str) -> None:
         super().__init__(f"{what} failed: {reason}")
+
+
+class SourceUnusable(FlowError):
+    """A folder, a table of paths or a bucket cannot be read."""
+
+    def __init__(self, *, source: str, reason: str, remedy: str) -> None:
+        self.source = source
+        super().__init__(f"{source}: {reason}; {remedy}")
+
+
+class CollectRefused(FlowError):
+    """Feedback cannot become data here."""
 
 
 class StackError(FlowError):

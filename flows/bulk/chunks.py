@@ -1,0 +1,107 @@
+"""One chunk of a batch: laid out, scored; the model is loaded once by each process that scores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.bulk.sources import Source
+from flows.errors import FlowError
+from serving.answering.pictures import FacesMode
+from serving.runtime.admission import admit
+from serving.scoring.scorer import BATCH, Scorer
+from serving.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CACHE = "scoring-flow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What every chunk of a batch has in common; travels to wherever chunks are scored."""
+
+    source: Source
+    model: str
+    """One version, as `models:/NAME/VERSION`, or a path: a promotion meanwhile changes nothing."""
+    sha256: str
+    """Of that model's file."""
+    faces: FacesMode
+    settings: Settings
+    """The service's, of the machine that the batch was started on."""
+
+
+def fetch(settings: Settings, location: str, *, faces: FacesMode, reference: Path | None = None) -> Scorer:
+    """The model behind a location, checked as the service checks it, and ready to score.
+
+    Args:
+        settings: the service's.
+        location: as MIEN_MODEL.
+        faces: as `?faces=` of `/detect`.
+        reference: folder that the model's reference table is copied to, if it has one.
+
+    Raises:
+        ServingError: there is no such model, or it or its face detector cannot be used.
+    """
+    import shutil
+
+    from serving.drift.reference import REFERENCE
+    from serving.following.lookup import looked_up
+
+    cache = settings.cache_dir / _CACHE
+    with looked_up(location, cache=cache, tracking_uri=settings.tracking_uri) as found:
+        live = admit(found.folder, threads=1, max_batch=BATCH)
+        if reference is not None and (found.folder / REFERENCE).exists():
+            shutil.copyfile(found.folder / REFERENCE, reference / REFERENCE)
+    return Scorer.configured(settings, live, faces=faces, embedding=True)
+
+
+def score(job: Job, names: Sequence[str]) -> pa.Table:
+    """One table, a row for each name.
+
+    Raises:
+        SourceUnusable: the source is away.
+        ServingError: the model is not to be had here.
+    """
+    scorer = _scorers.of(job)
+    with job.source.laid_out(names, max_bytes=job.settings.max_bytes) as (folder, files):
+        (table,) = scorer.tables(folder, [list(files)])
+    # Rows are called as the source calls its files, wherever they lay while they were read.
+    column = table.schema.get_field_index("path")
+    shown = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in names]
+    return table.set_column(column, table.schema.field(column), [shown])
+
+
+class _Scorers:
+    """The scorer of this process's job, for all of its threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._job: Job | None = None
+        self._scorer: Scorer | None = None
+
+    def keep(self, job: Job, scorer: Scorer) -> None:
+        with self._lock:
+            self._job, self._scorer = job, scorer
+
+    def of(self, job: Job) -> Scorer:
+        with self._lock:
+            if self._scorer is None or self._job != job:
+                self._scorer = fetch(job.settings, job.model, faces=job.faces)
+                self._job = job
+            found = self._scorer.live.identity.sha256
+            if found != job.sha256:
+                raise FlowError(
+                    f"{job.model} is {found[:12]} here, the batch was begun with {job.sha256[:12]}; "
+                    "begin it anew"
+                )
+            return self._scorer
+
+
+_scorers = _Scorers()
+keep_scorer = _scorers.keep
+"""So that the process that has already fetched the model does not do it twice."""

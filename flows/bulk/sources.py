@@ -1,0 +1,208 @@
+"""What is to be scored: the files of a folder, a Parquet table of paths, or what lies below an S3 prefix.
+
+A source names its files and lays a chunk of them out as local files. Sources travel to other machines, so
+they hold no connection.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from flows.errors import SourceUnusable
+from serving.scoring.listing import files_in
+
+S3 = "s3://"
+_COLUMN = "path"
+# Objects that are fetched at once; a bucket on the same continent answers in tens of milliseconds.
+_FETCHED_AT_ONCE = 16
+
+
+class Source(Protocol):
+    """Files that can be scored."""
+
+    @property
+    def shown(self) -> str:
+        """As the run was told, for plans and messages; another source has another one."""
+
+    def names(self, *, without: Path) -> Iterator[str]:
+        """Of all files, in a fixed order, but for the result's own.
+
+        Raises:
+            SourceUnusable: they cannot be listed.
+        """
+
+    def laid_out(self, names: Sequence[str], *, max_bytes: int) -> Any:
+        """Context manager: a folder and the files' paths in it; those that are not to be had are absent.
+
+        Raises:
+            SourceUnusable: the source itself is away.
+        """
+
+
+@dataclass(frozen=True)
+class Folder:
+    """All files below a folder."""
+
+    folder: Path
+
+    @property
+    def shown(self) -> str:
+        """The folder, absolute."""
+        return str(self.folder.resolve())
+
+    def names(self, *, without: Path) -> Iterator[str]:
+        """See `Source`."""
+        try:
+            yield from files_in(self.folder, without=without)
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
+
+    @contextmanager
+    def laid_out(self, names: Sequence[str], *, max_bytes: int) -> Iterator[tuple[Path, Sequence[str]]]:
+        """See `Source`."""
+        yield self.folder, names
+
+
+@dataclass(frozen=True)
+class PathTable:
+    """The column `path` of a Parquet file: absolute, or relative to the file's folder."""
+
+    table: Path
+
+    @property
+    def shown(self) -> str:
+        """The file, absolute."""
+        return str(self.table.resolve())
+
+    def names(self, *, without: Path) -> Iterator[str]:
+        """See `Source`."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(self.table) as file:
+                if _COLUMN not in file.schema_arrow.names:
+                    raise SourceUnusable(
+                        source=str(self.table),
+                        reason=f"it has the columns {', '.join(file.schema_arrow.names)}",
+                        remedy=f"name the column with the pictures' paths {_COLUMN!r}",
+                    )
+                for batch in file.iter_batches(columns=[_COLUMN]):
+                    yield from (str(name) for name in batch.column(0).to_pylist() if name)
+        except (OSError, pa.ArrowException) as error:
+            raise _unusable(self.table, error) from error
+
+    @contextmanager
+    def laid_out(self, names: Sequence[str], *, max_bytes: int) -> Iterator[tuple[Path, Sequence[str]]]:
+        """See `Source`."""
+        yield self.table.parent, names
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What lies below `s3://bucket/prefix`; AWS_… and AWS_ENDPOINT_URL say who asks and where."""
+
+    address: str
+
+    @property
+    def shown(self) -> str:
+        """The address without a slash at its end."""
+        return self.address.rstrip("/")
+
+    def names(self, *, without: Path) -> Iterator[str]:
+        """See `Source`; keys relative to the prefix."""
+        root = self.shown.removeprefix(S3)
+        with _translated(self.shown):
+            keys = sorted(_file_system().find(root))
+        for key in keys:
+            name = key.removeprefix(f"{root}/")
+            # Folders that a console has made, and what is hidden elsewhere too.
+            if key != root and not key.endswith("/") and not any(map(_is_hidden, name.split("/"))):
+                yield name
+
+    @contextmanager
+    def laid_out(self, names: Sequence[str], *, max_bytes: int) -> Iterator[tuple[Path, Sequence[str]]]:
+        """See `Source`."""
+        files = [f"{number:08}" for number in range(len(names))]
+        with tempfile.TemporaryDirectory(prefix="mien-scoring-") as folder:
+            system = _file_system()
+
+            def fetch(name: str, file: str) -> None:
+                data = _read(system, f"{self.shown.removeprefix(S3)}/{name}", max_bytes=max_bytes)
+                if data is not None:
+                    Path(folder, file).write_bytes(data)
+
+            with _translated(self.shown), ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
+                list(pool.map(fetch, names, files))
+            yield Path(folder), files
+
+
+def source_named(text: str) -> Source:
+    """The source that a parameter names.
+
+    Raises:
+        SourceUnusable: there is no such file or folder.
+    """
+    if text.startswith(S3):
+        return Bucket(text)
+    path = Path(text)
+    if path.is_dir():
+        return Folder(path)
+    if path.is_file():
+        return PathTable(path)
+    raise SourceUnusable(
+        source=text, reason="there is no such file", remedy="name a folder, a Parquet file or s3://…"
+    )
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".")
+
+
+def _file_system() -> Any:
+    import s3fs
+
+    # Its listings are kept for as long as the process runs; what came since would be missed.
+    return s3fs.S3FileSystem(use_listings_cache=False)
+
+
+def _read(system: Any, key: str, *, max_bytes: int) -> bytes | None:
+    """An object's first bytes, one more than may be looked at; None when it cannot be read."""
+    try:
+        return bytes(system.cat_file(key, start=0, end=max_bytes + 1))
+    except (FileNotFoundError, PermissionError):
+        return None
+    except OSError as error:
+        # An empty object has no first byte to begin at.
+        if error.errno == errno.EINVAL and system.size(key) == 0:
+            return b""
+        raise
+
+
+@contextmanager
+def _translated(source: str) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        yield
+    except (BotoCoreError, OSError) as error:
+        raise SourceUnusable(
+            source=source,
+            reason=" ".join(str(error).split())[:300] or type(error).__name__,
+            remedy="check the address, AWS_ENDPOINT_URL and the credentials",
+        ) from error
+
+
+def _unusable(path: Path, error: Exception) -> SourceUnusable:
+    said = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+    return SourceUnusable(
+        source=str(path), reason=" ".join(said.split())[:300], remedy="name a folder or a Parquet file"
+    )

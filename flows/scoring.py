@@ -1,0 +1,238 @@
+"""The scoring flow: many pictures through the production model, with a verdict on the batch as a whole.
+
+    python -m flows.scoring pictures/ --out predictions.parquet
+    python -m flows.scoring s3://bucket/inbox --out predictions.parquet
+    prefect deployment run scoring/scoring --param source=pictures/ --param out=predictions.parquet
+
+The model and how pictures are read are the service's own settings, MIEN_…; `python -m serving.score` does the
+same for a folder without Prefect. Two cores score about 1,500 small faces per second. Killed at any moment
+and run again, it goes on after the finished chunks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from flows.bulk.chunks import Job, fetch, keep_scorer, score
+from flows.bulk.progress import BatchProgress
+from flows.bulk.sources import Source, source_named
+from flows.bulk.verdict import verdict_of
+from flows.drifting.records import publish
+from flows.endings import failed
+from flows.engines import Engine, engine_named
+from flows.errors import FlowError, SourceUnusable
+from flows.settings import service_settings
+from flows.tasks import INTERRUPTED, RETRY_DELAYS_S, UNCHANGED, passes_by_itself
+from pipelines.stage import quiet_libraries
+from serving.answering.pictures import FacesMode
+from serving.errors import ServingError
+from serving.scoring.parts import Parts, Progress
+from serving.scoring.run import CHUNK
+from serving.scoring.scorer import Scorer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ARTIFACTS = "scoring-columns", "scoring-verdict"
+"""Keys of the artifacts."""
+_EMBEDDING = "embedding"
+
+
+@flow(name="scoring", flow_run_name="scoring: {source}", persist_result=False)
+def scoring(
+    source: str,
+    out: str,
+    faces: FacesMode = "auto",
+    embedding: bool = False,
+    chunk: Annotated[int, Field(ge=1)] = CHUNK,
+    max_parallel: Annotated[int, Field(ge=1, le=64)] = 2,
+    drift: bool = True,
+    engine: str = "local",
+) -> State[Any]:
+    """Score every picture of a source into one Parquet file.
+
+    Args:
+        source: a folder, a Parquet file with a column `path`, or `s3://bucket/prefix`.
+        out: the file that is written; until it is whole, its parts lie in `OUT.parts`.
+        faces: as `?faces=` of `/detect`.
+        embedding: whether rows have the model's features too.
+        chunk: files of one task, and of one part.
+        max_parallel: tasks at once; one fetches while another scores.
+        drift: whether the batch is held against the model's reference.
+        engine: where chunks are scored; `local` is this process.
+    """
+    quiet_libraries()
+    try:
+        with tempfile.TemporaryDirectory(prefix="mien-scoring-") as reference:
+            return _scored(
+                source_named(source),
+                Path(out),
+                faces=faces,
+                embedding=embedding,
+                chunk=chunk,
+                max_parallel=max_parallel,
+                drift=drift,
+                engine=engine_named(engine),
+                reference=Path(reference),
+            )
+    except (FlowError, ServingError) as error:
+        return failed(str(error))
+    except OSError as error:
+        return failed(f"{error.filename or out}: {error.strerror or error}; put it right and run it again")
+
+
+def _scored(
+    source: Source,
+    out: Path,
+    *,
+    faces: FacesMode,
+    embedding: bool,
+    chunk: int,
+    max_parallel: int,
+    drift: bool,
+    engine: Engine,
+    reference: Path,
+) -> State[Any]:
+    settings = service_settings()
+    scorer = fetch(settings, settings.model, faces=faces, reference=reference)
+    identity = scorer.live.identity
+    model = f"models:/{identity.name}/{identity.version}"
+    job = Job(
+        source=source,
+        model=model if settings.model.startswith("models:") else settings.model,
+        sha256=identity.sha256,
+        faces=faces,
+        settings=settings,
+    )
+    keep_scorer(job, scorer)
+    schema = _schema(scorer, embedding=embedding)
+    plan = {**scorer.plan, "source": source.shown, "chunk": chunk, "columns": schema.names, "drift": drift}
+    parts = Parts(out, plan)
+    with parts.alone():
+        if before := parts.finished():
+            parts.remove()
+            return Completed(name=UNCHANGED, message=f"{out} holds all {before.files} files already")
+        done = _score_chunks(job, parts, chunk=chunk, max_parallel=max_parallel, engine=engine)
+        if isinstance(done, str):
+            return failed(done)
+        said = _verdict(parts, job, scorer, reference) if drift else ""
+        parts.join(schema)
+        parts.remove()
+    problems = f", {done.failed} of them with a problem" if done.failed else ""
+    return Completed(message=f"{out}: {done.files} files{problems}, by version {identity.version}{said}")
+
+
+def _schema(scorer: Scorer, *, embedding: bool) -> pa.Schema:
+    """Of the result; parts have embeddings in any case, for the verdict."""
+    schema = scorer.schema
+    return schema if embedding else schema.remove(schema.get_field_index(_EMBEDDING))
+
+
+def _score_chunks(job: Job, parts: Parts, *, chunk: int, max_parallel: int, engine: Engine) -> Progress | str:
+    """Score what is missing, at most `max_parallel` chunks at once; a sentence when that was not possible."""
+    listing = parts.begin(lambda: job.source.names(without=parts.out), shown=job.source.shown)
+    missing = _missing(parts, listing.chunks(chunk))
+    total = -(-listing.count // chunk)
+    waiting: deque[tuple[int, Any]] = deque()
+    trouble = ""
+    with (
+        engine.runner(max_parallel) as runner,
+        BatchProgress(total=total, done=len(parts.files())) as progress,
+    ):
+        while True:
+            while not trouble and len(waiting) < max_parallel and (following := next(missing, None)):
+                number, names = following
+                given = {"job": job, "number": number, "names": names}
+                waiting.append((number, runner.submit(score_chunk, given)))
+            if not waiting:
+                break
+            number, future = waiting.popleft()
+            future.wait()
+            if future.state.is_completed():
+                parts.write(number, future.result())
+                progress.step()
+            else:
+                trouble = trouble or f"chunk {number}: {future.state.message}"
+    if trouble:
+        return f"{trouble}; {len(parts.files())} of {total} chunks are done and kept, run it again to go on"
+    return Progress(files=listing.count, done=listing.count, failed=parts.failed())
+
+
+def _missing(parts: Parts, chunks: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    for number, names in enumerate(chunks):
+        if not parts.path(number).exists():
+            yield number, names
+
+
+@task(
+    name="chunk",
+    task_run_name="chunk {number}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=len(RETRY_DELAYS_S),
+    retry_delay_seconds=list(RETRY_DELAYS_S),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=passes_by_itself,
+)
+def score_chunk(job: Job, number: int, names: list[str]) -> pa.Table | State[Any]:
+    """Score one chunk; tried again when the source is away.
+
+    Args:
+        job: what is scored and how.
+        number: of the chunk.
+        names: of its files.
+    """
+    try:
+        return score(job, names)
+    except SourceUnusable as error:
+        return Failed(name=INTERRUPTED, message=str(error))
+    except (FlowError, ServingError) as error:
+        return Failed(message=str(error))
+
+
+def _verdict(parts: Parts, job: Job, scorer: Scorer, reference: Path) -> str:
+    """What the batch is beside the reference, in words, and as artifacts."""
+    result = verdict_of(
+        parts.files(),
+        parts.out,
+        reference=reference,
+        identity=scorer.live.identity,
+        settings=job.settings,
+    )
+    if result.verdict == "unknown":
+        get_run_logger().warning("no verdict on the batch: %s", result.reason)
+        return f"; no verdict on the batch: {result.reason}"
+    publish(result, report=f"`{parts.out}.drift.html`", said=f"scored into `{parts.out}`", keys=ARTIFACTS)
+    return f"; {result.verdict}: {result.reason}"
+
+
+def main() -> None:
+    """Run the flow from the command line."""
+    parser = argparse.ArgumentParser(description="Score many pictures with the production model.")
+    parser.add_argument("source", help="a folder, a Parquet file with a column `path`, or s3://bucket/prefix")
+    parser.add_argument("--out", required=True, help="Parquet file that is written")
+    parser.add_argument("--faces", choices=get_args(FacesMode), default="auto", help="as ?faces= of /detect")
+    parser.add_argument("--embedding", action="store_true", help="also the model's features of each picture")
+    parser.add_argument("--chunk", type=int, default=CHUNK, help=f"files of one task ({CHUNK})")
+    parser.add_argument("--max-parallel", type=int, default=2, help="tasks at once (2)")
+    parser.add_argument("--no-drift", dest="drift", action="store_false", help="no verdict on the batch")
+    parser.add_argument("--engine", default="local", help="where chunks are scored (local)")
+    state = scoring(**vars(parser.parse_args()), return_state=True)
+    print(state.message)
+    sys.exit(0 if state.is_completed() else 1)
+
+
+if __name__ == "__main__":
+    main()
