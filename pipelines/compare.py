@@ -1,13 +1,15 @@
-"""One table of all architectures, and which goes to the gate: `python -m pipelines.compare` (a second).
+"""One table of all models, and which goes to the gate: `python -m pipelines.compare` (a second).
 
-The highest `selection.metric` wins among those within the limits of `selection`; a tie goes to the
-faster one, then to the name that sorts first. `--print` shows the table of the last comparison instead.
+The architecture with the highest `selection.metric` wins among those within the limits of `selection`; a tie
+goes to the faster one, then to the name that sorts first. With `selection.variants: fastest` its fastest
+variant is taken: an int8 one only if it is faithful, that is, loses no more than allowed against its float
+twin, overall and in every class. `--print` shows the table of the last comparison instead.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines import layout
@@ -16,6 +18,7 @@ from pipelines.files import write_json
 from pipelines.params import SelectionParams, load_params
 from pipelines.records import read_record
 from pipelines.stage import run_stage
+from pipelines.variants import all_variants, architecture_of, is_int8
 
 FROM_TEST = (
     "accuracy",
@@ -33,6 +36,9 @@ LIMITS = {
     "size_mb": ("max_size_mb", "MB"),
 }
 FROM_MODEL = ("architecture", "title", "weights", "size_mb", "parameters")
+# Shares of whole pictures differ by far more; this only absorbs binary fractions (0.80 - 0.78 > 0.02).
+_ROUNDING = 1e-9
+_LOSSES = ("accuracy_drop", "class_drop", "class_dropped")
 
 
 def compare(
@@ -41,25 +47,60 @@ def compare(
     """Build the table and select.
 
     Args:
-        evaluations: one `metrics.json` per architecture.
-        latencies: architecture → `batch_1`, `batch_16` → `p50_ms`, `p95_ms`.
-        selection: metric and limits.
+        evaluations: one `metrics.json` per variant.
+        latencies: variant → `batch_1`, `batch_16` → `p50_ms`, `p95_ms`, of int8 ones `speed_up`.
+        selection: metric, limits, which variants.
 
     Returns:
-        `metric`, `selected`, and `rows`, best first; a row that is over a limit says so in `reason`.
+        `metric`, `variants`, `selected`, and `rows`, best first; one that may not be selected says why in
+        `reason`. Rows of int8 variants hold `twin`, `speed_up`, and what they lose: `accuracy_drop`,
+        `class_drop` and `class_dropped`, the class that loses most recall; the others None there.
 
     Raises:
-        SelectionError: every row is over a limit.
+        SelectionError: no row may be selected.
     """
-    rows = [_row(evaluation, latencies[evaluation["architecture"]]) for evaluation in evaluations]
+    by_name = {evaluation["architecture"]: evaluation for evaluation in evaluations}
+    rows = [_row(evaluation, latencies[name], by_name) for name, evaluation in by_name.items()]
     for row in rows:
-        row["reason"] = _over_limit(row, selection)
+        row["reason"] = _passed_over(row, selection)
         row["eligible"] = row["reason"] is None
     rows.sort(key=lambda row: (-row[selection.metric], row["p50_ms"], row["architecture"]))
     eligible = [row for row in rows if row["eligible"]]
     if not eligible:
         raise _none_eligible(rows, selection)
-    return {"metric": selection.metric, "selected": eligible[0]["architecture"], "rows": rows}
+    best = architecture_of(eligible[0]["architecture"])
+    variants = [row for row in eligible if architecture_of(row["architecture"]) == best]
+    selected = min(variants, key=lambda row: (row["p50_ms"], row["architecture"]))
+    return {
+        "metric": selection.metric,
+        "variants": selection.variants,
+        "selected": selected["architecture"],
+        "rows": rows,
+    }
+
+
+def losses(evaluation: Mapping[str, Any], twin: Mapping[str, Any]) -> dict[str, Any]:
+    """What one variant's `metrics.json` has less than its twin's; negative where it has more.
+
+    Returns:
+        `accuracy_drop`, and of the class that loses most `class_drop`, in recall, and `class_dropped`, its
+        name; None where no class has test pictures.
+    """
+    recalls = {
+        name: (ours["recall"], twin["classes"][name]["recall"])
+        for name, ours in evaluation["classes"].items()
+    }
+    drops = {
+        name: theirs - ours
+        for name, (ours, theirs) in recalls.items()
+        if ours is not None and theirs is not None
+    }
+    worst = max(drops, key=lambda name: (drops[name], name), default=None)
+    return {
+        "accuracy_drop": round(twin["test"]["accuracy"] - evaluation["test"]["accuracy"], 6),
+        "class_drop": None if worst is None else round(drops[worst], 6),
+        "class_dropped": worst,
+    }
 
 
 def render(comparison: Mapping[str, Any], *, width: int = 108) -> str:
@@ -80,35 +121,37 @@ def render(comparison: Mapping[str, Any], *, width: int = 108) -> str:
     table.add_column("")
     table.add_column("architecture", no_wrap=True)
     table.add_column("weights", overflow="fold", min_width=8)
-    for heading in ("accuracy", "macro-F1", "balanced", "ECE", "p50 ms", "MB", "M params"):
+    for heading in ("accuracy", "macro-F1", "ECE", "p50 ms", "×", "lost", "MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in comparison["rows"]:
         table.add_row("→" if row["architecture"] == comparison["selected"] else "", *_cells(row))
     console = Console(width=width, force_terminal=False, color_system=None)
     with console.capture() as captured:
         console.print(table)
+        console.print("×: as fast as its float twin; lost: points of accuracy / recall of the worst class")
         for row in comparison["rows"]:
-            if not row["eligible"]:
+            if not row["eligible"] and (row["twin"] is None or comparison["variants"] != "float"):
                 console.print(f"{row['architecture']} is passed over: {row['reason']}", highlight=False)
     return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
 
 
 def read_inputs(architectures: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Evaluations and latencies of exactly `architectures`, in that order.
+    """Evaluations and latencies of exactly the variants of `architectures`, in that order.
 
     Raises:
         ResultCorrupt: one is missing or damaged.
     """
-    keys = [*FROM_MODEL, *(f"test.{name}" for name in FROM_TEST)]
+    keys = [*FROM_MODEL, "classes", *(f"test.{name}" for name in FROM_TEST)]
+    names = all_variants(architectures)
     evaluations = [
-        read_record(layout.evaluation_metrics(name), keys=keys, stage=f"evaluate@{name}")
-        for name in architectures
+        read_record(layout.evaluation_metrics(name), keys=keys, stage=f"evaluate@{architecture_of(name)}")
+        for name in names
     ]
     wanted = [
-        f"models.{name}.{batch}.{quantile}"
-        for name in architectures
+        f"models.{name}.{batch}.{figure}"
+        for name in names
         for batch in ("batch_1", "batch_16")
-        for quantile in ("p50_ms", "p95_ms")
+        for figure in ("p50_ms", "p95_ms", *(("speed_up",) if is_int8(name) else ()))
     ]
     latencies: dict[str, Any] = read_record(layout.LATENCY, keys=wanted, stage="latency")["models"]
     return evaluations, latencies
@@ -116,10 +159,10 @@ def read_inputs(architectures: Sequence[str]) -> tuple[list[dict[str, Any]], dic
 
 def main() -> None:
     """Compare and write; or, with `--print`, show what was written."""
-    parser = argparse.ArgumentParser(description="One table of all architectures, and the selected one.")
+    parser = argparse.ArgumentParser(description="One table of all models, and the selected one.")
     parser.add_argument("--print", action="store_true", help="show the last comparison, compute nothing")
     if parser.parse_args().print:
-        keys = ["metric", "selected", "rows"]
+        keys = ["metric", "variants", "selected", "rows"]
         print(render(read_record(layout.COMPARISON, keys=keys, stage="compare")))
         return
     params = load_params()
@@ -128,14 +171,21 @@ def main() -> None:
     print(render(comparison))
 
 
-def _row(evaluation: Mapping[str, Any], latency: Mapping[str, Any]) -> dict[str, Any]:
-    test = evaluation["test"]
+def _row(
+    evaluation: Mapping[str, Any], latency: Mapping[str, Any], all_: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    test, name = evaluation["test"], evaluation["architecture"]
+    twin = architecture_of(name) if is_int8(name) else None
+    lost = losses(evaluation, all_[twin]) if twin else dict.fromkeys(_LOSSES)
     return {
         **{name: evaluation[name] for name in FROM_MODEL},
         **{name: test[name] for name in FROM_TEST},
         "p50_ms": latency["batch_1"]["p50_ms"],
         "p95_ms": latency["batch_1"]["p95_ms"],
         "batch_16_p50_ms": latency["batch_16"]["p50_ms"],
+        "twin": twin,
+        "speed_up": latency["batch_1"]["speed_up"] if twin else None,
+        **lost,
     }
 
 
@@ -145,16 +195,32 @@ def _limits(selection: SelectionParams) -> dict[str, float]:
     return {column: value for column, value in values.items() if value is not None}
 
 
-def _over_limit(row: Mapping[str, Any], selection: SelectionParams) -> str | None:
-    over = [
+def _passed_over(row: Mapping[str, Any], selection: SelectionParams) -> str | None:
+    if row["twin"] is not None and selection.variants == "float":
+        return "selection.variants is float"
+    return "; ".join((*_over_limits(row, selection), *_unfaithful(row, selection))) or None
+
+
+def _over_limits(row: Mapping[str, Any], selection: SelectionParams) -> list[str]:
+    return [
         f"{row[column]:.4g} {LIMITS[column][1]}, at most {limit:g} allowed"
         for column, limit in _limits(selection).items()
         if row[column] > limit
     ]
-    return "; ".join(over) or None
+
+
+def _unfaithful(row: Mapping[str, Any], selection: SelectionParams) -> Iterator[str]:
+    """What an int8 variant loses too much of."""
+    allowed = {"accuracy_drop": selection.max_accuracy_drop, "class_drop": selection.max_class_drop}
+    named = {"accuracy_drop": "accuracy", "class_drop": f"recall of {row['class_dropped']}"}
+    for column, most in allowed.items():
+        if row[column] is not None and row[column] > most + _ROUNDING:
+            yield f"{named[column]} falls by {row[column]:.3g}, at most {most:g} allowed"
 
 
 def _none_eligible(rows: Sequence[Mapping[str, Any]], selection: SelectionParams) -> SelectionError:
+    # A float row has no other reason to be passed over; an int8 one may only be unfaithful.
+    rows = [row for row in rows if row["twin"] is None]
     limits = _limits(selection)
     nearest = min(rows, key=lambda row: max(row[column] / limit for column, limit in limits.items()))
     return SelectionError(
@@ -170,12 +236,20 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         row["weights"],
         _with_interval(row, "accuracy"),
         _with_interval(row, "macro_f1"),
-        f"{row['balanced_accuracy']:.3f}",
         f"{row['ece']:.3f}",
         f"{row['p50_ms']:.2f}",
+        "" if row["speed_up"] is None else f"{row['speed_up']:.2f}",
+        _lost(row),
         f"{row['size_mb']:.1f}",
-        f"{row['parameters'] / 1e6:.2f}",
     ]
+
+
+def _lost(row: Mapping[str, Any]) -> str:
+    """Points of accuracy, and of recall in the class that loses most."""
+    if row["twin"] is None:
+        return ""
+    worst = "–" if row["class_drop"] is None else f"{100 * row['class_drop']:.1f}"
+    return f"{100 * row['accuracy_drop']:.1f}/{worst}"
 
 
 def _with_interval(row: Mapping[str, Any], name: str) -> str:

@@ -1,6 +1,6 @@
 """What cropping to the face changes: the same pictures through one model, whole and cropped.
 
-    compare_crops(classifier, test_rows, Path(), detector="haar", margin=0.15)
+    compare_crops([classifier], test_rows, Path(), detector="haar", margin=0.15)
 
 A model is trained on whole pictures or on crops, and the service may hand it either; the difference is
 measured where a face is found.
@@ -8,7 +8,7 @@ measured where a face is found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,18 +29,19 @@ Pair = tuple[Image, Image]
 
 
 def compare_crops(
-    classifier: OnnxClassifier,
+    classifiers: Sequence[OnnxClassifier],
     rows: pandas.DataFrame,
     root: Path,
     *,
     detector: str,
     margin: float,
     workers: int | None = None,
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Accuracy on whole pictures and on crops of the same pictures.
 
     Args:
-        classifier: the model; one trained on crops brings its own detector and margin.
+        classifiers: variants of one model, which take the same inputs and know the same classes: faces are
+            looked for once. One trained on crops brings its own detector and margin.
         rows: of the manifest.
         root: folder that the rows' `source` is relative to.
         detector: who finds faces for a model trained on whole pictures.
@@ -48,31 +49,38 @@ def compare_crops(
         workers: reading threads; without it one per usable core.
 
     Returns:
-        detector, margin, images (all rows), found (those with a face), and for these `whole` and `face`, each
-        with images, accuracy and macro_f1.
+        For each of them detector, margin, images (all rows), found (those with a face), and for these `whole`
+        and `face`, each with images, accuracy and macro_f1.
 
     Raises:
         DataError: the detector is not to be had, or an original has changed.
     """
-    spec = classifier.contract.input
+    contract = classifiers[0].contract
+    spec = contract.input
     if spec.crop == "none":
         spec = replace(spec, margin=margin)
     else:
         detector, margin = spec.detector or detector, spec.margin
     reader = _PairReader(root, spec, find_face_detector(detector))
-    classes = {name: index for index, name in enumerate(classifier.contract.classes)}
+    classes = {name: index for index, name in enumerate(contract.classes)}
     actual: list[int] = []
-    predicted: list[list[int]] = [[], []]
+    predicted: list[tuple[list[int], list[int]]] = [([], []) for _ in classifiers]
     for labels, pairs in _batches(reader, rows, workers=workers or usable_cores()):
         actual += [classes[label] for label in labels]
         for path, inputs in enumerate(zip(*pairs, strict=True)):
-            predicted[path] += classifier.predict(np.stack(inputs)).probabilities.argmax(1).tolist()
-    whole, face = (
-        brief(confusion_matrix(np.array(actual, np.int64), np.array(answers, np.int64), classes=len(classes)))
-        for answers in predicted
-    )
+            batch = np.stack(inputs)
+            for classifier, answers in zip(classifiers, predicted, strict=True):
+                answers[path].extend(classifier.predict(batch).probabilities.argmax(1).tolist())
     described = {"detector": detector, "margin": margin, "images": len(rows), "found": len(actual)}
-    return described | {"whole": whole, "face": face}
+    return [
+        described | {"whole": _scored(actual, whole, classes), "face": _scored(actual, face, classes)}
+        for whole, face in predicted
+    ]
+
+
+def _scored(actual: Sequence[int], predicted: Sequence[int], classes: Sized) -> dict[str, Any]:
+    matrix = confusion_matrix(np.array(actual, np.int64), np.array(predicted, np.int64), classes=len(classes))
+    return brief(matrix)
 
 
 class _PairReader:

@@ -13,6 +13,7 @@
     ├── WeightsUnavailable       pretrained weights were asked for and cannot be had
     ├── TrainingFailed           loss diverged, or a checkpoint does not fit
     ├── ExportFailed             the ONNX file is invalid or differs from Keras
+    ├── QuantizationFailed       the int8 file is invalid, or no longer tells pictures apart
     ├── ExplanationFailed        the ONNX file's heatmap is not the one Keras computes
     ├── ModelFileError           an ONNX file that is truncated, foreign or without a contract
     ├── ResultCorrupt            what another stage wrote is absent, truncated or of another shape
@@ -152,6 +153,14 @@ class ExportFailed(PipelineError):
     def __init__(self, *, architecture: str, reason: str, remedy: str) -> None:
         self.architecture = architecture
         super().__init__(f"exporting {architecture}: {reason}; {remedy}")
+
+
+class QuantizationFailed(PipelineError):
+    """The int8 graph is invalid, or no longer tells pictures apart."""
+
+    def __init__(self, *, architecture: str, reason: str, remedy: str) -> None:
+        self.architecture = architecture
+        super().__init__(f"quantising {architecture}: {reason}; {remedy}")
 
 
 class ExplanationFailed(PipelineError):

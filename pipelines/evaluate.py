@@ -1,7 +1,8 @@
-"""Score one exported model on the original pictures: `python -m pipelines.evaluate ARCHITECTURE`.
+"""Score one architecture's models on the original pictures: `python -m pipelines.evaluate ARCHITECTURE`.
 
-A few seconds for the sample data. The ONNX file answers through its own contract, exactly as in the service;
-TensorFlow is not involved. Chance is 1 ÷ classes; on the sample data LeNet reaches 0.55–0.85 accuracy.
+A few seconds for the sample data. The float32 file and its int8 variant each answer through their own
+contract, exactly as in the service; TensorFlow is not involved. Chance is 1 ÷ classes; on the sample data
+LeNet reaches 0.55–0.85 accuracy.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines import layout, metrics
-from pipelines.architectures import load_architecture
+from pipelines.architectures import Architecture, load_architecture
 from pipelines.crops import compare_crops
 from pipelines.dataset import Dataset, read_dataset
 from pipelines.errors import ModelFileError
@@ -25,6 +26,7 @@ from pipelines.metrics import Answers
 from pipelines.params import load_params
 from pipelines.records import read_record
 from pipelines.stage import run_stage
+from pipelines.variants import is_int8, variants_of
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier
 
@@ -149,52 +151,69 @@ def summary(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(
-    architecture: str, predictions: pandas.DataFrame, classes: Sequence[str], *, record: Mapping[str, Any]
+    name: str, predictions: pandas.DataFrame, classes: Sequence[str], *, record: Mapping[str, Any]
 ) -> None:
     """Write table, plots, summary and `record`, the full metrics; these come last, never alone."""
-    with replacing(layout.evaluation_predictions(architecture)) as path:
+    with replacing(layout.evaluation_predictions(name)) as path:
         predictions.to_parquet(path, index=False)
-    for name, points in plot_points(predictions, classes).items():
-        with replacing(layout.evaluation_plot(architecture, name)) as path:
+    for plot, points in plot_points(predictions, classes).items():
+        with replacing(layout.evaluation_plot(name, plot)) as path:
             points.round(metrics.DECIMALS).to_csv(path, index=False)
-    write_json(layout.evaluation_summary(architecture), summary(record))
-    write_json(layout.evaluation_metrics(architecture), record)
+    write_json(layout.evaluation_summary(name), summary(record))
+    write_json(layout.evaluation_metrics(name), record)
+
+
+def open_variants(architecture: str, dataset: Dataset) -> dict[str, OnnxClassifier]:
+    """Variant → its file, every one of one architecture.
+
+    Raises:
+        ModelFileError: one is absent or damaged, or was made from other data.
+    """
+    found = {}
+    for name in variants_of(architecture):
+        found[name] = open_model(layout.onnx_model(name), threads=usable_cores())
+        check_model(layout.onnx_model(name), found[name], dataset)
+    return found
+
+
+def describe(name: str, architecture: Architecture, classifier: OnnxClassifier) -> dict[str, Any]:
+    """What a variant is: name, title, origin of its weights, parameters, size."""
+    training = read_record(
+        layout.training_record(architecture.name), keys=["parameters"], stage=f"train@{architecture.name}"
+    )
+    return {
+        "architecture": name,
+        "title": f"{architecture.title}, int8" if is_int8(name) else architecture.title,
+        "weights": classifier.contract.weights,
+        "parameters": training["parameters"],
+        "size_mb": round(classifier.size_bytes / 1e6, 6),
+    }
 
 
 def main() -> None:
-    """Read the model and the manifest, predict, score, write."""
-    parser = argparse.ArgumentParser(description="Score one exported model on the original pictures.")
+    """Read the models and the manifest, predict, score, write."""
+    parser = argparse.ArgumentParser(description="Score one architecture's models on the original pictures.")
     parser.add_argument("architecture", help="a name in pipelines/architectures/")
-    name = parser.parse_args().architecture
-    architecture = load_architecture(name)
+    architecture = load_architecture(parser.parse_args().architecture)
     params = load_params()
     dataset = read_dataset(layout.DATASET)
-    model = layout.onnx_model(name)
-    classifier = open_model(model, threads=usable_cores())
-    check_model(model, classifier, dataset)
-    training = read_record(layout.training_record(name), keys=["parameters"], stage=f"train@{name}")
+    classifiers = open_variants(architecture.name, dataset)
     manifest = read_manifest(layout.MANIFEST)
-    rows = manifest[manifest["split"].isin(SPLITS)]
-    predictions = predict_rows(classifier, rows, Path())
-    scores = score(
-        predictions, manifest, dataset.classes, samples=params.evaluate.bootstrap_samples, seed=params.seed
-    )
     crops = compare_crops(
-        classifier,
+        list(classifiers.values()),
         manifest[manifest["split"] == "test"],
         Path(),
         detector=params.evaluate.face_detector,
         margin=params.evaluate.face_margin,
     )
-    described = {
-        "architecture": name,
-        "title": architecture.title,
-        "weights": classifier.contract.weights,
-        "parameters": training["parameters"],
-        "size_mb": round(classifier.size_bytes / 1e6, 6),
-    }
-    write(name, predictions, dataset.classes, record=described | scores | {"crops": crops})
-    print(one_line(name, scores))
+    rows = manifest[manifest["split"].isin(SPLITS)]
+    samples = params.evaluate.bootstrap_samples
+    for (name, classifier), cropped in zip(classifiers.items(), crops, strict=True):
+        described = describe(name, architecture, classifier)
+        predictions = predict_rows(classifier, rows, Path())
+        scores = score(predictions, manifest, dataset.classes, samples=samples, seed=params.seed)
+        write(name, predictions, dataset.classes, record=described | scores | {"crops": cropped})
+        print(one_line(name, scores))
 
 
 def one_line(name: str, scores: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 Grad-CAM by automatic differentiation on the Keras model (for a ViT attention rollout) beside the heatmap
 of the ONNX file, on correct, wrong and most confidently wrong test pictures, and the heatmaps of all
-architectures on the same faces. The two must agree to 1e-3, usually they do to 1e-5.
+architectures on the same faces. The two must agree to 1e-3, usually they do to 1e-5. Where an int8 variant is
+selected, its float twin is held to that, and how far the variant is from its twin is recorded.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pipelines.records import read_predictions, read_record
 from pipelines.stage import run_stage
 from pipelines.tensorflow_runtime import load_tensorflow
 from pipelines.trained import read_training_record, trained_classifier
+from pipelines.variants import architecture_of, is_int8
 from serving.contract.arrays import Image
 
 
@@ -35,23 +37,26 @@ def explain(
     """Draw the selected network's panels into `folder`.
 
     Args:
-        selected: name of an architecture.
+        selected: name of a variant.
         panels: test pictures by panel; an empty panel is not drawn.
         folder: where PNGs and tiles go.
         prepared: folder that the pictures' paths are relative to.
 
     Returns:
-        For `explain.json`: the pictures of each panel and how far Keras and ONNX are apart.
+        For `explain.json`: the pictures of each panel, how far Keras and ONNX are apart, and of an int8
+        variant how far it is from its twin.
 
     Raises:
         ExplanationFailed: the heatmaps differ by more than `TOLERANCE`.
     """
     picks = [pick for name in PANELS for pick in panels[name]]
     pictures = read_pictures([prepared / pick.path for pick in picks])
-    exported = answer(layout.onnx_model(selected), pictures)
-    kind, keras = _from_keras(selected, pictures, exported)
+    architecture = architecture_of(selected)
+    twin = answer(layout.onnx_model(architecture), pictures)
+    exported = answer(layout.onnx_model(selected), pictures) if is_int8(selected) else twin
+    kind, keras = _from_keras(architecture, pictures, twin)
     apart = check_agreement(
-        exported.heatmaps, keras, architecture=selected, paths=[pick.path for pick in picks]
+        twin.heatmaps, keras, architecture=architecture, paths=[pick.path for pick in picks]
     )
     record: dict[str, Any] = {
         "method": kind,
@@ -60,6 +65,7 @@ def explain(
             "max_difference": _significant(apart.max(initial=0.0)),
             "tolerance": TOLERANCE,
         },
+        "quantized": _apart(exported, twin) if is_int8(selected) else None,
         "panels": {},
     }
     start = 0
@@ -97,16 +103,29 @@ def _from_keras(architecture: str, pictures: Image, exported: Answers) -> tuple[
     return method(classifier), keras_heatmaps(classifier, pictures, top=exported.top)
 
 
+def _apart(quantized: Answers, twin: Answers) -> dict[str, Any]:
+    """How far an int8 variant's heatmaps are from its twin's, where both explain the same class."""
+    same = quantized.top == twin.top
+    differences = np.abs(quantized.heatmaps[same] - twin.heatmaps[same])
+    return {
+        "pictures": len(same),
+        "same_answer": int(same.sum()),
+        "mean_difference": _significant(differences.mean() if same.any() else 0.0),
+        "max_difference": _significant(differences.max(initial=0.0)),
+    }
+
+
 def _significant(value: float) -> float:
     """Two significant digits: the rest is the processor's rounding."""
     return float(f"{np.float64(value):.1e}")
 
 
 def main() -> None:
-    """Explain the architecture that `compare` selected."""
+    """Explain the model that `compare` selected."""
     params = load_params()
     selected = read_record(layout.COMPARISON, keys=("selected",), stage="compare")["selected"]
-    predictions = read_predictions(layout.evaluation_predictions(selected), stage=f"evaluate@{selected}")
+    stage = f"evaluate@{architecture_of(selected)}"
+    predictions = read_predictions(layout.evaluation_predictions(selected), stage=stage)
     count = params.explain.per_panel
     panels = pick_panels(predictions, count=count)
     faces = pick_faces(predictions, count=count, but=[pick for own in panels.values() for pick in own])

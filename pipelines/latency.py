@@ -1,7 +1,8 @@
-"""Time every exported model on real test pictures: `python -m pipelines.latency` (ten seconds for seven).
+"""Time every model on real test pictures: `python -m pipelines.latency` (fifteen seconds for fourteen).
 
 One process, one thread, all models loaded, their turns shuffled anew in every round: what else the machine
-does at a moment then falls on all of them alike, and the figures compare. Close other programs first.
+does at a moment then falls on all of them alike, and the figures compare. Variants of one architecture take
+their turns together; how much faster one is, is the median of the rounds' own ratios. Close other programs.
 Times differ from run to run, so the stage runs only when a model file changes.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pipelines.inference import open_model, read_batches
 from pipelines.manifest import read_manifest
 from pipelines.params import load_params
 from pipelines.stage import run_stage
+from pipelines.variants import all_variants, architecture_of
 from serving.contract.arrays import Image
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier
@@ -34,6 +36,9 @@ WARM_UP_RUNS = 3
 # Different pictures in turn; no network here is faster on one than on another.
 PICTURES = 32
 
+Times = dict[int, list[float]]
+"""Batch size → ms of each call."""
+
 
 def measure(
     models: Mapping[str, OnnxClassifier], pictures: Mapping[str, Image], *, rounds: int, seed: int
@@ -41,33 +46,29 @@ def measure(
     """Time all models in rotation.
 
     Args:
-        models: by architecture.
+        models: by name of the variant.
         pictures: for each of them uint8 [≥ 16, H, W, 3], preprocessed.
         rounds: timed runs of each model and batch size.
         seed: of the order of turns.
 
     Returns:
-        Architecture → `batch_1`, `batch_16` → `p50_ms`, `p95_ms` of one call, whole batch.
+        Name → `batch_1`, `batch_16` → `p50_ms`, `p95_ms` of one call, whole batch; where the float twin is
+        among the models, `speed_up` too: how many times as fast the variant is.
     """
-    times: dict[str, dict[int, list[float]]] = {name: {size: [] for size in BATCH_SIZES} for name in models}
+    times: dict[str, Times] = {name: {size: [] for size in BATCH_SIZES} for name in models}
     for name, model in models.items():
         for size in BATCH_SIZES * WARM_UP_RUNS:
             model.predict(pictures[name][:size])
-    turns = list(models)
     order = random.Random(seed)
     with _no_garbage_collection():
         for number in range(rounds):
-            order.shuffle(turns)
-            for name in turns:
+            for name in _shuffled(models, order):
                 # Untimed: a service runs one model all the time, not after six others emptied the caches.
                 models[name].predict(pictures[name][:1])
                 for size in BATCH_SIZES:
                     batch = _turn(pictures[name], number, size)
                     times[name][size].append(_timed_ms(models[name], batch))
-    return {
-        name: {f"batch_{size}": _quantiles(found) for size, found in by_size.items()}
-        for name, by_size in times.items()
-    }
+    return {name: _figures(found, times.get(architecture_of(name)), name) for name, found in times.items()}
 
 
 def read_pictures(
@@ -82,9 +83,10 @@ def read_pictures(
 
 
 def main() -> None:
-    """Load every model of `architectures`, time them, write the figures."""
+    """Load every variant of `architectures`, time them, write the figures."""
     params = load_params()
-    models = {name: open_model(layout.onnx_model(name), threads=THREADS) for name in params.architectures}
+    names = all_variants(params.architectures)
+    models = {name: open_model(layout.onnx_model(name), threads=THREADS) for name in names}
     manifest = read_manifest(layout.MANIFEST, columns=["split", "source"])
     test = manifest[manifest["split"] == "test"]["source"]
     chosen = test.sample(min(PICTURES, len(test)), random_state=params.seed)
@@ -94,7 +96,31 @@ def main() -> None:
     write_json(layout.LATENCY, {"threads": THREADS, "rounds": rounds, "models": figures})
     for name, found in figures.items():
         one, many = found["batch_1"], found["batch_16"]
-        print(f"{name}: {one['p50_ms']:.2f} ms (p95 {one['p95_ms']:.2f}), 16 in {many['p50_ms']:.1f} ms")
+        faster = f", × {one['speed_up']:.2f}" if "speed_up" in one else ""
+        print(
+            f"{name}: {one['p50_ms']:.2f} ms (p95 {one['p95_ms']:.2f}), 16 in {many['p50_ms']:.1f} ms{faster}"
+        )
+
+
+def _shuffled(names: Iterable[str], order: random.Random) -> list[str]:
+    """Architectures in any order, the variants of one beside each other in any order."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(architecture_of(name), []).append(name)
+    turns = list(families.values())
+    order.shuffle(turns)
+    for family in turns:
+        order.shuffle(family)
+    return [name for family in turns for name in family]
+
+
+def _figures(found: Times, twin: Times | None, name: str) -> dict[str, dict[str, float]]:
+    figures = {f"batch_{size}": _quantiles(times) for size, times in found.items()}
+    if twin is not None and architecture_of(name) != name:
+        for size, times in found.items():
+            ratios = np.array(twin[size]) / np.array(times)
+            figures[f"batch_{size}"]["speed_up"] = round(float(np.median(ratios)), 3)
+    return figures
 
 
 def _turn(pictures: Image, number: int, size: int) -> Image:

@@ -17,6 +17,7 @@ from typing import Any
 from pipelines import layout
 from pipelines.files import read_json
 from pipelines.manifest import read_manifest
+from pipelines.variants import architecture_of
 
 # How `python -m pipelines.sample` names its pictures; nobody's own data looks like this by chance.
 _SAMPLE_NAME = re.compile(r"^data/(?P<label>[a-z]+)/id\d+_(?P=label)_\d+\.jpg$")
@@ -70,12 +71,12 @@ class Facts:
     metrics: Mapping[str, Any]
     """`evaluations/A/metrics.json`."""
     export: Mapping[str, Any]
-    """`onnx/A/export.json`."""
+    """`onnx/A/export.json`; of an int8 variant it tells of the float twin."""
     data: DataFacts
 
 
-def read_facts(root: Path, architecture: str) -> Facts:
-    """Collect the facts about one architecture from the results below `root`.
+def read_facts(root: Path, name: str) -> Facts:
+    """Collect the facts about one variant from the results below `root`.
 
     Raises:
         ManifestCorrupt: the manifest cannot be read.
@@ -83,9 +84,9 @@ def read_facts(root: Path, architecture: str) -> Facts:
     """
     manifest = read_manifest(root / layout.MANIFEST)
     return Facts(
-        training=read_json(root / layout.training_record(architecture)),
-        metrics=read_json(root / layout.evaluation_metrics(architecture)),
-        export=read_json(root / layout.export_record(architecture)),
+        training=read_json(root / layout.training_record(architecture_of(name))),
+        metrics=read_json(root / layout.evaluation_metrics(name)),
+        export=read_json(root / layout.export_record(name)),
         data=DataFacts(
             images={str(name): int(count) for name, count in manifest["split"].value_counts().items()},
             groups=int(manifest["group"].nunique()),
@@ -198,8 +199,22 @@ def _model(facts: Facts) -> str:
         ("training", f"{training['epochs_run']} epochs, the best was epoch {training['best_epoch']}"),
         ("calibration", f"temperature {facts.export['temperature']:.3f}"),
         ("file", f"{facts.export['size_bytes'] / 1e6:.2f} MB ONNX, sha256 `{facts.export['sha256'][:12]}`"),
+        *_quantized(facts),
     ]
     return table(("", ""), rows)
+
+
+def _quantized(facts: Facts) -> list[tuple[str, str]]:
+    twin = facts.export.get("twin")
+    if twin is None:
+        return []
+    return [
+        (
+            "quantised",
+            f"int8, from the float32 file `{twin['sha256'][:12]}` ({twin['size_bytes'] / 1e6:.2f} MB); "
+            f"same answer to {twin['same_answer']:.1%} of {twin['pictures']} validation pictures",
+        )
+    ]
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -191,6 +191,27 @@ class ExportParams(_Block):
     """Largest difference between ONNX Runtime and Keras, any output."""
 
 
+class QuantizationParams(_Block):
+    """How one architecture becomes its int8 variant; found by `python -m benchmarks.quantization`."""
+
+    scope: Literal["graph", "products"]
+    """`graph`: activations stay in eight bits between layers; `products`: they are float between them."""
+    keep_float: list[Literal["first", "stem", "last", "head", "heatmap", "swish", "squeeze"]]
+    """What stays in float32 all the same, by the rules of `pipelines/quantization/floating.py`."""
+    per_channel: bool
+    """One scale for each output channel of a weight: more exact, slightly slower and larger."""
+    ranges: Literal["minmax", "percentile", "entropy"]
+    """Which activations eight bits cover: all that were seen, 99.99 % of them, or what tells most."""
+    pictures: Annotated[int, Field(ge=1, le=4096)]
+    """Validation pictures that activations are seen on."""
+
+    @model_validator(mode="after")
+    def _rules_once(self) -> Self:
+        if len(set(self.keep_float)) != len(self.keep_float):
+            raise ValueError("keep_float: a rule stands twice")
+        return self
+
+
 class EvaluateParams(_Block):
     """Metrics on the test split."""
 
@@ -210,7 +231,7 @@ class LatencyParams(_Block):
 
 
 class SelectionParams(_Block):
-    """Which architecture goes to the gate."""
+    """Which model goes to the gate."""
 
     metric: Literal["macro_f1", "accuracy", "balanced_accuracy"]
     """The highest wins."""
@@ -218,6 +239,12 @@ class SelectionParams(_Block):
     """p50 at batch 1; slower ones are passed over."""
     max_size_mb: Annotated[float, Field(gt=0)] | None
     """File size in 10⁶ bytes; larger ones are passed over."""
+    variants: Literal["float", "fastest"] = "float"
+    """`float`: int8 variants are only compared; `fastest`: the fastest faithful one of the best."""
+    max_accuracy_drop: Fraction = 0.005
+    """What an int8 variant may lose of its float twin's test accuracy to count as faithful."""
+    max_class_drop: Fraction = 0.02
+    """What it may lose of the recall of any class."""
 
 
 class ExplainParams(_Block):
@@ -269,6 +296,7 @@ class Params(_Block):
     head: HeadParams
     models: dict[str, ModelParams]
     export: ExportParams
+    quantization: dict[str, QuantizationParams]
     evaluate: EvaluateParams
     latency: LatencyParams
     selection: SelectionParams
@@ -281,8 +309,9 @@ class Params(_Block):
         if len(set(self.architectures)) != len(self.architectures):
             raise ValueError("architectures: a name stands twice")
         for name in self.architectures:
-            if name not in self.models:
-                raise ValueError(f"models: no settings for {name}, which `architectures` lists")
+            for block, given in (("models", self.models), ("quantization", self.quantization)):
+                if name not in given:
+                    raise ValueError(f"{block}: no settings for {name}, which `architectures` lists")
         return self
 
     def model(self, architecture: str) -> ModelParams:
@@ -296,6 +325,19 @@ class Params(_Block):
         except KeyError:
             raise ParamsError(
                 key=f"models.{architecture}", got=None, expected="a block of settings"
+            ) from None
+
+    def quantization_of(self, architecture: str) -> QuantizationParams:
+        """How one architecture is quantised.
+
+        Raises:
+            ParamsError: it is not said.
+        """
+        try:
+            return self.quantization[architecture]
+        except KeyError:
+            raise ParamsError(
+                key=f"quantization.{architecture}", got=None, expected="a block of settings"
             ) from None
 
 
@@ -341,6 +383,6 @@ def parse_params(data: object) -> Params:
             got=first["input"] if not isinstance(first["input"], dict) else "…",
             expected=f"{first['msg'][0].lower()}{first['msg'][1:]}",
         ) from error
-    for name in (*params.architectures, *params.models):
+    for name in (*params.architectures, *params.models, *params.quantization):
         check_architecture(name)
     return params

@@ -79,7 +79,7 @@ def summary(said: Mapping[str, Any]) -> str:
 
 
 def _open(root: Path, case: Case, params: Params, lineage: Lineage) -> tuple[Registry, dict[str, RunRef]]:
-    """Connect, and see to it that every architecture's run has its test metrics."""
+    """Connect, and see to it that every variant's run has its test metrics."""
     uri = tracking.connect()
     experiment_id = tracking.configure(params.register_.experiment)
     runs = {

@@ -30,6 +30,7 @@ from pipelines.registration.package import METRICS
 from pipelines.registration.runs import numbers
 from pipelines.registry import Registry, Version
 from pipelines.stage import run_stage
+from pipelines.variants import architecture_of
 
 # Metrics are kept with six decimals.
 _TOLERANCE = 1e-6
@@ -63,7 +64,7 @@ def reproduce(
         RegistryError: there is no such version.
     """
     version = registry.get(number)
-    commit, architecture = _origin(version, anyway=anyway)
+    commit, name = _origin(version, anyway=anyway)
     with registry.downloaded(version) as folder:
         metrics = read_json(folder / METRICS)
     cache = _cache(root)
@@ -74,8 +75,8 @@ def reproduce(
         settings.use(cache)
         _restore_data(clone)
         settings.use(None if from_scratch else cache)
-        _dvc(clone, "repro", f"evaluate@{architecture}")
-        return list(_compare(clone, architecture, version, metrics))
+        _dvc(clone, "repro", f"evaluate@{architecture_of(name)}")
+        return list(_compare(clone, name, version, metrics))
 
 
 def render(comparisons: list[Comparison]) -> str:
@@ -152,21 +153,19 @@ def _restore_data(clone: Path) -> None:
         _dvc(clone, "pull", "--quiet", str(DATA_POINTER))
 
 
-def _compare(
-    clone: Path, architecture: str, version: Version, metrics: Mapping[str, Any]
-) -> Iterator[Comparison]:
-    sha256 = sha256_of(clone / layout.onnx_model(architecture))
+def _compare(clone: Path, name: str, version: Version, metrics: Mapping[str, Any]) -> Iterator[Comparison]:
+    sha256 = sha256_of(clone / layout.onnx_model(name))
     yield Comparison(
         name="model.onnx, sha256",
         registered=(version.sha256 or "")[:16],
         rebuilt=sha256[:16],
         equal=sha256 == version.sha256,
     )
-    rebuilt = dict(numbers(read_json(clone / layout.evaluation_metrics(architecture))["test"], "test"))
-    for name, value in numbers(metrics["test"], "test"):
-        other = rebuilt.get(name)
+    rebuilt = dict(numbers(read_json(clone / layout.evaluation_metrics(name))["test"], "test"))
+    for metric, value in numbers(metrics["test"], "test"):
+        other = rebuilt.get(metric)
         yield Comparison(
-            name=name,
+            name=metric,
             registered=f"{value:.6g}",
             rebuilt="–" if other is None else f"{other:.6g}",
             equal=other is not None and abs(other - value) <= _TOLERANCE,

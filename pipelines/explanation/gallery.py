@@ -24,7 +24,7 @@ _TITLES = {
     WRONG: "Classified wrongly",
     CONFIDENT_WRONG: "Wrong with the highest confidence",
 }
-_HOW_TO_READ = "Bright: what raised the score of the predicted class. Both heatmaps agree to 0.001."
+_HOW_TO_READ = "Bright: what raised the score of the predicted class."
 _ALL_TITLE = "All architectures on the same faces"
 _ALL_HOW_TO_READ = "Heatmaps of the ONNX files, each for the class that this network predicted."
 

@@ -26,6 +26,7 @@ from pipelines.registration.publish import Verdict
 from pipelines.registration.runs import Results, read_results
 from pipelines.registration.smoke import smoke
 from pipelines.registry import MODEL_FILE, PRODUCTION, Registry, Version
+from pipelines.variants import all_variants
 from serving.contract.arrays import Image
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier, Prediction
@@ -38,7 +39,7 @@ class Case:
     """Which model wants to be registered, and what the stages before say of it."""
 
     results: tuple[Results, ...]
-    """Of every architecture that was compared."""
+    """Of every variant that was compared."""
     selected: Results
     onnx: Path
     sha256: str
@@ -75,10 +76,12 @@ def read_case(root: Path, params: Params) -> Case:
     comparison = read_record(root / layout.COMPARISON, keys=("selected", "rows"), stage="compare")
     latency = read_record(root / layout.LATENCY, keys=("models",), stage="latency")
     name = comparison["selected"]
-    results = {one: read_results(root, one, latency["models"].get(one, {})) for one in params.architectures}
+    names = all_variants(params.architectures)
+    results = {one: read_results(root, one, latency["models"].get(one, {})) for one in names}
     if name not in results:
         raise GateError(
-            reason=f"the comparison selected {name}, which is not in `architectures`", remedy=_REMEDY
+            reason=f"the comparison selected {name}, whose architecture `architectures` does not list",
+            remedy=_REMEDY,
         )
     onnx = root / layout.onnx_model(name)
     if not onnx.is_file():

@@ -32,6 +32,8 @@ THRESHOLDS = "thresholds"
 AGAINST = "production_sha256"
 """Tag: sha256 of the production model the verdict was made against, or `none`."""
 NOBODY = "none"
+TWIN = "twin_sha256"
+"""Tag of an int8 variant: sha256 of the float32 file it was made from."""
 
 _DIVIDER = "\n\n---\n\n"
 # Width of MLflow's column; SQLite ignores it, PostgreSQL and MySQL refuse more.
@@ -99,10 +101,16 @@ def version_tags(verdict: Verdict, results: Results, lineage: Lineage, *, restor
         "architecture": results.architecture,
         "weights": str(results.training["weights"]),
         "dataset": str(results.training["dataset"]),
+        **_twin(results),
         **lineage.tags(),
         **({RESTORED_TAG: "true"} if restored else {}),
     }
     return tags | verdict.tags()
+
+
+def _twin(results: Results) -> dict[str, str]:
+    twin = results.export.get("twin")
+    return {TWIN: str(twin["sha256"])} if twin else {}
 
 
 def publish(

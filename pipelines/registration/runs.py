@@ -1,7 +1,8 @@
 """MLflow runs as the gate needs them: each architecture's training run, completed with its test metrics.
 
 Training tags its run with the sha256 of the weights it wrote; by that the run is found again. Where it
-is gone (a wiped registry, results restored from a DVC remote) a run is made from the results.
+is gone (a wiped registry, results restored from a DVC remote) a run is made from the results. An int8 variant
+comes from the same weights: its metrics stand in the same run, under `int8/`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pipelines.files import sha256_of
 from pipelines.lineage import Lineage
 from pipelines.records import read_record
 from pipelines.training.runlog import WEIGHTS_TAG
+from pipelines.variants import architecture_of, is_int8
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,14 +33,17 @@ RESTORED_TAG = "restored"
 
 _HISTORY = ("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1")
 _RESULTS_FOLDER = "evaluation"
+_INT8 = "int8/"
+"""Before metrics and folders of an int8 variant, which stand in its float twin's run."""
 _BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What the stages before `register` left of one architecture."""
+    """What the stages before `register` left of one variant."""
 
     architecture: str
+    """Name of the variant."""
     training: Mapping[str, Any]
     export: Mapping[str, Any]
     metrics: Mapping[str, Any]
@@ -56,26 +61,28 @@ class RunRef:
     tags: Mapping[str, str]
 
 
-def read_results(root: Path, architecture: str, latency: Mapping[str, Any]) -> Results:
-    """Read one architecture's results.
+def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> Results:
+    """Read one variant's results.
 
     Raises:
         ResultCorrupt: one is absent or damaged.
     """
+    architecture = architecture_of(name)
+    made = "quantize" if is_int8(name) else "export"
     paths = {
         "train": layout.training_record(architecture),
-        "export": layout.export_record(architecture),
-        "evaluate": layout.evaluation_metrics(architecture),
+        made: layout.export_record(name),
+        "evaluate": layout.evaluation_metrics(name),
     }
-    keys = {"train": ("weights", "dataset"), "export": ("sha256",), "evaluate": ("test.accuracy", "classes")}
+    keys = {"train": ("weights", "dataset"), made: ("sha256",), "evaluate": ("test.accuracy", "classes")}
     records = {
         stage: read_record(root / path, keys=keys[stage], stage=f"{stage}@{architecture}")
         for stage, path in paths.items()
     }
     return Results(
-        architecture=architecture,
+        architecture=name,
         training=records["train"],
-        export=records["export"],
+        export=records[made],
         metrics=records["evaluate"],
         latency=latency,
         digest=hashlib.sha256(b"".join((root / path).read_bytes() for path in paths.values())).hexdigest(),
@@ -84,13 +91,13 @@ def read_results(root: Path, architecture: str, latency: Mapping[str, Any]) -> R
 
 def complete_run(root: Path, results: Results, lineage: Lineage, *, uri: str, experiment_id: str) -> RunRef:
     """Find the run that trained this model, or make one, and log the test metrics unless they are there."""
-    weights = sha256_of(root / layout.trained_weights(results.architecture))
+    weights = sha256_of(root / layout.trained_weights(architecture_of(results.architecture)))
     run = tracking.retrying(uri, lambda: _find(experiment_id, weights))
     if run is None:
         run = tracking.retrying(
             uri, lambda: _restore(root, results, lineage, experiment_id=experiment_id, weights=weights)
         )
-    if run.data.tags.get(RESULTS_TAG) != results.digest:
+    if run.data.tags.get(_results_tag(results)) != results.digest:
         tracking.retrying(uri, lambda: _log_results(run.info.run_id, root, results))
     tags = dict(run.data.tags)
     return RunRef(run_id=run.info.run_id, restored=tags.get(RESTORED_TAG) == "true", tags=tags)
@@ -128,21 +135,22 @@ def _restore(root: Path, results: Results, lineage: Lineage, *, experiment_id: s
 
     client = _client()
     training = results.training
+    architecture = architecture_of(results.architecture)
     tags = {
         **lineage.tags(),
-        "architecture": results.architecture,
+        "architecture": architecture,
         "manifest": training["dataset"],
         "weights": training["weights"],
         RESTORED_TAG: "true",
     }
-    run = client.create_run(experiment_id, run_name=f"{results.architecture} (restored)", tags=tags)
+    run = client.create_run(experiment_id, run_name=f"{architecture} (restored)", tags=tags)
     run_id = run.info.run_id
     scalars = {key: value for key, value in training.items() if isinstance(value, str | int | float)}
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in scalars.items()])
-    history = list(_history(root / layout.training_history(results.architecture)))
+    history = list(_history(root / layout.training_history(architecture)))
     for start in range(0, len(history), _BATCH):
         client.log_batch(run_id, metrics=history[start : start + _BATCH])
-    client.log_artifact(run_id, str(root / layout.training_record(results.architecture)))
+    client.log_artifact(run_id, str(root / layout.training_record(architecture)))
     client.set_terminated(run_id, "FINISHED")
     # Last, so that a run that was interrupted here is not taken for a whole one.
     client.set_tag(run_id, WEIGHTS_TAG, weights)
@@ -158,10 +166,17 @@ def _log_results(run_id: str, root: Path, results: Results) -> None:
     figures |= dict(numbers(results.metrics["classes"], "class"))
     figures |= dict(numbers(results.latency, "latency"))
     figures["size_mb"] = results.export["size_bytes"] / 1e6
-    client.log_batch(run_id, metrics=[Metric(key, value, now_ms, 0) for key, value in figures.items()])
+    prefix = _INT8 if is_int8(results.architecture) else ""
+    client.log_batch(
+        run_id, metrics=[Metric(f"{prefix}{key}", value, now_ms, 0) for key, value in figures.items()]
+    )
     folder = root / layout.evaluation_metrics(results.architecture).parent
-    client.log_artifacts(run_id, str(folder), _RESULTS_FOLDER)
-    client.set_tag(run_id, RESULTS_TAG, results.digest)
+    client.log_artifacts(run_id, str(folder), f"{prefix}{_RESULTS_FOLDER}")
+    client.set_tag(run_id, _results_tag(results), results.digest)
+
+
+def _results_tag(results: Results) -> str:
+    return f"{RESULTS_TAG}.int8" if is_int8(results.architecture) else RESULTS_TAG
 
 
 def _history(path: Path) -> Iterator[Metric]:

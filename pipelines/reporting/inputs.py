@@ -15,6 +15,7 @@ from pipelines.lineage import Lineage, read_lineage
 from pipelines.manifest import read_manifest
 from pipelines.params import Params, load_params
 from pipelines.records import read_predictions, read_record
+from pipelines.variants import architecture_of, int8_of, is_int8
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInputs:
-    """What there is of one architecture."""
+    """What there is of one variant of an architecture."""
 
     name: str
     origin: Record | None
@@ -67,15 +68,25 @@ class Inputs:
     explanation: Record | None
     gate: Record | None
     models: Sequence[ModelInputs]
-    """One for every architecture in `params.architectures`, in that order."""
+    """The float32 one of every architecture in `params.architectures`, in that order."""
+    quantized: Sequence[ModelInputs]
+    """Their int8 variants, in that order."""
 
     @property
     def selected(self) -> ModelInputs | None:
-        """The architecture that `compare` chose."""
+        """The one that `compare` chose."""
         if self.comparison is None:
             return None
         name = self.comparison["selected"]
-        return next((model for model in self.models if model.name == name), None)
+        return next((model for model in (*self.models, *self.quantized) if model.name == name), None)
+
+    @property
+    def compared(self) -> Sequence[ModelInputs]:
+        """One for each architecture: the selected one, and of the others the float32 one."""
+        selected = self.selected
+        if selected is None:
+            return self.models
+        return [selected if model.name == architecture_of(selected.name) else model for model in self.models]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -104,23 +115,28 @@ def read_inputs(root: Path) -> Inputs:
         manifest=read_manifest(manifest) if manifest.exists() else None,
         prepared=_record(root / layout.PREPARE_REPORT, "prepare", "found", "kept", "removed"),
         validation=_record(root / layout.VALIDATION_REPORT, "validate", "passed", "checks"),
-        comparison=_record(root / layout.COMPARISON, "compare", "metric", "selected", "rows"),
+        comparison=_record(root / layout.COMPARISON, "compare", "metric", "variants", "selected", "rows"),
         explanation=_record(root / explanation, "explain", "method", "agreement", "panels", "faces"),
         gate=_record(root / layout.GATE, "register", "passed", "checks", "reasons"),
         models=[_model(root, name) for name in params.architectures],
+        quantized=[_model(root, int8_of(name)) for name in params.architectures],
     )
 
 
 def _model(root: Path, name: str) -> ModelInputs:
     predictions = root / layout.evaluation_predictions(name)
-    evaluate = f"evaluate@{name}"
+    architecture = architecture_of(name)
+    evaluate, train = f"evaluate@{architecture}", f"train@{architecture}"
+    made = f"quantize@{architecture}" if is_int8(name) else f"export@{architecture}"
     table = read_predictions(predictions, stage=evaluate) if predictions.exists() else None
     return ModelInputs(
         name=name,
-        origin=_record(root / layout.weights_folder(name) / "origin.json", "weights", "origin", "reason"),
-        training=_record(root / layout.training_record(name), f"train@{name}", "best_epoch", "epochs_run"),
-        history=_table(root / layout.training_history(name), f"train@{name}", "epoch", "loss", "val_loss"),
-        export=_record(root / layout.export_record(name), f"export@{name}", "temperature", "parity"),
+        origin=_record(
+            root / layout.weights_folder(architecture) / "origin.json", "weights", "origin", "reason"
+        ),
+        training=_record(root / layout.training_record(architecture), train, "best_epoch", "epochs_run"),
+        history=_table(root / layout.training_history(architecture), train, "epoch", "loss", "val_loss"),
+        export=_record(root / layout.export_record(name), made, "temperature", "parity"),
         metrics=_record(root / layout.evaluation_metrics(name), evaluate, "title", "test", "slices", "crops"),
         predictions=None if table is None else table[table["split"] == "test"],
         roc=_table(root / layout.evaluation_plot(name, "roc"), evaluate, "class"),

@@ -23,6 +23,7 @@ from tests.support.originals import write_originals, write_prepared
 
 PER_CLASS, MISLEADING = 10, 2
 MODEL = Path("onnx/lenet/model.onnx")
+INT8 = Path("onnx/lenet-int8/model.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = write_originals(root, per_class=PER_CLASS, misleading=MISLEADING)
     dataset = write_prepared(root, manifest)
     contract = make_contract(dataset=dataset.dataset, weights="imagenet")
-    write_model(root / MODEL, contract=contract, levels=brightness_levels(len(CLASSES)))
+    levels = brightness_levels(len(CLASSES))
+    write_model(root / MODEL, contract=contract, levels=levels)
+    # The variant has lost the difference between two classes: what it answers is known too.
+    quantized = make_contract(dataset=dataset.dataset, weights="imagenet", architecture="lenet-int8")
+    write_model(root / INT8, contract=quantized, levels=(levels[1], levels[0], *levels[2:]), seed=1)
     write_json(root / "models/lenet/training.json", {"parameters": 4242})
     shutil.copy(Path(__file__).parents[2] / "params.yaml", root / "params.yaml")
     _evaluate(root)
@@ -71,6 +76,24 @@ def test_accuracy_is_the_share_of_pictures_that_do_not_mislead(written: dict) ->
     assert written["test"]["accuracy"] == 0.8
     assert written["val"] == {"images": 70, "accuracy": 0.8, "macro_f1": 0.8}
     assert written["test"]["accuracy_low"] <= 0.8 <= written["test"]["accuracy_high"]
+
+
+def test_the_int8_variant_is_scored_for_itself(project: Path, written: dict) -> None:
+    found = read_json(project / "evaluations/lenet-int8/metrics.json")
+    assert found["architecture"] == "lenet-int8"
+    assert found["title"] == f"{written['title']}, int8"
+    assert (found["parameters"], found["weights"]) == (4242, "imagenet")
+    assert found["size_mb"] == pytest.approx((project / INT8).stat().st_size / 1e6)
+    # A misleading picture shows the next class's brightness. Two classes are exchanged: of the first one only
+    # the misleading pictures are right now, of the second one none.
+    recalls = {name: found["classes"][name]["recall"] for name in CLASSES[:3]}
+    assert recalls == {CLASSES[0]: 0.2, CLASSES[1]: 0.0, CLASSES[2]: 0.8}
+    assert found["test"]["accuracy"] < written["test"]["accuracy"]
+    written_for = [
+        sorted(path.name for path in (project / "evaluations" / name).iterdir())
+        for name in ("lenet", "lenet-int8")
+    ]
+    assert written_for[0] == written_for[1]
 
 
 def test_all_figures_follow_from_the_table_of_predictions(written: dict, predictions: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 import sys
@@ -15,30 +16,32 @@ from pipelines import compare
 from pipelines.errors import ResultCorrupt
 from pipelines.files import read_json, write_json
 from pipelines.inference import open_model
-from pipelines.latency import measure, read_pictures
+from pipelines.latency import _shuffled, measure, read_pictures
 from tests.support.onnx_models import make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
 
 CHECKOUT = Path(__file__).parents[2]
-NAMES = ("lenet", "vgg")
+NAMES = ("lenet", "lenet-int8", "vgg", "vgg-int8")
+ARCHITECTURES = ("lenet", "vgg")
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A folder as `evaluate` leaves it, with two architectures."""
     dataset = write_prepared(tmp_path, write_originals(tmp_path, per_class=3))
-    for side, name in zip((16, 64), NAMES, strict=True):
+    for name in NAMES:
+        side = 16 if "lenet" in name else 64
         contract = make_contract(architecture=name, dataset=dataset.dataset, side=side)
         write_model(tmp_path / f"onnx/{name}/model.onnx", contract=contract)
         write_json(tmp_path / f"evaluations/{name}/metrics.json", _metrics(name))
     params = yaml.safe_load((CHECKOUT / "params.yaml").read_text())
-    params |= {"architectures": list(NAMES), "latency": {"rounds": 4}}
+    params |= {"architectures": list(ARCHITECTURES), "latency": {"rounds": 4}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     return tmp_path
 
 
 def _metrics(name: str) -> dict[str, object]:
-    value = 0.6 if name == "lenet" else 0.7
+    value = 0.7 if name == "vgg" else 0.6
     test = dict.fromkeys(compare.FROM_TEST, value)
     return {
         "architecture": name,
@@ -47,6 +50,7 @@ def _metrics(name: str) -> dict[str, object]:
         "size_mb": 1.0,
         "parameters": 10,
         "test": test,
+        "classes": {"happy": {"recall": value}},
     }
 
 
@@ -66,10 +70,11 @@ def test_every_model_is_timed_alone_and_in_batches(project: Path) -> None:
     found = read_json(project / "reports/latency.json")
     assert (found["threads"], found["rounds"]) == (1, 4)
     assert list(found["models"]) == list(NAMES)
-    for times in found["models"].values():
+    for name, times in found["models"].items():
         assert set(times) == {"batch_1", "batch_16"}
         for quantiles in times.values():
             assert 0 < quantiles["p50_ms"] <= quantiles["p95_ms"]
+            assert ("speed_up" in quantiles) == name.endswith("-int8")
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == list(NAMES)
 
 
@@ -121,6 +126,29 @@ def test_only_the_architectures_of_the_parameters_are_compared(project: Path) ->
     assert sorted(row["architecture"] for row in rows) == sorted(NAMES)
 
 
+def test_how_much_faster_a_variant_is_is_told_against_its_twin(tmp_path: Path) -> None:
+    """The twin of 4096 times the pixels: far slower on any machine."""
+    models = {}
+    for name, side in (("vgg", 1024), ("vgg-int8", 16), ("lenet-int8", 16)):
+        path = write_model(tmp_path / f"{name}.onnx", contract=make_contract(side=side, architecture=name))
+        models[name] = open_model(path)
+    write_originals(tmp_path, per_class=1)
+    pictures = read_pictures(models, ["data/happy/test000.png"], tmp_path)
+    found = measure(models, pictures, rounds=3, seed=0)
+    assert found["vgg-int8"]["batch_16"]["speed_up"] > 5
+    # Without a twin there is nothing to be faster than.
+    assert "speed_up" not in found["lenet-int8"]["batch_1"]
+    assert "speed_up" not in found["vgg"]["batch_1"]
+
+
+def test_twins_take_their_turns_together() -> None:
+    order = random.Random(0)
+    turns = [_shuffled(NAMES, order) for _ in range(30)]
+    assert all(sorted(turn) == sorted(NAMES) for turn in turns)
+    assert all({turn[0], turn[1]} in ({"lenet", "lenet-int8"}, {"vgg", "vgg-int8"}) for turn in turns)
+    assert {turn[0] for turn in turns} == set(NAMES)
+
+
 def test_a_missing_evaluation_is_named(project: Path) -> None:
     _stage("latency", project)
     (project / "evaluations/vgg/metrics.json").unlink()
@@ -136,7 +164,7 @@ def test_an_architecture_that_was_not_timed_is_named(project: Path, monkeypatch:
     monkeypatch.chdir(project)
     write_json(project / "reports/latency.json", {"threads": 1, "rounds": 3, "models": {"lenet": {}}})
     with pytest.raises(ResultCorrupt, match=r"no key 'models\.lenet\.batch_1\.p50_ms'"):
-        compare.read_inputs(NAMES)
+        compare.read_inputs(ARCHITECTURES)
 
 
 def test_printing_without_a_comparison_says_what_to_run(project: Path) -> None:

@@ -21,6 +21,7 @@ from pipelines.dataset import Dataset, write_dataset
 from pipelines.files import sha256_of, write_json, write_text
 from pipelines.manifest import SCHEMA, digest, write_manifest
 from pipelines.params import Params, parse_params
+from pipelines.variants import all_variants, is_int8, variants_of
 from serving.contract import InputSpec
 from tests.support.onnx_models import brightness_levels, make_contract, write_model
 
@@ -46,7 +47,8 @@ class World:
         return parse_params(values)
 
     def architectures(self) -> list[str]:
-        return sorted(path.parent.name for path in (self.root / layout.ONNX).glob("*/model.onnx"))
+        found = (path.parent.name for path in (self.root / layout.ONNX).glob("*/model.onnx"))
+        return sorted(name for name in found if not is_int8(name))
 
     def add_model(
         self,
@@ -55,13 +57,17 @@ class World:
         levels: Sequence[float] = RIGHT,
         seed: int = 0,
     ) -> str:
-        """Put a trained, exported, evaluated model where its stages would, and select it; its sha256."""
+        """Put a trained, exported, evaluated model where its stages would, and select it; its sha256.
+
+        Its int8 variant is the same graph under its own name.
+        """
         root = self.root
-        onnx = root / layout.onnx_model(architecture)
-        contract = make_contract(
-            classes=CLASSES, side=self.side, architecture=architecture, dataset=self.dataset
-        )
-        write_model(onnx, contract=contract, levels=levels, seed=seed)
+        for name in variants_of(architecture):
+            contract = make_contract(classes=CLASSES, side=self.side, architecture=name, dataset=self.dataset)
+            onnx = write_model(root / layout.onnx_model(name), contract=contract, levels=levels, seed=seed)
+            twin = root / layout.onnx_model(architecture) if is_int8(name) else None
+            write_json(root / layout.export_record(name), _export(onnx, twin=twin))
+            write_json(root / layout.evaluation_metrics(name), _metrics(name))
         weights = root / layout.trained_weights(architecture)
         weights.parent.mkdir(parents=True, exist_ok=True)
         weights.write_bytes(f"{architecture} {seed} {levels}".encode())
@@ -69,20 +75,18 @@ class World:
         write_json(
             root / layout.training_record(architecture), _training(architecture, self.dataset, self.side)
         )
-        write_json(root / layout.export_record(architecture), _export(onnx))
-        write_json(root / layout.evaluation_metrics(architecture), _metrics(architecture))
         self.select(architecture)
-        return sha256_of(onnx)
+        return sha256_of(root / layout.onnx_model(architecture))
 
-    def select(self, architecture: str) -> None:
-        """Write the comparison and latency tables with this one on top."""
-        row = {"architecture": architecture, "title": architecture.title(), "macro_f1": 0.9}
+    def select(self, name: str) -> None:
+        """Write the comparison and latency tables with this variant on top."""
+        row = {"architecture": name, "title": name.title(), "macro_f1": 0.9}
         write_json(
             self.root / layout.COMPARISON,
-            {"metric": "macro_f1", "selected": architecture, "rows": [row]},
+            {"metric": "macro_f1", "variants": "fastest", "selected": name, "rows": [row]},
         )
         times = {"batch_1": {"p50_ms": 2.5, "p95_ms": 3.0}, "batch_16": {"p50_ms": 30.0, "p95_ms": 31.0}}
-        models = dict.fromkeys(self.architectures(), times)
+        models = dict.fromkeys(all_variants(self.architectures()), times)
         write_json(self.root / layout.LATENCY, {"threads": 1, "rounds": 3, "models": models})
 
 
@@ -137,12 +141,16 @@ def _training(architecture: str, dataset: str, side: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _export(onnx: Path) -> dict[str, Any]:
-    return {
+def _export(onnx: Path, *, twin: Path | None) -> dict[str, Any]:
+    record = {
         "architecture": onnx.parent.name, "temperature": 1.0, "val_nll_before": 1.1, "val_nll_after": 1.0,
         "parity": {"probabilities": 1e-6, "heatmap": 1e-6, "embedding": 1e-6}, "opset": 18,
         "size_bytes": onnx.stat().st_size, "sha256": sha256_of(onnx), "heatmap": [4, 4], "embedding": 6,
     }  # fmt: skip
+    if twin is None:
+        return record
+    of_twin = {"sha256": sha256_of(twin), "size_bytes": twin.stat().st_size}
+    return record | {"twin": of_twin | {"pictures": 6, "same_answer": 1.0}}
 
 
 def _metrics(architecture: str) -> dict[str, Any]:

@@ -17,12 +17,14 @@ import numpy as np
 import pandas as pd
 
 from pipelines import evaluate, layout
+from pipelines.compare import losses
 from pipelines.explanation.answers import Answers
 from pipelines.explanation.gallery import architectures_panel, selected_panel
 from pipelines.explanation.selection import PANELS, pick_faces, pick_panels
 from pipelines.exporting.pictures import read_pictures
 from pipelines.files import read_json, write_json
 from pipelines.manifest import read_manifest
+from pipelines.variants import all_variants, architecture_of, int8_of, is_int8, variants_of
 from tests.support.report_data import CLASSES, write_data
 
 
@@ -99,10 +101,16 @@ def write_report_inputs(root: Path, params: Path, *, architectures: Sequence[str
     dataset = write_data(root)
     for seed, name in enumerate(architectures):
         _write_model(root, name, dataset=dataset, seed=seed)
-    rows = [_row(root, name) for name in architectures]
-    write_json(root / layout.COMPARISON, {"metric": "macro_f1", "selected": SELECTED, "rows": rows})
+    select(root, SELECTED, architectures=architectures)
     _write_explanations(root, architectures)
     write_json(root / layout.GATE, gate())
+
+
+def select(root: Path, name: str, *, architectures: Sequence[str] = tuple(MODELS)) -> None:
+    """Write the comparison with this variant selected."""
+    rows = [_row(root, one) for one in all_variants(architectures)]
+    comparison = {"metric": "macro_f1", "variants": "fastest", "selected": name, "rows": rows}
+    write_json(root / layout.COMPARISON, comparison)
 
 
 def gate(*, passed: bool = True) -> dict[str, Any]:
@@ -178,7 +186,11 @@ def _write_model(root: Path, name: str, *, dataset: str, seed: int) -> None:
         "embedding": 128,
     }
     write_json(root / layout.export_record(name), export)
-    _write_evaluation(root, name, rng)
+    twin = {"sha256": "ab" * 32, "size_bytes": export["size_bytes"], "pictures": 70, "same_answer": 0.986}
+    small = {"architecture": int8_of(name), "size_bytes": export["size_bytes"] // 4, "twin": twin}
+    write_json(root / layout.export_record(int8_of(name)), export | small)
+    for variant in variants_of(name):
+        _write_evaluation(root, variant, rng)
 
 
 def _history(model: Simulated, rng: np.random.Generator) -> pd.DataFrame:
@@ -202,7 +214,7 @@ def _history(model: Simulated, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _write_evaluation(root: Path, name: str, rng: np.random.Generator) -> None:
-    model = MODELS[name]
+    model = MODELS[architecture_of(name)]
     manifest = read_manifest(root / layout.MANIFEST)
     rows = manifest[manifest["split"] != "train"]
     truth = rows["label"].map(list(CLASSES).index).to_numpy()
@@ -218,10 +230,10 @@ def _write_evaluation(root: Path, name: str, rng: np.random.Generator) -> None:
     scores = evaluate.score(table, manifest, CLASSES, samples=200, seed=0)
     facts = {
         "architecture": name,
-        "title": model.title,
+        "title": f"{model.title}, int8" if is_int8(name) else model.title,
         "weights": "scratch",
         "parameters": model.parameters,
-        "size_mb": model.size_mb,
+        "size_mb": model.size_mb / (4 if is_int8(name) else 1),
     }
     write_json(root / layout.evaluation_metrics(name), facts | scores | {"crops": CROPS})
     table.to_parquet(root / layout.evaluation_predictions(name), index=False)
@@ -230,17 +242,23 @@ def _write_evaluation(root: Path, name: str, rng: np.random.Generator) -> None:
 
 
 def _row(root: Path, name: str) -> dict[str, Any]:
-    model, metrics = MODELS[name], read_json(root / layout.evaluation_metrics(name))
+    twin = architecture_of(name) if is_int8(name) else None
+    model, metrics = MODELS[architecture_of(name)], read_json(root / layout.evaluation_metrics(name))
+    p50_ms = model.p50_ms / 2 if twin else model.p50_ms
+    lost = losses(metrics, read_json(root / layout.evaluation_metrics(twin))) if twin else {}
     keys = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "macro_f1_low", "macro_f1_high")
     return {
         "architecture": name,
-        "title": model.title,
+        "title": metrics["title"],
         "weights": "scratch",
         **{key: metrics["test"][key] for key in (*keys, "balanced_accuracy", "ece")},
-        "p50_ms": model.p50_ms,
-        "p95_ms": model.p50_ms * 1.2,
-        "batch_16_p50_ms": model.p50_ms * 11,
-        "size_mb": model.size_mb,
+        "p50_ms": p50_ms,
+        "p95_ms": p50_ms * 1.2,
+        "batch_16_p50_ms": p50_ms * 11,
+        "twin": twin,
+        "speed_up": 2.0 if twin else None,
+        **(dict.fromkeys(("accuracy_drop", "class_drop", "class_dropped")) | lost),
+        "size_mb": metrics["size_mb"],
         "parameters": model.parameters,
         "eligible": True,
         "reason": "",
@@ -258,6 +276,7 @@ def _write_explanations(root: Path, architectures: Sequence[str]) -> None:
         "architectures": list(architectures),
         "method": "Grad-CAM",
         "agreement": {"pictures": 18, "max_difference": 3.1e-06, "tolerance": 1e-3},
+        "quantized": None,
         "panels": {},
     }
     for name in PANELS:

@@ -6,13 +6,21 @@ from typing import Any
 
 import pytest
 
-from pipelines.compare import compare, render
+from pipelines.compare import compare, losses, render
 from pipelines.errors import SelectionError
 from pipelines.params import SelectionParams
 
 
-def _evaluation(name: str, macro_f1: float, *, size_mb: float = 1.0, accuracy: float = 0.5) -> dict[str, Any]:
+def _evaluation(
+    name: str,
+    macro_f1: float,
+    *,
+    size_mb: float = 1.0,
+    accuracy: float = 0.5,
+    recalls: tuple[float | None, ...] = (0.5, 0.5),
+) -> dict[str, Any]:
     return {
+        "classes": {label: {"recall": value} for label, value in zip(("happy", "sad"), recalls, strict=True)},
         "architecture": name,
         "title": name.title(),
         "weights": "scratch",
@@ -32,10 +40,10 @@ def _evaluation(name: str, macro_f1: float, *, size_mb: float = 1.0, accuracy: f
     }
 
 
-def _latency(p50_ms: float) -> dict[str, dict[str, float]]:
+def _latency(p50_ms: float, **more: float) -> dict[str, dict[str, float]]:
     return {
-        "batch_1": {"p50_ms": p50_ms, "p95_ms": 2 * p50_ms},
-        "batch_16": {"p50_ms": 9 * p50_ms, "p95_ms": 10 * p50_ms},
+        "batch_1": {"p50_ms": p50_ms, "p95_ms": 2 * p50_ms} | more,
+        "batch_16": {"p50_ms": 9 * p50_ms, "p95_ms": 10 * p50_ms} | more,
     }
 
 
@@ -82,6 +90,11 @@ def test_a_row_holds_the_figures_of_its_architecture() -> None:
         "p50_ms": 0.2,
         "p95_ms": 0.4,
         "batch_16_p50_ms": pytest.approx(1.8),
+        "twin": None,
+        "speed_up": None,
+        "accuracy_drop": None,
+        "class_drop": None,
+        "class_dropped": None,
         "eligible": True,
         "reason": None,
     }
@@ -133,9 +146,13 @@ def test_the_table_shows_every_row_and_what_was_passed_over() -> None:
 
 
 def test_nothing_of_the_table_is_cut_off_at_its_width() -> None:
-    evaluation = _evaluation("efficientnet_b4", 0.612, size_mb=312.4)
-    evaluation["weights"] = "hf:google/vit-base-patch16-224-in21k"
-    text = render(compare([evaluation], {"efficientnet_b4": _latency(1234.56)}, _selection()))
+    names = ("efficientnet_b4", "efficientnet_b4-int8")
+    evaluations = [_evaluation(name, 0.612, size_mb=312.4) for name in names]
+    evaluations[1]["test"]["accuracy"] = -0.623
+    for evaluation in evaluations:
+        evaluation["weights"] = "hf:google/vit-base-patch16-224-in21k"
+    latencies = dict.fromkeys(names, _latency(1234.56, speed_up=12.34))
+    text = render(compare(evaluations, latencies, _selection()))
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= 108
 
@@ -145,3 +162,107 @@ def test_an_interval_that_is_unknown_is_left_out() -> None:
     evaluation["test"] |= dict.fromkeys(("accuracy_low", "accuracy_high", "macro_f1_low", "macro_f1_high"))
     text = render(compare([evaluation], LATENCIES, _selection()))
     assert "–" not in text.splitlines()[-1]
+
+
+def _family(**changes: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """VGG, right on 160 and 140 of 200 pictures of two classes, its int8 variant with changes, and LeNet."""
+    small: dict[str, Any] = {"accuracy": 0.75, "recalls": (0.80, 0.70)} | changes
+    return [
+        _evaluation("vgg", 0.74, accuracy=0.75, recalls=(0.80, 0.70), size_mb=8),
+        _evaluation("vgg-int8", 0.73, size_mb=2, **small),
+        _evaluation("lenet", 0.60),
+        _evaluation("lenet-int8", 0.90, accuracy=0.1),
+    ], {
+        "vgg": _latency(2.5),
+        "vgg-int8": _latency(0.8, speed_up=3.1),
+        "lenet": _latency(0.2),
+        "lenet-int8": _latency(0.1, speed_up=2.0),
+    }
+
+
+FASTEST = SelectionParams(
+    metric="macro_f1", max_latency_ms=None, max_size_mb=None, variants="fastest",
+    max_accuracy_drop=0.005, max_class_drop=0.02,
+)  # fmt: skip
+
+
+def test_what_a_variant_loses_is_told_overall_and_for_the_class_that_loses_most() -> None:
+    # 160 → 157 of 200 happy ones, 140 → 142 sad ones: 300 → 299 of 400.
+    found = losses(
+        _evaluation("vgg-int8", 0.7, accuracy=299 / 400, recalls=(157 / 200, 142 / 200)),
+        _evaluation("vgg", 0.7, accuracy=300 / 400, recalls=(160 / 200, 140 / 200)),
+    )
+    assert found == {"accuracy_drop": 0.0025, "class_drop": 0.015, "class_dropped": "happy"}
+
+
+def test_a_variant_that_is_better_loses_less_than_nothing() -> None:
+    found = losses(
+        _evaluation("vgg-int8", 0.7, accuracy=0.78, recalls=(0.80, 0.76)),
+        _evaluation("vgg", 0.7, accuracy=0.75, recalls=(0.80, 0.70)),
+    )
+    assert (found["accuracy_drop"], found["class_drop"], found["class_dropped"]) == (-0.03, 0.0, "happy")
+
+
+def test_a_class_without_test_pictures_loses_nothing() -> None:
+    twins = [_evaluation(name, 0.7, recalls=(None, 0.7)) for name in ("vgg-int8", "vgg")]
+    assert losses(*twins)["class_dropped"] == "sad"
+    empty = [_evaluation(name, 0.7, recalls=(None, None)) for name in ("vgg-int8", "vgg")]
+    assert losses(*empty) == {"accuracy_drop": 0.0, "class_drop": None, "class_dropped": None}
+
+
+def test_the_fastest_faithful_variant_of_the_best_architecture_is_selected() -> None:
+    found = compare(*_family(accuracy=0.746, recalls=(0.792, 0.70)), FASTEST)
+    assert found["selected"] == "vgg-int8"
+    row = next(row for row in found["rows"] if row["architecture"] == "vgg-int8")
+    assert (row["twin"], row["speed_up"], row["eligible"], row["reason"]) == ("vgg", 3.1, True, None)
+    assert (row["accuracy_drop"], row["class_drop"], row["class_dropped"]) == (0.004, 0.008, "happy")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "recalls", "selected"),
+    [
+        pytest.param(0.745, (0.80, 0.70), "vgg-int8", id="accuracy-on-the-limit"),
+        pytest.param(0.744, (0.80, 0.70), "vgg", id="accuracy-beyond-it"),
+        pytest.param(0.75, (0.78, 0.72), "vgg-int8", id="recall-on-the-limit"),
+        pytest.param(0.75, (0.82, 0.679), "vgg", id="recall-of-one-class-beyond-it"),
+    ],
+)
+def test_a_variant_may_lose_so_much_and_no_more(
+    accuracy: float, recalls: tuple[float, float], selected: str
+) -> None:
+    assert compare(*_family(accuracy=accuracy, recalls=recalls), FASTEST)["selected"] == selected
+
+
+def test_an_unfaithful_variant_says_what_it_loses_and_cannot_win_by_its_metric() -> None:
+    found = compare(*_family(accuracy=0.70, recalls=(0.80, 0.60)), FASTEST)
+    reasons = {row["architecture"]: row["reason"] for row in found["rows"]}
+    assert found["selected"] == "vgg"  # lenet-int8 has the highest macro-F1 and lost 40 points of accuracy
+    assert reasons["vgg-int8"] == (
+        "accuracy falls by 0.05, at most 0.005 allowed; recall of sad falls by 0.1, at most 0.02 allowed"
+    )
+    assert reasons["lenet-int8"] == "accuracy falls by 0.4, at most 0.005 allowed"
+    assert "vgg-int8 is passed over: accuracy falls by 0.05" in render(found)
+
+
+def test_a_faithful_variant_that_is_slower_is_not_selected() -> None:
+    evaluations, latencies = _family()
+    latencies["vgg-int8"] = _latency(2.6, speed_up=0.96)
+    assert compare(evaluations, latencies, FASTEST)["selected"] == "vgg"
+
+
+def test_a_variant_may_be_within_limits_that_its_twin_is_not() -> None:
+    limited = FASTEST.model_copy(update={"max_latency_ms": 1.0, "max_size_mb": 4.0})
+    found = compare(*_family(), limited)
+    assert found["selected"] == "vgg-int8"
+    assert "2.5 ms at batch 1" in next(row["reason"] for row in found["rows"] if row["architecture"] == "vgg")
+
+
+def test_unless_asked_for_variants_are_only_compared() -> None:
+    found = compare(*_family(), _selection())
+    assert found["selected"] == "vgg"
+    assert {row["architecture"] for row in found["rows"] if not row["eligible"]} == {"vgg-int8", "lenet-int8"}
+    text = render(found)
+    assert "passed over" not in text
+    line = next(line for line in text.splitlines() if " vgg-int8 " in line)
+    assert " 3.10 " in line
+    assert " 0.0/0.0 " in line

@@ -12,6 +12,7 @@ import yaml
 
 from pipelines import layout
 from pipelines.params import Params, load_params
+from pipelines.variants import variants_of
 
 # Modules that carry a result but do not shape it: an edit of an error message retrains nothing.
 PLUMBING = {
@@ -30,6 +31,7 @@ PLUMBING = {
     "pipelines.training.curves",
     "pipelines.training.progress",
     "pipelines.training.runlog",
+    "pipelines.variants",
     "serving.contract.arrays",
     "serving.contract.model",
     "serving.cores",
@@ -84,7 +86,7 @@ def covers(dependency: str, module: str) -> bool:
 
 
 STAGES = [
-    *("prepare", "validate", "weights", "train", "export", "evaluate"),
+    *("prepare", "validate", "weights", "train", "export", "quantize", "evaluate"),
     *("latency", "compare", "explain", "register", "report", "verdict"),
 ]
 
@@ -167,10 +169,12 @@ def test_outputs_are_the_layout_s(stages: dict[str, Any]) -> None:
         layout.PREPARED, layout.PREPARE_REPORT, layout.VALIDATED, layout.VALIDATION_REPORT,
         layout.DATA_DOCS, layout.WEIGHTS, layout.LATENCY, layout.COMPARISON, layout.EXPLANATIONS,
         layout.GATE, layout.REPORT, layout.trained_weights("A"), layout.training_record("A"),
-        layout.training_history("A"), layout.onnx_model("A"), layout.export_record("A"),
-        layout.evaluation_metrics("A"), layout.evaluation_summary("A"), layout.evaluation_predictions("A"),
-        *(layout.evaluation_plot("A", plot) for plot in ("confusion", "roc", "calibration")),
+        layout.training_history("A"),
     }  # fmt: skip
+    for name in variants_of("A"):
+        owned |= {layout.onnx_model(name), layout.export_record(name), layout.evaluation_predictions(name)}
+        owned |= {layout.evaluation_metrics(name), layout.evaluation_summary(name)}
+        owned |= {layout.evaluation_plot(name, plot) for plot in ("confusion", "roc", "calibration")}
     assert made == {str(path) for path in owned}
 
 

@@ -85,6 +85,7 @@ def test_wrong_value_is_named_with_what_was_expected(
 def test_unknown_architecture_lists_the_known_ones(values: Any) -> None:
     values["architectures"].append("alexnet")
     values["models"]["alexnet"] = {"epochs": 1, "learning_rate": 0.1}
+    values["quantization"]["alexnet"] = values["quantization"]["lenet"]
     with pytest.raises(UnknownArchitecture, match=r"'alexnet' is unknown, expected one of .*lenet"):
         parse_params(values)
 

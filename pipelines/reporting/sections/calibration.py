@@ -25,7 +25,7 @@ def section(inputs: Inputs) -> Section:
         return absent(
             _ID, _TITLE, short=_SHORT, lacks="The selected model's calibration", stage="evaluate compare"
         )
-    scored = [(model, model.metrics["test"]["ece"]) for model in inputs.models if model.metrics is not None]
+    scored = [(model, model.metrics["test"]["ece"]) for model in inputs.compared if model.metrics is not None]
     return Section(
         id=_ID,
         title=_TITLE,

@@ -1,8 +1,8 @@
-"""All architectures side by side: quality against what an answer costs."""
+"""All models side by side: quality against what an answer costs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -39,20 +39,26 @@ def section(inputs: Inputs) -> Section:
             "metric": _METRICS.get(metric, metric),
             "chance": 1 / len(inputs.classes) if inputs.classes else None,
             "limits": inputs.params.selection,
+            "variants": comparison["variants"],
             "chart": _scatter(timed, comparison["selected"]) if timed else None,
         },
     )
 
 
 def _scatter(rows: Sequence[Record], selected: str) -> Markup:
+    twins = {row["architecture"]: row for row in rows}
+
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for row in rows:
             _point(axes, row, chosen=row["architecture"] == selected)
+            _lead(axes, row, twins)
         axes.set_xscale("log")
         _scales(axes, rows)
         axes.set(xlabel="one answer, ms (p50, one thread, log scale)", ylabel="test accuracy")
-        _names(figure, axes, rows, selected)
+        # An int8 point is led to from its twin, which has the name.
+        named = [row for row in rows if row["twin"] is None or row["architecture"] == selected]
+        _names(figure, axes, named, rows, selected)
 
     return responsive(
         "scatter",
@@ -60,7 +66,7 @@ def _scatter(rows: Sequence[Record], selected: str) -> Markup:
         wide=(960, 430),
         narrow=(340, 380),
         alt="Test accuracy with its 95 % interval against the time of one answer: "
-        + ", ".join(f"{row['title']} {row['accuracy']:.2f} at {row['p50_ms']:.1f} ms" for row in rows),
+        + ", ".join(f"{row['title']} {row['accuracy']:.2f} at {row['p50_ms']:.2f} ms" for row in rows),
     )
 
 
@@ -73,11 +79,19 @@ def _point(axes: Axes, row: Record, *, chosen: bool) -> None:
         row["p50_ms"],
         row["accuracy"],
         "o",
-        color=color,
-        markersize=11 if chosen else 8,
-        markeredgecolor=style.CARD,
+        color=color if row["twin"] is None else style.CARD,
+        markersize=(11 if chosen else 8) - (2 if row["twin"] else 0),
+        markeredgecolor=style.CARD if row["twin"] is None else color,
         markeredgewidth=1.5,
     )
+
+
+def _lead(axes: Axes, row: Record, twins: Mapping[str, Record]) -> None:
+    """A line from the float32 point to its int8 one."""
+    twin = twins.get(row["twin"] or "")
+    if twin is not None:
+        ends = [(one["p50_ms"], one["accuracy"]) for one in (twin, row)]
+        axes.plot(*zip(*ends, strict=True), color=style.FAINT, linewidth=1, zorder=0)
 
 
 def _scales(axes: Axes, rows: Sequence[Record]) -> None:
@@ -93,7 +107,9 @@ def _scales(axes: Axes, rows: Sequence[Record]) -> None:
     axes.margins(y=0.1)
 
 
-def _names(figure: Figure, axes: Axes, rows: Sequence[Record], selected: str) -> None:
+def _names(
+    figure: Figure, axes: Axes, rows: Sequence[Record], points_of: Sequence[Record], selected: str
+) -> None:
     """Write each name where nothing else is; a thin line leads to the ones that had to move away."""
     figure.draw_without_rendering()  # settles the layout, so that data have places in px
     # From now on nothing moves: the names are placed for exactly this layout.
@@ -118,7 +134,7 @@ def _names(figure: Figure, axes: Axes, rows: Sequence[Record], selected: str) ->
         points,
         [(extent.width + 4, extent.height) for extent in extents],
         bounds=Box(frame.x0, frame.y0, frame.x1, frame.y1),
-        blocked=[_around(axes, row, radius=7) for row in rows],
+        blocked=[_around(axes, row, radius=7) for row in points_of],
         gap=9,
     )
     for text, box, point in zip(texts, placed, points, strict=True):

@@ -22,7 +22,7 @@ def section(inputs: Inputs) -> Section:
     """The selected network's matrix large, all others small."""
     found = [
         (model, _matrix(model.predictions, model.classes))
-        for model in inputs.models
+        for model in inputs.compared
         if model.predictions is not None
     ]
     selected = inputs.selected

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pipelines.reporting.inputs import Inputs
 from pipelines.reporting.section import Section
+from pipelines.variants import architecture_of
 
 
 def section(inputs: Inputs) -> Section:
     """Words only; the commands name what this run has."""
     selected = inputs.selected
-    name = inputs.params.architectures[0] if selected is None else selected.name
+    name = inputs.params.architectures[0] if selected is None else architecture_of(selected.name)
     return Section(
         id="guide",
         title="How to read this, and what next",

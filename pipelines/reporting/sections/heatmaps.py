@@ -23,7 +23,7 @@ def section(inputs: Inputs) -> Section:
     record = inputs.explanation
     if record is None:
         return absent(_ID, _TITLE, short=_SHORT, lacks="`reports/explain/explain.json`", stage="explain")
-    titles = {model.name: model.title for model in inputs.models}
+    titles = {model.name: model.title for model in (*inputs.models, *inputs.quantized)}
     architectures = [name for name in record["architectures"] if name in titles]
     return Section(
         id=_ID,
@@ -32,6 +32,7 @@ def section(inputs: Inputs) -> Section:
         context={
             "method": record["method"],
             "agreement": record["agreement"],
+            "quantized": record.get("quantized"),
             "selected": titles.get(record["architecture"], record["architecture"]),
             "panels": [
                 {"title": title, "nothing": nothing, "faces": _faces(inputs, record["panels"].get(name, []))}

@@ -8,8 +8,8 @@ from typing import Any
 from pipelines.reporting.inputs import Inputs
 from pipelines.reporting.section import Section
 
-_NESTED = "models"
-"""A block of blocks: each network's settings stand on their own."""
+_NESTED = ("models", "quantization")
+"""Blocks of blocks: each network's settings stand on their own."""
 
 
 def section(inputs: Inputs) -> Section:
@@ -25,7 +25,7 @@ def section(inputs: Inputs) -> Section:
 def _blocks(settings: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield "run", {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
     for key, value in settings.items():
-        if key == _NESTED:
+        if key in _NESTED:
             yield from ((f"{key}.{name}", block) for name, block in value.items())
         elif isinstance(value, Mapping):
             yield key, value

@@ -24,7 +24,7 @@ def section(inputs: Inputs) -> Section:
     if selected is None or selected.roc is None or selected.metrics is None:
         return absent(_ID, _TITLE, short=_SHORT, lacks="The selected model's ROC", stage="evaluate compare")
     classes = selected.metrics["classes"]
-    others = [model for model in inputs.models if model.roc is not None and model is not selected]
+    others = [model for model in inputs.compared if model.roc is not None and model is not selected]
     return Section(
         id=_ID,
         title=_TITLE,

@@ -37,7 +37,7 @@ def section(inputs: Inputs) -> Section:
     rows = _rows(selected.metrics["slices"])
     others = [
         _rows(model.metrics["slices"])
-        for model in inputs.models
+        for model in inputs.compared
         if model.metrics is not None and model is not selected
     ]
     overall = selected.metrics["test"]["accuracy"]

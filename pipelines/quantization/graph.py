@@ -1,0 +1,175 @@
+"""An ONNX graph that can be asked and changed: who makes a tensor, who reads it, what is constant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int | None, ...]
+"""Sizes; None where one is open."""
+
+
+# Elements; a tensor that says what shape another has holds a handful.
+_LARGE = 64
+
+
+class Graph:
+    """A model without subgraphs.
+
+    A change adds nodes beside the old ones and turns their readers to the new ones. What nobody reads
+    any more stays until `pipelines.exporting.canonical` writes the graph anew.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """Look at `model`, an onnx.ModelProto, which changes in place."""
+        self.model = model
+        self._graph = model.graph
+        self._maker = {name: node for node in self._graph.node for name in node.output}
+        self._readers: dict[str, list[Any]] = defaultdict(list)
+        for node in self._graph.node:
+            for name in dict.fromkeys(node.input):
+                self._readers[name].append(node)
+        self._weights = {weight.name: weight for weight in self._graph.initializer}
+        self._outputs = {output.name for output in self._graph.output}
+
+    def nodes(self, *operators: str) -> list[Any]:
+        """Nodes of these operators, of all without any, in the graph's order."""
+        return [node for node in self._graph.node if not operators or node.op_type in operators]
+
+    def maker(self, tensor: str, operator: str | None = None) -> Any | None:
+        """The node that makes `tensor`, if there is one, of that operator."""
+        node = self._maker.get(tensor)
+        return node if node is not None and operator in (None, node.op_type) else None
+
+    def readers(self, tensor: str) -> list[Any]:
+        """Nodes that read `tensor`."""
+        return list(self._readers[tensor])
+
+    def only_reader(self, tensor: str, operator: str) -> Any | None:
+        """The node that reads `tensor`, if there is just one, of that operator, and nobody else sees it."""
+        readers = self._readers[tensor]
+        found = len(readers) == 1 and tensor not in self._outputs and readers[0].op_type == operator
+        return readers[0] if found else None
+
+    def before(self, tensors: Iterable[str]) -> set[str]:
+        """Names of all nodes that have a part in making `tensors`."""
+        found: set[str] = set()
+        waiting = list(tensors)
+        while waiting:
+            node = self._maker.get(waiting.pop())
+            if node is not None and node.name not in found:
+                found.add(node.name)
+                waiting += node.input
+        return found
+
+    def after(self, tensor: str) -> set[str]:
+        """Names of all nodes that `tensor` has a part in."""
+        found: set[str] = set()
+        waiting = [tensor]
+        while waiting:
+            for node in self._readers[waiting.pop()]:
+                if node.name not in found:
+                    found.add(node.name)
+                    waiting += node.output
+        return found
+
+    def constant(self, tensor: str) -> NDArray[Any] | None:
+        """Its value, if it is a weight."""
+        from onnx import numpy_helper
+
+        weight = self._weights.get(tensor)
+        return None if weight is None else np.asarray(numpy_helper.to_array(weight))
+
+    def is_constant(self, tensor: str) -> bool:
+        """Whether it is a weight."""
+        return tensor in self._weights
+
+    def scalar(self, tensor: str) -> float | None:
+        """Its value, if it is a weight of one element."""
+        value = self.constant(tensor)
+        return float(value.reshape(())) if value is not None and value.size == 1 else None
+
+    def constant_beside(self, node: Any, tensor: str) -> NDArray[Any] | None:
+        """The weight that a node of two inputs takes beside `tensor`, if it takes one."""
+        others = [name for name in node.input if name != tensor]
+        return self.constant(others[0]) if len(others) == 1 else None
+
+    def shape(self, tensor: str) -> Shape | None:
+        """As far as shape inference knows it; of tensors that were there from the start."""
+        return self._shapes.get(tensor)
+
+    def add_constant(self, value: NDArray[Any]) -> str:
+        """A new weight; its name."""
+        from onnx import numpy_helper
+
+        name = f"rewritten_{len(self._graph.initializer)}"
+        self._graph.initializer.append(numpy_helper.from_array(value, name))
+        self._weights[name] = self._graph.initializer[-1]
+        return name
+
+    def add(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """A new node with one output; the tensor it makes."""
+        from onnx import helper
+
+        name = f"{operator}_rewritten_{len(self._graph.node)}"
+        self._graph.node.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        node = self._graph.node[-1]
+        self._maker[name] = node
+        for tensor in dict.fromkeys(inputs):
+            self._readers[tensor].append(node)
+        return name
+
+    def redirect(self, old: str, new: str) -> None:
+        """Whoever read `old`, made by a node and no output of the graph, reads `new` from now on."""
+        for node in self._readers.pop(old, []):
+            node.input[:] = [new if name == old else name for name in node.input]
+            self._readers[new].append(node)
+
+    @cached_property
+    def _shapes(self) -> dict[str, Shape]:
+        import onnx
+
+        inferred = onnx.shape_inference.infer_shapes(_without_large_weights(self.model), data_prop=True).graph
+        return {
+            value.name: _sizes(value.type.tensor_type.shape)
+            for value in (*inferred.value_info, *inferred.input, *inferred.output)
+            if value.type.tensor_type.HasField("shape")
+        }
+
+
+def attribute(node: Any, name: str, default: Any = None) -> Any:
+    """Value of a node's attribute, or `default`."""
+    from onnx import helper
+
+    found = (helper.get_attribute_value(one) for one in node.attribute if one.name == name)
+    return next(found, default)
+
+
+def _without_large_weights(model: Any) -> Any:
+    """A copy whose large weights are inputs: shape inference copies all it is given several times."""
+    import onnx
+    from onnx import helper
+
+    graph = model.graph
+    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    light.graph.name = graph.name
+    light.graph.node.extend(graph.node)
+    light.graph.input.extend(graph.input)
+    light.graph.output.extend(graph.output)
+    for weight in graph.initializer:
+        if np.prod(weight.dims) <= _LARGE:
+            light.graph.initializer.append(weight)
+        else:
+            light.graph.input.append(
+                helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims))
+            )
+    return light
+
+
+def _sizes(shape: Any) -> Shape:
+    return tuple(size.dim_value if size.HasField("dim_value") else None for size in shape.dim)

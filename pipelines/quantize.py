@@ -1,0 +1,173 @@
+"""Turn one exported model into its int8 variant.
+
+    python -m pipelines.quantize ARCHITECTURE
+
+Reads `onnx/ARCHITECTURE/model.onnx` and validation pictures, writes `onnx/ARCHITECTURE-int8/`, the same bytes
+every time. Takes 1–2 s on two cores, 5 to 10 s for ResNet-50 and EfficientNet-B4; TensorFlow is not involved.
+`quantization.ARCHITECTURE` in params.yaml says how, found once by `python -m benchmarks.quantization`; what
+it costs in accuracy `evaluate` and `compare` tell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines import layout
+from pipelines.dataset import read_dataset
+from pipelines.errors import DataError, ModelFileError
+from pipelines.exporting.pictures import read_pictures, read_split
+from pipelines.files import replacing_folder, write_json
+from pipelines.inference import open_model
+from pipelines.params import QuantizationParams, check_architecture, load_params
+from pipelines.quantization.conversion import converted, failed
+from pipelines.quantization.twins import Agreement, agreement, fault
+from pipelines.stage import run_stage
+from pipelines.variants import int8_of
+from serving.contract.arrays import Image
+from serving.contract.model import ModelContract
+from serving.cores import usable_cores
+from serving.inference import OnnxClassifier
+
+# Enough to see whether both files answer alike; `evaluate` measures on all pictures.
+_COMPARED = 256
+
+
+def main() -> None:
+    """Quantise the architecture that the command line names."""
+    parser = argparse.ArgumentParser(description="Turn one exported model into its int8 variant.")
+    parser.add_argument("architecture", help="one that `export` has finished")
+    name = check_architecture(parser.parse_args().architecture)
+    written = quantize_model(
+        source=layout.onnx_model(name),
+        manifest=layout.MANIFEST,
+        dataset=layout.DATASET,
+        folder=layout.onnx_model(int8_of(name)).parent,
+        settings=load_params().quantization_of(name),
+    )
+    print(one_line(written))
+
+
+def quantize_model(
+    *, source: Path, manifest: Path, dataset: Path, folder: Path, settings: QuantizationParams
+) -> dict[str, Any]:
+    """Quantise one model file into `folder`: `model.onnx` and `export.json`, both or neither.
+
+    Args:
+        source: the float model.
+        manifest: beside the prepared pictures; `val` calibrates.
+        dataset: `dataset.json`, which tells what the pictures were made from.
+        folder: replaced as a whole.
+        settings: of this architecture.
+
+    Returns:
+        What `export.json` holds.
+
+    Raises:
+        ModelFileError: the model is absent or damaged, or was made from other data.
+        DataError: the pictures cannot be read, or are not of the model's size.
+        QuantizationFailed: there is nothing to quantise, or the result is of no use.
+        OutputError: the result cannot be written.
+    """
+    twin = open_model(source, threads=usable_cores())
+    if twin.contract.dataset != (there := read_dataset(dataset).dataset):
+        reason = f"trained on dataset {twin.contract.dataset[:12]}, the prepared one is {there[:12]}"
+        raise ModelFileError(path=source, reason=reason)
+    seen = validation_pictures(manifest, twin.contract, count=settings.pictures)
+    compared = validation_pictures(manifest, twin.contract, count=_COMPARED)
+    contract = replace(twin.contract, architecture=int8_of(twin.contract.architecture))
+    content = converted(source.read_bytes(), contract, seen, settings=settings)
+    with replacing_folder(folder) as temporary:
+        (temporary / "model.onnx").write_bytes(content)
+        quantized = _checked(temporary / "model.onnx", twin, contract, pictures=compared)
+        values = _record(twin, quantized, content, found=agreement(twin, quantized, compared))
+        write_json(temporary / "export.json", values | {"settings": settings.model_dump()})
+    return values
+
+
+def validation_pictures(manifest: Path, contract: ModelContract, *, count: int) -> Image:
+    """At most `count` pictures of the validation split, evenly over it, for it is sorted by class.
+
+    Returns:
+        uint8 [n, H, W, 3]: what `prepare` made with the contract's preprocessing.
+
+    Raises:
+        DataError: one is absent or damaged, or not of the model's size.
+    """
+    paths = read_split(manifest, "val", classes=contract.classes).paths
+    chosen = [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, count).astype(int))]
+    size = (contract.input.height, contract.input.width)
+    pictures = []
+    for path in chosen:
+        pictures.append(read_pictures([path])[0])
+        if (got := pictures[-1].shape[:2]) != size:
+            raise DataError(
+                f"{path}: got {got[0]}×{got[1]} px, expected {size[0]}×{size[1]} px as the model takes; "
+                "run `dvc repro`"
+            )
+    return np.stack(pictures)
+
+
+def one_line(record: Mapping[str, Any]) -> str:
+    """What the stage prints."""
+    twin = record["twin"]
+    return (
+        f"{record['architecture']}: {record['size_bytes'] / 1e6:.1f} MB, "
+        f"{record['size_bytes'] / twin['size_bytes']:.2f} of the float file; "
+        f"same answer to {twin['same_answer']:.1%} of {twin['pictures']} validation pictures"
+    )
+
+
+def _checked(path: Path, twin: OnnxClassifier, contract: ModelContract, *, pictures: Image) -> OnnxClassifier:
+    """The file, loaded as the service loads it, if it is of any use."""
+    try:
+        quantized = open_model(path, threads=usable_cores())
+    except ModelFileError as error:
+        raise failed(contract.architecture, f"the file does not load: {error}") from error
+    if (reason := fault(twin, quantized, pictures)) is not None:
+        raise failed(contract.architecture, reason)
+    return quantized
+
+
+def _record(
+    twin: OnnxClassifier, quantized: OnnxClassifier, content: bytes, *, found: Agreement
+) -> dict[str, Any]:
+    """The keys of a float model's record that hold here too, and what became of its twin."""
+    answers = quantized.predict(np.zeros((1, *_sizes(quantized.contract), 3), np.uint8))
+    return {
+        "architecture": quantized.contract.architecture,
+        "temperature": quantized.contract.temperature,
+        # One digit: the next ones are the processor's.
+        "parity": {name: float(f"{apart:.0e}") for name, apart in found.differences.items()},
+        "size_bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "opset": _opset(content),
+        "heatmap": list(answers.heatmap.shape[1:]),
+        "embedding": int(answers.embedding.shape[1]),
+        "twin": {
+            "sha256": twin.sha256,
+            "size_bytes": twin.size_bytes,
+            "pictures": found.pictures,
+            "same_answer": round(found.same_answer, 4),
+        },
+    }
+
+
+def _sizes(contract: ModelContract) -> tuple[int, int]:
+    return contract.input.height, contract.input.width
+
+
+def _opset(content: bytes) -> int:
+    import onnx
+
+    return next(int(one.version) for one in onnx.load_from_string(content).opset_import if not one.domain)
+
+
+if __name__ == "__main__":
+    run_stage(main)
