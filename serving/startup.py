@@ -67,6 +67,10 @@ def check(settings: Settings) -> None:
     from serving.following.location import parse_location
 
     parse_location(settings.model)
+    if settings.shadow_model:
+        parse_location(settings.shadow_model, setting="MIEN_SHADOW_MODEL")
+    if settings.canary:
+        parse_location(settings.canary_model, setting="MIEN_CANARY_MODEL")
     _check_folder("MIEN_CACHE_DIR", settings.cache_dir)
     _check_store(settings.database_url)
 

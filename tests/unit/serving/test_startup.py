@@ -37,6 +37,7 @@ def test_what_may_come_right_later_is_no_reason_to_end(tmp_path: Path) -> None:
 REFUSED = {
     "model": ("model", "runs:/1/model", LocationInvalid, "MIEN_MODEL='runs:/1/model': "),
     "stage": ("model", "models:/emotion/Live", LocationInvalid, "MIEN_MODEL='models:/emotion/Live': "),
+    "shadow": ("shadow_model", "runs:/1", LocationInvalid, "MIEN_SHADOW_MODEL='runs:/1': "),
     "cache": ("cache_dir", "{}/file/cache", StartRefused, "MIEN_CACHE_DIR={}/file/cache: "),
     "scheme": ("database_url", "mysql://me:secret@x/y", StoreUrlInvalid, "MIEN_DATABASE_URL: 'mysql'"),
     "no url": ("database_url", "x.db", StoreUrlInvalid, "MIEN_DATABASE_URL: it is no URL"),
