@@ -7,7 +7,7 @@ says so in the stage's `meta`, which is no dependency: `meta: {alone: true}`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,32 +83,31 @@ def parse_dot(text: str) -> Plan:
     return Plan({name: frozenset(needs[name] & set(stages)) for name in stages})
 
 
-def of_architectures(plan: Plan, chosen: Iterable[str] | None, known: Iterable[str]) -> Plan:
-    """Leave out the stages (`train@NAME` and so on) of architectures that were not chosen.
+def check_chosen(chosen: Sequence[str] | None, listed: Sequence[str]) -> None:
+    """See whether these architectures can be trained.
 
     Args:
-        plan: of all stages.
         chosen: names, or None for all.
-        known: what `architectures` in params.yaml lists.
+        listed: what `architectures` in params.yaml lists.
 
     Raises:
         ParametersInvalid: none is chosen, or one that params.yaml does not list.
     """
+    expected = f"names that `architectures` in params.yaml lists ({', '.join(listed)})"
+    if chosen is not None and not chosen:
+        raise ParametersInvalid(
+            parameter="architectures", got=[], expected=f"{expected}, or nothing for all of them"
+        )
+    for name in chosen or ():
+        if name not in listed:
+            raise ParametersInvalid(parameter="architectures", got=name, expected=expected)
+
+
+def of_architectures(plan: Plan, chosen: Sequence[str] | None, listed: Sequence[str]) -> Plan:
+    """Leave out the stages (`train@NAME` and so on) of architectures that were not chosen."""
     if chosen is None:
         return plan
-    names, listed = set(chosen), list(known)
-    for name in chosen:
-        if name not in listed:
-            raise ParametersInvalid(
-                parameter="architectures",
-                got=name,
-                expected=f"names that params.yaml lists ({', '.join(listed)})",
-            )
-    if not names:
-        raise ParametersInvalid(
-            parameter="architectures", got=[], expected="at least one name, or none for all"
-        )
-    others = set(listed) - names
+    others = set(listed) - set(chosen)
     return plan.without([stage for stage in plan.stages if architecture_of(stage) in others])
 
 

@@ -37,12 +37,8 @@ class EpochProgress:
 
     def read(self, line: str) -> None:
         """One line of the stage's output."""
-        if self._architecture is None:
-            return
-        if found := _EPOCH.search(line):
-            self._show(100.0 * int(found["done"]) / int(found["all"]), f"{self._architecture}, {found[0]}")
-        elif _RESUMED.search(line):
-            self._show(0.0, line)
+        if self._architecture is not None and (percent := percent_done(line)) is not None:
+            self._show(percent, line)
 
     def _show(self, percent: float, said: str) -> None:
         from prefect.artifacts import create_progress_artifact
@@ -59,3 +55,10 @@ class EpochProgress:
 
         if self._artifact is not None:
             update_progress_artifact(self._artifact, percent, description=said)
+
+
+def percent_done(line: str) -> float | None:
+    """How far the phase is that a line tells of; None for lines that tell of no epoch."""
+    if found := _EPOCH.search(line):
+        return 100.0 * int(found["done"]) / int(found["all"])
+    return 0.0 if _RESUMED.search(line) else None

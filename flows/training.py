@@ -27,7 +27,7 @@ from flows.conductor import Future, Progress, conduct
 from flows.endings import failed
 from flows.engines import Engine, engine_named
 from flows.errors import FlowError, TrainingBusy
-from flows.graph import Plan, of_architectures, read_plan
+from flows.graph import Plan, check_chosen, of_architectures, read_plan
 from flows.names import training_run_name
 from flows.report import place_report
 from flows.summary import said_of
@@ -35,7 +35,7 @@ from flows.tasks import run_stage
 from flows.workspace import Workspace, only_training, open_workspace, uncommitted
 from pipelines import layout
 from pipelines.errors import PipelineError
-from pipelines.params import load_params
+from pipelines.params import Params, load_params
 from pipelines.stage import quiet_libraries
 from pipelines.tracking import TRACKING_URI
 
@@ -70,8 +70,10 @@ def training(
         chosen = engine_named(engine)
         with only_training(checkout) as lock:
             workspace = open_workspace(checkout, revision=revision, profile=profile, lock=lock)
-            _fill(workspace, profile=profile, results_to=results_to)
-            plan = _plan(workspace, architectures)
+            params = _settle(workspace, architectures, profile=profile, results_to=results_to)
+            data.restore(workspace)
+            stages = read_plan(workspace.root, workspace.environment)
+            plan = of_architectures(stages, architectures, params.architectures)
             progress = _run(plan, workspace, chosen, force=force, max_parallel=max_parallel)
             _show(workspace)
             return _end(plan, workspace, progress, results_to=results_to)
@@ -81,8 +83,10 @@ def training(
         return failed(str(error))
 
 
-def _fill(workspace: Workspace, *, profile: str | None, results_to: ResultsTo) -> None:
-    """Settings, earlier results and data."""
+def _settle(
+    workspace: Workspace, architectures: list[str] | None, *, profile: str | None, results_to: ResultsTo
+) -> Params:
+    """Give the clone earlier results, settings of DVC and of the profile; returns its parameters."""
     logger = get_run_logger()
     logger.info("working in %s, commit %s", workspace.root, workspace.commit)
     if left_out := uncommitted(workspace.checkout):
@@ -92,14 +96,9 @@ def _fill(workspace: Workspace, *, profile: str | None, results_to: ResultsTo) -
     data.configure(workspace)
     if profile is not None:
         results.use_profile(workspace, profile, publish=results_to == "branch")
-    data.restore(workspace)
-
-
-def _plan(workspace: Workspace, architectures: list[str] | None) -> Plan:
     params = load_params(workspace.root / layout.PARAMS)
-    return of_architectures(
-        read_plan(workspace.root, workspace.environment), architectures, params.architectures
-    )
+    check_chosen(architectures, params.architectures)
+    return params
 
 
 def _run(plan: Plan, workspace: Workspace, engine: Engine, *, force: bool, max_parallel: int) -> Progress:

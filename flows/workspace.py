@@ -20,6 +20,7 @@ from flows.commands import Done
 from flows.errors import ParametersInvalid, TrainingBusy, WorkspaceFailed
 from pipelines import layout
 from pipelines.lineage import DEFINING
+from pipelines.profile import BASE, CONF
 from pipelines.tracking import SCRATCH, TRACKING_URI
 
 HOME = Path(".mien")
@@ -94,10 +95,12 @@ def open_workspace(checkout: Path, *, revision: str, profile: str | None, lock: 
 
     Raises:
         WorkspaceFailed: there is no such repository, or it cannot be cloned.
-        ParametersInvalid: there is no such revision.
+        ParametersInvalid: there is no such revision, or no such profile in it.
     """
     variables = _environment(checkout)
     commit = _commit(checkout, revision, variables)
+    if profile is not None:
+        _check_profile(checkout, commit, profile, variables)
     name = workspace_name(commit, profile)
     workspace = Workspace(
         root=checkout / WORKSPACES / name,
@@ -112,6 +115,34 @@ def open_workspace(checkout: Path, *, revision: str, profile: str | None, lock: 
     else:
         _clone(workspace)
     os.utime(workspace.root)  # when it was used last, for retention
+    return workspace
+
+
+def fresh_clone(checkout: Path, name: str, *, branch: str, revision: str, lock: int) -> Workspace:
+    """A new clone for one run, at the branch where there is one, else at the revision.
+
+    Args:
+        checkout: root of a git and DVC repository; stays as it is.
+        name: of its folder in `.mien/workspaces`; one that is there is replaced.
+        branch: where results go.
+        revision: branch, tag or commit.
+        lock: file descriptor that says that the run is alive.
+
+    Raises:
+        WorkspaceFailed: there is no such repository, or it cannot be cloned.
+        ParametersInvalid: there is no such revision, or no such profile in it.
+    """
+    variables = _environment(checkout)
+    workspace = Workspace(
+        root=checkout / WORKSPACES / name,
+        checkout=checkout,
+        commit=_commit(checkout, revision, variables),
+        branch=branch,
+        environment=variables,
+        lock=lock,
+    )
+    shutil.rmtree(workspace.root, ignore_errors=True)
+    _clone(workspace)
     return workspace
 
 
@@ -165,6 +196,15 @@ def _commit(checkout: Path, revision: str, variables: Mapping[str, str]) -> str:
             parameter="revision", got=revision, expected="a branch, tag or commit of this repository"
         )
     return found.output.strip()
+
+
+def _check_profile(checkout: Path, commit: str, profile: str, variables: Mapping[str, str]) -> None:
+    listed = commands.run_git(["ls-tree", "--name-only", commit, f"{CONF}/"], checkout, variables)
+    found = {Path(line).stem for line in listed.output.splitlines() if line.endswith(".yaml")} - {BASE}
+    if profile not in found:
+        raise ParametersInvalid(
+            parameter="profile", got=profile, expected=f"one of {', '.join(sorted(found))}, or nothing"
+        )
 
 
 def _clone(workspace: Workspace) -> None:

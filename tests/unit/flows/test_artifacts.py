@@ -1,0 +1,123 @@
+"""What stands in Prefect's pages: names, tables, verdicts, failed expectations, progress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import artifacts
+from flows.names import OWN, profile_of, reason
+from flows.progress import percent_done
+from flows.report import place_report
+
+ROW: dict[str, Any] = {
+    "architecture": "vgg", "weights": "scratch", "reason": None,
+    "accuracy": 0.76, "accuracy_low": 0.714, "accuracy_high": 0.806,
+    "macro_f1": 0.761, "macro_f1_low": 0.709, "macro_f1_high": 0.812,
+    "balanced_accuracy": 0.76, "ece": 0.0526, "p50_ms": 2.502, "size_mb": 7.9156,
+}  # fmt: skip
+
+GATE: dict[str, Any] = {
+    "architecture": "vgg",
+    "passed": True,
+    "reasons": [],
+    "registered": {"model": "emotion", "version": 3, "aliases": ["candidate", "production"]},
+    "checks": [
+        {"passed": True, "reason": "accuracy is 0.760", "value": 0.76, "threshold": 0.4, "production": 0.7},
+        {"passed": True, "reason": "the file loads", "value": None, "threshold": None, "production": None},
+    ],
+}
+
+
+def test_comparison_row_reads_like_the_terminal_s_table() -> None:
+    row = artifacts.comparison_row(ROW, "vgg")
+    assert row["architecture"] == "→ vgg"
+    assert row["accuracy"] == "0.760 (0.71–0.81)"
+    assert row["macro-F1"] == "0.761 (0.71–0.81)"
+    assert (row["p50 ms"], row["MB"], row["passed over"]) == ("2.50", "7.9", "")
+    assert artifacts.comparison_row(ROW | {"reason": "too slow"}, "lenet")["architecture"] == "vgg"
+
+
+def test_verdict_links_to_the_version_and_the_report() -> None:
+    said = artifacts.verdict(GATE, tracking_uri="http://mlflow:5000/", report="[report.html](http://there)")
+    assert said.startswith("## vgg passed the gate")
+    assert (
+        "[emotion version 3](http://mlflow:5000/#/models/emotion/versions/3) (candidate, production)" in said
+    )
+    assert "**Report:** [report.html](http://there)" in said
+    assert "| ✓ | accuracy is 0.760 | 0.76 | 0.4 | 0.7 |" in said
+    assert "| ✓ | the file loads |  |  |  |" in said
+
+
+def test_rejection_gives_its_reasons() -> None:
+    gate = GATE | {"passed": False, "registered": None, "reasons": ["accuracy is 0.1, but 0.4 is required"]}
+    said = artifacts.verdict(gate, tracking_uri="sqlite:///x.db", report="`report.html`")
+    assert said.startswith("## vgg did not pass the gate\n\n* accuracy is 0.1, but 0.4 is required")
+    assert "**Registered:** no" in said
+
+
+def test_file_store_has_no_page_to_link_to() -> None:
+    said = artifacts.verdict(GATE, tracking_uri="sqlite:////home/me/mlflow.db", report="`report.html`")
+    assert "**Registered:** emotion version 3 (candidate, production)" in said
+
+
+def test_broken_expectations_are_told_in_their_own_words() -> None:
+    checks = [
+        {"passed": True, "severity": "critical", "message": "fine"},
+        {"passed": False, "severity": "critical", "message": "no path stands twice: 2 of 9 rows fail"},
+    ]
+    said = artifacts.expectations({"checks": checks})
+    assert said == (
+        "## 1 of 2 expectations about the data hold\n\n* **critical**: no path stands twice: 2 of 9 rows fail"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "percent"),
+    [
+        ("vgg  epoch 3 (train 3/20)  431 images/s  1:20 left  loss 1.9", 15.0),
+        ("vit_pretrained  epoch 4 (fine tune 2/8)  1,431 images/s  1:01:20 left  loss 1.9", 25.0),
+        ("vgg  epoch 3 (train 3/20) ███░░  12%  431 images/s  1:20 left  loss 1.9", None),
+        ("vgg  resuming after epoch 7", 0.0),
+        ("Running stage 'train@vgg':", None),
+    ],
+)
+def test_progress_is_read_from_finished_epochs(line: str, percent: float | None) -> None:
+    assert percent_done(line) == percent
+
+
+@pytest.mark.parametrize(
+    ("given", "tags", "expected"),
+    [
+        ("the data changed", [], "the data changed"),
+        (" because  the\ndata changed ", [], "the data changed"),
+        ("", ["mien", "auto-scheduled"], "it is time (schedule)"),
+        ("", [], "somebody asked for it"),
+    ],
+)
+def test_reason_of_a_run(given: str, tags: list[str], expected: str) -> None:
+    assert reason(given, tags) == expected
+
+
+def test_profile_is_recognised_by_its_settings(repository: Path, tmp_path: Path) -> None:
+    from pipelines.profile import compose
+
+    (tmp_path / "conf").symlink_to(repository / "conf")
+    (tmp_path / "params.yaml").write_text(compose("tiny", tmp_path / "conf"))
+    assert profile_of(tmp_path) == "tiny"
+    (tmp_path / "params.yaml").write_text("seed: 1")
+    assert profile_of(tmp_path) == OWN
+    (tmp_path / "params.yaml").unlink()
+    assert profile_of(tmp_path) == OWN
+
+
+def test_report_without_a_server_is_a_file(tmp_path: Path) -> None:
+    assert "stopped before it" in place_report(tmp_path, tracking_uri="sqlite:///x.db")
+    (tmp_path / "reports").mkdir()
+    report = tmp_path / "reports/report.html"
+    report.write_text("report")
+    assert place_report(tmp_path, tracking_uri="sqlite:///x.db") == f"`{report}`"
+    # Nothing was registered, so that there is no run to put it beside.
+    assert place_report(tmp_path, tracking_uri="http://127.0.0.1:1") == f"`{report}`"

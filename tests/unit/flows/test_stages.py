@@ -1,0 +1,118 @@
+"""What dvc's exit status and words mean for the run."""
+
+from __future__ import annotations
+
+import pytest
+
+from flows.commands import Done, environment, last_reason
+from flows.stages import outcome
+from flows.tasks import INTERRUPTED, RESTORED, UNCHANGED, state_of
+
+RUNNING = ["Running stage 'train@vgg':", "> python -m pipelines.train vgg"]
+DVC = "ERROR: failed to reproduce 'train@vgg': failed to run: python -m pipelines.train vgg, exited with {}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        ([*RUNNING, "Updating lock file 'dvc.lock'"], "Completed"),
+        (["Stage 'train@vgg' didn't change, skipping", "Data and pipelines are up to date."], UNCHANGED),
+        (["Stage 'train@vgg' is cached - skipping run, checking out outputs"], RESTORED),
+    ],
+)
+def test_good_end_is_completed_and_says_whether_anything_ran(lines: list[str], name: str) -> None:
+    state = state_of(outcome("train@vgg", 0, lines))
+    assert (state.is_completed(), state.name) == (True, name)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            ["error: loss is not a number; lower the rate", DVC.format(1)],
+            "loss is not a number; lower the rate",
+        ),
+        (["Traceback (most recent call last):", "ValueError: odd", DVC.format(1)], "ValueError: odd"),
+        (["error: first", "error: last", "", DVC.format(1)], "last"),
+    ],
+)
+def test_failure_is_told_in_the_stage_s_own_words(lines: list[str], said: str) -> None:
+    told = outcome("train@vgg", 1, [*RUNNING, *lines])
+    assert (told.kind, told.said) == ("failed", said)
+
+
+def test_failure_before_the_stage_is_told_in_dvc_s_words() -> None:
+    told = outcome("train@vgg", 255, ["ERROR: 'dvc.yaml' is invalid: extra keys", "Hint: have a look"])
+    assert (told.kind, told.said) == ("failed", "'dvc.yaml' is invalid: extra keys")
+
+
+PASSING = [
+    "error: sqlite:///mlruns/mlflow.db: the database is locked by another process; wait for it",
+    "sqlite3.OperationalError: database is locked",
+    "error: http://127.0.0.1:5000: no server answers ([Errno 111] Connection refused); start it",
+    "requests.exceptions.ConnectionError: ('Connection aborted.', RemoteDisconnected())",
+]
+
+
+@pytest.mark.parametrize("line", PASSING)
+def test_contention_and_infrastructure_pass_by_themselves(line: str) -> None:
+    told = outcome("train@vgg", 1, [*RUNNING, line, DVC.format(1)])
+    assert told.kind == "interrupted"
+    assert state_of(told).name == INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["ERROR: Unable to acquire lock. Most likely another DVC process is running"],
+        ["ERROR: 'data' is busy, it is being blocked by:", "  read: PID 12"],
+    ],
+)
+def test_dvc_s_locks_pass_by_themselves(lines: list[str]) -> None:
+    assert outcome("train@vgg", 255, lines).kind == "interrupted"
+
+
+@pytest.mark.parametrize(("status", "lines"), [(1, [DVC.format(-9)]), (137, [])])
+def test_kill_by_the_kernel_passes_by_itself(status: int, lines: list[str]) -> None:
+    told = outcome("train@vgg", status, [*RUNNING, "vgg  epoch 3", *lines])
+    assert told.kind == "interrupted"
+    assert "out of memory" in told.said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "error: 2 critical expectation(s) failed: every class has 10 images",
+        "error: vgg did not pass the gate: accuracy is 0.1, but at least 0.4 is required",
+        "error: params.yaml: seed: got 'x', expected a number; edit params.yaml",
+    ],
+)
+def test_verdict_on_data_or_model_does_not(line: str) -> None:
+    assert outcome("verdict", 1, [*RUNNING, line, DVC.format(1)]).kind == "failed"
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("fatal: repository 'x' does not exist\n", "repository 'x' does not exist"),
+        ("ERROR: cannot   read\nHaving any troubles? Hit us up", "cannot read"),
+        ("something else\n\n", "something else"),
+        ("", ""),
+    ],
+)
+def test_last_reason_of_a_command(output: str, reason: str) -> None:
+    assert last_reason(output) == reason
+    assert Done(3, output).reason == (reason or "it ended with status 3")
+
+
+def test_commands_inherit_nothing_that_leads_out_of_their_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "PATH": "/usr/bin", "GIT_DIR": "/elsewhere/.git", "DVC_EXP_NAME": "mine", "PREFECT__FLOW_RUN_ID": "1",
+        "MIEN_WEIGHTS_DIR": "weights", "LANG": "C",
+    }  # fmt: skip
+    variables = environment(given, MORE="yes")
+    assert not {"GIT_DIR", "DVC_EXP_NAME", "PREFECT__FLOW_RUN_ID"} & variables.keys()
+    assert variables["LANG"] == "C"
+    assert variables["MORE"] == "yes"
+    assert variables["MIEN_WEIGHTS_DIR"].startswith("/")
+    assert variables["PATH"].endswith(":/usr/bin")
