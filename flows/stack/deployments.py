@@ -29,8 +29,8 @@ DEPLOYMENTS = Path("prefect.yaml")
 VERSION = "DEPLOYMENTS_VERSION"
 AUTOMATION = "mien: a run without signs of life has crashed"
 TAG = "mien"
-# Training, drift and retention at once, and one place for a run by hand.
-_PLACES = 4
+# Every deployment at once, and one place for a run by hand.
+_PLACES = 6
 # Three signs of life may be lost or late: a machine under load, a server that restarts.
 _SILENCE = timedelta(seconds=3 * HEARTBEAT_S)
 _ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
