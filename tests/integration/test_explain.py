@@ -13,13 +13,15 @@ import yaml
 from PIL import Image
 
 from pipelines import explain, layout
+from pipelines.dataset import write_dataset
 from pipelines.errors import ExplanationFailed
 from pipelines.explanation.heatmaps import keras_heatmaps, method
 from pipelines.export import export_model
 from pipelines.exporting.inference import inference_function
 from pipelines.files import read_json, write_json
 from pipelines.inference import open_model
-from pipelines.params import ExportParams
+from pipelines.params import ExportParams, load_params
+from pipelines.quantize import quantize_model
 from tests.support.networks import CLASSES, lively, pictures, small_classifier, write_trained
 
 # One for each kind of pooling: flattened, averaged, class token.
@@ -39,7 +41,7 @@ def world(
     root = tmp_path_factory.mktemp("world")
     for name in ("lenet", "vit"):
         shutil.rmtree(root / "prepared", ignore_errors=True)
-        write_trained(root, networks[name])
+        write_dataset(root / layout.DATASET, write_trained(root, networks[name]))
         export_model(
             record=root / layout.training_record(name),
             weights=root / layout.trained_weights(name),
@@ -132,6 +134,7 @@ def test_the_stage_draws_its_panels_and_says_how_far_keras_and_onnx_are_apart(
     assert record["architecture"] == "lenet"
     assert record["method"] == "Grad-CAM"
     assert 0 < record["agreement"]["max_difference"] <= 1e-4
+    assert record["quantized"] is None
     assert record["agreement"]["pictures"] == sum(len(panel) for panel in record["panels"].values())
     for name, panel in record["panels"].items():
         assert (inside / layout.EXPLANATIONS / f"{name}.png").exists() == bool(panel)
@@ -167,6 +170,29 @@ def test_a_vision_transformer_can_be_the_selected_one(inside: Path) -> None:
     explain.main()
 
     assert read_json(inside / layout.EXPLANATIONS / "explain.json")["method"] == "attention rollout"
+
+
+def test_an_int8_variant_is_explained_beside_its_twin(inside: Path) -> None:
+    """Keras is held against the float file; how far the int8 one is from that is told, not judged."""
+    quantize_model(
+        source=inside / layout.onnx_model("lenet"),
+        manifest=inside / layout.MANIFEST,
+        dataset=inside / layout.DATASET,
+        folder=inside / layout.onnx_model("lenet-int8").parent,
+        settings=load_params(inside / "params.yaml").quantization_of("lenet"),
+    )
+    _write_predictions(inside, "lenet-int8")
+    write_json(inside / layout.COMPARISON, {"metric": "macro_f1", "selected": "lenet-int8", "rows": []})
+
+    explain.main()
+
+    record = read_json(inside / layout.EXPLANATIONS / "explain.json")
+    assert record["architecture"] == "lenet-int8"
+    assert record["architectures"] == ["lenet", "vit"]
+    assert 0 < record["agreement"]["max_difference"] <= 1e-4
+    quantized = record["quantized"]
+    assert 0 < quantized["same_answer"] <= quantized["pictures"] == record["agreement"]["pictures"]
+    assert 0 < quantized["mean_difference"] < 0.1 < 1 >= quantized["max_difference"]
 
 
 def test_a_file_that_explains_differently_is_refused_and_nothing_is_written(

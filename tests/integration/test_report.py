@@ -16,7 +16,7 @@ from pipelines.files import read_json, write_json
 from pipelines.report import report
 from pipelines.reporting.inputs import read_inputs
 from pipelines.reporting.page import render
-from tests.support.report_inputs import MODELS, gate, write_report_inputs
+from tests.support.report_inputs import MODELS, gate, select, write_report_inputs
 
 SECTIONS = (
     "comparison",
@@ -163,6 +163,32 @@ def test_all_architectures_are_compared_and_their_curves_drawn(html: str) -> Non
     for name in ("comparison", "training", "weights", "confusion", "heatmaps"):
         for model in MODELS.values():
             assert model.title in section(html, name), (name, model.title)
+
+
+def test_int8_variants_stand_beside_their_twins_with_what_they_gain_and_lose(html: str) -> None:
+    comparison = section(html, "comparison")
+    for model in MODELS.values():
+        assert f"{model.title}, int8" in comparison
+    assert comparison.count("× 2.00") == len(MODELS)
+    # Elsewhere an architecture stands once.
+    assert "int8" not in section(html, "training")
+    assert "int8" not in section(html, "confusion")
+
+
+def test_a_selected_int8_variant_takes_the_place_of_its_twin(copy: Path) -> None:
+    select(copy, "vgg-int8", architectures=("lenet", "vgg"))
+    explained = copy / layout.EXPLANATIONS / "explain.json"
+    apart = {"pictures": 18, "same_answer": 17, "mean_difference": 0.0042, "max_difference": 0.13}
+    write_json(explained, read_json(explained) | {"architecture": "vgg-int8", "quantized": apart})
+
+    html = render(read_inputs(copy))
+
+    assert "VGG-like, int8" in html[html.index("<header>") : html.index("</header>")]
+    for name in ("confusion", "roc", "calibration", "slices", "mistakes", "card"):
+        assert "VGG-like, int8" in section(html, name), name
+    assert "same answer to 17 of them and differs there by 0.0042" in section(html, "heatmaps")
+    assert "int8, from the float32 file" in section(html, "card")
+    assert "models.vgg.epochs" in section(html, "guide")
 
 
 def test_missing_pretrained_weights_are_said_loudly_and_only_where_they_are_missed(html: str) -> None:
