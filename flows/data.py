@@ -63,6 +63,11 @@ def restore(workspace: Workspace) -> None:
             )
 
 
+def default_remote(workspace: Workspace) -> str | None:
+    """DVC's default remote, where new data go."""
+    return _remotes(workspace)[0]
+
+
 def _remotes(workspace: Workspace) -> tuple[str | None, list[str]]:
     """The default remote, and all of them, that one first."""
     from dvc.config import Config

@@ -132,7 +132,7 @@ def _retrained(newest: DriftResult, reason: str, cooldown: timedelta) -> str:
                 f"no training: {rested.name} was started less than {cooldown.total_seconds() / 3600:g} h ago"
             )
         key = f"drift {newest.model_sha256} {newest.time}"
-        return f"started training {alarm.start_training(client, reason, key=key).name}"
+        return f"started training {alarm.start_training(client, reason, key=key, tag=alarm.TAG).name}"
 
 
 def _logged(seen: Examined, settings: Settings) -> str | None:

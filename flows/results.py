@@ -50,16 +50,14 @@ def commit(workspace: Workspace, message: str) -> str | None:
         return None
     _need(
         workspace,
-        workspace.git(
-            *_author(workspace), "commit", "--quiet", "--no-verify", "--no-gpg-sign", "-m", message
-        ),
+        workspace.git(*author(workspace), "commit", "--quiet", "--no-verify", "--no-gpg-sign", "-m", message),
     )
     _need(workspace, workspace.git("push", "--quiet", "origin", f"HEAD:refs/heads/{workspace.branch}"))
     return workspace.branch
 
 
-def _author(workspace: Workspace) -> list[str]:
-    """The operator's own name where git knows one."""
+def author(workspace: Workspace) -> list[str]:
+    """Options for git: the operator's own name where it knows one."""
     known = (
         workspace.git("config", "user.email").status == 0 and workspace.git("config", "user.name").status == 0
     )

@@ -40,21 +40,24 @@ Days = Annotated[float, Field(gt=0)]
 
 
 @flow(name="retention", persist_result=False)
-def retention(workspace_days: Days = 7.0, checkpoint_days: Days = 30.0) -> State[Any]:
+def retention(
+    workspace_days: Days = 7.0, checkpoint_days: Days = 30.0, snapshot_days: Days = 14.0
+) -> State[Any]:
     """Delete what is older than it may become.
 
-    Observations and pictures follow MIEN_RETENTION_DAYS and MIEN_KEEP_IMAGES_DAYS, as in the service;
-    what Evidently's workspace shows of drift goes with the observations.
+    Observations and pictures follow MIEN_RETENTION_DAYS and MIEN_KEEP_IMAGES_DAYS, as in the service.
 
     Args:
         workspace_days: of training runs' clones; their results lie in a branch and in DVC's cache.
         checkpoint_days: of the training state that an abandoned run left.
+        snapshot_days: of drift reports in Evidently's workspace, 0.7 MB each and one an hour; MLflow keeps
+            those of windows that drifted.
     """
     home, now = Path.cwd(), time.time()
     steps: dict[str, Callable[[], int]] = {
         "observations": lambda: delete_observations(service_settings(), now),
         "days of pictures": lambda: delete_pictures(service_settings(), now),
-        "drift snapshots": lambda: delete_drift_snapshots(service_settings(), home, now),
+        "drift snapshots": lambda: delete_snapshots(home / DRIFT_WORKSPACE, now - snapshot_days * _DAY_S),
         "workspaces": lambda: delete_of_training(home, WORKSPACES, now - workspace_days * _DAY_S, spare=1),
         "checkpoints": lambda: delete_of_training(home, CHECKPOINTS, now - checkpoint_days * _DAY_S),
     }
@@ -95,11 +98,6 @@ def delete_observations(settings: Settings, now: float) -> int:
 def delete_pictures(settings: Settings, now: float) -> int:
     """Delete kept pictures that are too old; how many days of them."""
     return _pictures(settings).purge(now - settings.keep_images_days * _DAY_S)
-
-
-def delete_drift_snapshots(settings: Settings, checkout: Path, now: float) -> int:
-    """Delete drift reports of observations that are too old; how many."""
-    return delete_snapshots(checkout / DRIFT_WORKSPACE, now - settings.retention_days * _DAY_S)
 
 
 def delete_of_training(checkout: Path, home: Path, before: float, *, spare: int = 0) -> int:

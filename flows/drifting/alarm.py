@@ -74,13 +74,17 @@ def started_since(client: SyncPrefectClient, since: datetime) -> Training | None
     return _newest(client, tag=TAG, after=since)
 
 
-def start_training(client: SyncPrefectClient, reason: str, *, key: str) -> Training:
+def start_training(
+    client: SyncPrefectClient, reason: str, *, key: str, revision: str | None = None, tag: str | None = None
+) -> Training:
     """Start the training deployment.
 
     Args:
         client: of the Prefect server.
         reason: shown in the run's name.
         key: two starts with the same one are one run.
+        revision: branch that is trained; the deployment's own without it.
+        tag: of the run, beside the deployment's.
 
     Raises:
         DeploymentMissing: the server has no such deployment.
@@ -89,8 +93,9 @@ def start_training(client: SyncPrefectClient, reason: str, *, key: str) -> Train
         deployment = client.read_deployment_by_name(DEPLOYMENT)
     except ObjectNotFound as error:
         raise DeploymentMissing(name=DEPLOYMENT) from error
+    parameters = {"reason": reason} | ({"revision": revision} if revision else {})
     run = client.create_flow_run_from_deployment(
-        deployment.id, parameters={"reason": reason}, tags=[TAG], idempotency_key=key
+        deployment.id, parameters=parameters, tags=[tag] if tag else [], idempotency_key=key
     )
     return Training(name=run.name, id=str(run.id))
 

@@ -175,11 +175,11 @@ def test_after_a_training_that_drift_started_comes_rest(client: SyncPrefectClien
     assert alarm.started_since(client, hour_ago) is None
     client.create_flow_run_from_deployment(client.read_deployment_by_name(alarm.DEPLOYMENT).id)
     assert alarm.started_since(client, hour_ago) is None, "somebody else started it"
-    started = alarm.start_training(client, "the world has moved", key="one")
+    started = alarm.start_training(client, "the world has moved", key="one", tag=alarm.TAG)
     client.set_flow_run_state(_uuid(started.id), Completed(), force=True)
     assert alarm.started_since(client, hour_ago) == started
     assert alarm.started_since(client, datetime.now(UTC) + timedelta(seconds=60)) is None
-    assert alarm.start_training(client, "the world has moved", key="one") == started
+    assert alarm.start_training(client, "the world has moved", key="one", tag=alarm.TAG) == started
 
 
 def _uuid(text: str) -> Any:

@@ -1,0 +1,205 @@
+"""The collect flow: kept pictures whose emotion was told become a new version of the data, in a branch.
+
+    python -m flows.collect
+    prefect deployment run collect/collect
+
+Only pictures that the service was asked to keep (MIEN_KEEP_IMAGES). Works in a clone, which is removed at the
+end; takes seconds, and as long as DVC needs to look through the data. `git merge collected && dvc checkout
+data.dvc` takes the new version over; `--param revision=collected` trains on it without that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from flows import data, results
+from flows.collecting.dataset import Held, add, held_by
+from flows.collecting.intake import Intake, take_in
+from flows.endings import failed
+from flows.errors import CollectRefused, FlowError, WorkspaceFailed
+from flows.settings import service_settings
+from flows.workspace import HOME, Workspace, fresh_clone
+from pipelines import layout
+from pipelines.errors import PipelineError
+from pipelines.params import load_params
+from pipelines.stage import quiet_libraries
+from serving.errors import ServingError
+from serving.observing.pictures import PictureFolder
+from serving.observing.told import Told, told_pictures
+from serving.settings import Settings
+
+BRANCH = "collected"
+NOTHING = "Nothing new"
+"""Name of the completed state when there was nothing to add."""
+TABLE, SUMMARY = "collect-classes", "collect-summary"
+"""Keys of the artifacts."""
+_LOCK = HOME / "collect.lock"
+_SQLITE = "sqlite:///"
+
+
+@flow(name="collect", persist_result=False)
+def collect(revision: str = "HEAD", train: bool = False) -> State[Any]:
+    """Add kept pictures with feedback to the data.
+
+    Args:
+        revision: branch, tag or commit whose data they are added to; what the branch `collected` holds that
+            is not merged yet stays in it.
+        train: whether the training deployment is started on the branch when something came in.
+    """
+    quiet_libraries()
+    try:
+        settings = service_settings()
+        if not settings.keep_images:
+            return Completed(
+                name=NOTHING,
+                message="no picture is collected: MIEN_KEEP_IMAGES is 0, so none is to be kept",
+            )
+        told = _told(settings)
+        if not told:
+            return Completed(name=NOTHING, message="no kept picture has feedback")
+        with _only_collect(Path.cwd()) as lock, _cloned(Path.cwd(), revision, lock) as workspace:
+            return _collected(told, workspace, settings, train=train)
+    except (FlowError, PipelineError, ServingError) as error:
+        return failed(str(error))
+    except OSError as error:
+        return failed(f"{error.filename or 'collecting'}: {error.strerror or error}")
+
+
+def _collected(told: list[Told], workspace: Workspace, settings: Settings, *, train: bool) -> State[Any]:
+    params = load_params(workspace.root / layout.PARAMS)
+    held = held_by(workspace.root, params.prepare, seed=params.seed)
+    pictures = PictureFolder(settings.keep_images_dir, fraction=0.0)
+    # Data whose faces `prepare` looks for get the whole picture, others what the network saw of it.
+    margin = settings.face_margin if params.prepare.crop == "none" else None
+    intake = take_in(told, pictures, held, margin=margin)
+    if not intake.taken:
+        said = _counted(intake)
+        publish(intake, said)
+        return Completed(name=NOTHING, message=said)
+    _lay(intake, held)
+    remote = add(workspace)
+    branch = results.commit(workspace, f"{_pictures(len(intake.taken))} with feedback join the data")
+    if branch is None:
+        raise CollectRefused("the data have a new version, and git sees no change; is data.dvc ignored?")
+    kept = f"pushed to {remote}" if remote else "in this checkout's cache only: DVC has no default remote"
+    said = f"{_counted(intake)}; they are the branch {branch}, {kept}"
+    if train:
+        said += f"; {_train(intake, branch)}"
+    publish(intake, said)
+    return Completed(message=said)
+
+
+def _told(settings: Settings) -> list[Told]:
+    url = settings.database_url
+    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
+        return []  # nothing was ever observed; asking would create the file
+    return told_pictures(url)
+
+
+@contextmanager
+def _only_collect(checkout: Path) -> Iterator[int]:
+    """Hold the checkout's lock; yields its file descriptor."""
+    path = checkout / _LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CollectRefused("another run is collecting in this checkout; wait for its end") from error
+        yield file.fileno()
+
+
+@contextmanager
+def _cloned(checkout: Path, revision: str, lock: int) -> Iterator[Workspace]:
+    """A clone with the data, at the revision with what was collected before; gone afterwards."""
+    workspace = fresh_clone(checkout, "collect", branch=BRANCH, revision=revision, lock=lock)
+    try:
+        merged = workspace.git(*results.author(workspace), "merge", "--quiet", "--no-edit", workspace.commit)
+        if merged.status != 0:
+            raise WorkspaceFailed(
+                what=f"the branch {BRANCH}",
+                reason=f"its data and those of {revision} have both changed",
+                remedy=f"merge it by hand, or delete it to collect anew: git branch -D {BRANCH}",
+            )
+        data.configure(workspace)
+        data.restore(workspace)
+        yield workspace
+    finally:
+        # People's pictures lie in it.
+        shutil.rmtree(workspace.root, ignore_errors=True)
+
+
+def _lay(intake: Intake, held: Held) -> None:
+    for one in intake.taken:
+        (held.folder / one.label / one.name).write_bytes(one.data)
+
+
+def _train(intake: Intake, branch: str) -> str:
+    from prefect.client.orchestration import get_client
+
+    from flows.drifting.alarm import start_training, under_way
+
+    with get_client(sync_client=True) as client:
+        if running := under_way(client):
+            return f"no training: {running.name} is under way"
+        reason = f"{_pictures(len(intake.taken))} with feedback came in"
+        started = start_training(client, reason, key=f"collect {flow_run.id}", revision=branch)
+        return f"started training {started.name}"
+
+
+def publish(intake: Intake, said: str) -> None:
+    """Create Prefect's artifacts: pictures by class, and in words what came in and what did not."""
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+    get_run_logger().info("%s", said)
+    if intake.taken:
+        classes = Counter(one.label for one in intake.taken)
+        create_table_artifact(
+            [{"class": name, "new pictures": count} for name, count in sorted(classes.items())],
+            key=TABLE,
+            description=f"{_pictures(len(intake.taken))} with feedback",
+        )
+    lines = [f"## {_pictures(len(intake.taken))} came in", "", said, ""]
+    lines += [f"* refused: {count}, {reason}" for reason, count in _sorted(intake.refused)]
+    create_markdown_artifact("\n".join(lines), key=SUMMARY)
+
+
+def _counted(intake: Intake) -> str:
+    refused = "; ".join(f"{count} refused: {reason}" for reason, count in _sorted(intake.refused))
+    said = f"{_pictures(len(intake.taken))} came in"
+    return f"{said}; {refused}" if refused else said
+
+
+def _sorted(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count or 'no'} pictures"
+
+
+def main() -> None:
+    """Run the flow from the command line."""
+    parser = argparse.ArgumentParser(description="Add kept pictures with feedback to the data, in a branch.")
+    parser.add_argument("--revision", default="HEAD", help="branch, tag or commit to add to (HEAD)")
+    parser.add_argument("--train", action="store_true", help="start the training deployment on the branch")
+    state = collect(**vars(parser.parse_args()), return_state=True)
+    print(f"{state.name}: {state.message}")
+    sys.exit(0 if state.is_completed() else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The data of a clone: what they hold already, and how pictures are added to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from flows import data
+from flows.errors import CollectRefused, WorkspaceFailed
+from flows.workspace import Workspace
+from pipelines import layout
+from pipelines.errors import ManifestCorrupt
+from pipelines.manifest import read_manifest
+from pipelines.params import PrepareParams
+from pipelines.preparation.hashing import pixel_sha256
+from pipelines.preparation.splitting import place
+from pipelines.sources import CSV_NAME, Source, find_sources, read_image
+from serving.contract import ImageError
+
+POINTER = Path(f"{layout.DATA}.dvc")
+_HELD_OUT = ("val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What the data hold."""
+
+    classes: frozenset[str]
+    folder: Path
+    """That holds the classes' folders: of training pictures, where the data bring splits."""
+    held_out: frozenset[str]
+    """Hashes of the pixels of what is in val and test."""
+    others: frozenset[str]
+    """Hashes of the rest."""
+
+
+def held_by(root: Path, params: PrepareParams, *, seed: int) -> Held:
+    """Look through a clone's data; splits and identity as `prepare` sees them.
+
+    Pixels that the last `prepare` has hashed are not read again.
+
+    Raises:
+        CollectRefused: the data have a form that pictures cannot be added to.
+        DataError: they contradict themselves.
+    """
+    folder = root / layout.DATA
+    if (folder / CSV_NAME).is_file():
+        raise CollectRefused(
+            f"the data are {layout.DATA}/{CSV_NAME}, a published table that pictures cannot be added to; "
+            f"lay its pictures out as {layout.DATA}/<class>/ to collect beside them"
+        )
+    if not (root / POINTER).is_file():
+        raise CollectRefused(
+            f"there is no {POINTER}, so the data have no versions; run `dvc add {layout.DATA}` and commit it"
+        )
+    sources = find_sources(folder, root=root)
+    placement = place(
+        sources,
+        seed=seed,
+        pattern=params.group_pattern,
+        val_fraction=params.val_fraction,
+        test_fraction=params.test_fraction,
+    )
+    hashes = _hashes(root, sources)
+    splits = {item.source.locator: item.split for item in placement.placed}
+    held_out = {sha256 for locator, sha256 in hashes.items() if splits.get(locator) in _HELD_OUT}
+    return Held(
+        classes=frozenset(source.label for source in sources),
+        folder=folder / "train" if any(source.split for source in sources) else folder,
+        held_out=frozenset(held_out),
+        others=frozenset(hashes.values()) - held_out,
+    )
+
+
+def add(workspace: Workspace) -> str | None:
+    """Make what was laid into the data their new version; the remote that has it now, if there is one.
+
+    Raises:
+        WorkspaceFailed: DVC refuses.
+    """
+    added = workspace.dvc("add", "--quiet", str(layout.DATA))
+    if added.status != 0:
+        raise WorkspaceFailed(
+            what="the new version of the data", reason=added.reason, remedy="check disk and DVC's settings"
+        )
+    _unbind(workspace.root / POINTER)
+    remote = data.default_remote(workspace)
+    if remote is not None:
+        pushed = workspace.dvc("push", "--quiet", "--remote", remote, str(POINTER))
+        if pushed.status != 0:
+            raise WorkspaceFailed(
+                what=f"the new version of the data to the remote {remote}",
+                reason=pushed.reason,
+                remedy="check the remote and start the run again",
+            )
+    return remote
+
+
+def _unbind(pointer: Path) -> None:
+    """Data that name a remote of their own (the shipped sample does) are not pushed to it: it is public."""
+    held = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+    for out in held["outs"]:
+        out.pop("remote", None)
+    pointer.write_text(yaml.safe_dump(held, sort_keys=False), encoding="utf-8")
+
+
+def _hashes(root: Path, sources: list[Source]) -> dict[str, str]:
+    """Locator → hash of its pixels, for all that can be read."""
+    known = _prepared(root)
+    found = {}
+    for source in sources:
+        sha256, size = known.get(source.locator, ("", -1))
+        if size == (root / source.locator).stat().st_size:
+            found[source.locator] = sha256
+            continue
+        try:
+            found[source.locator] = pixel_sha256(read_image(source.locator, root))
+        except (ImageError, OSError):
+            continue  # `prepare` sets it aside, too
+    return found
+
+
+def _prepared(root: Path) -> Mapping[str, tuple[str, int]]:
+    """Locator → hash and size of the file, as the last `prepare` has seen it; empty when none is there."""
+    try:
+        rows = read_manifest(root / layout.MANIFEST, ["source", "pixel_sha256", "bytes"])
+    except ManifestCorrupt:
+        return {}
+    pairs = zip(rows["pixel_sha256"].tolist(), rows["bytes"].tolist(), strict=True)
+    return dict(zip(rows["source"].tolist(), pairs, strict=True))

@@ -1,0 +1,176 @@
+"""The collect flow in a real git and DVC repository, with a real store of a service's kept pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.collect import BRANCH, SUMMARY, collect
+from flows.collecting import intake
+from pipelines.manifest import read_manifest
+from pipelines.params import load_params
+from pipelines.preparation.hashing import pixel_sha256
+from pipelines.preparation.splitting import carve
+from pipelines.prepare import prepare
+from serving.contract import decode
+from serving.contract.preprocessing import crop_square
+from tests.support.collecting import CLASSES, KeptPictures, noise, project_with_data, seed_of
+from tests.support.dvc_project import DvcProject
+from tests.support.prefect_server import deployed, newest_artifact, runs_of
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeptPictures:
+    made = KeptPictures(tmp_path / "service")
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return made
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DvcProject:
+    made = project_with_data(tmp_path / "checkout")
+    made.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "remote"))
+    made.commit("Remote")
+    monkeypatch.chdir(made.root)
+    return made
+
+
+def run(**parameters: bool) -> tuple[str | None, str]:
+    state = collect(**parameters, return_state=True)
+    return state.name, state.message or ""
+
+
+def split_of(project: DvcProject, person: int) -> str:
+    params = load_params(project.root / "params.yaml")
+    fractions = {"test": params.prepare.test_fraction, "val": params.prepare.val_fraction}
+    return carve(f"id{person:03}", seed=params.seed, fractions=fractions)
+
+
+def files_of(project: DvcProject, remote: Path) -> list[str]:
+    """The branch's data, as the remote has them."""
+    out = yaml.safe_load(project.file(BRANCH, "data.dvc"))["outs"][0]
+    assert "remote" not in out
+    listing = remote / "files" / "md5" / out["md5"][:2] / out["md5"][2:]
+    return sorted(entry["relpath"] for entry in json.loads(listing.read_text()))
+
+
+def test_what_people_told_becomes_the_datas_new_version(
+    project: DvcProject, kept: KeptPictures, tmp_path: Path
+) -> None:
+    splits = {split_of(project, person): person for person in range(12)}
+    new, _ = kept.add(noise(1), "happy")
+    photo = noise(2, side=80)
+    cut, _ = kept.add(photo, "sad", box=(20, 30, 30, 30))
+    twice, _ = kept.add(noise(3), "angry")
+    kept.add(noise(3), "angry")
+    kept.add(noise(seed_of(splits["train"], "sad")), "sad")
+    kept.add(noise(seed_of(splits["train"], "sad")), "happy")
+    kept.add(noise(seed_of(splits["test"], "sad")), "sad")
+    kept.add(noise(seed_of(splits["val"], "sad")), "sad")
+    kept.add(noise(4), "bored")
+    kept.add(noise(5), "angry")
+    kept.add(noise(5), "sad")
+    kept.add(noise(6), "angry")[1].unlink()
+    kept.add(noise(7), "angry")[1].write_bytes(b"no picture")
+    kept.add(noise(8), None)
+    kept.add(None, "angry")
+    before = sorted(path.name for path in (project.root / "data").rglob("*"))
+
+    with deployed("training", "training") as client:
+        name, said = run(train=True)
+        assert name == "Completed", said
+        assert runs_of(client, "training")[0].parameters == {
+            "reason": "3 pictures with feedback came in",
+            "revision": BRANCH,
+        }
+        summary = newest_artifact(client, SUMMARY)["data"]
+    assert said.startswith("3 pictures came in; ")
+    assert "they are the branch collected, pushed to store; started training" in said
+    for reason, count in {
+        intake.KNOWN: 2,
+        intake.HELD_OUT: 2,
+        intake.LABEL: 1,
+        intake.TWICE: 1,
+        intake.CONTRADICTED: 2,
+        intake.GONE: 1,
+        intake.UNREADABLE: 1,
+    }.items():
+        assert f"{count} refused: {reason}" in said
+        assert f"* refused: {count}, {reason}" in summary
+
+    found = files_of(project, tmp_path / "remote")
+    came = {f"happy/{new}.png", f"sad/{cut}.png", f"angry/{twice}.png"}
+    assert set(found) - {"faces.txt"} == came | {
+        f"{label}/id{person:03}_{label}.png" for label in CLASSES for person in range(12)
+    }
+    # Nothing of the operator's was touched, and no picture of anybody is left lying about.
+    assert project.run("git", "status", "--porcelain") == ""
+    assert sorted(path.name for path in (project.root / "data").rglob("*")) == before
+    assert not list((project.root / ".mien" / "workspaces").iterdir())
+
+    project.run("git", "merge", "--quiet", BRANCH)
+    project.run("dvc", "checkout", "--quiet", "data.dvc")
+    is_trained_on(project, tmp_path / "prepared", came)
+    stored = decode((project.root / "data" / "sad" / f"{cut}.png").read_bytes(), max_pixels=10**6)
+    # The service's default margin, docs/serving.md.
+    assert pixel_sha256(stored) == pixel_sha256(crop_square(photo, (20, 30, 30, 30), margin=0.15))
+
+    name, said = run()
+    assert name == "Nothing new"
+    assert said.startswith("no pictures came in; ")
+    # Those of the first run, its copy and its refused ones; some of the new ones may be in val or test now.
+    again = re.findall(rf"(\d+) refused: (?:{intake.KNOWN}|{intake.HELD_OUT})", said)
+    assert sum(map(int, again)) == 3 + 1 + 4
+    assert project.run("git", "rev-parse", BRANCH) == project.run("git", "rev-parse", "HEAD")
+
+
+def is_trained_on(project: DvcProject, prepared: Path, came: set[str]) -> None:
+    """The pipeline's own `prepare` takes every new picture, each as its own group, and finds no copies."""
+    params = load_params(project.root / "params.yaml")
+    done = prepare(
+        project.root / "data", prepared, root=project.root, params=params.prepare, seed=params.seed, workers=1
+    )
+    assert not done.duplicates.keepers
+    assert not done.duplicates.conflicts
+    rows = read_manifest(prepared / "manifest.parquet")
+    new = rows[rows["source"].isin([f"data/{name}" for name in came])]
+    assert len(new) == len(came)
+    assert (new["group"] == new["source"]).all()
+
+
+def test_without_the_opt_in_nothing_is_collected_and_that_is_said(
+    kept: KeptPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.add(noise(1), "happy")
+    monkeypatch.delenv("MIEN_KEEP_IMAGES")
+    monkeypatch.chdir(tmp_path)
+    name, said = run()
+    assert name == "Nothing new"
+    assert "MIEN_KEEP_IMAGES is 0" in said
+    # It has not even begun to look: there is no repository here.
+    assert not (tmp_path / ".mien").exists()
+
+
+def test_nobody_told_anything(kept: KeptPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run() == ("Nothing new", "no kept picture has feedback")
+    assert not (kept.root / "observations.db").exists()
+    kept.add(noise(1), None)
+    assert run() == ("Nothing new", "no kept picture has feedback")
+
+
+def test_outside_of_a_repository_it_says_so(
+    kept: KeptPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.add(noise(1), "happy")
+    monkeypatch.chdir(tmp_path)
+    name, said = run()
+    assert name == "Failed"
+    assert "not the root of a git repository" in said

@@ -1,0 +1,79 @@
+"""A repository with data in versions, and a service's kept pictures with feedback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.contract import Box
+from serving.observing.observation import Feedback
+from serving.observing.pictures import PictureFolder
+from serving.observing.store import Batch, Store
+from tests.support.dvc_project import DvcProject, new_project
+from tests.support.observing import NOW, id_of, observation
+from tests.support.pictures import encoded
+
+CLASSES = ("angry", "happy", "sad")
+
+
+def noise(seed: int, *, side: int = 24) -> NDArray[np.uint8]:
+    """A picture that no other seed has, uint8 [side, side, 3]."""
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+
+
+@dataclass
+class KeptPictures:
+    """What a service has kept of people who told what they felt."""
+
+    root: Path
+    ids: list[str] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The service's settings."""
+        return {
+            "MIEN_KEEP_IMAGES": "1",
+            "MIEN_KEEP_IMAGES_DIR": str(self.root / "pictures"),
+            "MIEN_DATABASE_URL": f"sqlite:///{self.root}/observations.db",
+        }
+
+    def add(
+        self, image: NDArray[np.uint8] | None, emotion: str | None, *, box: Box | None = None
+    ) -> tuple[str, Path]:
+        """One answer; without an image none was kept, without an emotion nobody told. Its id and its file."""
+        number = len(self.ids)
+        id = id_of(number)
+        name = None
+        if image is not None:
+            folder = PictureFolder(self.root / "pictures", fraction=1.0)
+            name = folder.write(encoded(image), id=id, time=NOW)
+        store = Store(self.environment["MIEN_DATABASE_URL"])
+        try:
+            store.write(Batch(observations=[observation(number, id=id, box=box, picture=name)]))
+            if emotion is not None:
+                store.feedback(Feedback(observation_id=id, time=NOW + number, emotion=emotion))
+        finally:
+            store.close()
+        self.ids.append(id)
+        return id, self.root / "pictures" / (name or "none")
+
+
+def project_with_data(root: Path, *, people: int = 12) -> DvcProject:
+    """A project whose data are one picture of each person and class; `seed_of` says which."""
+    project = new_project(root)
+    for label in CLASSES:
+        for person in range(people):
+            path = root / "data" / label / f"id{person:03}_{label}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(encoded(noise(seed_of(person, label))))
+    project.run("dvc", "add", "--quiet", "data")
+    project.commit("Data")
+    return project
+
+
+def seed_of(person: int, label: str) -> int:
+    """Of a person's picture in the data."""
+    return 1000 + 10 * person + CLASSES.index(label)
