@@ -21,7 +21,6 @@ from typing import Literal
 
 import numpy as np
 
-from serving.answering.yunet import open_yunet
 from serving.contract import (
     Box,
     Face,
@@ -87,9 +86,7 @@ class Detectors:
         self._face_model = face_model
         # Reading a detector's file is done once for each.
         self._named: Callable[[str, str | None], FaceDetector] = cache(
-            lambda name, sha256: (
-                open_yunet(face_model, sha256=sha256) if name == "yunet" else find_detector(name)
-            )
+            lambda name, sha256: find_detector(name, face_model, sha256=sha256)
         )
         self._automatic = "yunet" if face_model else "haar"
 
@@ -154,6 +151,7 @@ class PictureReader:
         self._max_pixels = max_pixels
         self._max_faces = max_faces
         self._margin = margin
+        self._margined: tuple[InputSpec, InputSpec] | None = None
 
     def read(self, data: bytes, spec: InputSpec, faces: FacesMode) -> Picture:
         """Decode a file and cut out what the network is to see.
@@ -169,7 +167,7 @@ class PictureReader:
         found = self._faces(image, spec, faces)
         looked = time.perf_counter()
         if spec.crop == "none":
-            spec = replace(spec, margin=self._margin)
+            spec = self._with_margin(spec)
         whole = _is_portrait(image, spec, found) or (not found and faces != "all")
         inputs = _inputs(image, spec, found, whole=whole)
         return Picture(
@@ -183,6 +181,13 @@ class PictureReader:
             faces_ms=(looked - decoded) * 1e3 if faces != "none" else 0.0,
             preprocess_ms=(time.perf_counter() - looked) * 1e3,
         )
+
+    def _with_margin(self, spec: InputSpec) -> InputSpec:
+        """A model's crops with the configured margin; made once for each model, not for each picture."""
+        known = self._margined
+        if known is None or known[0] is not spec:
+            known = self._margined = (spec, replace(spec, margin=self._margin))
+        return known[1]
 
     def check(self, spec: InputSpec, faces: FacesMode) -> None:
         """Whether pictures can be read so at all, before the first one comes.

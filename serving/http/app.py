@@ -55,6 +55,7 @@ from serving.http.routes import (
     stream,
 )
 from serving.http.shared_rate import make_rate
+from serving.http.shortcuts import Shortcuts
 from serving.http.sinks import ObservationSink, SwitchLog
 from serving.http.streams import Streams
 from serving.http.telemetry import Traces, configured
@@ -107,6 +108,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     app.openapi = cache(lambda: documents.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
     app.add_exception_handler(HTTPException, router_refusal)
+    # Added first, so inside the edge.
+    app.add_middleware(Shortcuts, routers=[detect.router], paths=["/detect"])
     app.add_middleware(
         Edge,
         access=Access(settings.api_keys, allow_anonymous=settings.allow_anonymous),

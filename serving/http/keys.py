@@ -15,6 +15,7 @@ import ipaddress
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from serving.failures import Forbidden, Unauthorized
@@ -128,6 +129,7 @@ def _parsed(entry: str) -> tuple[Caller, bytes]:
     return Caller(name, "admin" if scope == "admin" else "predict"), bytes.fromhex(digest)
 
 
+@lru_cache(1024)
 def _is_local(origin: Origin) -> bool:
     """Whether a program on this machine asks, and not a page that a browser was lured to.
 

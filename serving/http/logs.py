@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
+import sys
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener
-from queue import SimpleQueue
 from typing import Any
 
 import orjson
+
+from serving.http.log_writer import Forward, LogWriter
 
 # What every record has anyway; the rest came with `extra=`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
@@ -48,14 +48,6 @@ class _Seldom(logging.Filter):
         return passes
 
 
-class _Handover(QueueHandler):
-    """Leaves formatting and writing to a thread: neither is a reason for a request to wait."""
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """The record as it is, since it does not leave the process."""
-        return record
-
-
 def _is_wanted(record: logging.LogRecord) -> bool:
     """False for two lines of uvicorn about WebSocket handshakes, which the access log has better.
 
@@ -70,18 +62,16 @@ def configure_logs(level: str) -> None:
 
     Uvicorn's access log is switched off: it names its clients' addresses.
     """
-    writer = logging.StreamHandler()
-    writer.setFormatter(JsonFormatter())
-    handler = _Handover(SimpleQueue())
-    listener = QueueListener(handler.queue, writer)
-    listener.start()
-    atexit.register(listener.stop)
+    # No line shows them, and asking for them is a third of what a record costs.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    handler = LogWriter(sys.stderr)
+    handler.setFormatter(JsonFormatter())
     for name in ("serving", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level)
-    traces = _Handover(handler.queue)
+    traces = Forward(handler)
     traces.addFilter(_Seldom())
     opentelemetry = logging.getLogger("opentelemetry")
     opentelemetry.handlers = [traces]

@@ -74,7 +74,9 @@ class Metrics:
         self._frames = Counter(
             "mien_stream_frames", "Frames of streams by what became of them.", ("outcome",), registry=registry
         )
-        self._in_flight = self._gauge("mien_requests_in_flight", "Requests that are being answered.", "livesum")
+        self._in_flight = self._gauge(
+            "mien_requests_in_flight", "Requests that are being answered.", "livesum"
+        )
         self._batches = Histogram(
             "mien_batch_images", "Pictures of one turn of the network.", buckets=_IMAGES, registry=registry
         )
@@ -95,6 +97,9 @@ class Metrics:
         self.trials = TrialMetrics(registry)
         self.drift = DriftMetrics(registry)
         self._live: tuple[str, ...] | None = None
+        self._stage_series = [(stage, self._stages.labels(stage)) for stage in _STAGES]
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._predicted: dict[tuple[str, str], Counter] = {}
         self.listener: Listener | None = None
 
     def _gauge(self, name: str, text: str, mode: Literal["min", "livesum", "livemax"]) -> Gauge:
@@ -114,15 +119,26 @@ class Metrics:
 
     def request(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """One request was answered."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        key = route, method, status
+        series = self._answered.get(key)
+        if series is None:
+            # Looking a series up by its labels costs more than counting.
+            series = self._requests.labels(route, method, str(status)), self._seconds.labels(route)
+            self._answered[key] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
     def detection(self, detection: Detection) -> None:
         """One picture was answered."""
-        for stage in _STAGES:
-            self._stages.labels(stage).observe(getattr(detection.timings, stage) / 1e3)
+        timings = detection.timings
+        for stage, series in self._stage_series:
+            series.observe(getattr(timings, stage) / 1e3)
         emotion = detection.answer.emotion if detection.answer else None
-        self._predictions.labels(emotion or "none", detection.model.version).inc()
+        key = emotion or "none", detection.model.version
+        predicted = self._predicted.get(key)
+        if predicted is None:
+            predicted = self._predicted[key] = self._predictions.labels(*key)
+        predicted.inc()
         self._faces.observe(len(detection.faces))
         if self.listener is not None:
             self.listener.detection(detection)

@@ -148,7 +148,7 @@ def describe(probabilities: NDArray[np.float32], embedding: NDArray[np.float32])
         confidence=max(values),
         entropy=entropy(values),
         # A feature beyond float16's range is kept as its largest value, not as infinity.
-        embedding=np.clip(embedding, -_HALF_MAX, _HALF_MAX).astype("<f2").tobytes(),
+        embedding=embedding.clip(-_HALF_MAX, _HALF_MAX).astype("<f2").tobytes(),
     )
 
 

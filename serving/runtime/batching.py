@@ -4,9 +4,13 @@
     answer = await batcher.run(work, deadline_s=5.0)     # Work: bytes → pictures, prediction → answer
     await batcher.close()
 
-A worker takes what waits at that moment (its fair share, at most `max_batch` pictures), lets each request
-prepare its pictures, runs the network once, and lets each request make its answer: one hop from the event
-loop to a thread and one back, whatever a request needs. Decoding, ONNX Runtime and OpenCV release the GIL.
+A worker takes what waits at that moment (shared with those that are idle too, at most `max_batch` pictures),
+lets each request prepare its pictures, runs the network, and lets each request make its answer: one hop from
+the event loop to a thread and one back, whatever a request needs. Decoding, ONNX Runtime and OpenCV release
+the GIL.
+
+The network runs in a few sizes only (`BATCH_SIZES`) and what lies between is padded: 5 pictures cost as much
+as 8. So as many are taken as one size holds, and what is left over is the next batch: 4 and 1.
 
 A request keeps the model that was live when it came. Its pictures are prepared with that model's contract
 and batched only with requests of the same model, so a promotion in between can mix nothing up.
@@ -18,8 +22,9 @@ import asyncio
 import logging
 import threading
 import time
+from bisect import bisect
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -27,7 +32,7 @@ import numpy as np
 
 from serving.contract.arrays import Image
 from serving.failures import DeadlinePassed, NotReady, QueueFull
-from serving.inference import Prediction, joined
+from serving.inference import BATCH_SIZES, Prediction, joined
 from serving.runtime.live import LiveModel, ModelSlot
 
 R = TypeVar("R")
@@ -116,6 +121,7 @@ class Batcher:
         self._limit = max_queue_images
         self._waiting: deque[_Job[Any]] = deque()
         self._images = 0
+        self._idle = 0
         self._closed = False
         self._condition = threading.Condition(threading.Lock())
         self._workers = [
@@ -215,9 +221,11 @@ class Batcher:
         """The next batch of one model's requests, in order; empty when the service goes down."""
         with self._condition:
             while not self._waiting and not self._closed:
+                self._idle += 1
                 self._condition.wait()
-            # What waits is shared among the workers: one that took it all would leave the others idle.
-            share = min(self._max_batch, -(-self._images // len(self._workers)))
+                self._idle -= 1
+            # Shared among those that have nothing to do: the busy ones find what comes meanwhile.
+            share = _whole(min(self._max_batch, -(-self._images // (1 + self._idle))))
             jobs: list[_Job[Any]] = []
             taken = 0
             while self._waiting:
@@ -292,11 +300,7 @@ def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: flo
     live = wanted[0][0].live
     images = wanted[0][1] if len(wanted) == 1 else np.concatenate([images for _, images in wanted])
     start = time.monotonic()
-    parts = [
-        live.classifier.predict(images[at : at + max_batch])
-        for at in range(0, max(len(images), 1), max_batch)
-    ]
-    prediction = joined(parts)
+    prediction = joined([live.classifier.predict(part) for part in _pieces(images, max_batch)])
     infer_s = time.monotonic() - start
     at = 0
     for job, own in wanted:
@@ -309,6 +313,21 @@ def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: flo
             job.result = job.work.finish(live, mine, timing)
         except Exception as error:
             job.error = error
+
+
+def _whole(images: int) -> int:
+    """The largest batch size that so many pictures fill, at least 1."""
+    return BATCH_SIZES[bisect(BATCH_SIZES, max(images, 1)) - 1]
+
+
+def _pieces(images: Image, max_batch: int) -> Iterator[Image]:
+    """All pictures in batches that are full; an empty one when there are none."""
+    while True:
+        size = _whole(min(len(images), max_batch))
+        yield images[:size]
+        images = images[size:]
+        if not len(images):
+            return
 
 
 def _part(prediction: Prediction, rows: slice) -> Prediction:

@@ -16,7 +16,7 @@ import pytest
 
 from serving.contract.arrays import Image
 from serving.failures import DeadlinePassed, NotReady, QueueFull
-from serving.inference import Prediction
+from serving.inference import BATCH_SIZES, OnnxClassifier, Prediction
 from serving.runtime.admission import admit
 from serving.runtime.batching import Batcher, Timing
 from serving.runtime.live import LiveModel, ModelSlot
@@ -121,7 +121,8 @@ def test_what_waits_goes_together_and_what_comes_alone_does_not_wait(slot: Model
 
     jobs, alone_s = asyncio.run(scenario())
     batches = [job.timing.batch for job in jobs if job.timing is not None]
-    assert batches == [1, 6, 6, 6, 6, 6, 6]
+    # Six would be padded to eight.
+    assert batches == [1, 4, 4, 4, 4, 2, 2]
     assert all(job.timing is not None and job.timing.queued_s > 0.04 for job in jobs[1:])
     # It costs a fraction of a millisecond; a batching window would add its own length to every one.
     assert alone_s < 0.004
@@ -136,6 +137,60 @@ def test_a_request_larger_than_a_batch_or_than_the_queue_is_answered(slot: Model
     prediction = asyncio.run(scenario())
     assert prediction.probabilities.argmax(axis=1).tolist() == [index % 7 for index in range(70)]
     assert prediction.heatmap.shape[0] == prediction.embedding.shape[0] == 70
+
+
+@pytest.mark.parametrize(("count", "max_batch"), [(1, 8), (2, 2), (5, 8), (7, 4), (8, 8), (20, 12)])
+def test_a_batch_is_full_whatever_the_number_of_pictures(
+    slot: ModelSlot, count: int, max_batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what reaches ONNX Runtime: nothing is padded, and nothing is larger than allowed."""
+    sizes: list[int] = []
+    run = OnnxClassifier.predict
+
+    def counting(self: OnnxClassifier, batch: Image) -> Prediction:
+        sizes.append(len(batch))
+        return run(self, batch)
+
+    monkeypatch.setattr(OnnxClassifier, "predict", counting)
+
+    async def scenario() -> Prediction:
+        async with batcher(slot, max_batch=max_batch) as queue:
+            images = np.concatenate([flat(index % 7) for index in range(count)])
+            return await queue.predict(images, live=slot.require(), deadline_s=DEADLINE_S)
+
+    prediction = asyncio.run(scenario())
+    assert prediction.probabilities.argmax(axis=1).tolist() == [index % 7 for index in range(count)]
+    assert sum(sizes) == count
+    assert set(sizes) <= set(BATCH_SIZES)
+    assert max(sizes) <= max_batch
+
+
+def test_idle_workers_share_what_waits_and_a_busy_one_is_not_waited_for(slot: ModelSlot) -> None:
+    async def scenario() -> tuple[list[int], list[int]]:
+        gate, other = threading.Event(), threading.Event()
+        async with batcher(slot, threads=2, max_batch=8) as queue:
+            first, second = Job(gate=gate), Job(gate=other)
+            running = [
+                asyncio.ensure_future(queue.run(job, deadline_s=DEADLINE_S)) for job in (first, second)
+            ]
+            await asyncio.gather(started(first), started(second))
+            waiting = [Job(flat(index)) for index in range(4)]
+            running += [asyncio.ensure_future(queue.run(job, deadline_s=DEADLINE_S)) for job in waiting]
+            await asyncio.sleep(0.01)
+            # One is still busy: the other takes everything.
+            gate.set()
+            await asyncio.gather(running[0], *running[2:])
+            alone = [job.timing.batch for job in waiting if job.timing is not None]
+            other.set()
+            await running[1]
+            both = [Job(flat(index)) for index in range(4)]
+            await asyncio.sleep(0.1)
+            await asyncio.gather(*(queue.run(job, deadline_s=DEADLINE_S) for job in both))
+            return alone, [job.timing.batch for job in both if job.timing is not None]
+
+    alone, both = asyncio.run(scenario())
+    assert alone == [4, 4, 4, 4]
+    assert max(both) <= 2
 
 
 def test_a_request_without_any_picture_gets_an_empty_answer(slot: ModelSlot) -> None:
@@ -263,7 +318,7 @@ def test_requests_in_flight_are_answered_by_the_model_they_came_for(slot: ModelS
             gate.set()
             return list(await asyncio.gather(*running))
 
-    assert asyncio.run(scenario()) == [[3, 1, 1], *[[3, 1, 2]] * 2, *[[3, 2, 3]] * 3]
+    assert asyncio.run(scenario()) == [[3, 1, 1], *[[3, 1, 2]] * 2, *[[3, 2, 2]] * 2, [3, 2, 1]]
 
 
 @pytest.mark.parametrize(
