@@ -29,6 +29,6 @@ def test_only_the_followers_registry_imports_mlflow(repository: Path) -> None:
     serving = repository / "serving"
     assert importers(serving, "mlflow") == {"following/registry.py"}
     assert importers(serving, "serving.following.registry") == {"following/follower.py"}
-    # The answering process starts the follower by name; scoring's look-up does so too, and is that child itself.
+    # The answering process starts the follower by name; so does the look-up of scoring, which is that child.
     assert importers(serving, "serving.following.follower") == {"following/lookup.py"}
     assert importers(serving, "serving.following.lookup") == {"score.py"}
