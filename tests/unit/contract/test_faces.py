@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving.contract import Box, FaceDetectorError, find_detector, largest_face
-from serving.contract.faces import FaceDetector, HaarDetector, YuNetDetector
+from serving.contract.faces import FaceDetector, HaarDetector, YuNetDetector, roomy
 from tests.support.pictures import Pixels, drawn_face, textured
 
 
@@ -104,3 +104,15 @@ def test_haar_says_when_opencv_brings_no_cascade(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(cv2.data, "haarcascades", str(tmp_path))
     with pytest.raises(FaceDetectorError, match="install opencv-python-headless 4"):
         HaarDetector()
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [((32, 100), (64, 100)), ((100, 20), (100, 64)), ((64, 64), (64, 64)), ((1, 640), (64, 640))],
+)
+def test_yunet_sees_no_picture_that_is_too_thin_for_it(size: tuple[int, int], seen: tuple[int, int]) -> None:
+    picture = np.full((*size, 3), 7, np.uint8)
+    shown = roomy(picture)
+    assert shown.shape[:2] == seen
+    assert (shown[: size[0], : size[1]] == 7).all()
+    assert shown.sum() == picture.sum()

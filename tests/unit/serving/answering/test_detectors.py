@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from serving.answering.pictures import Detectors
-from serving.answering.yunet import RoomyYuNet
-from serving.contract import Face, Image, InputSpec
-from serving.contract.faces import YUNET_SHA256, HaarDetector
+from serving.contract import InputSpec
+from serving.contract.faces import YUNET_SHA256, HaarDetector, YuNetDetector
 from serving.errors import FaceDetectorError
 from tests.support.yunet import write_blind_yunet
 
@@ -53,14 +51,14 @@ def test_a_file_that_comes_later_is_used(tmp_path: Path) -> None:
     detectors = Detectors("auto", face_model=path)
     assert detectors.check(WHOLE) != ()
     write_blind_yunet(path)
-    assert isinstance(detectors.of(WHOLE), RoomyYuNet)
+    assert isinstance(detectors.of(WHOLE), YuNetDetector)
 
 
 def test_a_foreign_file_is_told_about_and_never_given_to_a_model_trained_with_the_official_one(
     foreign: Path,
 ) -> None:
     detectors = Detectors("auto", face_model=foreign)
-    assert isinstance(detectors.of(WHOLE), RoomyYuNet)
+    assert isinstance(detectors.of(WHOLE), YuNetDetector)
     assert isinstance(detectors.of(HAAR), HaarDetector)
     for spec in (WHOLE, HAAR):
         (told,) = detectors.check(spec)
@@ -75,22 +73,3 @@ def test_switched_off_it_is_said_what_a_model_of_crops_will_get() -> None:
     assert detectors.check(WHOLE) == ()
     (told,) = detectors.check(YUNET)
     assert "it gets whole pictures" in told
-
-
-@pytest.mark.parametrize(
-    ("size", "seen"),
-    [((32, 100), (64, 100)), ((100, 20), (100, 64)), ((64, 64), (64, 64)), ((100, 1280), (128, 1280))],
-)
-def test_yunet_sees_no_picture_that_is_too_thin_for_it(size: tuple[int, int], seen: tuple[int, int]) -> None:
-    shown: list[Image] = []
-
-    class Eye:
-        def detect(self, image: Image) -> list[Face]:
-            shown.append(image)
-            return []
-
-    picture = np.full((*size, 3), 7, np.uint8)
-    RoomyYuNet(Eye()).detect(picture)
-    assert shown[0].shape[:2] == seen
-    assert (shown[0][: size[0], : size[1]] == 7).all()
-    assert shown[0].sum() == picture.sum()
