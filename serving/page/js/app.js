@@ -8,6 +8,7 @@ import { Look } from "./look.js";
 import { ModelTab } from "./model.js";
 import { keptInWords } from "./privacy.js";
 import { Tabs } from "./tabs.js";
+import { sentence } from "./words.js";
 
 // Seconds between two looks at which model is live: a promotion shows soon, a start sooner.
 const LOOK_S = 20;
@@ -68,7 +69,7 @@ function tell(found) {
   chip.textContent = found ? name || "no model" : "";
   const notices = [];
   if (found?.live?.sample) notices.push(h("p", { class: "note warn", id: "demo" }, h("strong", {}, "A demonstration. "), "This model has only ever seen drawn faces. What it says of real ones means nothing."));
-  if (found && !found.live) notices.push(h("p", { class: "note bad", role: "status" }, h("strong", {}, "No model is live yet. "), `${found.reason}. This page looks again by itself.`));
+  if (found && !found.live) notices.push(h("p", { class: "note bad", role: "status" }, h("strong", {}, "No model is live yet. "), `${sentence(found.reason)} This page looks again by itself.`));
   const place = byId("notices");
   if (place.textContent !== notices.map((notice) => notice.textContent).join("")) place.replaceChildren(...notices);
   tellKey();

@@ -5,6 +5,7 @@ import { columnCard, columnName } from "./columns.js";
 import { h } from "./dom.js";
 import { ago, counted, dateTime, percent } from "./format.js";
 import { Panel, absent, block, figures } from "./parts.js";
+import { sentence } from "./words.js";
 
 const VERDICTS = {
   drift: ["bad", "The world has moved"],
@@ -32,7 +33,7 @@ function verdict(drift) {
   const { window: seen, reference } = drift;
   return h("div", { class: `verdict ${kind}`, role: "status" }, h("strong", {}, title), h("p", {}, reason(drift)),
     seen ? h("p", { class: "fine" }, `${counted(seen.rows, "answer")}${seen.sampled ? ` drawn from ${seen.total}` : ""}, ${dateTime(seen.since)} to ${dateTime(seen.until)}, against ${counted(reference.rows, "test picture")} of ${counted(reference.people, "person", "people")}. Computed ${ago(drift.age_s)}.`) : null,
-    drift.problem && drift.problem !== drift.reason ? h("p", { class: "fine" }, `There is no newer result: ${drift.problem}.`) : null,
+    drift.problem && drift.problem !== drift.reason ? h("p", { class: "fine" }, `There is no newer result. ${sentence(drift.problem)}`) : null,
     drift.computed_at && drift.verdict !== "unknown" ? report() : null);
 }
 
@@ -40,8 +41,7 @@ function reason({ verdict: said, reason: why, columns }) {
   const moved = Object.entries(columns).filter(([, column]) => column.drifted).map(([name]) => columnName(name).toLowerCase());
   if (said === "drift") return `Farther from the reference than chance explains: ${moved.join(", ")}. Look at the charts before anything is retrained.`;
   if (said === "no drift") return "Every column is as near to the reference as chance lets it be.";
-  const text = why ?? "it is being computed";
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  return sentence(why ?? "it is being computed");
 }
 
 /** Evidently's page. A link cannot carry a key, so with one the page is fetched and handed over as a file. */

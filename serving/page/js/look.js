@@ -127,20 +127,23 @@ export class Look {
     if (!(problem instanceof api.Problem)) throw problem;
     this.area.dataset.state = "failed";
     this.stage.querySelector(".working")?.remove();
+    // Nothing can be seen of it: the stage is there for another one.
+    if (!this.shown) this.stage.replaceChildren(this.dropZone());
     const again = () => this.send(file);
     const facts = { ...this.facts(), size: file.size };
     const shrink = () => this.sendSmaller(file);
-    const others = [["Another photo", () => this.pick()]];
+    const others = this.shown ? [] : [["Another photo", () => this.pick()]];
     this.side.replaceChildren(problemMessage(problem, { facts, again, shrink, others }));
   }
 
   async sendSmaller(file) {
-    const copy = await smallerCopy(file);
+    const copy = await smallerCopy(file, this.facts().limits);
     if (copy) return this.send(copy);
     this.side.replaceChildren(message({ title: "No smaller copy can be made", text: "This browser cannot read the picture either.", actions: [["Another photo", () => this.pick()]] }));
   }
 
   frame(bitmap) {
+    this.shown = bitmap !== null;
     const height = bitmap?.height ?? 3;
     const width = bitmap?.width ?? 4;
     const scale = bitmap ? Math.min(1, DRAWN_PX / Math.max(width, height)) : 0;
@@ -148,7 +151,7 @@ export class Look {
     this.picture.classList.add("picture");
     this.picture.setAttribute("role", "img");
     this.picture.setAttribute("aria-label", bitmap ? "Your photo" : "A photo that this browser cannot show");
-    this.view = h("div", { class: "frame", style: { "--aspect": (width / height).toFixed(4), "--most": `${width * ENLARGED}px` } }, this.picture, h("div", { class: "working" }));
+    this.view = h("div", { class: "frame", style: { "--aspect": (width / height).toFixed(4), "--most": bitmap ? `${width * ENLARGED}px` : "100%" } }, this.picture, h("div", { class: "working" }));
     this.under = h("div", { class: "under" }, this.choices());
     return [h("div", { class: "frame-holder" }, this.view), this.under];
   }

@@ -5,9 +5,9 @@ import { h } from "./dom.js";
 import { inWords } from "./words.js";
 
 /** A message. `actions` are [words, function] pairs, the first one the most likely. */
-export function message({ title, text, actions = [], calm = false }, ...more) {
+export function message({ title, text, actions = [], calm = false, quiet = false }, ...more) {
   const buttons = actions.map(([words, act], index) =>
-    h("button", { type: "button", class: `button small${index ? "" : " primary"}`, onclick: act }, words));
+    h("button", { type: "button", class: `button small${index || quiet ? "" : " primary"}`, onclick: act }, words));
   const said = h("div", { role: "alert" }, h("h2", {}, title), h("p", {}, text));
   return h("div", { class: `message${calm ? " calm" : ""}` }, said, ...more, buttons.length ? h("div", { class: "row" }, buttons) : null);
 }
@@ -17,9 +17,9 @@ export function problemMessage(problem, { facts = {}, again = null, shrink = nul
   const words = inWords(problem, facts);
   const actions = [];
   if (words.shrinks && shrink) actions.push(["Send a smaller copy", shrink]);
-  if (again && !words.needsKey && !words.shrinks) actions.push(["Try again", again]);
+  if (again && !words.needsKey && !words.shrinks && !words.lasting) actions.push(["Try again", again]);
   const form = words.needsKey && again ? keyForm(again) : null;
-  return message({ ...words, calm: problem.passing, actions: [...actions, ...others] }, form);
+  return message({ ...words, calm: problem.passing, actions: [...actions, ...others], quiet: form !== null }, form);
 }
 
 /** Where a key is typed in; `then` goes on with it. */

@@ -6,6 +6,7 @@ import { bytes, counted, dateTime, ms, number, percent, score, titled } from "./
 import { hueOf } from "./hues.js";
 import { rendered } from "./markdown.js";
 import { Panel, absent, block, facts, figures, hash, table } from "./parts.js";
+import { sentence } from "./words.js";
 
 /** Everything that is known of the live model. */
 export class ModelTab extends Panel {
@@ -27,7 +28,7 @@ export class ModelTab extends Panel {
 const optional = (promise) => promise.catch((problem) => { if (problem.kind === "unauthorized") throw problem; return null; });
 
 function heading({ live, reason }, card) {
-  if (!live) return h("div", {}, h("p", { class: "eyebrow" }, "Model"), h("h1", {}, "No model is live"), h("p", { class: "lead" }, `${titled(reason)}.`));
+  if (!live) return h("div", {}, h("p", { class: "eyebrow" }, "Model"), h("h1", {}, "No model is live"), h("p", { class: "lead" }, sentence(reason)));
   const title = card?.metrics?.title ?? live.architecture;
   return h("div", {}, h("p", { class: "eyebrow" }, "The live model"),
     h("h1", {}, `${title}, ${live.version === "local" ? "from a path" : `version ${live.version}`}`),
@@ -100,7 +101,7 @@ function trials(shadow, canary) {
 function shadowed(shadow) {
   if (!shadow.enabled) return [absent("Off: no second model is being compared. MIEN_SHADOW_MODEL names one.")];
   const { report } = shadow;
-  const state = shadow.reason ? [absent(`Nothing is compared at the moment: ${shadow.reason}.`)] : [];
+  const state = shadow.reason ? [absent(`Nothing is compared at the moment. ${sentence(shadow.reason)}`)] : [];
   if (!report?.compared) return [...state, absent(`${shadow.model ? `${shadow.model.name} version ${shadow.model.version}` : shadow.location} looks at ${percent(shadow.fraction)} of the pictures and has not compared any yet.`)];
   const names = Object.keys(report.emotions);
   const rows = names.map((name) => [

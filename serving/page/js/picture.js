@@ -2,7 +2,9 @@
 
 /** Longest side, px, of a smaller copy: a face in a group of ten is still 100 px wide. */
 const SMALLER_SIDE = 1600;
-const SMALLER_QUALITY = 0.9;
+const SMALLER_QUALITY = 0.85;
+// So much of what is allowed is used: rounding must not bring it above.
+const SPARE = 0.95;
 
 /** The picture of a file, upright; null when this browser cannot show it. */
 export async function bitmapOf(file) {
@@ -13,12 +15,17 @@ export async function bitmapOf(file) {
   }
 }
 
-/** A smaller copy of a file; null when this browser cannot read it. */
-export async function smallerCopy(file) {
+/** A copy of a file that keeps to `limits` (of /about); null when this browser cannot read it. */
+export async function smallerCopy(file, limits = {}) {
   const bitmap = await bitmapOf(file);
   if (!bitmap) return null;
-  const scale = Math.min(1, SMALLER_SIDE / Math.max(bitmap.width, bitmap.height));
-  return jpeg(drawn(bitmap, Math.round(bitmap.width * scale), Math.round(bitmap.height * scale)), SMALLER_QUALITY);
+  const { width, height } = bitmap;
+  let scale = Math.min(1, SMALLER_SIDE / Math.max(width, height), Math.sqrt((SPARE * (limits.pixels ?? Infinity)) / (width * height)));
+  for (;;) {
+    const copy = await jpeg(drawn(bitmap, Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))), SMALLER_QUALITY);
+    if (copy.size <= (limits.bytes ?? Infinity) || width * scale < 2) return copy;
+    scale *= Math.min(SPARE, Math.sqrt((SPARE * limits.bytes) / copy.size));
+  }
 }
 
 /** A canvas with a picture (or a video's present frame) on it. */

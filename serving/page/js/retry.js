@@ -3,7 +3,8 @@
 import { Problem } from "./api.js";
 
 const MOST_TRIES = 5;
-const LONGEST_S = 30;
+// Nobody waits for longer before a page.
+const LONGEST_S = 60;
 // Without `Retry-After`: as MIEN's own 503 has it.
 const DEFAULT_S = 1;
 
@@ -14,9 +15,10 @@ export async function withRetries(action, wait) {
       return await action();
     } catch (error) {
       if (!(error instanceof Problem) || !error.passing || tries >= MOST_TRIES) throw error;
-      // Later and later when the service names no time, and not all visitors in the same moment.
       const told = error.retryAfterS ?? DEFAULT_S;
-      await wait(error, Math.min(LONGEST_S, told * (1 + (tries - 1) / 2) + Math.random() * 0.5));
+      if (told > LONGEST_S) throw error;
+      // Never sooner than told, later and later, and not all visitors in the same moment.
+      await wait(error, told * (1 + (tries - 1) / 2) + Math.random() * 0.5);
     }
   }
 }

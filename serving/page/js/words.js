@@ -6,7 +6,7 @@ const FORMATS = "JPEG, PNG, WebP and BMP are read.";
 
 const TABLE = {
   "payload-too-large": (p, f) => ["That picture is too large", f.limits ? `A picture may have ${bytes(f.limits.bytes)}${f.size ? `; this one has ${bytes(f.size)}` : ""}. A smaller copy shows the same face.` : p.detail],
-  "image-too-large": (p) => ["That picture has too many pixels", `${sentence(p.detail)} A smaller copy shows the same face.`],
+  "image-too-large": (p, f) => ["That picture has too many pixels", `${f.limits ? `A picture may have ${Math.floor(f.limits.pixels / 1e6)} million of them.` : sentence(p.detail)} A smaller copy shows the same face.`],
   "image-format-unknown": () => ["That is not a picture", `The file is of a kind that is not read here. ${FORMATS}`],
   "image-unusable": (p) => ["That picture cannot be read", `${sentence(p.detail)} ${FORMATS}`],
   "queue-full": () => ["Busy right now", "More pictures are waiting than can be looked at. Nothing is wrong with yours."],
@@ -28,16 +28,20 @@ const TABLE = {
 /** Problems that a smaller copy of the picture may cure. */
 const SHRINK = new Set(["payload-too-large", "image-too-large", "body-too-slow"]);
 
+/** Problems that the same picture has each time. */
+const LASTING = new Set(["image-format-unknown", "image-unusable", "content-unsupported", "bad-request"]);
+
 /** Title and text of a problem; `facts` may have the limits of /about and the picture's size. */
 export function inWords(problem, facts = {}) {
   const row = TABLE[problem.kind];
   const [title, text] = row ? row(problem, facts) : [problem.title || "That did not work", sentence(problem.detail || problem.message)];
-  return { title, text, shrinks: SHRINK.has(problem.kind), needsKey: problem.kind === "unauthorized" };
+  return { title, text, shrinks: SHRINK.has(problem.kind), needsKey: problem.kind === "unauthorized", lasting: LASTING.has(problem.kind) };
 }
 
 /** One sentence out of a detail such as "no model yet: the service is starting". */
-function sentence(text) {
+export function sentence(text) {
   if (!text) return "";
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  const plain = text.replaceAll("`", "");
+  const begun = plain.charAt(0).toUpperCase() + plain.slice(1);
   return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
 }

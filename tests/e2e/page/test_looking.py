@@ -1,0 +1,174 @@
+"""A photo in, its faces out: as a visitor sees it."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.axe import barriers
+from tests.support.browser import Visit
+from tests.support.http_service import picture_of
+from tests.support.onnx_models import CLASSES
+from tests.support.page_model import group
+from tests.support.pictures import drawn_face, encoded
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+
+NAME = "(each) => each.innerText || each.querySelector('img').alt"
+
+
+class Visiting(Protocol):
+    def __call__(self, **options: Any) -> AbstractContextManager[Visit]: ...
+
+
+def cards(page: Page) -> list[str]:
+    return page.locator(".answer .emotion").all_inner_texts()
+
+
+def heat_of(page: Page) -> float:
+    """Opacity of the heatmap, 0–1."""
+    return float(page.locator(".heat").evaluate("(each) => getComputedStyle(each).opacity"))
+
+
+def test_a_photo_gets_a_box_a_bar_for_each_emotion_the_heat_and_the_time(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open()
+        visitor.send(encoded(drawn_face(200)))
+        visitor.state("answered")
+        boxes = page.get_by_role("button", name=re.compile("^Face 1: "))
+        expect(boxes).to_have_count(1)
+        rows = page.locator(".answer .bar")
+        assert sorted(rows.locator(".name").all_inner_texts()) == sorted(name.title() for name in CLASSES)
+        shares = [float(text.strip(" >%\u202f")) for text in rows.locator(".value").all_inner_texts()]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(100, abs=0.5)
+        expect(page.get_by_text(re.compile(r"^Answered in [\d.,]+\s(ms|s)$"))).to_be_visible()
+        expect(page.locator("#announcer")).to_contain_text("1 face: ")
+        slider = page.get_by_label("Where it looked")
+        slider.fill("100")
+        assert heat_of(page) == 1
+        slider.fill("0")
+        assert heat_of(page) == 0
+
+
+def test_of_several_faces_each_has_its_box_and_its_card(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open()
+        visitor.send(group())
+        visitor.state("answered")
+        boxes = page.locator(".box")
+        expect(boxes).to_have_count(3)
+        assert len(cards(page)) == 3
+        # The largest comes first, and it stands on the left.
+        lefts = [box["x"] for index in range(3) if (box := boxes.nth(index).bounding_box())]
+        assert lefts == sorted(lefts)
+        expect(boxes.nth(0)).to_have_attribute("aria-pressed", "true")
+        boxes.nth(2).focus()
+        page.keyboard.press("Enter")
+        opened = page.locator(".answer.open")
+        expect(opened).to_have_attribute("aria-label", "Face 3")
+        expect(opened.locator(".bar")).to_have_count(len(CLASSES))
+        expect(opened).to_contain_text("Only the largest face")
+
+
+def test_what_a_person_says_is_stored_with_the_answer(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open()
+        visitor.send(picture_of(3))
+        visitor.state("answered")
+        expect(page.locator(".side .note")).to_contain_text("No face was found.")
+        page.get_by_role("button", name="That’s wrong").click()
+        page.get_by_role("button", name="Fear", exact=True).click()
+        expect(page.locator(".thanks")).to_contain_text("noted as fear")
+        page.get_by_role("button", name="Where this answer comes from").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("Happy")
+        expect(dialog).to_contain_text("told by a person")
+        expect(dialog).to_contain_text("5" * 64)
+        address = dialog.get_by_role("link", name="All of it, as JSON").get_attribute("href")
+        with urllib.request.urlopen(f"{visitor.address}/{address}") as answer:  # noqa: S310 # the test's own service
+            assert json.load(answer)["feedback"] == "fear"
+        assert barriers(page) == []
+        dialog.get_by_role("button", name="Close").click()
+        expect(dialog).to_be_hidden()
+
+
+def test_a_photo_can_be_pasted_and_dropped(visit: Visiting) -> None:
+    give = """([bytes, kind]) => {
+      const data = new DataTransfer();
+      data.items.add(new File([new Uint8Array(bytes)], "a.png", { type: "image/png" }));
+      const event = kind === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true })
+        : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+      document.body.dispatchEvent(event);
+    }"""
+    with visit() as visitor:
+        page = visitor.open()
+        for kind, index in (("paste", 0), ("drop", 5)):
+            page.evaluate(give, [list(picture_of(index)), kind])
+            expect(page.locator(".answer .emotion")).to_have_text(CLASSES[index].title())
+
+
+def test_a_drawn_face_of_the_pages_own_can_be_tried(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open()
+        expect(page.locator("#demo")).to_contain_text("only ever seen drawn faces")
+        page.get_by_role("button", name="A drawn face: together").click()
+        visitor.state("answered")
+        assert len(cards(page)) == 4
+
+
+@pytest.mark.parametrize(
+    ("data", "title"),
+    [
+        (b"no picture at all", "That is not a picture"),
+        (encoded(drawn_face(64))[:400], "That picture cannot be read"),
+        (b"", "That picture cannot be read"),
+    ],
+    ids=["text", "broken", "empty"],
+)
+def test_a_bad_file_is_told_in_words_and_another_can_follow(visit: Visiting, data: bytes, title: str) -> None:
+    with visit() as visitor:
+        visitor.expect_refusals(415, 422)
+        page = visitor.open()
+        visitor.send(data)
+        visitor.state("failed")
+        expect(page.get_by_role("alert")).to_contain_text(title)
+        assert barriers(page) == []
+        visitor.send(picture_of(2))
+        visitor.state("answered")
+        assert cards(page) == [CLASSES[2].title()]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_cut_off_and_everybody_can_use_it(visit: Visiting, scheme: str) -> None:
+    with visit(color_scheme=scheme, **PHONE) as visitor:
+        page = visitor.open()
+        for data in (None, group((150, 130))):
+            if data:
+                visitor.send(data)
+                visitor.state("answered")
+            assert page.evaluate("document.documentElement.scrollWidth") == 360
+            assert barriers(page) == []
+        targets = page.locator("button:visible, input[type=range]:visible").all()
+        # WCAG 2.2, 2.5.8.
+        assert all(box["height"] >= 24 for each in targets if (box := each.bounding_box()))
+
+
+def test_the_keyboard_alone_is_enough(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open()
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+        seen = []
+        for _ in range(5):
+            page.keyboard.press("Tab")
+            seen.append(page.locator(":focus").evaluate(NAME).strip())
+        assert seen == [
+            "mien", "Look", "Choose a photo", "Use the camera", "A drawn face: happy",
+        ]  # fmt: skip

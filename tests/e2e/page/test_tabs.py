@@ -1,0 +1,139 @@
+"""The second and the third tab: the model and drift, told plainly also where there is nothing to tell."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from playwright.sync_api import expect
+
+from serving.drift.ledger import Ledger
+from serving.drift.result import (
+    ColumnDrift,
+    DriftResult,
+    Estimated,
+    Measured,
+    Quality,
+    ReferenceFacts,
+    WindowFacts,
+)
+from tests.support.axe import barriers
+from tests.support.browser import Visit
+from tests.support.onnx_models import CLASSES
+from tests.support.serving_models import sha256_of
+
+SCHEMES = ("light", "dark")
+
+
+class Visiting(Protocol):
+    def __call__(self, **options: Any) -> AbstractContextManager[Visit]: ...
+
+
+def drifted(sha256: str) -> DriftResult:
+    """As the process that computes it leaves it: one column has moved, one has not."""
+    now = time.time()
+    reference, window = dict.fromkeys(CLASSES, 1 / 7), dict.fromkeys(CLASSES, 0.0) | {"happy": 1.0}
+    columns = (
+        ColumnDrift(
+            name="predicted", method="Jensen-Shannon distance", score=0.6, threshold=0.2, drifted=True,
+            reference=reference, window=window,
+        ),
+        ColumnDrift(
+            name="brightness", method="Wasserstein distance", score=0.1, threshold=0.3, drifted=False,
+            reference={"mean": 0.4, "deviation": 0.1}, window={"mean": 0.42, "deviation": 0.09},
+        ),
+    )  # fmt: skip
+    estimated = Estimated(mean_confidence=0.7, atc=0.72)
+    measured = Measured(
+        rows=280, accuracy=0.81, accuracy_low=0.76, accuracy_high=0.85, macro_f1=0.8, confusion={}
+    )
+    return DriftResult(
+        verdict="drift", reason="predicted: farther from the reference than chance explains", time=now,
+        model_version="local", model_sha256=sha256, columns=columns, left_out={"face_size": "no such column"},
+        window=WindowFacts(
+            rows=300, total=300, sampled=False, since=now - 3600, until=now, pictures_per_person=5
+        ),
+        reference=ReferenceFacts(rows=280, people=40),
+        quality=Quality(reference=measured, feedback=None, estimated=estimated),
+    )  # fmt: skip
+
+
+def test_the_model_its_figures_its_card_and_its_history(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open("model")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Test model, from a path")
+        panel = page.get_by_role("tabpanel", name="Model")
+        for text in ("81.3", "0.801", "16 × 16 px", "5" * 12, "Off: no second model"):
+            expect(panel).to_contain_text(text)
+        rows = page.get_by_role("region", name="Emotion by emotion").get_by_role("row")
+        expect(rows).to_have_count(1 + len(CLASSES))
+        history = page.get_by_role("region", name="Switches of the model").get_by_role("row")
+        expect(history.nth(1)).to_contain_text("none → local")
+        page.get_by_text("What it is for, what it is not for").click()
+        card = page.locator(".prose")
+        expect(card.get_by_role("heading", name="Measured")).to_be_visible()
+        # What is written in a card is text, whatever it looks like.
+        expect(card).to_contain_text("<img src=x onerror=alert(1)> is only text.")
+        expect(card.locator("img")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("tab", ["look", "model", "drift"])
+def test_everybody_can_use_every_tab(visit: Visiting, tab: str, scheme: str) -> None:
+    with visit(color_scheme=scheme) as visitor:
+        page = visitor.open(tab)
+        expect(page.get_by_role("tabpanel").get_by_role("heading", level=1)).to_be_visible()
+        for fold in page.locator("details").all():
+            fold.evaluate("(each) => { each.open = true; }")
+        assert barriers(page) == []
+
+
+def test_without_a_verdict_drift_is_a_plain_sentence_and_then_the_charts(
+    visit: Visiting, folder: Path
+) -> None:
+    with visit() as visitor:
+        page = visitor.open("drift")
+        verdict = page.locator(".verdict")
+        expect(verdict).to_contain_text("No verdict yet")
+        expect(verdict).to_contain_text("No observations of version local")
+        ledger = Ledger(f"sqlite:///{folder}/observations.db")
+        ledger.keep(drifted(sha256_of(folder / "model")), html=b"<p>Evidently</p>", retention_s=1e6)
+        deadline = time.monotonic() + 60
+        while "moved" not in verdict.inner_text():
+            assert time.monotonic() < deadline
+            page.reload()
+            page.wait_for_selector("#drift .verdict")
+        expect(verdict).to_contain_text("300 answers")
+        cards = page.locator(".column")
+        expect(cards).to_have_count(2)
+        expect(cards.first).to_contain_text("Emotions")
+        expect(cards.first).to_contain_text("chance explains up to 0.2")
+        expect(page.get_by_role("img", name="happy: reference 14")).to_be_visible()
+        expect(page.get_by_text("Not compared – Size of the face")).to_be_visible()
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name="Evidently’s report").click()
+        expect(opened.value.get_by_text("Evidently")).to_be_visible()
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert barriers(page) == []
+
+
+def test_tabs_are_moved_between_by_arrows_and_the_address_remembers(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open()
+        page.get_by_role("tab", name="Look").focus()
+        for key, name in (
+            ("ArrowRight", "Model"),
+            ("End", "Drift"),
+            ("ArrowRight", "Look"),
+            ("ArrowLeft", "Drift"),
+        ):
+            page.keyboard.press(key)
+            expect(page.get_by_role("tab", name=name)).to_be_focused()
+            expect(page.get_by_role("tabpanel", name=name)).to_be_visible()
+        page.reload()
+        expect(page.get_by_role("tabpanel", name="Drift")).to_be_visible()
+        assert page.get_by_role("tab", selected=True).all_inner_texts() == ["Drift"]
