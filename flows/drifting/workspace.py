@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 WORKSPACE = Path(".mien/evidently")
 """Relative to the checkout."""
-PANEL = "How far each column is from the reference"
+PANELS: Mapping[str, tuple[str, ...]] = {
+    "Pictures": (),
+    "Answers": ("confidence", "entropy", "predicted"),
+    "Embedding": ("embedding_",),
+}
+"""Title → how its columns begin; the first one has all others."""
 # As Evidently calls the metric of `serving.drift.report`.
 _METRIC = "ValueDrift"
 _SNAPSHOTS = "*/snapshots/*.json"
@@ -27,7 +32,7 @@ def add_snapshot(snapshot: Path, *, workspace: Path, project: str, columns: Sequ
         snapshot: as `serving.drift` leaves it.
         workspace: made when it is not there.
         project: its name; one for each registered model.
-        columns: that were compared; each becomes a line of the project's plot.
+        columns: that were compared; each becomes a line of one of the project's plots.
 
     Raises:
         DriftUnfinished: Evidently cannot read the one or write the other.
@@ -65,15 +70,25 @@ def _add(snapshot: Path, *, workspace: Path, project: str, columns: Sequence[str
     found = shown.search_project(project)
     chosen = found[0] if found else shown.create_project(project)
     if not found:
-        _add_plot(chosen, columns)
+        _add_plots(chosen, columns)
     shown.add_run(chosen.id, Snapshot.loads(snapshot.read_text(encoding="utf-8")))
 
 
-def _add_plot(project: Project, columns: Sequence[str]) -> None:
+def _add_plots(project: Project, columns: Sequence[str]) -> None:
     from evidently.sdk.models import PanelMetric
     from evidently.sdk.panels import line_plot_panel
 
-    values = [PanelMetric(legend=name, metric=_METRIC, metric_labels={"column": name}) for name in columns]
-    project.dashboard.add_panel(
-        line_plot_panel(title=PANEL, values=values, size="full"), tab="Drift", create_if_not_exists=True
-    )
+    for title, names in grouped(columns).items():
+        values = [PanelMetric(legend=name, metric=_METRIC, metric_labels={"column": name}) for name in names]
+        panel = line_plot_panel(title=f"{title}: distance from the reference", values=values, size="full")
+        project.dashboard.add_panel(panel, tab="Drift", create_if_not_exists=True)
+
+
+def grouped(columns: Sequence[str]) -> dict[str, list[str]]:
+    """Columns by panel: a plot has half a dozen colours."""
+    rest, *others = PANELS
+    groups: dict[str, list[str]] = {title: [] for title in PANELS}
+    for name in columns:
+        fitting = [title for title in others if name.startswith(PANELS[title])]
+        groups[fitting[0] if fitting else rest].append(name)
+    return {title: names for title, names in groups.items() if names}
