@@ -22,7 +22,7 @@ HOST ?= 127.0.0.1
 MLFLOW_PORT ?= 5000
 PREFECT_PORT ?= 4200
 
-.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean serve up train
+.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean bandit audit images serve up train
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,16 @@ profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
 
 reproduce: setup ## VERSION=n: rebuild a registered version from its commit and compare
 	@python -m pipelines.reproduce $(VERSION)
+
+bandit: setup ## dangerous calls in the code, by bandit
+	@bandit --quiet --recursive --severity-level medium --configfile pyproject.toml serving pipelines flows
+
+audit: setup ## known vulnerabilities of what the lock files name (asks pypi.org)
+	@for file in requirements/*.txt; do echo "$$file"; \
+	  pip-audit --strict --progress-spinner off --require-hashes --disable-pip --requirement "$$file"; done
+
+images: setup ## build the images without an engine and ask the service in its own (root; docs/deploy.md)
+	@deploy/check-images
 
 lock: setup ## resolve requirements/*.txt anew from pyproject.toml
 	@requirements/lock
