@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -30,7 +33,7 @@ stages:
       - models/${item}/record.txt:
           cache: false
   measure:
-    cmd: cat models/*/weights.txt > measured.txt; ls running* > beside.txt 2>&1; true
+    cmd: cat models/*/weights.txt > measured.txt; ls running.* > beside.txt 2>/dev/null; true
     meta: {alone: true}
     deps: [models]
     outs: [measured.txt]
@@ -43,14 +46,22 @@ stages:
         cache: false
 """
 
-# Lines as the real training prints them; the marker shows who runs at the same time.
+# Lines as the real training prints them. Beside the clones lie notes that a test leaves for it: `meet` waits
+# for the other one, `hold-NAME` waits, `once-NAME` and `fail-NAME` are printed and it fails.
 TRAIN = """
-touch running.$1
+notes=../..; [ -d $notes/workspaces ] || notes=.
+echo $1 >> $notes/executed
+[ -e .checkpoints/$1 ] && echo "$1  resuming after epoch 1"
+mkdir -p .checkpoints; touch .checkpoints/$1 running.$1
+if [ -e $notes/once-$1 ]; then cat $notes/once-$1 >&2; rm $notes/once-$1; exit 1; fi
+if [ -e $notes/fail-$1 ]; then cat $notes/fail-$1 >&2; exit 1; fi
+if [ -e $notes/meet ]; then while [ $(ls running.* | wc -l) -lt 2 ]; do sleep 0.1; done; sleep 1; fi
 echo "$1  epoch 1 (train 1/2)  100 images/s  0:01 left  loss 1.0"
+while [ -e $notes/hold-$1 ]; do sleep 0.1; done
 echo "$1 $(cat prepared.txt)" > models/$1/weights.txt
 echo "$1" > models/$1/record.txt
 echo "$1  epoch 2 (train 2/2)  100 images/s  0:00 left  loss 0.5"
-rm running.$1
+rm .checkpoints/$1 running.$1
 """
 
 JUDGE = """
@@ -101,33 +112,51 @@ class DvcProject:
         """A file as a branch has it."""
         return self.run("git", "show", f"{branch}:{name}")
 
+    def note(self, name: str, text: str = "") -> Path:
+        """Leave the training script a note, see `TRAIN`."""
+        path = self.root / ".mien" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
     def executed(self) -> list[str]:
-        """Names that the training script has been called with, over all clones that share its log."""
+        """Names that the training script was called with in any clone, since this was last asked."""
         log = self.root / ".mien" / "executed"
-        return log.read_text().split() if log.exists() else []
+        names = log.read_text().split() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return names
 
 
-def new_project(
-    root: Path, *, architectures: tuple[str, ...] = ("lenet", "vgg"), stages: str = STAGES
-) -> DvcProject:
-    """Create and commit a project with this repository's parameters."""
+def new_project(root: Path, *, stages: str = STAGES) -> DvcProject:
+    """A new project with this repository's parameters, everything committed."""
+    shutil.copytree(_template(), root, dirs_exist_ok=True)
     project = DvcProject(root)
-    root.mkdir(parents=True, exist_ok=True)
+    if stages != STAGES:
+        project.write("dvc.yaml", stages)
+        project.run("git", "commit", "--quiet", "--all", "--amend", "--no-edit")
+    return project
+
+
+@cache
+def _template() -> Path:
+    """Made once: `dvc init` and `dvc add` take seconds."""
+    folder = Path(tempfile.mkdtemp(prefix="mien-project-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    project = DvcProject(folder / "project")
+    project.root.mkdir()
     project.run("git", "init", "--quiet", "--initial-branch", "main")
     project.run("git", "config", "user.name", "test")
     project.run("git", "config", "user.email", "test@example.invalid")
     project.run("dvc", "init", "--quiet")
-    shutil.copytree(REPOSITORY / "conf", root / "conf")
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text()) | {"architectures": list(architectures)}
+    shutil.copytree(REPOSITORY / "conf", project.root / "conf")
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text()) | {"architectures": ["lenet", "vgg"]}
     project.write("params.yaml", yaml.safe_dump(params, sort_keys=False))
-    project.write("dvc.yaml", stages)
-    log = root / ".mien" / "executed"
-    log.parent.mkdir()
-    project.write("train.sh", f'echo "$1" >> "{log}"\n{TRAIN}')
+    project.write("dvc.yaml", STAGES)
+    project.write("train.sh", TRAIN)
     project.write("judge.sh", JUDGE)
     project.write("gate.json", GATE)
     project.write("data/faces.txt", "faces")
     project.write(".gitignore", "/data\n/.mien/\n/running.*\n/beside.txt\n.checkpoints/\n")
     project.run("dvc", "add", "--quiet", "data")
     project.commit("Start")
-    return project
+    return project.root
