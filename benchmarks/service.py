@@ -53,8 +53,8 @@ class Service:
         return f"http://127.0.0.1:{self._port}/detect?faces=none"
 
     def cpu_s(self) -> float:
-        """Processor time of all its processes so far."""
-        return sum(sum(process.cpu_times()[:2]) for process in self._processes())
+        """Processor time of all its processes so far, those that have ended included."""
+        return sum(sum(process.cpu_times()[:4]) for process in self._processes())
 
     def memory_mib(self) -> tuple[float, float]:
         """Resident memory of the largest answering process, and of all processes together."""
