@@ -56,12 +56,12 @@ def environment(given: Mapping[str, str], **more: str) -> dict[str, str]:
 
 def run_git(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Done:
     """Run git in a folder; never raises."""
-    return _run(["git", *arguments], folder, variables)
+    return run(["git", *arguments], folder, variables)
 
 
 def run_dvc(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Done:
     """Run dvc in a folder; waits while another process holds DVC's lock; never raises."""
-    return _run([*dvc(), *arguments], folder, variables)
+    return run([*dvc(), *arguments], folder, variables)
 
 
 def dvc() -> list[str]:
@@ -82,7 +82,8 @@ def last_reason(output: str) -> str:
     return said[-1] if said else ""
 
 
-def _run(command: list[str], folder: Path, variables: Mapping[str, str]) -> Done:
+def run(command: list[str], folder: Path, variables: Mapping[str, str]) -> Done:
+    """Run a command in a folder; never raises."""
     try:
         done = subprocess.run(  # noqa: S603 - the commands are this package's own
             command,

@@ -1,14 +1,15 @@
 """Where stages run: an engine is a Prefect task runner, and a place in which one stage is run.
 
-`local` runs them in the run's own clone on this machine. An engine that spreads them over machines brings
-its own task runner, its own place (clone, pull what the stage reads, run it, push) and an entry in `ENGINES`.
+`local` runs them in the run's own clone on this machine. `ray` and `dask` send the stages of an architecture
+to a cluster's nodes (flows.cluster): there the task of a stage waits for a task of the cluster's own runner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol
 
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
@@ -33,14 +34,29 @@ class Engine:
 
     runner: Callable[[int], TaskRunner[Any]]
     """Makes the task runner for at most so many stages at once."""
-    place: Callable[[Workspace], Place]
+    place: Callable[[Workspace, int], Place]
+    """Where at most so many stages run at once."""
+
+
+def _threads(most: int) -> TaskRunner[Any]:
+    return ThreadPoolTaskRunner(max_workers=most)
+
+
+def _here(workspace: Workspace) -> Stages:
+    return Stages(workspace.root, workspace.environment, inherited=[workspace.lock])
+
+
+def _nodes(kind: Literal["ray", "dask"], workspace: Workspace, most: int) -> Place:
+    # Neither is needed, nor need be installed, for the other engines.
+    from flows.cluster.place import Nodes
+
+    return Nodes.connect(kind, workspace, most=most, home=_here(workspace))
 
 
 ENGINES: Mapping[str, Engine] = {
-    "local": Engine(
-        runner=lambda most: ThreadPoolTaskRunner(max_workers=most),
-        place=lambda workspace: Stages(workspace.root, workspace.environment, inherited=[workspace.lock]),
-    ),
+    "local": Engine(runner=_threads, place=lambda workspace, _: _here(workspace)),
+    "ray": Engine(runner=_threads, place=partial(_nodes, "ray")),
+    "dask": Engine(runner=_threads, place=partial(_nodes, "dask")),
 }
 
 

@@ -6,6 +6,7 @@
     ├── GraphUnreadable        DVC cannot tell the stages of the repository
     ├── WorkspaceFailed        the run's own clone, its data or its results' branch
     ├── TrainingBusy           another training of this checkout is running
+    ├── ClusterError           a cluster's nodes cannot be reached, or cannot share what they need
     ├── DeploymentMissing      what a flow is to start is not on the Prefect server
     ├── DriftUnfinished        drift was computed, and something after it failed
     ├── SourceUnusable         what is to be scored cannot be listed or read
@@ -67,6 +68,14 @@ class TrainingBusy(FlowError):
         super().__init__(
             f"another training of {checkout} is running, this one was not started; wait for its end"
         )
+
+
+class ClusterError(FlowError):
+    """The nodes of a cluster cannot be reached, or what they share with the coordinator is missing."""
+
+    def __init__(self, *, what: str, reason: str, remedy: str) -> None:
+        self.what = what
+        super().__init__(f"{what}: {reason}; {remedy}")
 
 
 class DeploymentMissing(FlowError):

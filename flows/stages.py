@@ -23,7 +23,7 @@ Kind = Literal["ran", "unchanged", "restored", "failed", "interrupted"]
 _PASSING = re.compile(
     r"Unable to acquire lock|is busy, it is being blocked by|database (table )?is locked"
     r"|no server answers|Connection (refused|reset|aborted)|Connection broken|RemoteDisconnected"
-    r"|Max retries exceeded|[Tt]imed out|Temporary failure in name resolution"
+    r"|Could not connect|Max retries exceeded|[Tt]imed out|Temporary failure in name resolution"
     r"|Too Many Requests|Service Unavailable|Bad Gateway|Gateway Timeout|SlowDown"
 )
 # SIGKILL: usually the kernel, out of memory. A training that is started again goes on after its last epoch.
@@ -129,6 +129,11 @@ def outcome(stage: str, status: int, lines: list[str]) -> Outcome:
     return _failure(stage, status, lines)
 
 
+def passes_by_itself(reason: str) -> bool:
+    """Whether what was said is contention or infrastructure, so that another try may help."""
+    return _PASSING.search(reason) is not None
+
+
 def _failure(stage: str, status: int, lines: list[str]) -> Outcome:
     # A stage's own `error: …` says it best; behind a traceback stands the exception, then comes dvc's view.
     of_stage = [line for line in lines if not line.startswith("ERROR: ")]
@@ -138,5 +143,5 @@ def _failure(stage: str, status: int, lines: list[str]) -> Outcome:
         return Outcome(stage=stage, kind="interrupted", said=said)
     ran = any(line.startswith("Running stage ") for line in lines)
     reason = (last_reason("\n".join(of_stage)) if ran else "") or last_reason(of_dvc) or f"status {status}"
-    kind: Kind = "interrupted" if _PASSING.search(f"{reason}\n{of_dvc}") else "failed"
+    kind: Kind = "interrupted" if passes_by_itself(f"{reason}\n{of_dvc}") else "failed"
     return Outcome(stage=stage, kind=kind, said=reason)

@@ -63,7 +63,7 @@ def training(
         max_parallel: most stages that run at once.
         revision: branch, tag or commit of this repository.
         results_to: `branch` commits them to `training/COMMIT`; `workspace` leaves them in the run's clone.
-        engine: where stages run.
+        engine: where stages run: `local`, or a cluster's `ray` or `dask` (docs/scale.md).
     """
     checkout = Path.cwd()
     try:
@@ -102,7 +102,7 @@ def _settle(
 
 
 def _run(plan: Plan, workspace: Workspace, engine: Engine, *, force: bool, max_parallel: int) -> Progress:
-    place = engine.place(workspace)
+    place = engine.place(workspace, max_parallel)
     with engine.runner(max_parallel) as runner:
 
         def submit(stage: str, before: Sequence[Future]) -> Future:
@@ -124,7 +124,9 @@ def _show(workspace: Workspace) -> None:
 
 def _end(plan: Plan, workspace: Workspace, progress: Progress, *, results_to: ResultsTo) -> State[Any]:
     said = said_of(plan, progress, workspace.root)
-    if results_to == "branch" and results.are_whole(workspace):
+    # A rejected model's results are whole too; half of a plan's stay in the clone, for the next run.
+    whole = not plan.blocked_by(progress.failed) and results.are_whole(workspace)
+    if results_to == "branch" and whole:
         branch = results.commit(workspace, f"Results of {flow_run.name}")
         if branch is not None:
             get_run_logger().info("results: git merge %s && dvc checkout", branch)
@@ -142,7 +144,7 @@ def main() -> None:
     parser.add_argument("--max-parallel", type=int, default=2, help="most stages at once (2)")
     parser.add_argument("--revision", default="HEAD", help="branch, tag or commit (HEAD)")
     parser.add_argument("--results-to", choices=("branch", "workspace"), default="branch")
-    parser.add_argument("--engine", default="local", help="where stages run (local)")
+    parser.add_argument("--engine", default="local", help="where stages run: local, ray, dask (local)")
     quiet_libraries()
     state = training(**vars(parser.parse_args()), return_state=True)
     print(state.message)

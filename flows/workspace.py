@@ -168,6 +168,15 @@ def tracking_uri(checkout: Path, given: Mapping[str, str]) -> str:
     return uri
 
 
+def link_checkpoints(root: Path, home: Path) -> None:
+    """Let a clone keep its training state in a folder that outlives it."""
+    home.mkdir(parents=True, exist_ok=True)
+    (root / layout.CHECKPOINTS).symlink_to(home.absolute())
+    # .gitignore names the folder with a slash, which a link does not match.
+    with (root / ".git" / "info" / "exclude").open("a") as file:
+        file.write(f"/{layout.CHECKPOINTS}\n")
+
+
 def _locked(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -219,7 +228,7 @@ def _clone(workspace: Workspace) -> None:
     known = unfinished.git("rev-parse", "--verify", "--quiet", earlier).status == 0
     start = earlier if known else workspace.commit
     _need(unfinished.git("checkout", "--quiet", "--no-track", "-B", workspace.branch, start))
-    _link_checkpoints(unfinished)
+    link_checkpoints(unfinished.root, workspace.checkout / CHECKPOINTS)
     partial.rename(workspace.root)
 
 
@@ -227,15 +236,6 @@ def _tidy(workspace: Workspace) -> None:
     """Remove the locks of a killed run's git and dvc: those processes are gone, the training lock is held."""
     for name in (".git/index.lock", ".dvc/tmp/rwlock"):
         (workspace.root / name).unlink(missing_ok=True)
-
-
-def _link_checkpoints(workspace: Workspace) -> None:
-    home = workspace.checkout / CHECKPOINTS
-    home.mkdir(parents=True, exist_ok=True)
-    (workspace.root / layout.CHECKPOINTS).symlink_to(home.absolute())
-    # .gitignore names the folder with a slash, which a link does not match.
-    with (workspace.root / ".git" / "info" / "exclude").open("a") as file:
-        file.write(f"/{layout.CHECKPOINTS}\n")
 
 
 def _need(done: Done) -> None:

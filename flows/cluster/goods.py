@@ -1,0 +1,63 @@
+"""DVC's part of an errand, for callers: what goes to the remote and what comes from it (see remote.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flows import guard
+from flows.commands import run
+from flows.errors import ClusterError
+
+_PROGRAM = Path(__file__).with_name("remote.py")
+_RESULT = "result: "
+
+
+def default_remote(root: Path) -> tuple[str, dict[str, object]]:
+    """Name and settings of the remote that nodes and coordinator share.
+
+    Raises:
+        ClusterError: none is configured.
+    """
+    from dvc.config import Config
+
+    settings: dict[str, Any] = Config(dvc_dir=str(root / ".dvc")).read()
+    name = settings.get("core", {}).get("remote")
+    if not name or name not in settings.get("remote", {}):
+        raise ClusterError(
+            what="the nodes' DVC remote",
+            reason="this repository has no default remote, and nodes share files through nothing else",
+            remedy="configure one that all of them reach: `dvc remote add --default NAME URL`",
+        )
+    section = settings["remote"][name]
+    # Paths in DVC's settings are strings of a kind of their own, absolute by now.
+    return name, {key: str(value) if isinstance(value, str) else value for key, value in section.items()}
+
+
+def operate(root: Path, variables: Mapping[str, str], operation: str, **given: object) -> dict[str, Any]:
+    """Run one operation of remote.py in a repository.
+
+    Args:
+        root: of the repository.
+        variables: environment of the process.
+        operation: name of a function there.
+        given: its arguments, as JSON can hold them.
+
+    Raises:
+        ClusterError: git, DVC or the remote refuse.
+    """
+    command = [sys.executable, "-P", str(_PROGRAM), operation, json.dumps(given)]
+    done = run(guard.command(command, owner=os.getpid()), root, variables)
+    results = [line for line in done.output.splitlines() if line.startswith(_RESULT)]
+    if done.status != 0 or not results:
+        raise ClusterError(
+            what=f"the DVC remote ({operation})",
+            reason=done.reason,
+            remedy="correct it, and start the run again",
+        )
+    found: dict[str, Any] = json.loads(results[-1].removeprefix(_RESULT))
+    return found
