@@ -1,6 +1,6 @@
 """Draw the example faces that the page offers while a model of the drawn sample is live; about 10 s.
 
-    python docs/example_faces.py
+    python -m docs.example_faces
 
 People and expressions are those of the committed sample's test split, drawn larger; see `pipelines.sample`.
 """
@@ -43,16 +43,23 @@ def together() -> NDArray[np.uint8]:
     light = np.linspace(1.05, 0.8, WIDTH)[None, :, None] * np.linspace(1.05, 0.9, HEIGHT)[:, None, None]
     picture = (light * (148, 164, 172)).astype(np.float32)
     for label, number, x, y in TOGETHER:
-        _lay(picture, _head(label, number), left=x - HEAD_PX // 2, top=y - HEAD_PX // 2)
+        lay(picture, head(label, number), left=x - HEAD_PX // 2, top=y - HEAD_PX // 2)
     return to_bytes(picture)
 
 
-def _head(label: str, number: int) -> NDArray[np.float32]:
-    """float32 [HEAD_PX, HEAD_PX, 4], premultiplied RGBA, 0–255."""
+def head(label: str, number: int, *, intensity: float | None = None) -> NDArray[np.float32]:
+    """Somebody alone, float32 [HEAD_PX, HEAD_PX, 4], premultiplied RGBA, 0–255.
+
+    Args:
+        label: the expression.
+        number: of the person.
+        intensity: of the expression, 0–1; drawn when not given.
+    """
     rng = np.random.default_rng((SEED, number))
-    expression = draw_expression(label, draw_intensity(rng), rng)
+    drawn = draw_intensity(rng)
+    expression = draw_expression(label, drawn if intensity is None else intensity, rng)
     person = draw_identity(np.random.default_rng((SEED, 1, number)), glasses_share=SampleSpec.glasses)
-    head = paint_portrait(
+    painted = paint_portrait(
         person,
         expression,
         pose=Pose(),
@@ -60,13 +67,15 @@ def _head(label: str, number: int) -> NDArray[np.float32]:
         gaze=(0.0, 0.0),
         size_px=2 * HEAD_PX,
     )
-    return np.asarray(cv2.resize(head, (HEAD_PX, HEAD_PX), interpolation=cv2.INTER_AREA), np.float32)
+    return np.asarray(cv2.resize(painted, (HEAD_PX, HEAD_PX), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _lay(picture: NDArray[np.float32], head: NDArray[np.float32], *, left: int, top: int) -> None:
-    rows = slice(max(0, top), min(HEIGHT, top + HEAD_PX))
-    columns = slice(max(0, left), min(WIDTH, left + HEAD_PX))
-    part = head[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+def lay(picture: NDArray[np.float32], cutout: NDArray[np.float32], *, left: int, top: int) -> None:
+    """Put a premultiplied cutout into a picture, which is changed; what lies beyond it is left out."""
+    height, width = picture.shape[:2]
+    rows = slice(max(0, top), min(height, top + len(cutout)))
+    columns = slice(max(0, left), min(width, left + cutout.shape[1]))
+    part = cutout[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     picture[rows, columns] = part[..., :3] + (1 - part[..., 3:] / 255) * picture[rows, columns]
 
 

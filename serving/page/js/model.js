@@ -111,7 +111,7 @@ function shadowed(shadow) {
   const { live, shadow: other } = report.latency_ms;
   return [...state, figures([
     [percent(report.agreement, 1), "agreement", `version ${report.shadow.version} against version ${report.live.version}`], [score(report.kappa), "Cohen’s kappa", "agreement beyond chance"],
-    [number(report.compared), "pictures compared", `since ${dateTime(report.since)}`], [other ? ms(other.p50) : "–", "half are faster than", live ? `the live model: ${ms(live.p50)}` : null],
+    [number(report.compared), "pictures compared", `since ${dateTime(report.since)}`], [other ? ms(other.p50) : "–", "median per picture", live ? `the live model takes ${ms(live.p50)}` : null],
   ]), h("div", { class: "card panel block" }, table("Agreement by emotion", [["the live model says"], ["pictures", true], ["the shadow agrees", true], ["or says"]], rows))];
 }
 
