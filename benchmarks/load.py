@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import resource
 import shutil
@@ -61,7 +62,8 @@ def measure(url: str, body: Path, *, connections: int, seconds: float, rate: flo
     """
     environment = os.environ | {"MIEN_BODY": str(body), "MIEN_RATE": str(rate)}
     if generator() == "wrk":
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(_SCRIPT), url]
+        # It takes whole seconds.
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "-s", str(_SCRIPT), url]
     else:
         command = [sys.executable, "-m", "benchmarks.load", url, str(body)]
         command += [f"--connections={connections}", f"--seconds={seconds}", f"--rate={rate}"]
