@@ -26,18 +26,19 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.bulk.chunks import Job, fetch, keep_scorer, score
+from flows.bulk.engines import ENGINES, check_engine, running
 from flows.bulk.progress import BatchProgress
 from flows.bulk.sources import Source, source_named
 from flows.bulk.verdict import verdict_of
 from flows.drifting.records import publish
 from flows.endings import failed
-from flows.engines import Engine, engine_named
 from flows.errors import FlowError, SourceUnusable
 from flows.settings import service_settings
 from flows.tasks import INTERRUPTED, RETRY_DELAYS_S, UNCHANGED, passes_by_itself
 from pipelines.stage import quiet_libraries
 from serving.answering.pictures import FacesMode
 from serving.errors import ServingError
+from serving.following.service import absolute_uri
 from serving.scoring.parts import Parts, Progress
 from serving.scoring.run import CHUNK
 from serving.scoring.scorer import Scorer
@@ -71,10 +72,11 @@ def scoring(
         chunk: files of one task, and of one part.
         max_parallel: tasks at once; one fetches while another scores.
         drift: whether the batch is held against the model's reference.
-        engine: where chunks are scored; `local` is this process.
+        engine: where chunks are scored: `local` (this process), or a cluster's nodes, `ray` or `dask`.
     """
     quiet_libraries()
     try:
+        check_engine(engine)
         with tempfile.TemporaryDirectory(prefix="mien-scoring-") as reference:
             return _scored(
                 source_named(source),
@@ -84,7 +86,7 @@ def scoring(
                 chunk=chunk,
                 max_parallel=max_parallel,
                 drift=drift,
-                engine=engine_named(engine),
+                engine=engine,
                 reference=Path(reference),
             )
     except (FlowError, ServingError) as error:
@@ -102,19 +104,21 @@ def _scored(
     chunk: int,
     max_parallel: int,
     drift: bool,
-    engine: Engine,
+    engine: str,
     reference: Path,
 ) -> State[Any]:
     settings = service_settings()
     scorer = fetch(settings, settings.model, faces=faces, reference=reference)
     identity = scorer.live.identity
-    model = f"models:/{identity.name}/{identity.version}"
+    # Other processes work in other folders.
+    here = Path(settings.model).absolute()
+    registered = settings.model.startswith("models:")
     job = Job(
         source=source,
-        model=model if settings.model.startswith("models:") else settings.model,
+        model=f"models:/{identity.name}/{identity.version}" if registered else str(here),
         sha256=identity.sha256,
         faces=faces,
-        settings=settings,
+        settings=settings.model_copy(update={"tracking_uri": absolute_uri(settings.tracking_uri)}),
     )
     keep_scorer(job, scorer)
     schema = _schema(scorer, embedding=embedding)
@@ -140,7 +144,7 @@ def _schema(scorer: Scorer, *, embedding: bool) -> pa.Schema:
     return schema if embedding else schema.remove(schema.get_field_index(_EMBEDDING))
 
 
-def _score_chunks(job: Job, parts: Parts, *, chunk: int, max_parallel: int, engine: Engine) -> Progress | str:
+def _score_chunks(job: Job, parts: Parts, *, chunk: int, max_parallel: int, engine: str) -> Progress | str:
     """Score what is missing, at most `max_parallel` chunks at once; a sentence when that was not possible."""
     listing = parts.begin(lambda: job.source.names(without=parts.out), shown=job.source.shown)
     missing = _missing(parts, listing.chunks(chunk))
@@ -148,14 +152,14 @@ def _score_chunks(job: Job, parts: Parts, *, chunk: int, max_parallel: int, engi
     waiting: deque[tuple[int, Any]] = deque()
     trouble = ""
     with (
-        engine.runner(max_parallel) as runner,
+        running(engine, most=max_parallel) as submit,
         BatchProgress(total=total, done=len(parts.files())) as progress,
     ):
         while True:
             while not trouble and len(waiting) < max_parallel and (following := next(missing, None)):
                 number, names = following
                 given = {"job": job, "number": number, "names": names}
-                waiting.append((number, runner.submit(score_chunk, given)))
+                waiting.append((number, submit(score_chunk, given)))
             if not waiting:
                 break
             number, future = waiting.popleft()
@@ -228,7 +232,7 @@ def main() -> None:
     parser.add_argument("--chunk", type=int, default=CHUNK, help=f"files of one task ({CHUNK})")
     parser.add_argument("--max-parallel", type=int, default=2, help="tasks at once (2)")
     parser.add_argument("--no-drift", dest="drift", action="store_false", help="no verdict on the batch")
-    parser.add_argument("--engine", default="local", help="where chunks are scored (local)")
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="where chunks are scored (local)")
     state = scoring(**vars(parser.parse_args()), return_state=True)
     print(state.message)
     sys.exit(0 if state.is_completed() else 1)

@@ -153,7 +153,8 @@ def source_named(text: str) -> Source:
     """
     if text.startswith(S3):
         return Bucket(text)
-    path = Path(text)
+    # Absolute: chunks may be read by a process that works elsewhere.
+    path = Path(text).absolute()
     if path.is_dir():
         return Folder(path)
     if path.is_file():
