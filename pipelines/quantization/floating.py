@@ -2,8 +2,8 @@
 
 Always float: the scaling of the picture before the first layer, everything after the last dense layer
 (temperature, softmax), operators without an int8 kernel (layer norm, GELU), products of two activations
-(attention), and the heatmap's branch but for its matrix, a copy of the head's. The rules of
-`quantization.ARCHITECTURE.keep_float` add to these.
+(attention), what gives an output, and the heatmap's branch but for its matrix, a copy of the head's. Rules
+of `quantization.ARCHITECTURE.keep_float` add to these.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from pipelines.quantization.graph import Graph
-from serving.contract.model import HEATMAP, PROBABILITIES
+from serving.contract.model import HEATMAP, OUTPUTS, PROBABILITIES
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 """Where the arithmetic is."""
@@ -38,20 +38,29 @@ def int8_nodes(graph: Graph, *, between: bool, keep_float: Collection[str]) -> t
     wanted = {node.name for node in layers}
     wanted |= {node.name for node in products if node.name in graph.before([HEATMAP]) - main}
     if between:
-        wanted |= {node.name for node in graph.nodes(*_BETWEEN) if node.name in main - outside}
+        inner = main - outside - {node.name for node in graph.nodes() if set(node.output) & set(OUTPUTS)}
+        # Of a ViT's shapes some are computed by these operators too.
+        found = (node for node in graph.nodes(*_BETWEEN) if graph.is_float(node.output[0]))
+        wanted |= {node.name for node in found if node.name in inner}
     for rule in keep_float:
         wanted -= RULES[rule](graph, layers)
     return tuple(node.name for node in graph.nodes() if node.name in wanted)
 
 
 def _first(graph: Graph, layers: list[Any]) -> set[str]:
-    return {layers[0].name}
+    """The first layer, with its activation and pooling: what comes after them is smaller to round."""
+    return _beginning(graph, layers, 1)
 
 
 def _stem(graph: Graph, layers: list[Any]) -> set[str]:
-    """The first three layers and what lies between: a network's widest pictures and fewest channels."""
-    last = layers[min(3, len(layers)) - 1]
-    return graph.before(last.output)
+    """The first three layers: a network's largest maps and fewest channels."""
+    return _beginning(graph, layers, 3)
+
+
+def _beginning(graph: Graph, layers: list[Any], count: int) -> set[str]:
+    """That many layers, and what lies between them and before the next one."""
+    following = layers[count].input[:1] if len(layers) > count else layers[-1].output
+    return graph.before(following)
 
 
 def _last(graph: Graph, layers: list[Any]) -> set[str]:

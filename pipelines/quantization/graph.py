@@ -14,6 +14,8 @@ Shape = tuple[int | None, ...]
 """Sizes; None where one is open."""
 
 
+# `onnx.TensorProto.FLOAT`, without importing ONNX for it.
+_FLOAT32 = 1
 # Elements; a tensor that says what shape another has holds a handful.
 _LARGE = 64
 
@@ -100,8 +102,13 @@ class Graph:
         return self.constant(others[0]) if len(others) == 1 else None
 
     def shape(self, tensor: str) -> Shape | None:
-        """As far as shape inference knows it; of tensors that were there from the start."""
-        return self._shapes.get(tensor)
+        """As far as shape inference knows it; of weights, and of tensors that were there from the start."""
+        weight = self._weights.get(tensor)
+        return self._shapes.get(tensor) if weight is None else tuple(weight.dims)
+
+    def is_float(self, tensor: str) -> bool:
+        """Whether it holds float32, as far as shape inference knows."""
+        return self._types.get(tensor) == _FLOAT32
 
     def add_constant(self, value: NDArray[Any]) -> str:
         """A new weight; its name."""
@@ -131,15 +138,22 @@ class Graph:
             self._readers[new].append(node)
 
     @cached_property
-    def _shapes(self) -> dict[str, Shape]:
+    def _inferred(self) -> dict[str, Any]:
+        """Tensor → its type, with what is known of its shape."""
         import onnx
 
-        inferred = onnx.shape_inference.infer_shapes(_without_large_weights(self.model), data_prop=True).graph
+        graph = onnx.shape_inference.infer_shapes(_without_large_weights(self.model), data_prop=True).graph
         return {
-            value.name: _sizes(value.type.tensor_type.shape)
-            for value in (*inferred.value_info, *inferred.input, *inferred.output)
-            if value.type.tensor_type.HasField("shape")
+            value.name: value.type.tensor_type for value in (*graph.value_info, *graph.input, *graph.output)
         }
+
+    @cached_property
+    def _shapes(self) -> dict[str, Shape]:
+        return {name: _sizes(kind.shape) for name, kind in self._inferred.items() if kind.HasField("shape")}
+
+    @cached_property
+    def _types(self) -> dict[str, int]:
+        return {name: int(kind.elem_type) for name, kind in self._inferred.items()}
 
 
 def attribute(node: Any, name: str, default: Any = None) -> Any:

@@ -43,7 +43,7 @@ def activations(graph: Graph, nodes: Sequence[str]) -> list[str]:
         for node in graph.nodes()
         if node.name in wanted
         for name in (*node.input[:2], *node.output)
-        if name and not graph.is_constant(name)
+        if name and not graph.is_constant(name) and graph.is_float(name)
     ]
     return list(dict.fromkeys(found))
 

@@ -38,16 +38,6 @@ def export(root: Path, name: str, *, params: ExportParams = PARAMS, out: str = "
     )
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with `prepared/`, `models/` and `onnx/` of every architecture."""
-    root = tmp_path_factory.mktemp("exported")
-    for name in NAMES:
-        write_trained(root, lively(small_classifier(name)))
-        export(root, name)
-    return root
-
-
 def session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 

@@ -21,6 +21,7 @@ from pipelines.lineage import read_lineage
 from pipelines.register import register
 from pipelines.registry import Registry
 from pipelines.reproduce import render, reproduce
+from pipelines.variants import variants_of
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import make_world
 
@@ -30,7 +31,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 assert len(list(Path("data").rglob("*.png"))) == 30
-for made in ("onnx/lenet/model.onnx", "evaluations/lenet/metrics.json"):
+for name in ("lenet", "lenet-int8"):
+  for made in (f"onnx/{name}/model.onnx", f"evaluations/{name}/metrics.json"):
     Path(made).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(Path("pipelines", made), made)
 """
@@ -45,23 +47,29 @@ stages:
       - onnx/${item}/model.onnx
       - evaluations/${item}/metrics.json:
           cache: false
+      - onnx/${item}-int8/model.onnx
+      - evaluations/${item}-int8/metrics.json:
+          cache: false
 """
 IGNORED = ("/data", "/mlruns", "/prepared", "/models", "/reports", "/onnx", "/.checkpoints")
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """The world as a git and DVC repository whose pipeline makes its model, registered as version 1."""
+    """The world as a git and DVC repository whose pipeline makes its model, registered as version 1.
+
+    Its int8 variant is version 2.
+    """
 
     root: Path
     commits: dict[str, str]
     """`good`, the registered one; `other`, which makes other figures; `broken`, which makes nothing."""
 
-    def claim(self, name: str, *, dirty: bool = False) -> Registry:
+    def claim(self, name: str, *, dirty: bool = False, version: int = 1) -> Registry:
         """Let the version say that it comes from that commit."""
         registry = Registry("emotion", uri=tracking.connect())
         tags = {"git_commit": self.commits[name], "dirty": str(dirty).lower()}
-        registry.annotate(registry.get(1), tags=tags, description="")
+        registry.annotate(registry.get(version), tags=tags, description="")
         return registry
 
 
@@ -91,13 +99,20 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
         world.add_model("lenet")
         good = _as_repository(root)
         register(Path(), world.params(min_accuracy=0.1))
+        world.select("lenet-int8")
+        register(Path(), world.params(min_accuracy=0.1))
         commits = {"good": good, "other": _other_figures(root), "broken": _broken(root)}
         run("git", "checkout", "--quiet", good)
         yield Checkout(root=root, commits=commits)
 
 
 def _as_repository(root: Path) -> str:
-    for path in (layout.onnx_model("lenet"), layout.evaluation_metrics("lenet")):
+    made = [
+        where(name)
+        for name in variants_of("lenet")
+        for where in (layout.onnx_model, layout.evaluation_metrics)
+    ]
+    for path in made:
         (root / "pipelines" / path.parent).mkdir(parents=True)
         shutil.copyfile(root / path, root / "pipelines" / path)
     (root / "pipelines/make.py").write_text(MAKE)
@@ -122,6 +137,14 @@ def _broken(root: Path) -> str:
     return commit("Broken")
 
 
+def test_an_int8_variant_is_rebuilt_with_its_architecture(checkout: Checkout) -> None:
+    registry = checkout.claim("good", version=2)
+    assert registry.get(2).tags["architecture"] == "lenet-int8"
+    found = reproduce(checkout.root, registry, 2)
+    assert found[0].registered == registry.get(2).sha256[:16]  # type: ignore[index]  # it has one
+    assert all(one.equal for one in found)
+
+
 @pytest.mark.parametrize("from_scratch", [False, True], ids=["with-cache", "from-scratch"])
 def test_same_commit_gives_the_same_model(checkout: Checkout, from_scratch: bool) -> None:
     status = run("git", "status", "--porcelain")
@@ -132,7 +155,7 @@ def test_same_commit_gives_the_same_model(checkout: Checkout, from_scratch: bool
     assert all(one.equal for one in found)
     assert "DIFFERENT" not in render(found)
     assert run("git", "status", "--porcelain") == status
-    assert len(registry.versions()) == 1
+    assert len(registry.versions()) == 2
 
 
 def test_version_of_a_changed_tree_is_refused_unless_asked_and_its_difference_shown(
