@@ -1,4 +1,4 @@
-"""Requests to batches: one bounded queue, a few worker threads, and no wait when a worker is idle.
+"""Requests to batches: a bounded queue, a few worker threads, and no wait when a worker is idle.
 
     batcher = Batcher(slot, threads=2, max_batch=16, max_queue_images=256)
     answer = await batcher.run(work, deadline_s=5.0)     # Work: bytes → pictures, prediction → answer
@@ -22,8 +22,6 @@ import asyncio
 import logging
 import threading
 import time
-from bisect import bisect
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -31,9 +29,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from serving.contract.arrays import Image
-from serving.failures import DeadlinePassed, NotReady, QueueFull
-from serving.inference import BATCH_SIZES, Prediction, joined
+from serving.failures import DeadlinePassed
+from serving.inference import Prediction, joined
 from serving.runtime.live import LiveModel, ModelSlot
+from serving.runtime.queueing import JobQueue, whole
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -118,12 +117,9 @@ class Batcher:
         self._told = told
         self._slot = slot
         self._max_batch = max_batch
-        self._limit = max_queue_images
-        self._waiting: deque[_Job[Any]] = deque()
-        self._images = 0
-        self._idle = 0
-        self._closed = False
-        self._condition = threading.Condition(threading.Lock())
+        self._queue: JobQueue[_Job[Any]] = JobQueue(
+            workers=threads, max_batch=max_batch, max_images=max_queue_images
+        )
         self._workers = [
             threading.Thread(target=self._serve, name=f"batch-{index}", daemon=True)
             for index in range(threads)
@@ -134,7 +130,7 @@ class Batcher:
     @property
     def waiting(self) -> int:
         """Pictures in the queue."""
-        return self._images
+        return self._queue.images
 
     async def run(
         self, work: Work[R], *, deadline_s: float, images: int = 1, live: LiveModel | None = None
@@ -166,7 +162,7 @@ class Batcher:
             deadline=now + deadline_s,
             deadline_s=deadline_s,
         )
-        self._put(job)
+        self._queue.put(job)
         del job
         timer = loop.call_later(deadline_s, _expire, future, deadline_s)
         try:
@@ -189,53 +185,23 @@ class Batcher:
 
     async def close(self) -> None:
         """Take nothing more, answer what waits, end the threads."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
+        self._queue.close()
         await asyncio.get_running_loop().run_in_executor(None, self._join)
 
     def _join(self) -> None:
         for worker in self._workers:
             worker.join()
 
-    def _put(self, job: _Job[Any]) -> None:
-        with self._condition:
-            if self._closed:
-                raise NotReady(reason="the service is going down; send the request to another replica")
-            # One that is larger than the whole queue is served when nothing else waits.
-            if self._waiting and self._images + job.images > self._limit:
-                raise QueueFull(waiting=self._images, limit=self._limit)
-            self._waiting.append(job)
-            self._images += job.images
-            self._condition.notify()
-
     def _serve(self) -> None:
-        while jobs := self._take():
+        bell = threading.Lock()
+        bell.acquire()
+        while jobs := self._queue.take(bell):
             _run(jobs, self._max_batch)
             if self._told is not None:
                 self._told(sum(job.images for job in jobs))
             # The names would keep an old model alive while this thread waits for the next request.
             del jobs
-
-    def _take(self) -> list[_Job[Any]]:
-        """The next batch of one model's requests, in order; empty when the service goes down."""
-        with self._condition:
-            while not self._waiting and not self._closed:
-                self._idle += 1
-                self._condition.wait()
-                self._idle -= 1
-            # Shared among those that have nothing to do: the busy ones find what comes meanwhile.
-            share = _whole(min(self._max_batch, -(-self._images // (1 + self._idle))))
-            jobs: list[_Job[Any]] = []
-            taken = 0
-            while self._waiting:
-                job = self._waiting[0]
-                if jobs and (taken + job.images > share or job.live is not jobs[0].live):
-                    break
-                jobs.append(self._waiting.popleft())
-                taken += job.images
-            self._images -= taken
-            return jobs
+            self._queue.done()
 
 
 class _Tensors:
@@ -315,15 +281,10 @@ def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: flo
             job.error = error
 
 
-def _whole(images: int) -> int:
-    """The largest batch size that so many pictures fill, at least 1."""
-    return BATCH_SIZES[bisect(BATCH_SIZES, max(images, 1)) - 1]
-
-
 def _pieces(images: Image, max_batch: int) -> Iterator[Image]:
     """All pictures in batches that are full; an empty one when there are none."""
     while True:
-        size = _whole(min(len(images), max_batch))
+        size = whole(min(len(images), max_batch))
         yield images[:size]
         images = images[size:]
         if not len(images):
