@@ -17,10 +17,14 @@ from tests.support.pictures import drawn_face
 
 WAIT_MS = 60_000
 """For anything to appear: the machine may be busy."""
+ELSEWHERE = "mien.test"
+"""Leads to this machine, and is none of its own names."""
 _FLAGS = (
     # Nothing of the browser's own may go to the network, and a container has no user namespaces.
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
+    # A name that is not this machine's, for what is only given to local pages.
+    f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
 _CAMERA = (320, 240)

@@ -22,7 +22,6 @@ HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'",
     "permissions-policy": "camera=(self), microphone=(), geolocation=(), display-capture=()",
-    "cross-origin-opener-policy": "same-origin",
 }
 # Its name has a hash of the file in it, so what is kept never is old.
 _FOR_EVER = "public, max-age=31536000, immutable"

@@ -17,8 +17,10 @@ export class Problem extends Error {
 /** The key of this tab, if one was given. It is kept until the tab is closed, and nowhere else. */
 export const key = {
   get() { try { return sessionStorage.getItem(KEY); } catch { return keyWithoutStorage; } },
-  set(value) { keyWithoutStorage = value; try { sessionStorage.setItem(KEY, value); } catch { /* no storage: this page only */ } },
-  forget() { keyWithoutStorage = null; try { sessionStorage.removeItem(KEY); } catch { /* there is none */ } },
+  set(value) { keyWithoutStorage = value; try { sessionStorage.setItem(KEY, value); } catch { /* no storage: this page only */ } this.onchange(); },
+  forget() { keyWithoutStorage = null; try { sessionStorage.removeItem(KEY); } catch { /* there is none */ } this.onchange(); },
+  /** Told of every change. */
+  onchange() {},
 };
 
 async function asked(path, { method = "GET", body = null, type = null, signal = null, withKey = true } = {}) {

@@ -27,6 +27,7 @@ const live = new Live({
 });
 const look = new Look({
   ...place, onanswer: seen, examples,
+  onsend: () => live.end(),
   oncamera: () => { look.stop(); live.start(); },
 });
 const panels = { model: new ModelTab(byId("model")), drift: new DriftTab(byId("drift")) };
@@ -51,15 +52,22 @@ async function learn() {
 let timer = null;
 async function refresh() {
   clearTimeout(timer);
-  let found = null;
-  try {
-    found = await api.model();
-  } catch { /* without a key, or while it restarts: nothing is known */ }
+  const found = await known();
   const before = state.model;
   state.model = found;
   tell(found);
   if (before?.live?.sample !== found?.live?.sample && place.area.dataset.state === "empty") look.reset();
   timer = setTimeout(refresh, 1000 * (found && !found.live ? STARTING_S : LOOK_S));
+}
+
+/** What /model says; null when it says nothing: without a key, from another machine, or while it restarts. */
+async function known() {
+  if (["key", "closed"].includes(state.about.access) && !api.key.get()) return null;
+  try {
+    return await api.model();
+  } catch {
+    return null;
+  }
 }
 
 function tell(found) {
@@ -70,17 +78,20 @@ function tell(found) {
   const notices = [];
   if (found?.live?.sample) notices.push(h("p", { class: "note warn", id: "demo" }, h("strong", {}, "A demonstration. "), "This model has only ever seen drawn faces. What it says of real ones means nothing."));
   if (found && !found.live) notices.push(h("p", { class: "note bad", role: "status" }, h("strong", {}, "No model is live yet. "), `${sentence(found.reason)} This page looks again by itself.`));
-  const place = byId("notices");
-  if (place.textContent !== notices.map((notice) => notice.textContent).join("")) place.replaceChildren(...notices);
+  if (state.about.access === "closed") notices.push(h("p", { class: "note bad" }, h("strong", {}, "Not answered from here. "), "This service has no keys yet, so it answers only on its own machine, at localhost."));
+  const shown = byId("notices");
+  // Said again only when it is something else.
+  if (shown.textContent !== notices.map((notice) => notice.textContent).join("")) shown.replaceChildren(...notices);
   tellKey();
 }
 
 function tellKey() {
-  const forget = () => { api.key.forget(); tellKey(); refresh(); };
-  byId("key-in-use").replaceChildren(...(api.key.get() ? ["An API key is in use in this tab. ", h("button", { type: "button", class: "plain", onclick: forget }, "Forget it")] : []));
+  byId("key-in-use").replaceChildren(...(api.key.get() ? ["An API key is in use in this tab. ", h("button", { type: "button", class: "plain", onclick: () => api.key.forget() }, "Forget it")] : []));
 }
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
-await Promise.all([learn(), refresh()]);
+api.key.onchange = refresh;
+await learn();
+await refresh();
 tabs.start();
 document.documentElement.dataset.ready = "true";

@@ -24,13 +24,14 @@ const CAMERA = {
   insecure: ["A camera needs a secure page", "Browsers give it to pages at https:// and at localhost only. A photo works here all the same."],
 };
 
-/** Owns stage and side while the camera runs. `onphoto` takes a still, `onstop` goes back. */
+/** Owns stage and side while the camera runs. `onphoto` is given a still and ends it, `onstop` goes back. */
 export class Live {
   constructor({ area, stage, side, facts, onphoto, onstop, onanswer }) {
     Object.assign(this, { area, stage, side, facts, onphoto, onstop, onanswer });
   }
 
   async start() {
+    this.end();
     this.stopped = false;
     this.area.dataset.state = "live";
     this.stage.replaceChildren(h("p", { class: "message calm", role: "status" }, "Waiting for the camera…"));
@@ -146,9 +147,7 @@ export class Live {
   /** A still, looked at closely. */
   async photo() {
     const still = drawn(this.video, this.video.videoWidth, this.video.videoHeight);
-    const file = await jpeg(still, PHOTO_QUALITY);
-    this.end();
-    this.onphoto(file);
+    this.onphoto(await jpeg(still, PHOTO_QUALITY));
   }
 
   stop() {

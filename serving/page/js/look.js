@@ -18,8 +18,8 @@ const FIRST_HEAT = 45;
 
 /** Owns the stage and the cards beside it. */
 export class Look {
-  constructor({ area, stage, side, facts, examples, oncamera, onanswer }) {
-    Object.assign(this, { area, stage, side, facts, examples, oncamera, onanswer });
+  constructor({ area, stage, side, facts, examples, oncamera, onsend, onanswer }) {
+    Object.assign(this, { area, stage, side, facts, examples, oncamera, onsend, onanswer });
     this.running = null;
     this.input = h("input", { type: "file", accept: "image/jpeg,image/png,image/webp,image/bmp", class: "unseen", tabindex: "-1", "aria-label": "Photo", onchange: () => this.chosen() });
     area.append(this.input);
@@ -95,6 +95,7 @@ export class Look {
   /** Show a picture and ask what its faces show. */
   async send(file) {
     this.stop();
+    this.onsend();
     const running = new AbortController();
     this.running = running;
     this.area.dataset.state = "asked";

@@ -55,6 +55,7 @@ export class Stream {
   }
 
   take(body) {
+    if (this.done) return;
     if (body.frame) this.answered = body.frame;
     if (!("type" in body)) {
       this.failures = 0;
@@ -76,6 +77,7 @@ export class Stream {
     const problem = this.told ?? (await this.reason(event));
     this.told = null;
     if (this.done) return;
+    if (problem.kind === "stream-idle") return this.wake();
     if (event.code === TOO_BIG || !(problem.passing || problem.kind === "unreachable")) {
       this.done = true;
       return this.onend(problem);
@@ -84,6 +86,12 @@ export class Stream {
     const seconds = Math.min(LONGEST_WAIT_MS, 1000 * (problem.retryAfterS ?? 2 ** (this.failures - 1))) / 1000;
     this.onwait(problem, seconds);
     this.timer = setTimeout(() => this.open(), seconds * 1000);
+  }
+
+  /** Nothing was sent because nobody looked: on with it when somebody does. */
+  wake() {
+    if (!document.hidden) return this.open();
+    document.addEventListener("visibilitychange", () => { if (!this.done) this.wake(); }, { once: true });
   }
 
   /** A browser does not tell why a handshake was refused; a plain request to the same service does. */

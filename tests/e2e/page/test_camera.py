@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.axe import barriers
 from tests.support.browser import Visit, visiting
-from tests.support.http_service import ready, serving, settings_in
+from tests.support.http_service import picture_of, ready, serving, settings_in
 from tests.support.onnx_models import CLASSES
 from tests.support.page_model import page_model
 
@@ -69,6 +69,40 @@ def test_another_tab_or_a_click_stops_the_camera(visit: Visiting) -> None:
             assert page.evaluate("window.track.readyState") == "ended"
             page.get_by_role("tab", name="Look").click()
             visitor.state("empty")
+
+
+def test_a_dropped_photo_takes_the_cameras_place(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open()
+        watched(page)
+        page.evaluate("window.track = document.querySelector('video').srcObject.getTracks()[0]")
+        visitor.send(picture_of(4))
+        visitor.state("answered")
+        expect(page.locator(".answer .emotion")).to_have_text("Neutral")
+        assert page.evaluate("window.track.readyState") == "ended"
+
+
+def test_while_nobody_looks_nothing_is_sent_and_afterwards_it_goes_on(
+    browser: Browser, tmp_path: Path
+) -> None:
+    hidden = """(gone) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => gone });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page_model(tmp_path / "model")
+    with (
+        serving(settings_in(tmp_path, stream_idle_s=0.5)) as client,
+        visiting(browser, str(ready(client).base_url)) as visitor,
+    ):
+        page = visitor.open()
+        with page.expect_websocket() as opened:
+            watched(page)
+        with opened.value.expect_event("close"):
+            page.evaluate(hidden, True)
+        with page.expect_websocket() as again:
+            page.evaluate(hidden, False)
+        again.value.wait_for_event("framereceived")
+        expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_camera_that_is_not_allowed_is_told_in_words(visit: Visiting) -> None:

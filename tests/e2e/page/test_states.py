@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from serving.http.keys import hash_key
 from tests.support.axe import barriers
-from tests.support.browser import visiting
+from tests.support.browser import ELSEWHERE, visiting
 from tests.support.http_service import picture_of, ready, serving, settings_in
 from tests.support.onnx_models import CLASSES
 from tests.support.page_model import page_model
@@ -86,6 +86,20 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_sent_with_everything(
             page.get_by_role("button", name="Forget it").click()
             page.get_by_role("tab", name="Model").click()
             expect(page.get_by_label("API key")).to_be_visible()
+
+
+def test_under_another_name_it_says_why_nobody_is_answered(browser: Browser, tmp_path: Path) -> None:
+    page_model(tmp_path / "model")
+    with serving(settings_in(tmp_path)) as client:
+        port = ready(client).base_url.port
+        with visiting(browser, f"http://{ELSEWHERE}:{port}") as visitor:
+            visitor.expect_refusals(403)
+            page = visitor.open()
+            expect(page.locator("#notices")).to_contain_text("Not answered from here.")
+            visitor.send(PICTURE)
+            expect(page.get_by_role("alert")).to_contain_text("No keys are configured")
+            page.get_by_role("button", name="Camera").click()
+            expect(page.get_by_role("alert")).to_contain_text("A camera needs a secure page")
 
 
 def test_what_is_too_large_can_be_sent_smaller(browser: Browser, tmp_path: Path) -> None:
