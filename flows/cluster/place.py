@@ -86,6 +86,8 @@ class Nodes:
 
     def run(self, stage: str, *, force: bool = False, on_line: Callable[[str], None] = print) -> Outcome:
         """Bring one stage up to date, wherever it runs."""
+        if self._stopped:
+            raise InterruptedError(f"{stage} is not started any more: the run ends")
         try:
             if architecture_of(stage) is None:
                 return self._home.run(stage, force=force, on_line=on_line)
@@ -139,8 +141,6 @@ class Nodes:
 
     def _send(self, errand: Errand) -> Delivery | Outcome:
         """Wait for the node; a cluster that loses it says so with an exception of its own."""
-        if self._stopped:
-            raise InterruptedError(f"{errand.stage} is not started any more: the run ends")
         with self._cluster.options():
             future = self._runner.submit(on_node, {"errand": errand})
         self._waiting.add(future)

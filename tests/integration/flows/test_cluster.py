@@ -61,7 +61,8 @@ if [ -e meet ]; then
 fi
 # A machine that loses its power: the worker that started this stage, once.
 case $stage in
-  train@*) if [ -e outage ] && mkdir LOG.outage 2> /dev/null; then kill -9 $(cat "$WORKER_PID"); sleep 60; fi;;
+  train@*)
+    if [ -e outage ] && mkdir LOG.outage 2> /dev/null; then kill -9 $(cat "$WORKER_PID"); sleep 60; fi;;
 esac
 for out; do mkdir -p $(dirname $out); echo "$stage $out" > $out; done
 """
@@ -115,7 +116,7 @@ def test_every_stage_runs_once_and_its_results_come_home_through_a_bucket(
     with bucket_server(monkeypatch) as client:
         client.create_bucket(Bucket="shared")
         project.run("dvc", "remote", "add", "--default", "shared", "s3://shared/dvc")
-        # The nodes have no variables of the coordinator's: keys and address travel with the remote's settings.
+        # The nodes were started without these: keys and address travel with the remote's settings.
         for name, value in BUCKET.items():
             project.run("dvc", "remote", "modify", "--local", "shared", name, os.environ[value])
         project.commit("Remote")
