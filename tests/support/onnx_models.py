@@ -71,8 +71,8 @@ def write_model(
             all weights are random.
         seed: of the random weights; two seeds give two different files.
         metadata: text under the contract's key; "contract" for the contract itself, None for no key at all.
-        fails_above: mean brightness of a whole batch, in [0.5, 1), from which on running the model fails, as a
-            graph does that was never run on such a picture.
+        fails_above: mean brightness of a whole batch, in [0.5, 1), from which on running the model fails,
+            as a graph does that was never run on such a picture.
 
     Returns:
         `path`.
