@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import cast, get_args
 from urllib.parse import parse_qsl
 
@@ -16,6 +17,7 @@ from serving.failures import BadRequest
 
 _MODES = get_args(FacesMode)
 _DEFAULT = Options()
+_LONGEST_KNOWN = 64
 _EXAMPLE = '{"faces": "auto", "min_probability": 0.5}'
 
 
@@ -28,8 +30,16 @@ def read_options(request: Request) -> Options:
     query = request.scope["query_string"]
     if not query:
         return _DEFAULT
+    # Clients ask the same again and again; what is longer than these two need is not kept.
+    return _known(query) if len(query) <= _LONGEST_KNOWN else _parsed(query)
+
+
+def _parsed(query: bytes) -> Options:
     values = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     return Options(faces=_faces(values), min_probability=_number(values, "min_probability"))
+
+
+_known = lru_cache(256)(_parsed)
 
 
 def options_from(text: str) -> Options:
