@@ -51,7 +51,7 @@ stages:
 TRAIN = """
 notes=../..; [ -d $notes/workspaces ] || notes=.
 echo $1 >> $notes/executed
-[ -e .checkpoints/$1 ] && echo "$1  resuming after epoch 1"
+if [ -e .checkpoints/$1 ]; then echo "$1  resuming after epoch 1"; echo $1 >> $notes/resumed; fi
 mkdir -p .checkpoints; touch .checkpoints/$1 running.$1
 if [ -e $notes/once-$1 ]; then cat $notes/once-$1 >&2; rm $notes/once-$1; exit 1; fi
 if [ -e $notes/fail-$1 ]; then cat $notes/fail-$1 >&2; exit 1; fi
