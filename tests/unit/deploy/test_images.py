@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,8 @@ IMAGES = {
 TRAINING = {"tensorflow", "keras", "keras-hub", "tf2onnx", "dvc", "prefect", "great-expectations"}
 # What each of them alone would bring; a light one may come by another way.
 TRACES = {"tensorflow-cpu", "tensorboard", "dvc-data", "dvc-objects", "prefect-client", "asyncpg", "honcho"}
+# The repository's own, and what starts with every interpreter of a development environment.
+OWN = {"flows", "pipelines", "serving", "_distutils_hack", "_virtualenv"}
 PIN = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)(?: ; (?P<marker>[^\\]+))?", re.M
 )
@@ -127,3 +131,34 @@ def test_the_service_image_has_health_and_a_place_for_its_state(repository: Path
     assert "VOLUME /var/lib/mien" in stage
     for variable in ("MIEN_CACHE_DIR", "MIEN_KEEP_IMAGES_DIR", "MIEN_DATABASE_URL"):
         assert re.search(rf"{variable}=\S*/var/lib/mien/", stage), variable
+
+
+WITHOUT = """
+import sys
+
+class Lacking:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in LACKING:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Lacking())
+import flows.stack.bucket, flows.stack.tracking_server, flows.stack.wait
+import boto3, mlflow.cli, mlflow.server, psycopg
+"""
+
+
+def test_what_the_tracking_image_runs_is_content_with_its_packages(repository: Path) -> None:
+    """Imported without all that is installed here and not there."""
+    names = installed(repository, "tracking")
+    lacking = {
+        module
+        for module, owners in packages_distributions().items()
+        # Several may share a folder (`google`): one of them is enough.
+        if module.isidentifier() and not {canonicalize_name(owner) for owner in owners} & names
+    }
+    assert {"tensorflow", "prefect", "fsspec"} <= lacking
+    done = subprocess.run(
+        [sys.executable, "-c", f"LACKING = {lacking - OWN!r}{WITHOUT}"],
+        cwd=repository, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + "add it to the extra `tracking` and run requirements/lock"
