@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.variants import all_variants
 from tests.support.project import Project, copy_project
 
 ARCHITECTURES = ["lenet", "vit"]
@@ -65,7 +66,7 @@ def test_second_run_does_nothing(project: Project) -> None:
 def test_metrics_and_plots_are_declared(project: Project) -> None:
     shown = json.loads(project.run("dvc", "metrics", "show", "--json").stdout)
     metrics = shown[""]["data"]
-    assert all(f"evaluations/{name}/summary.json" in metrics for name in ARCHITECTURES)
+    assert all(f"evaluations/{name}/summary.json" in metrics for name in all_variants(ARCHITECTURES))
     assert json.loads(project.run("dvc", "metrics", "diff", "--json", "HEAD").stdout) == {}
     page = project.run("dvc", "plots", "show", "--out", "plots").stdout
     assert page.strip().endswith("index.html")
@@ -76,12 +77,22 @@ def test_edited_epochs_retrain_one_architecture(project: Project) -> None:
     project.edit_params(**{"models.lenet.epochs": 2})
     changed = project.run("dvc", "repro")
     ran = project.ran(changed.stdout)
-    assert [name for name in ran if "@" in name] == ["train@lenet", "export@lenet", "evaluate@lenet"]
+    stages = ["train", "export", "quantize", "evaluate"]
+    assert [name for name in ran if "@" in name] == [f"{stage}@lenet" for stage in stages]
     assert {"compare", "latency"} <= set(ran)
     assert not {"prepare", "validate"} & set(ran)
     difference = json.loads(project.run("dvc", "metrics", "diff", "--json", "HEAD").stdout)
     assert any("lenet" in path for path in difference)
     assert not any("vit" in path for path in difference)
+
+
+def test_an_edited_quantisation_quantises_one_architecture_again_and_trains_none(project: Project) -> None:
+    project.run("git", "checkout", "--quiet", "--", ".")
+    project.run("dvc", "checkout")
+    project.edit_params(**{"quantization.vit.pictures": 20})
+    changed = project.ran(project.run("dvc", "repro", "compare").stdout)
+    assert [name for name in changed if "@" in name] == ["quantize@vit", "evaluate@vit"]
+    project.run("git", "checkout", "--quiet", "--", ".")
 
 
 def test_killed_training_goes_on_where_it_was(project: Project) -> None:

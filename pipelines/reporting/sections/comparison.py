@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ID, _TITLE, _SHORT = "comparison", "The comparison", "Comparison"
+_LEAD_BOXES = 24
 _METRICS = {"macro_f1": "macro-F1", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 
 
@@ -134,7 +135,7 @@ def _names(
         points,
         [(extent.width + 4, extent.height) for extent in extents],
         bounds=Box(frame.x0, frame.y0, frame.x1, frame.y1),
-        blocked=[_around(axes, row, radius=7) for row in points_of],
+        blocked=[*(_around(axes, row, radius=7) for row in points_of), *_along_leads(axes, points_of)],
         gap=9,
     )
     for text, box, point in zip(texts, placed, points, strict=True):
@@ -159,6 +160,16 @@ def _around(axes: Axes, row: Record, *, radius: float) -> Box:
     _, top = axes.transData.transform((row["p50_ms"], high))
     _, middle = axes.transData.transform((row["p50_ms"], row["accuracy"]))
     return Box(x - radius, min(bottom, middle - radius), x + radius, max(top, middle + radius))
+
+
+def _along_leads(axes: Axes, rows: Sequence[Record]) -> list[Box]:
+    """Small boxes on the lines from float32 to int8 points, px."""
+    places = {row["architecture"]: axes.transData.transform((row["p50_ms"], row["accuracy"])) for row in rows}
+    ends = [(places[row["twin"]], places[row["architecture"]]) for row in rows if row["twin"] in places]
+    spots = [
+        start + (end - start) * step / _LEAD_BOXES for start, end in ends for step in range(1, _LEAD_BOXES)
+    ]
+    return [Box(x - 2, y - 2, x + 2, y + 2) for x, y in spots]
 
 
 def _is_far(box: Box, point: tuple[float, float], *, limit: float) -> bool:
