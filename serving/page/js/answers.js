@@ -8,7 +8,13 @@ import { openLineage } from "./lineage.js";
 import { cutOut } from "./picture.js";
 
 const THUMB_PX = 112;
-const PARTS = { queue: "waiting", decode: "decoding", faces: "finding faces", preprocess: "cutting out", inference: "the network" };
+const PARTS = {
+  queue: "waiting",
+  decode: "decoding",
+  faces: "finding faces",
+  preprocess: "cutting out",
+  inference: "the network",
+};
 
 /**
  * What is said of one picture.
@@ -29,13 +35,28 @@ export class Answers {
 
   card(face, index, picture, { onchoose, onproblem }) {
     const several = this.answer.faces.length > 1;
-    const head = several ? h("button", { type: "button", class: "answer-head", onclick: () => onchoose(index) }) : h("div", { class: "answer-head" });
+    const head = several
+      ? h("button", { type: "button", class: "answer-head", onclick: () => onchoose(index) })
+      : h("div", { class: "answer-head" });
     const thumb = picture ? cutOut(picture, face.box, THUMB_PX) : null;
     thumb?.setAttribute("aria-hidden", "true");
     const which = this.which(face, index);
-    head.append(...[thumb ?? h("span")], h("span", {}, h("span", { class: "emotion" }, said(face)), which ? h("span", { class: "which" }, which) : null),
-      h("span", { class: "probability" }, percent(face.probability)));
-    const body = h("div", { class: "answer-body" }, bars(face.probabilities), index === 0 ? feedbackPanel(this.answer, onproblem) : onlyTheLargest());
+    head.append(
+      ...[thumb ?? h("span")],
+      h(
+        "span",
+        {},
+        h("span", { class: "emotion" }, said(face)),
+        which ? h("span", { class: "which" }, which) : null,
+      ),
+      h("span", { class: "probability" }, percent(face.probability)),
+    );
+    const body = h(
+      "div",
+      { class: "answer-body" },
+      bars(face.probabilities),
+      index === 0 ? feedbackPanel(this.answer, onproblem) : onlyTheLargest(),
+    );
     const element = h("article", { class: "card answer", "aria-label": `Face ${index + 1}` }, head, body);
     const open = (now) => {
       element.classList.toggle("open", now);
@@ -56,27 +77,53 @@ const said = (face) => (face.emotion ? titled(face.emotion) : "Unsure");
 
 /** One sentence for screen readers. */
 export function spoken(answer) {
-  const parts = answer.faces.slice(0, 5).map((face) => `${said(face)}, ${Math.round(face.probability * 100)} percent`);
+  const parts = answer.faces
+    .slice(0, 5)
+    .map((face) => `${said(face)}, ${Math.round(face.probability * 100)} percent`);
   const more = answer.faces.length > 5 ? ` and ${answer.faces.length - 5} more` : "";
-  const head = answer.faces[0].whole ? "No face was found. The whole picture" : counted(answer.faces.length, "face");
+  const head = answer.faces[0].whole
+    ? "No face was found. The whole picture"
+    : counted(answer.faces.length, "face");
   return `${head}: ${parts.join("; ")}${more}.`;
 }
 
 function onlyTheLargest() {
-  return h("p", { class: "fine" }, "Only the largest face's answer is kept, so only that one can be corrected.");
+  return h(
+    "p",
+    { class: "fine" },
+    "Only the largest face's answer is kept, so only that one can be corrected.",
+  );
 }
 
 function provenance(answer, roundTripMs, onproblem) {
   const { model, timings_ms: timings } = answer;
-  const rows = Object.entries(PARTS).filter(([name]) => timings[name] > 0).flatMap(([name, words]) => [h("dt", {}, words), h("dd", {}, ms(timings[name]))]);
-  return h("div", {},
-    h("p", { class: "provenance" },
-      h("span", {}, `Answered in ${ms(timings.total)}`), h("span", {}, `${model.name} ${versionOf(model)}`),
+  const rows = Object.entries(PARTS)
+    .filter(([name]) => timings[name] > 0)
+    .flatMap(([name, words]) => [h("dt", {}, words), h("dd", {}, ms(timings[name]))]);
+  return h(
+    "div",
+    {},
+    h(
+      "p",
+      { class: "provenance" },
+      h("span", {}, `Answered in ${ms(timings.total)}`),
+      h("span", {}, `${model.name} ${versionOf(model)}`),
       model.canary ? h("span", {}, "the candidate, on trial") : null,
-      h("button", { type: "button", class: "plain", onclick: () => openLineage(answer.id, onproblem) }, "Where this answer comes from")),
-    h("details", { class: "timings" }, h("summary", {}, "Time, part by part"),
-      h("dl", {}, rows, h("dt", {}, "there and back"), h("dd", {}, ms(roundTripMs)))));
+      h(
+        "button",
+        { type: "button", class: "plain", onclick: () => openLineage(answer.id, onproblem) },
+        "Where this answer comes from",
+      ),
+    ),
+    h(
+      "details",
+      { class: "timings" },
+      h("summary", {}, "Time, part by part"),
+      h("dl", {}, rows, h("dt", {}, "there and back"), h("dd", {}, ms(roundTripMs))),
+    ),
+  );
 }
 
 /** "version 3"; a model from a path is told by its file's hash. */
-export const versionOf = (model) => (model.version === "local" ? model.sha256.slice(0, 8) : `version ${model.version}`);
+const versionOf = (model) =>
+  model.version === "local" ? model.sha256.slice(0, 8) : `version ${model.version}`;

@@ -11,14 +11,38 @@ export class Problem extends Error {
   }
 
   /** Whether the same request may well be answered a little later. */
-  get passing() { return this.status === 503 || this.status === 429; }
+  get passing() {
+    return this.status === 503 || this.status === 429;
+  }
 }
 
 /** The key of this tab, if one was given. It is kept until the tab is closed, and nowhere else. */
 export const key = {
-  get() { try { return sessionStorage.getItem(KEY); } catch { return keyWithoutStorage; } },
-  set(value) { keyWithoutStorage = value; try { sessionStorage.setItem(KEY, value); } catch { /* no storage: this page only */ } this.onchange(); },
-  forget() { keyWithoutStorage = null; try { sessionStorage.removeItem(KEY); } catch { /* there is none */ } this.onchange(); },
+  get() {
+    try {
+      return sessionStorage.getItem(KEY);
+    } catch {
+      return keyWithoutStorage;
+    }
+  },
+  set(value) {
+    keyWithoutStorage = value;
+    try {
+      sessionStorage.setItem(KEY, value);
+    } catch {
+      /* no storage: this page only */
+    }
+    this.onchange();
+  },
+  forget() {
+    keyWithoutStorage = null;
+    try {
+      sessionStorage.removeItem(KEY);
+    } catch {
+      /* there is none */
+    }
+    this.onchange();
+  },
   /** Told of every change. */
   onchange() {},
 };
@@ -29,7 +53,14 @@ async function asked(path, { method = "GET", body = null, type = null, signal = 
   if (withKey && key.get()) headers.authorization = `Bearer ${key.get()}`;
   let response;
   try {
-    response = await fetch(path, { method, body, headers, signal, credentials: "same-origin", cache: "no-store" });
+    response = await fetch(path, {
+      method,
+      body,
+      headers,
+      signal,
+      credentials: "same-origin",
+      cache: "no-store",
+    });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem({ kind: "unreachable" });
@@ -40,11 +71,18 @@ async function asked(path, { method = "GET", body = null, type = null, signal = 
 
 async function refused(response) {
   let told = {};
-  try { told = await response.json(); } catch { /* something in between answered, not the service */ }
+  try {
+    told = await response.json();
+  } catch {
+    /* something in between answered, not the service */
+  }
   const kind = String(told.type ?? "").replace("urn:mien:problem:", "") || `status-${response.status}`;
   const wait = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
   return new Problem({
-    kind, status: response.status, title: told.title ?? response.statusText, detail: told.detail ?? "",
+    kind,
+    status: response.status,
+    title: told.title ?? response.statusText,
+    detail: told.detail ?? "",
     retryAfterS: Number.isFinite(wait) ? wait : null,
     requestId: told.request_id ?? response.headers.get("x-request-id"),
   });
@@ -64,12 +102,21 @@ export const driftReport = async () => (await asked("drift/report", {})).blob();
 
 /** A picture's faces, what they show and why. */
 export function explain(picture, { signal } = {}) {
-  return json("explain", { method: "POST", body: picture, type: picture.type || "application/octet-stream", signal });
+  return json("explain", {
+    method: "POST",
+    body: picture,
+    type: picture.type || "application/octet-stream",
+    signal,
+  });
 }
 
 /** Tell what a face really shows. */
 export function feedback(id, emotion) {
-  return json("feedback", { method: "POST", body: JSON.stringify({ id, emotion }), type: "application/json" });
+  return json("feedback", {
+    method: "POST",
+    body: JSON.stringify({ id, emotion }),
+    type: "application/json",
+  });
 }
 
 /** A stream of frames; a page cannot set headers of a WebSocket, so its key goes as a subprotocol. */

@@ -19,16 +19,24 @@ const state = { about: {}, model: null };
 const assets = new URL("../", import.meta.url);
 
 const place = { area: byId("look-area"), stage: byId("stage"), side: byId("side"), facts: () => state.about };
-const seen = ({ model }) => { if (model.version !== state.model?.live?.version && !model.canary) refresh(); };
+const seen = ({ model }) => {
+  if (model.version !== state.model?.live?.version && !model.canary) refresh();
+};
 const live = new Live({
-  ...place, onanswer: seen,
+  ...place,
+  onanswer: seen,
   onphoto: (file) => look.send(file),
   onstop: () => look.reset(),
 });
 const look = new Look({
-  ...place, onanswer: seen, examples,
+  ...place,
+  onanswer: seen,
+  examples,
   onsend: () => live.end(),
-  oncamera: () => { look.stop(); live.start(); },
+  oncamera: () => {
+    look.stop();
+    live.start();
+  },
 });
 const panels = { model: new ModelTab(byId("model")), drift: new DriftTab(byId("drift")) };
 const tabs = new Tabs(["look", "model", "drift"], (name) => {
@@ -39,14 +47,19 @@ const tabs = new Tabs(["look", "model", "drift"], (name) => {
 /** Drawn faces, where the model knows only such. */
 function examples() {
   if (!state.model?.live?.sample) return [];
-  return EXAMPLES.map((name) => ({ name: `A drawn face: ${name}`, address: new URL(`faces/${name}.jpg`, assets).href }));
+  return EXAMPLES.map((name) => ({
+    name: `A drawn face: ${name}`,
+    address: new URL(`faces/${name}.jpg`, assets).href,
+  }));
 }
 
 async function learn() {
   try {
     state.about = await api.about();
     byId("what-is-kept").textContent = keptInWords(state.about);
-  } catch { /* said when a picture is sent */ }
+  } catch {
+    /* said when a picture is sent */
+  }
 }
 
 let timer = null;
@@ -73,23 +86,59 @@ async function known() {
 function tell(found) {
   const chip = byId("live-model");
   chip.dataset.state = found ? (found.live ? "live" : "none") : "unknown";
-  const name = found?.live && `${found.live.name} ${found.live.version === "local" ? found.live.sha256.slice(0, 8) : found.live.version}`;
+  const name =
+    found?.live &&
+    `${found.live.name} ${found.live.version === "local" ? found.live.sha256.slice(0, 8) : found.live.version}`;
   chip.textContent = found ? name || "no model" : "";
   const notices = [];
-  if (found?.live?.sample) notices.push(h("p", { class: "note warn", id: "demo" }, h("strong", {}, "A demonstration. "), "This model has only ever seen drawn faces. What it says of real ones means nothing."));
-  if (found && !found.live) notices.push(h("p", { class: "note bad", role: "status" }, h("strong", {}, "No model is live yet. "), `${sentence(found.reason)} This page looks again by itself.`));
-  if (state.about.access === "closed") notices.push(h("p", { class: "note bad" }, h("strong", {}, "Not answered from here. "), "This service has no keys yet, so it answers only on its own machine, at localhost."));
+  if (found?.live?.sample)
+    notices.push(
+      h(
+        "p",
+        { class: "note warn", id: "demo" },
+        h("strong", {}, "A demonstration. "),
+        "This model has only ever seen drawn faces. What it says of real ones means nothing.",
+      ),
+    );
+  if (found && !found.live)
+    notices.push(
+      h(
+        "p",
+        { class: "note bad", role: "status" },
+        h("strong", {}, "No model is live yet. "),
+        `${sentence(found.reason)} This page looks again by itself.`,
+      ),
+    );
+  if (state.about.access === "closed")
+    notices.push(
+      h(
+        "p",
+        { class: "note bad" },
+        h("strong", {}, "Not answered from here. "),
+        "This service has no keys yet, so it answers only on its own machine, at localhost.",
+      ),
+    );
   const shown = byId("notices");
   // Said again only when it is something else.
-  if (shown.textContent !== notices.map((notice) => notice.textContent).join("")) shown.replaceChildren(...notices);
+  if (shown.textContent !== notices.map((notice) => notice.textContent).join(""))
+    shown.replaceChildren(...notices);
   tellKey();
 }
 
 function tellKey() {
-  byId("key-in-use").replaceChildren(...(api.key.get() ? ["An API key is in use in this tab. ", h("button", { type: "button", class: "plain", onclick: () => api.key.forget() }, "Forget it")] : []));
+  byId("key-in-use").replaceChildren(
+    ...(api.key.get()
+      ? [
+          "An API key is in use in this tab. ",
+          h("button", { type: "button", class: "plain", onclick: () => api.key.forget() }, "Forget it"),
+        ]
+      : []),
+  );
 }
 
-document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) refresh();
+});
 api.key.onchange = refresh;
 await learn();
 await refresh();

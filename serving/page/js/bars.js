@@ -16,12 +16,18 @@ export class Bars {
   constructor(classes, sortBy = null) {
     const shown = sortBy ? [...classes].sort((a, b) => sortBy[b] - sortBy[a]) : classes;
     this.rows = new Map(shown.map((name) => [name, row(name, classes)]));
-    this.element = h("ul", { class: "bars", role: "list" }, [...this.rows.values()].map((each) => each.element));
+    this.element = h(
+      "ul",
+      { class: "bars", role: "list" },
+      [...this.rows.values()].map((each) => each.element),
+    );
   }
 
   /** Take new probabilities. */
   show(probabilities) {
-    const top = Object.keys(probabilities).reduce((best, name) => (probabilities[name] > probabilities[best] ? name : best));
+    const top = Object.keys(probabilities).reduce((best, name) =>
+      probabilities[name] > probabilities[best] ? name : best,
+    );
     for (const [name, { element, fill, value }] of this.rows) {
       element.classList.toggle("strongest", name === top);
       fill.style.setProperty("--share", probabilities[name].toFixed(4));
@@ -33,7 +39,12 @@ export class Bars {
 function row(name, classes) {
   const fill = h("i");
   const value = h("span", { class: "value" });
-  const element = h("li", { class: "bar", "data-hue": hueOf(name, classes) },
-    h("span", { class: "name", title: titled(name) }, titled(name)), h("span", { class: "track", "aria-hidden": "true" }, fill), value);
+  const element = h(
+    "li",
+    { class: "bar", "data-hue": hueOf(name, classes) },
+    h("span", { class: "name", title: titled(name) }, titled(name)),
+    h("span", { class: "track", "aria-hidden": "true" }, fill),
+    value,
+  );
   return { element, fill, value };
 }

@@ -27,7 +27,11 @@ export class Boxes {
 
   add() {
     const index = this.buttons.length;
-    const button = h("button", { type: "button", class: "box", onclick: () => this.onchoose?.(index) }, h("span", { class: "tag" }, h("span"), h("b")));
+    const button = h(
+      "button",
+      { type: "button", class: "box", onclick: () => this.onchoose?.(index) },
+      h("span", { class: "tag" }, h("span"), h("b")),
+    );
     if (!this.onchoose) button.tabIndex = -1;
     this.buttons.push(button);
     this.element.append(h("li", {}, button));
@@ -38,7 +42,12 @@ export class Boxes {
     const box = face.box;
     const left = mirrored ? width - box.left - box.width : box.left;
     const share = (part, whole) => `${(100 * part) / whole}%`;
-    const style = { left: share(left, width), top: share(box.top, height), width: share(box.width, width), height: share(box.height, height) };
+    const style = {
+      left: share(left, width),
+      top: share(box.top, height),
+      width: share(box.width, width),
+      height: share(box.height, height),
+    };
     for (const [name, value] of Object.entries(style)) button.style.setProperty(name, value);
     const rendered = this.element.clientWidth * (box.width / width);
     button.classList.toggle("tiny", rendered < TINY_PX);

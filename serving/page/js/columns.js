@@ -7,8 +7,13 @@ const WIDTH = 300;
 const ROW = 26;
 const NAME = 62;
 const NAMES = {
-  brightness: "Brightness", contrast: "Contrast", sharpness: "Sharpness", confidence: "Confidence", entropy: "Doubt (entropy)",
-  face_size: "Size of the face", predicted: "Emotions",
+  brightness: "Brightness",
+  contrast: "Contrast",
+  sharpness: "Sharpness",
+  confidence: "Confidence",
+  entropy: "Doubt (entropy)",
+  face_size: "Size of the face",
+  predicted: "Emotions",
 };
 
 /** Name of a column as people say it. */
@@ -17,16 +22,41 @@ export const columnName = (name) => NAMES[name] ?? titled(name);
 /** One column's card. */
 export function columnCard(name, column) {
   const isNumber = "mean" in column.reference;
-  return h("li", { class: `card column${isNumber ? "" : " tall"}${column.drifted ? " moved" : ""}` },
-    h("header", {}, h("h3", {}, columnName(name)), h("span", { class: `tag-flat${column.drifted ? " bad" : ""}` }, column.drifted ? "moved" : "as before")),
-    isNumber ? ranges(column) : shares(column), gauge(column));
+  return h(
+    "li",
+    { class: `card column${isNumber ? "" : " tall"}${column.drifted ? " moved" : ""}` },
+    h(
+      "header",
+      {},
+      h("h3", {}, columnName(name)),
+      h("span", { class: `tag-flat${column.drifted ? " bad" : ""}` }, column.drifted ? "moved" : "as before"),
+    ),
+    isNumber ? ranges(column) : shares(column),
+    gauge(column),
+  );
 }
 
 function gauge({ score, threshold, method }) {
   const most = 1.25 * Math.max(score, threshold, 1e-9);
-  return h("div", {},
-    h("div", { class: "gauge", "aria-hidden": "true", style: { "--score": score / most, "--limit": threshold / most } }, h("i"), h("b")),
-    h("p", { class: "fine", title: method }, `distance ${number(score)}, chance explains up to ${number(threshold)}`));
+  return h(
+    "div",
+    {},
+    h(
+      "div",
+      {
+        class: "gauge",
+        "aria-hidden": "true",
+        style: { "--score": score / most, "--limit": threshold / most },
+      },
+      h("i"),
+      h("b"),
+    ),
+    h(
+      "p",
+      { class: "fine", title: method },
+      `distance ${number(score)}, chance explains up to ${number(threshold)}`,
+    ),
+  );
 }
 
 /** Mean and deviation on one scale. */
@@ -36,12 +66,29 @@ function ranges({ reference, window }) {
   const x = (value) => NAME + ((value - low) / (high - low || 1)) * (WIDTH - NAME - 8);
   const row = (words, { mean, deviation }, kind, index) => {
     const y = 14 + index * ROW;
-    return [s("text", { x: 0, y: y + 4 }, words), s("line", { class: kind, x1: x(mean - deviation), x2: x(mean + deviation), y1: y, y2: y, "stroke-width": 3, "stroke-linecap": "round", opacity: 0.5 }),
-      s("circle", { class: kind, cx: x(mean), cy: y, r: 5 })];
+    return [
+      s("text", { x: 0, y: y + 4 }, words),
+      s("line", {
+        class: kind,
+        x1: x(mean - deviation),
+        x2: x(mean + deviation),
+        y1: y,
+        y2: y,
+        "stroke-width": 3,
+        "stroke-linecap": "round",
+        opacity: 0.5,
+      }),
+      s("circle", { class: kind, cx: x(mean), cy: y, r: 5 }),
+    ];
   };
-  const said = `reference ${number(reference.mean)} ± ${number(reference.deviation)}, now ${number(window.mean)} ± ${number(window.deviation)}`;
-  return chart(2 * ROW + 18, said, [...row("reference", reference, "before", 0), ...row("now", window, "after", 1),
-    s("text", { x: x(low), y: 2 * ROW + 14 }, number(low)), s("text", { x: x(high), y: 2 * ROW + 14, "text-anchor": "end" }, number(high))]);
+  const spread = ({ mean, deviation }) => `${number(mean)} ± ${number(deviation)}`;
+  const said = `reference ${spread(reference)}, now ${spread(window)}`;
+  return chart(2 * ROW + 18, said, [
+    ...row("reference", reference, "before", 0),
+    ...row("now", window, "after", 1),
+    s("text", { x: x(low), y: 2 * ROW + 14 }, number(low)),
+    s("text", { x: x(high), y: 2 * ROW + 14, "text-anchor": "end" }, number(high)),
+  ]);
 }
 
 /** Shares of classes, two bars each. */
@@ -52,11 +99,22 @@ function shares({ reference, window }) {
   const rows = names.flatMap((name, index) => {
     const y = index * ROW;
     const now = window[name] ?? 0;
-    return [s("text", { x: 0, y: y + 15 }, titled(name)), s("rect", { class: "before-bar", x: NAME, y: y + 3, width: length(reference[name]), height: 7, rx: 2 }),
-      s("rect", { class: "after-bar", x: NAME, y: y + 12, width: length(now), height: 7, rx: 2 }), s("text", { class: "strong", x: NAME + Math.max(length(now), length(reference[name])) + 6, y: y + 15 }, percent(now))];
+    return [
+      s("text", { x: 0, y: y + 15 }, titled(name)),
+      s("rect", { class: "before-bar", x: NAME, y: y + 3, width: length(reference[name]), height: 7, rx: 2 }),
+      s("rect", { class: "after-bar", x: NAME, y: y + 12, width: length(now), height: 7, rx: 2 }),
+      s(
+        "text",
+        { class: "strong", x: NAME + Math.max(length(now), length(reference[name])) + 6, y: y + 15 },
+        percent(now),
+      ),
+    ];
   });
-  const said = names.map((name) => `${name}: reference ${percent(reference[name])}, now ${percent(window[name] ?? 0)}`).join("; ");
+  const said = names
+    .map((name) => `${name}: reference ${percent(reference[name])}, now ${percent(window[name] ?? 0)}`)
+    .join("; ");
   return chart(names.length * ROW, said, rows);
 }
 
-const chart = (height, said, children) => s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": said }, ...children);
+const chart = (height, said, children) =>
+  s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": said }, ...children);

@@ -7,6 +7,7 @@ import { ago, counted, dateTime, percent } from "./format.js";
 import { Panel, absent, block, figures } from "./parts.js";
 import { sentence } from "./words.js";
 
+const BEFORE_RETRAINING = "Look at the charts before anything is retrained.";
 const VERDICTS = {
   drift: ["bad", "The world has moved"],
   "no drift": ["good", "Nothing has moved"],
@@ -19,11 +20,26 @@ export class DriftTab extends Panel {
 
   async content() {
     const drift = await api.drift();
-    const columns = Object.entries(drift.columns).sort(([, a], [, b]) => b.score / b.threshold - a.score / a.threshold);
+    const columns = Object.entries(drift.columns).sort(
+      ([, a], [, b]) => b.score / b.threshold - a.score / a.threshold,
+    );
     return [
-      h("div", {}, h("p", { class: "eyebrow" }, "Drift"), h("h1", {}, "Are these still the pictures it learnt from?"),
-        h("p", { class: "lead" }, "What the service has seen lately is held against the live model’s own test pictures. A model is only as good as its figures while the two are alike.")),
-      verdict(drift), ...(drift.quality ? [quality(drift.quality)] : []), ...(columns.length ? [compared(columns)] : []), ...leftOut(drift.left_out),
+      h(
+        "div",
+        {},
+        h("p", { class: "eyebrow" }, "Drift"),
+        h("h1", {}, "Are these still the pictures it learnt from?"),
+        h(
+          "p",
+          { class: "lead" },
+          "What the service has seen lately is held against the live model’s own test pictures. ",
+          "A model is only as good as its figures while the two are alike.",
+        ),
+      ),
+      verdict(drift),
+      ...(drift.quality ? [quality(drift.quality)] : []),
+      ...(columns.length ? [compared(columns)] : []),
+      ...leftOut(drift.left_out),
     ];
   }
 }
@@ -31,43 +47,97 @@ export class DriftTab extends Panel {
 function verdict(drift) {
   const [kind, title] = VERDICTS[drift.verdict] ?? VERDICTS.unknown;
   const { window: seen, reference } = drift;
-  return h("div", { class: `verdict ${kind}`, role: "status" }, h("strong", {}, title), h("p", {}, reason(drift)),
-    seen ? h("p", { class: "fine" }, `${counted(seen.rows, "answer")}${seen.sampled ? ` drawn from ${seen.total}` : ""}, ${dateTime(seen.since)} to ${dateTime(seen.until)}, against ${counted(reference.rows, "test picture")} of ${counted(reference.people, "person", "people")}. Computed ${ago(drift.age_s)}.`) : null,
-    drift.problem && drift.problem !== drift.reason ? h("p", { class: "fine" }, `There is no newer result. ${sentence(drift.problem)}`) : null,
-    drift.computed_at && drift.verdict !== "unknown" ? report() : null);
+  return h(
+    "div",
+    { class: `verdict ${kind}`, role: "status" },
+    h("strong", {}, title),
+    h("p", {}, reason(drift)),
+    seen
+      ? h(
+          "p",
+          { class: "fine" },
+          `${counted(seen.rows, "answer")}${seen.sampled ? ` drawn from ${seen.total}` : ""}, `,
+          `${dateTime(seen.since)} to ${dateTime(seen.until)}, against `,
+          `${counted(reference.rows, "test picture")} of ${counted(reference.people, "person", "people")}. `,
+          `Computed ${ago(drift.age_s)}.`,
+        )
+      : null,
+    drift.problem && drift.problem !== drift.reason
+      ? h("p", { class: "fine" }, `There is no newer result. ${sentence(drift.problem)}`)
+      : null,
+    drift.computed_at && drift.verdict !== "unknown" ? report() : null,
+  );
 }
 
 function reason({ verdict: said, reason: why, columns }) {
-  const moved = Object.entries(columns).filter(([, column]) => column.drifted).map(([name]) => columnName(name).toLowerCase());
-  if (said === "drift") return `Farther from the reference than chance explains: ${moved.join(", ")}. Look at the charts before anything is retrained.`;
+  const moved = Object.entries(columns)
+    .filter(([, column]) => column.drifted)
+    .map(([name]) => columnName(name).toLowerCase());
+  if (said === "drift")
+    return `Farther from the reference than chance explains: ${moved.join(", ")}. ${BEFORE_RETRAINING}`;
   if (said === "no drift") return "Every column is as near to the reference as chance lets it be.";
   return sentence(why ?? "it is being computed");
 }
 
 /** Evidently's page. A link cannot carry a key, so with one the page is fetched and handed over as a file. */
 function report() {
-  if (!api.key.get()) return h("p", {}, h("a", { href: "drift/report", target: "_blank", rel: "noopener" }, "Evidently’s report"));
+  if (!api.key.get())
+    return h(
+      "p",
+      {},
+      h("a", { href: "drift/report", target: "_blank", rel: "noopener" }, "Evidently’s report"),
+    );
   const fetched = async () => {
     const address = URL.createObjectURL(await api.driftReport());
     h("a", { href: address, download: "drift-report.html" }).click();
     setTimeout(() => URL.revokeObjectURL(address), 10_000);
   };
-  return h("p", {}, h("button", { type: "button", class: "plain", onclick: fetched }, "Download Evidently’s report"));
+  return h(
+    "p",
+    {},
+    h("button", { type: "button", class: "plain", onclick: fetched }, "Download Evidently’s report"),
+  );
 }
 
 function quality({ reference, feedback, estimated }) {
-  const interval = (measured) => `95\u202f% interval ${percent(measured.accuracy_low)} to ${percent(measured.accuracy_high)}`;
-  return block("How good it is now", "Measured where people told what is right – they correct more readily than they confirm – and estimated from how sure it is.", figures([
-    [percent(reference.accuracy, 1), "on its test pictures", counted(reference.rows, "picture")],
-    feedback ? [percent(feedback.accuracy, 1), "by feedback", `${counted(feedback.rows, "picture")}, ${interval(feedback)}`] : ["–", "by feedback", "nobody has told yet"],
-    [percent(estimated.atc, 1), "estimated", "average thresholded confidence"], [percent(estimated.mean_confidence, 1), "mean confidence", "what it would be, were it calibrated"],
-  ]));
+  const interval = (measured) =>
+    `95\u202f% interval ${percent(measured.accuracy_low)} to ${percent(measured.accuracy_high)}`;
+  return block(
+    "How good it is now",
+    `Measured where people told what is right – they correct more readily than they confirm – ` +
+      `and estimated from how sure it is.`,
+    figures([
+      [percent(reference.accuracy, 1), "on its test pictures", counted(reference.rows, "picture")],
+      feedback
+        ? [
+            percent(feedback.accuracy, 1),
+            "by feedback",
+            `${counted(feedback.rows, "picture")}, ${interval(feedback)}`,
+          ]
+        : ["–", "by feedback", "nobody has told yet"],
+      [percent(estimated.atc, 1), "estimated", "average thresholded confidence"],
+      [percent(estimated.mean_confidence, 1), "mean confidence", "what it would be, were it calibrated"],
+    ]),
+  );
 }
 
 function compared(columns) {
-  return block("Column by column", null,
-    h("p", { class: "legend" }, h("span", {}, h("i"), "on the test pictures"), h("span", {}, h("i", { class: "after" }), "now"), h("span", {}, h("i", { class: "limit" }), "as far as chance goes")),
-    h("ul", { class: "columns" }, columns.map(([name, column]) => columnCard(name, column))));
+  return block(
+    "Column by column",
+    null,
+    h(
+      "p",
+      { class: "legend" },
+      h("span", {}, h("i"), "on the test pictures"),
+      h("span", {}, h("i", { class: "after" }), "now"),
+      h("span", {}, h("i", { class: "limit" }), "as far as chance goes"),
+    ),
+    h(
+      "ul",
+      { class: "columns" },
+      columns.map(([name, column]) => columnCard(name, column)),
+    ),
+  );
 }
 
 function leftOut(columns) {

@@ -8,7 +8,9 @@ export function percent(share, digits = 0) {
   if (share === null || share === undefined) return "–";
   const text = (share * 100).toFixed(digits);
   // Nearly sure is not sure.
-  return share < 1 && Number(text) === 100 ? `>${(100 - 10 ** -digits).toFixed(digits)}\u202f%` : `${text}\u202f%`;
+  return share < 1 && Number(text) === 100
+    ? `>${(100 - 10 ** -digits).toFixed(digits)}\u202f%`
+    : `${text}\u202f%`;
 }
 
 /** As `percent`, as it is spoken. */
@@ -16,13 +18,19 @@ export const spokenPercent = (share) => `${Math.round(share * 100)} percent`;
 
 /** Milliseconds. */
 export function ms(value) {
-  return value < 10 ? `${value.toFixed(1)}\u202fms` : value < 10_000 ? `${NUMBER.format(value)}\u202fms` : `${(value / 1000).toFixed(1)}\u202fs`;
+  return value < 10
+    ? `${value.toFixed(1)}\u202fms`
+    : value < 10_000
+      ? `${NUMBER.format(value)}\u202fms`
+      : `${(value / 1000).toFixed(1)}\u202fs`;
 }
 
 /** Bytes. */
 export function bytes(count) {
   if (count < 1000) return `${count} bytes`;
-  return count < 1e6 ? `${(count / 1e3).toFixed(0)}\u202fkB` : `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)}\u202fMB`;
+  return count < 1e6
+    ? `${(count / 1e3).toFixed(0)}\u202fkB`
+    : `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)}\u202fMB`;
 }
 
 /** A number with few digits, whatever its size. */
@@ -36,10 +44,12 @@ export function number(value, digits = 3) {
 export const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(3));
 
 /** "1 face", "2 faces". */
-export const counted = (count, one, many = `${one}s`) => `${NUMBER.format(count)} ${count === 1 ? one : many}`;
+export const counted = (count, one, many = `${one}s`) =>
+  `${NUMBER.format(count)} ${count === 1 ? one : many}`;
 
 /** Days, as one says them. */
-export const days = (count) => (count < 1 ? counted(Math.round(count * 24), "hour") : counted(Math.round(count), "day"));
+export const days = (count) =>
+  count < 1 ? counted(Math.round(count * 24), "hour") : counted(Math.round(count), "day");
 
 /** An ISO time in the visitor's own zone. */
 export const dateTime = (iso) => DATE.format(new Date(iso));
@@ -48,7 +58,9 @@ export const dateTime = (iso) => DATE.format(new Date(iso));
 export function ago(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} seconds ago`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} minutes ago`;
-  return seconds < 129_600 ? `${Math.round(seconds / 3600)} hours ago` : `${Math.round(seconds / 86_400)} days ago`;
+  return seconds < 129_600
+    ? `${Math.round(seconds / 3600)} hours ago`
+    : `${Math.round(seconds / 86_400)} days ago`;
 }
 
 /** A class or column name as a heading: `face_size` → Face size. */

@@ -1,7 +1,16 @@
 // Heatmaps as pictures: a small grid, spread smoothly, cold where it is transparent.
 
 // Of Matplotlib's `plasma` (CC0), which keeps its order when it is seen without colours.
-const STOPS = [[13, 8, 135], [84, 2, 163], [139, 10, 165], [185, 50, 137], [219, 92, 104], [244, 136, 73], [254, 188, 43], [240, 249, 33]];
+const STOPS = [
+  [13, 8, 135],
+  [84, 2, 163],
+  [139, 10, 165],
+  [185, 50, 137],
+  [219, 92, 104],
+  [244, 136, 73],
+  [254, 188, 43],
+  [240, 249, 33],
+];
 const SIDE = 160;
 // Share of the side over which the heat fades out.
 const EDGE = 0.12;
@@ -15,7 +24,8 @@ export function heatCanvas(grid) {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(SIDE, SIDE);
   for (let y = 0; y < SIDE; y += 1) {
-    for (let x = 0; x < SIDE; x += 1) paint(pixels.data, 4 * (y * SIDE + x), value(grid, x, y), edge(x) * edge(y));
+    for (let x = 0; x < SIDE; x += 1)
+      paint(pixels.data, 4 * (y * SIDE + x), value(grid, x, y), edge(x) * edge(y));
   }
   context.putImageData(pixels, 0, 0);
   return canvas;
@@ -25,7 +35,8 @@ function paint(data, at, heat, fade) {
   const place = Math.min(heat, 1) * (STOPS.length - 1);
   const low = Math.min(Math.floor(place), STOPS.length - 2);
   for (let channel = 0; channel < 3; channel += 1) {
-    data[at + channel] = STOPS[low][channel] + (STOPS[low + 1][channel] - STOPS[low][channel]) * (place - low);
+    data[at + channel] =
+      STOPS[low][channel] + (STOPS[low + 1][channel] - STOPS[low][channel]) * (place - low);
   }
   data[at + 3] = 255 * fade * Math.min(1, Math.max(0, (heat - COLD) / 0.5));
 }

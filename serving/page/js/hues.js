@@ -1,8 +1,18 @@
 // Each emotion has its colour, wherever it shows. Names of other datasets take theirs by their place.
 
 const KNOWN = {
-  angry: "red", anger: "red", disgust: "olive", fear: "violet", happy: "amber", happiness: "amber", joy: "amber",
-  neutral: "slate", sad: "blue", sadness: "blue", surprise: "teal", contempt: "pink",
+  angry: "red",
+  anger: "red",
+  disgust: "olive",
+  fear: "violet",
+  happy: "amber",
+  happiness: "amber",
+  joy: "amber",
+  neutral: "slate",
+  sad: "blue",
+  sadness: "blue",
+  surprise: "teal",
+  contempt: "pink",
 };
 const OTHERS = ["teal", "amber", "violet", "red", "blue", "olive", "pink", "slate", "brown", "green"];
 

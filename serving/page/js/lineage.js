@@ -13,11 +13,42 @@ export async function openLineage(id, onproblem) {
     return onproblem(problem, () => openLineage(id, onproblem));
   }
   const dialog = byId("lineage");
-  dialog.replaceChildren(h("div", { class: "inside" },
-    h("header", {}, h("h2", { id: "lineage-title" }, "Where this answer comes from"),
-      h("button", { type: "button", class: "button small", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"))),
-    h("ol", { class: "chain" }, links(found).map(([what, value, hash]) => h("li", {}, h("span", {}, what), h("b", {}, value), hash ? h("span", { class: "mono" }, hash) : null))),
-    api.key.get() ? null : h("p", { class: "fine" }, h("a", { href: `predictions/${id}`, target: "_blank", rel: "noopener" }, "All of it, as JSON"))));
+  dialog.replaceChildren(
+    h(
+      "div",
+      { class: "inside" },
+      h(
+        "header",
+        {},
+        h("h2", { id: "lineage-title" }, "Where this answer comes from"),
+        h(
+          "button",
+          { type: "button", class: "button small", "aria-label": "Close", onclick: () => dialog.close() },
+          icon("close"),
+        ),
+      ),
+      h(
+        "ol",
+        { class: "chain" },
+        links(found).map(([what, value, hash]) =>
+          h(
+            "li",
+            {},
+            h("span", {}, what),
+            h("b", {}, value),
+            hash ? h("span", { class: "mono" }, hash) : null,
+          ),
+        ),
+      ),
+      api.key.get()
+        ? null
+        : h(
+            "p",
+            { class: "fine" },
+            h("a", { href: `predictions/${id}`, target: "_blank", rel: "noopener" }, "All of it, as JSON"),
+          ),
+    ),
+  );
   dialog.showModal();
 }
 
@@ -25,7 +56,11 @@ function links(found) {
   const { model, lineage } = found;
   const known = lineage ?? {};
   return [
-    ["answer", `${titled(found.emotion)}, ${percent(found.probability, 1)}, ${dateTime(found.time)}`, found.id],
+    [
+      "answer",
+      `${titled(found.emotion)}, ${percent(found.probability, 1)}, ${dateTime(found.time)}`,
+      found.id,
+    ],
     ["told by a person", found.feedback ? titled(found.feedback) : null],
     ["picture", found.picture_kept ? "kept" : "not kept; its numbers are"],
     ["model", `${model.name ?? ""} version ${model.version}`, `sha256 ${model.sha256}`],

@@ -18,10 +18,19 @@ const SAY_EVERY_S = 4;
 // A face that is lost for longer is not just between two frames.
 const HINT_AFTER_S = 3;
 const CAMERA = {
-  NotAllowedError: ["The camera is not allowed", "Allow it for this page in the browser’s settings (at the address), or choose a photo."],
+  NotAllowedError: [
+    "The camera is not allowed",
+    "Allow it for this page in the browser’s settings (at the address), or choose a photo.",
+  ],
   NotFoundError: ["No camera was found", "Connect one, or choose a photo."],
-  NotReadableError: ["The camera is busy", "Another program may be using it. Close that one, or choose a photo."],
-  insecure: ["A camera needs a secure page", "Browsers give it to pages at https:// and at localhost only. A photo works here all the same."],
+  NotReadableError: [
+    "The camera is busy",
+    "Another program may be using it. Close that one, or choose a photo.",
+  ],
+  insecure: [
+    "A camera needs a secure page",
+    "Browsers give it to pages at https:// and at localhost only. A photo works here all the same.",
+  ],
 };
 
 /** Owns stage and side while the camera runs. `onphoto` is given a still and ends it, `onstop` goes back. */
@@ -38,7 +47,10 @@ export class Live {
     this.side.replaceChildren();
     try {
       if (!navigator.mediaDevices?.getUserMedia) throw new DOMException("", "insecure");
-      this.camera = await navigator.mediaDevices.getUserMedia({ audio: false, video: { facingMode: "user", width: { ideal: 640 }, height: { ideal: 480 } } });
+      this.camera = await navigator.mediaDevices.getUserMedia({
+        audio: false,
+        video: { facingMode: "user", width: { ideal: 640 }, height: { ideal: 480 } },
+      });
     } catch (error) {
       return this.failed(error);
     }
@@ -59,10 +71,18 @@ export class Live {
     this.smooth = new Smooth();
     this.rate = h("p", { class: "provenance rate" });
     this.word = h("p", { class: "emotion" }, "…");
-    this.hint = h("p", { class: "fine", hidden: true }, "Look straight at the camera, come a little closer, and let light fall on the face.");
+    this.hint = h(
+      "p",
+      { class: "fine", hidden: true },
+      "Look straight at the camera, come a little closer, and let light fall on the face.",
+    );
     this.faceAt = seconds();
     this.now = h("div", { class: "card now" }, this.word, this.hint);
-    this.stage.replaceChildren(h("div", { class: "frame-holder" }, this.view), this.buttons(), this.trace.element);
+    this.stage.replaceChildren(
+      h("div", { class: "frame-holder" }, this.view),
+      this.buttons(),
+      this.trace.element,
+    );
     this.side.replaceChildren(this.notes, this.now, this.rate);
     await this.video.play().catch(() => {});
     const { videoWidth: width, videoHeight: height } = this.video;
@@ -71,12 +91,22 @@ export class Live {
   }
 
   buttons() {
-    return h("div", { class: "row" },
-      h("button", { type: "button", class: "button small primary", onclick: () => this.photo() }, icon("camera"), "Take a picture"),
-      h("button", { type: "button", class: "button small", onclick: () => this.stop() }, "Stop the camera"));
+    return h(
+      "div",
+      { class: "row" },
+      h(
+        "button",
+        { type: "button", class: "button small primary", onclick: () => this.photo() },
+        icon("camera"),
+        "Take a picture",
+      ),
+      h("button", { type: "button", class: "button small", onclick: () => this.stop() }, "Stop the camera"),
+    );
   }
 
-  reduced() { return matchMedia("(prefers-reduced-motion: reduce)").matches; }
+  reduced() {
+    return matchMedia("(prefers-reduced-motion: reduce)").matches;
+  }
 
   connect() {
     this.canvas = document.createElement("canvas");
@@ -86,19 +116,36 @@ export class Live {
       framesPerS: this.facts().stream?.frames_per_s,
       onanswer: (answer) => this.show(answer),
       onproblem: (problem) => this.note(problemMessage(problem)),
-      onwait: (problem, wait) => this.note(problemMessage(problem), h("p", { class: "fine" }, `The camera’s pictures are sent again in ${Math.ceil(wait)} s.`)),
-      onend: (problem) => this.note(problemMessage(problem, { again: () => { this.notes.replaceChildren(); this.connect(); } })),
+      onwait: (problem, wait) =>
+        this.note(
+          problemMessage(problem),
+          h("p", { class: "fine" }, `The camera’s pictures are sent again in ${Math.ceil(wait)} s.`),
+        ),
+      onend: (problem) =>
+        this.note(
+          problemMessage(problem, {
+            again: () => {
+              this.notes.replaceChildren();
+              this.connect();
+            },
+          }),
+        ),
     });
     this.stream.open();
   }
 
-  note(...elements) { this.notes.replaceChildren(...elements); }
+  note(...elements) {
+    this.notes.replaceChildren(...elements);
+  }
 
   async grab() {
     const { videoWidth: width, videoHeight: height } = this.video;
     if (!width || this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return null;
     const scale = Math.min(1, FRAME_PX / Math.max(width, height));
-    return jpeg(drawn(this.video, Math.round(width * scale), Math.round(height * scale), this.canvas), FRAME_QUALITY);
+    return jpeg(
+      drawn(this.video, Math.round(width * scale), Math.round(height * scale), this.canvas),
+      FRAME_QUALITY,
+    );
   }
 
   show(answer) {
@@ -140,8 +187,12 @@ export class Live {
   tellRate(answer, now) {
     this.times = [...this.times.filter((time) => time > now - 3), now];
     const perS = this.times.length / Math.max(1, Math.min(3, now - this.times[0]));
-    this.rate.replaceChildren(h("span", {}, `${Math.round(perS)} answers per second`), h("span", {}, `${ms(answer.timings_ms.total)} each`),
-      h("span", {}, counted(answer.faces.length, "face")), h("span", {}, `${answer.model.name} ${answer.model.version === "local" ? "" : answer.model.version}`));
+    this.rate.replaceChildren(
+      h("span", {}, `${Math.round(perS)} answers per second`),
+      h("span", {}, `${ms(answer.timings_ms.total)} each`),
+      h("span", {}, counted(answer.faces.length, "face")),
+      h("span", {}, `${answer.model.name} ${answer.model.version === "local" ? "" : answer.model.version}`),
+    );
   }
 
   /** A still, looked at closely. */
@@ -171,8 +222,20 @@ export class Live {
   }
 
   failed(error) {
-    const [title, text] = CAMERA[error.name] ?? ["The camera does not work", error.message || "The browser does not say why."];
-    this.stage.replaceChildren(message({ title, text, actions: [["Back", () => this.stop()], ["Try again", () => this.start()]] }));
+    const [title, text] = CAMERA[error.name] ?? [
+      "The camera does not work",
+      error.message || "The browser does not say why.",
+    ];
+    this.stage.replaceChildren(
+      message({
+        title,
+        text,
+        actions: [
+          ["Back", () => this.stop()],
+          ["Try again", () => this.start()],
+        ],
+      }),
+    );
   }
 }
 

@@ -27,10 +27,27 @@ function blockOf(lines) {
   }
   if (/^\s*[*-]\s/.test(line)) return h("ul", {}, items(lines, /^\s*[*-]\s+/));
   if (/^\s*\d+[.)]\s/.test(line)) return h("ol", {}, items(lines, /^\s*\d+[.)]\s+/));
-  if (line.startsWith(">")) return h("blockquote", {}, h("p", {}, inline(taken(lines, (each) => each.startsWith(">")).map((each) => each.replace(/^>\s?/, "")).join(" "))));
+  if (line.startsWith(">"))
+    return h(
+      "blockquote",
+      {},
+      h(
+        "p",
+        {},
+        inline(
+          taken(lines, (each) => each.startsWith(">"))
+            .map((each) => each.replace(/^>\s?/, ""))
+            .join(" "),
+        ),
+      ),
+    );
   if (line.startsWith("|")) return tableOf(taken(lines, (each) => each.startsWith("|")));
   if (line.startsWith("```")) return code(lines);
-  return h("p", {}, inline(taken(lines, (each) => each.trim() && !/^(#{1,6}\s|>|\||```|\s*[*-]\s)/.test(each)).join(" ")));
+  return h(
+    "p",
+    {},
+    inline(taken(lines, (each) => each.trim() && !/^(#{1,6}\s|>|\||```|\s*[*-]\s)/.test(each)).join(" ")),
+  );
 }
 
 /** The lines from the first on that pass; at least one, so that it always goes on. */
@@ -59,19 +76,54 @@ function code(lines) {
 }
 
 function tableOf(lines) {
-  const cells = (line) => line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
+  const cells = (line) =>
+    line
+      .trim()
+      .replace(/^\||\|$/g, "")
+      .split("|")
+      .map((cell) => cell.trim());
   const [head, , ...rows] = lines.map(cells);
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of the card" }, h("table", {},
-    head.some(Boolean) ? h("thead", {}, h("tr", {}, head.map((cell) => h("th", { scope: "col" }, inline(cell))))) : null,
-    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, index) => h(index ? "td" : "th", index ? {} : { scope: "row" }, inline(cell))))))));
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of the card" },
+    h(
+      "table",
+      {},
+      head.some(Boolean)
+        ? h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              head.map((cell) => h("th", { scope: "col" }, inline(cell))),
+            ),
+          )
+        : null,
+      h(
+        "tbody",
+        {},
+        rows.map((row) =>
+          h(
+            "tr",
+            {},
+            row.map((cell, index) => h(index ? "td" : "th", index ? {} : { scope: "row" }, inline(cell))),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function inline(text) {
-  return text.split(INLINE).filter(Boolean).map((part) => {
-    if (part.startsWith("`") && part.length > 2) return h("code", {}, part.slice(1, -1));
-    if (part.startsWith("**") && part.length > 4) return h("strong", {}, inline(part.slice(2, -2)));
-    if (part.startsWith("*") && part.length > 2) return h("em", {}, part.slice(1, -1));
-    const link = /^\[([^\]]+)\]\((https?:[^)\s]+)\)$/.exec(part);
-    return link ? h("a", { href: link[2], rel: "noopener noreferrer", target: "_blank" }, link[1]) : part;
-  });
+  return text
+    .split(INLINE)
+    .filter(Boolean)
+    .map((part) => {
+      if (part.startsWith("`") && part.length > 2) return h("code", {}, part.slice(1, -1));
+      if (part.startsWith("**") && part.length > 4) return h("strong", {}, inline(part.slice(2, -2)));
+      if (part.startsWith("*") && part.length > 2) return h("em", {}, part.slice(1, -1));
+      const link = /^\[([^\]]+)\]\((https?:[^)\s]+)\)$/.exec(part);
+      return link ? h("a", { href: link[2], rel: "noopener noreferrer", target: "_blank" }, link[1]) : part;
+    });
 }

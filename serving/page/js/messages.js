@@ -7,9 +7,20 @@ import { inWords } from "./words.js";
 /** A message. `actions` are [words, function] pairs, the first one the most likely. */
 export function message({ title, text, actions = [], calm = false, quiet = false }, ...more) {
   const buttons = actions.map(([words, act], index) =>
-    h("button", { type: "button", class: `button small${index || quiet ? "" : " primary"}`, onclick: act }, words));
+    h(
+      "button",
+      { type: "button", class: `button small${index || quiet ? "" : " primary"}`, onclick: act },
+      words,
+    ),
+  );
   const said = h("div", { role: "alert" }, h("h2", {}, title), h("p", {}, text));
-  return h("div", { class: `message${calm ? " calm" : ""}` }, said, ...more, buttons.length ? h("div", { class: "row" }, buttons) : null);
+  return h(
+    "div",
+    { class: `message${calm ? " calm" : ""}` },
+    said,
+    ...more,
+    buttons.length ? h("div", { class: "row" }, buttons) : null,
+  );
 }
 
 /** The message of a problem. `again` repeats what failed; `shrink` does so with a smaller picture. */
@@ -19,12 +30,23 @@ export function problemMessage(problem, { facts = {}, again = null, shrink = nul
   if (words.shrinks && shrink) actions.push(["Send a smaller copy", shrink]);
   if (again && !words.needsKey && !words.shrinks && !words.lasting) actions.push(["Try again", again]);
   const form = words.needsKey && again ? keyForm(again) : null;
-  return message({ ...words, calm: problem.passing, actions: [...actions, ...others], quiet: form !== null }, form);
+  return message(
+    { ...words, calm: problem.passing, actions: [...actions, ...others], quiet: form !== null },
+    form,
+  );
 }
 
 /** Where a key is typed in; `then` goes on with it. */
-export function keyForm(then) {
-  const input = h("input", { type: "password", id: "api-key", name: "api-key", autocomplete: "off", spellcheck: "false", required: true, "aria-describedby": "api-key-note" });
+function keyForm(then) {
+  const input = h("input", {
+    type: "password",
+    id: "api-key",
+    name: "api-key",
+    autocomplete: "off",
+    spellcheck: "false",
+    required: true,
+    "aria-describedby": "api-key-note",
+  });
   const submit = (event) => {
     event.preventDefault();
     const given = input.value.trim();
@@ -32,17 +54,28 @@ export function keyForm(then) {
     key.set(given);
     then();
   };
-  return h("form", { onsubmit: submit },
+  return h(
+    "form",
+    { onsubmit: submit },
     h("label", { for: "api-key" }, "API key"),
     h("div", { class: "row" }, input, h("button", { type: "submit", class: "button primary" }, "Use it")),
-    h("p", { class: "fine", id: "api-key-note" }, "It stays in this tab until the tab is closed, and is sent only to this service."));
+    h(
+      "p",
+      { class: "fine", id: "api-key-note" },
+      "It stays in this tab until the tab is closed, and is sent only to this service.",
+    ),
+  );
 }
 
 /** A message that counts down to the next try. Resolves when it is time, rejects when the visitor stops it. */
 export function countdown(place, problem, seconds, { signal } = {}) {
   return new Promise((resolve, reject) => {
     const left = h("span", { "aria-hidden": "true" });
-    const stop = (settle) => { clearInterval(timer); signal?.removeEventListener("abort", aborted); settle(); };
+    const stop = (settle) => {
+      clearInterval(timer);
+      signal?.removeEventListener("abort", aborted);
+      settle();
+    };
     const aborted = () => stop(() => reject(new DOMException("stopped", "AbortError")));
     const due = performance.now() + seconds * 1000;
     const show = () => {
@@ -52,9 +85,22 @@ export function countdown(place, problem, seconds, { signal } = {}) {
     };
     const timer = setInterval(show, 200);
     signal?.addEventListener("abort", aborted);
-    const actions = [["Try again now", () => stop(resolve)], ["Stop trying", () => stop(() => reject(problem))]];
+    const actions = [
+      ["Try again now", () => stop(resolve)],
+      ["Stop trying", () => stop(() => reject(problem))],
+    ];
     const words = inWords(problem);
-    place.replaceChildren(message({ ...words, calm: true, actions }, h("p", {}, left, h("span", { class: "unseen" }, `It is tried again in ${Math.ceil(seconds)} seconds.`))));
+    place.replaceChildren(
+      message(
+        { ...words, calm: true, actions },
+        h(
+          "p",
+          {},
+          left,
+          h("span", { class: "unseen" }, `It is tried again in ${Math.ceil(seconds)} seconds.`),
+        ),
+      ),
+    );
     show();
   });
 }

@@ -2,10 +2,11 @@
 
 import * as api from "./api.js";
 import { h } from "./dom.js";
-import { bytes, counted, dateTime, ms, number, percent, score, titled } from "./format.js";
+import { bytes, counted, dateTime, number, percent, score, titled } from "./format.js";
 import { hueOf } from "./hues.js";
 import { rendered } from "./markdown.js";
 import { Panel, absent, block, facts, figures, hash, table } from "./parts.js";
+import { trials } from "./trials.js";
 import { sentence } from "./words.js";
 
 /** Everything that is known of the live model. */
@@ -14,31 +15,82 @@ export class ModelTab extends Panel {
 
   async content() {
     const model = await api.model();
-    const [card, history, shadow] = await Promise.all([model.live ? api.card() : null, optional(api.history()), api.shadow()]);
+    const [card, history, shadow] = await Promise.all([
+      model.live ? api.card() : null,
+      optional(api.history()),
+      api.shadow(),
+    ]);
     return [
-      heading(model, card), ...(card ? measured(card.metrics, model.live.contract.classes) : []),
-      model.live ? h("div", { class: "pair block" }, expects(model.live), comesFrom(model)) : following(model),
-      ...trials(shadow, model.canary), switches(history), ...(card?.card ? [modelCard(card.card)] : []),
-      api.key.get() ? "" : h("p", { class: "fine block" }, "As JSON: ", h("a", { href: "model" }, "model"), ", ", h("a", { href: "model/card" }, "card and metrics"), ", ", h("a", { href: "model/history" }, "history"), ", ", h("a", { href: "model/shadow" }, "shadow"), "."),
+      heading(model, card),
+      ...(card ? measured(card.metrics, model.live.contract.classes) : []),
+      model.live
+        ? h("div", { class: "pair block" }, expects(model.live), comesFrom(model))
+        : following(model),
+      ...trials(shadow, model.canary),
+      switches(history),
+      ...(card?.card ? [modelCard(card.card)] : []),
+      api.key.get()
+        ? ""
+        : h(
+            "p",
+            { class: "fine block" },
+            "As JSON: ",
+            h("a", { href: "model" }, "model"),
+            ", ",
+            h("a", { href: "model/card" }, "card and metrics"),
+            ", ",
+            h("a", { href: "model/history" }, "history"),
+            ", ",
+            h("a", { href: "model/shadow" }, "shadow"),
+            ".",
+          ),
     ];
   }
 }
 
 /** Null where the database is away: the rest is worth showing. */
-const optional = (promise) => promise.catch((problem) => { if (problem.kind === "unauthorized") throw problem; return null; });
+const optional = (promise) =>
+  promise.catch((problem) => {
+    if (problem.kind === "unauthorized") throw problem;
+    return null;
+  });
 
 function heading({ live, reason }, card) {
-  if (!live) return h("div", {}, h("p", { class: "eyebrow" }, "Model"), h("h1", {}, "No model is live"), h("p", { class: "lead" }, sentence(reason)));
+  if (!live)
+    return h(
+      "div",
+      {},
+      h("p", { class: "eyebrow" }, "Model"),
+      h("h1", {}, "No model is live"),
+      h("p", { class: "lead" }, sentence(reason)),
+    );
   const title = card?.metrics?.title ?? live.architecture;
-  return h("div", {}, h("p", { class: "eyebrow" }, "The live model"),
+  return h(
+    "div",
+    {},
+    h("p", { class: "eyebrow" }, "The live model"),
     h("h1", {}, `${title}, ${live.version === "local" ? "from a path" : `version ${live.version}`}`),
-    h("p", { class: "lead" }, `${live.name} has answered since ${dateTime(live.since)}${live.weights === "scratch" ? "; it began from random weights" : `; it began from ${live.weights}`}.`));
+    h(
+      "p",
+      { class: "lead" },
+      `${live.name} has answered since ${dateTime(live.since)}; `,
+      `its training began from ${live.weights === "scratch" ? "random weights" : live.weights}.`,
+    ),
+  );
 }
 
 function measured(metrics, classes) {
   const test = metrics?.test;
-  if (!test) return [h("div", { class: "block" }, absent("The model came without metrics, so how good it is cannot be said here."))];
-  const interval = (low, high) => (low === undefined ? null : `95\u202f% interval ${percent(low, 1)} to ${percent(high, 1)}`);
+  if (!test)
+    return [
+      h(
+        "div",
+        { class: "block" },
+        absent("The model came without metrics, so how good it is cannot be said here."),
+      ),
+    ];
+  const interval = (low, high) =>
+    low === undefined ? null : `95\u202f% interval ${percent(low, 1)} to ${percent(high, 1)}`;
   return [
     figures([
       [percent(test.accuracy, 1), "right on test pictures", interval(test.accuracy_low, test.accuracy_high)],
@@ -46,85 +98,144 @@ function measured(metrics, classes) {
       [percent(test.top2_accuracy, 1), "right within two guesses", counted(test.images, "test picture")],
       [percent(test.ece, 1), "calibration error", "how far its percentages are off"],
     ]),
-    block("Emotion by emotion", "How many of each it recognises, and how often it is right when it says so.", perClass(metrics.classes, classes)),
+    block(
+      "Emotion by emotion",
+      "How many of each it recognises, and how often it is right when it says so.",
+      perClass(metrics.classes, classes),
+    ),
   ];
 }
 
 function perClass(scores, classes) {
-  const rows = classes.filter((name) => scores[name]).map((name) => [
-    h("span", { class: "dot", "data-hue": hueOf(name, classes) }, titled(name)), meter(scores[name].f1, hueOf(name, classes)),
-    percent(scores[name].recall), percent(scores[name].precision), number(scores[name].support),
-  ]);
-  return h("div", { class: "card panel" }, table("Emotion by emotion", [["emotion"], ["F1"], ["recognised", true], ["right", true], ["pictures", true]], rows));
+  const rows = classes
+    .filter((name) => scores[name])
+    .map((name) => [
+      h("span", { class: "dot", "data-hue": hueOf(name, classes) }, titled(name)),
+      meter(scores[name].f1, hueOf(name, classes)),
+      percent(scores[name].recall),
+      percent(scores[name].precision),
+      number(scores[name].support),
+    ]);
+  return h(
+    "div",
+    { class: "card panel" },
+    table(
+      "Emotion by emotion",
+      [["emotion"], ["F1"], ["recognised", true], ["right", true], ["pictures", true]],
+      rows,
+    ),
+  );
 }
 
-const meter = (share, hue) => h("span", { class: "with-meter" },
-  h("span", { class: "meter", "data-hue": hue, "aria-hidden": "true" }, h("i", { style: { "--share": share } })), score(share));
+const meter = (share, hue) =>
+  h(
+    "span",
+    { class: "with-meter" },
+    h(
+      "span",
+      { class: "meter", "data-hue": hue, "aria-hidden": "true" },
+      h("i", { style: { "--share": share } }),
+    ),
+    score(share),
+  );
 
 function expects({ contract, size_bytes: size, architecture }) {
   const { input } = contract;
-  const crop = input.crop === "face" ? `a face, cut out with a margin of ${percent(input.margin)} (${input.detector})` : "the whole picture, filled by a face";
-  return block("What it expects", null, h("div", { class: "card panel" }, facts([
-    ["architecture", architecture], ["emotions", contract.classes.join(", ")],
-    ["input", `${input.width} × ${input.height} px, ${input.color === "gray" ? "shades of gray" : "colour"}`],
-    ["is shown", crop], ["calibration", `temperature ${number(contract.temperature)}`], ["file", `${bytes(size)} of ONNX`],
-  ])));
+  const crop =
+    input.crop === "face"
+      ? `a face, cut out with a margin of ${percent(input.margin)} (${input.detector})`
+      : "the whole picture, filled by a face";
+  return block(
+    "What it expects",
+    null,
+    h(
+      "div",
+      { class: "card panel" },
+      facts([
+        ["architecture", architecture],
+        ["emotions", contract.classes.join(", ")],
+        [
+          "input",
+          `${input.width} × ${input.height} px, ${input.color === "gray" ? "shades of gray" : "colour"}`,
+        ],
+        ["is shown", crop],
+        ["calibration", `temperature ${number(contract.temperature)}`],
+        ["file", `${bytes(size)} of ONNX`],
+      ]),
+    ),
+  );
 }
 
 function comesFrom({ live, following }) {
   const { lineage } = live;
-  return block("Where it comes from", null, h("div", { class: "card panel" }, facts([
-    ["followed", following.location], ["fetched from", lineage.source], ["MLflow run", hash(lineage.run_id)], ["git commit", hash(lineage.git_commit)],
-    ["dataset", hash(lineage.dataset)], ["data.dvc", hash(lineage.data_dvc)], ["sha256", hash(live.sha256)],
-    ["registry", following.problem], ["note", following.warnings?.length ? following.warnings.join("; ") : null],
-    ["refused", following.refused ? `version ${following.refused.version}, ${following.refused.step}: ${following.refused.reason}` : null],
-  ])));
+  return block(
+    "Where it comes from",
+    null,
+    h(
+      "div",
+      { class: "card panel" },
+      facts([
+        ["followed", following.location],
+        ["fetched from", lineage.source],
+        ["MLflow run", hash(lineage.run_id)],
+        ["git commit", hash(lineage.git_commit)],
+        ["dataset", hash(lineage.dataset)],
+        ["data.dvc", hash(lineage.data_dvc)],
+        ["sha256", hash(live.sha256)],
+        ["registry", following.problem],
+        ["note", following.warnings?.length ? following.warnings.join("; ") : null],
+        [
+          "refused",
+          following.refused
+            ? `version ${following.refused.version}, ${following.refused.step}: ${following.refused.reason}`
+            : null,
+        ],
+      ]),
+    ),
+  );
 }
 
 function following({ following: status }) {
-  return block("What is followed", null, h("div", { class: "card panel" }, facts([
-    ["followed", status.location], ["registry", status.problem],
-    ["refused", status.refused ? `version ${status.refused.version}, ${status.refused.step}: ${status.refused.reason}` : null],
-  ])));
-}
-
-function trials(shadow, canary) {
-  const parts = [block("The shadow", "Another model that looks at a sample of the same pictures; its answers are only compared.", ...shadowed(shadow))];
-  if (canary) {
-    parts.push(block("The canary", "A candidate that answers a share of the requests.", h("div", { class: "card panel" }, facts([
-      ["candidate", canary.model ? `${canary.model.name} version ${canary.model.version}` : canary.location], ["share", percent(canary.share, 1)], ["state", canary.state], ["why", canary.reason],
-    ]))));
-  }
-  return parts;
-}
-
-function shadowed(shadow) {
-  if (!shadow.enabled) return [absent("Off: no second model is being compared. MIEN_SHADOW_MODEL names one.")];
-  const { report } = shadow;
-  const state = shadow.reason ? [absent(`Nothing is compared at the moment. ${sentence(shadow.reason)}`)] : [];
-  if (!report?.compared) return [...state, absent(`${shadow.model ? `${shadow.model.name} version ${shadow.model.version}` : shadow.location} looks at ${percent(shadow.fraction)} of the pictures and has not compared any yet.`)];
-  const names = Object.keys(report.emotions);
-  const rows = names.map((name) => [
-    h("span", { class: "dot", "data-hue": hueOf(name, names) }, titled(name)), number(report.emotions[name].compared), percent(report.emotions[name].agreement),
-    instead(name, report.emotions[name].shadow),
-  ]);
-  const { live, shadow: other } = report.latency_ms;
-  return [...state, figures([
-    [percent(report.agreement, 1), "agreement", `version ${report.shadow.version} against version ${report.live.version}`], [score(report.kappa), "Cohen’s kappa", "agreement beyond chance"],
-    [number(report.compared), "pictures compared", `since ${dateTime(report.since)}`], [other ? ms(other.p50) : "–", "median per picture", live ? `the live model takes ${ms(live.p50)}` : null],
-  ]), h("div", { class: "card panel block" }, table("Agreement by emotion", [["the live model says"], ["pictures", true], ["the shadow agrees", true], ["or says"]], rows))];
-}
-
-function instead(name, said) {
-  const others = Object.entries(said).filter(([each, count]) => each !== name && count).sort(([, a], [, b]) => b - a);
-  return others.slice(0, 3).map(([each, count]) => `${each} ${count}`).join(", ") || "–";
+  return block(
+    "What is followed",
+    null,
+    h(
+      "div",
+      { class: "card panel" },
+      facts([
+        ["followed", status.location],
+        ["registry", status.problem],
+        [
+          "refused",
+          status.refused
+            ? `version ${status.refused.version}, ${status.refused.step}: ${status.refused.reason}`
+            : null,
+        ],
+      ]),
+    ),
+  );
 }
 
 function switches(history) {
-  if (!history) return block("What was before", null, absent("The history cannot be read: the database is away."));
-  const rows = history.switches.map((each) => [dateTime(each.time), each.kind === "canary" ? "canary" : "live", versionsOf(each), each.reason]);
-  return block("What was before", "Every switch of every worker, the newest first.", rows.length
-    ? h("div", { class: "card panel" }, table("Switches of the model", [["when"], ["what"], ["version"], ["why"]], rows)) : absent("There was no switch yet."));
+  if (!history)
+    return block("What was before", null, absent("The history cannot be read: the database is away."));
+  const rows = history.switches.map((each) => [
+    dateTime(each.time),
+    each.kind === "canary" ? "canary" : "live",
+    versionsOf(each),
+    each.reason,
+  ]);
+  return block(
+    "What was before",
+    "Every switch of every worker, the newest first.",
+    rows.length
+      ? h(
+          "div",
+          { class: "card panel" },
+          table("Switches of the model", [["when"], ["what"], ["version"], ["why"]], rows),
+        )
+      : absent("There was no switch yet."),
+  );
 }
 
 function versionsOf(each) {
@@ -132,5 +243,14 @@ function versionsOf(each) {
 }
 
 function modelCard(text) {
-  return block("Model card", null, h("details", { class: "fold" }, h("summary", {}, "What it is for, what it is not for, and its limits"), h("div", { class: "card prose" }, rendered(text))));
+  return block(
+    "Model card",
+    null,
+    h(
+      "details",
+      { class: "fold" },
+      h("summary", {}, "What it is for, what it is not for, and its limits"),
+      h("div", { class: "card prose" }, rendered(text)),
+    ),
+  );
 }

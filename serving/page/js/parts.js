@@ -6,45 +6,95 @@ import { problemMessage } from "./messages.js";
 
 /** A titled part of a tab. */
 export function block(title, lead, ...children) {
-  return h("section", { class: "block" }, h("h2", {}, title), lead ? h("p", { class: "lead" }, lead) : null, ...children);
+  return h(
+    "section",
+    { class: "block" },
+    h("h2", {}, title),
+    lead ? h("p", { class: "lead" }, lead) : null,
+    ...children,
+  );
 }
 
 /** A definition list out of [term, description] pairs; those without a description are left out. */
 export function facts(pairs) {
   const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return h("dl", { class: "facts" }, shown.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
+  return h(
+    "dl",
+    { class: "facts" },
+    shown.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))),
+  );
 }
 
 /** Large numbers in a row: [value, what it is, more]. */
 export function figures(rows) {
-  return h("dl", { class: "figures" }, rows.map(([value, what, more]) =>
-    h("div", {}, h("dt", {}, what), h("dd", { class: "value-of" }, h("span", { class: "value" }, value)), more ? h("dd", {}, h("small", {}, more)) : null)));
+  return h(
+    "dl",
+    { class: "figures" },
+    rows.map(([value, what, more]) =>
+      h(
+        "div",
+        {},
+        h("dt", {}, what),
+        h("dd", { class: "value-of" }, h("span", { class: "value" }, value)),
+        more ? h("dd", {}, h("small", {}, more)) : null,
+      ),
+    ),
+  );
 }
 
 /** A table; `columns` are [title, is a number], a row's first cell is its heading. */
 export function table(label, columns, rows) {
-  const cell = (value, index) => h(index ? "td" : "th", { scope: index ? null : "row", class: columns[index][1] ? "n" : null }, value);
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {},
-    h("thead", {}, h("tr", {}, columns.map(([title, numeric]) => h("th", { scope: "col", class: numeric ? "n" : null }, title)))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
+  const cell = (value, index) =>
+    h(index ? "td" : "th", { scope: index ? null : "row", class: columns[index][1] ? "n" : null }, value);
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    h(
+      "table",
+      {},
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          columns.map(([title, numeric]) => h("th", { scope: "col", class: numeric ? "n" : null }, title)),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((row) => h("tr", {}, row.map(cell))),
+      ),
+    ),
+  );
 }
 
 /** A long hash: its beginning, and all of it for whoever points at it. */
-export const hash = (value) => (value ? h("span", { class: "mono hash", title: value }, value.length > 16 ? value.slice(0, 12) : value) : null);
+export const hash = (value) =>
+  value
+    ? h("span", { class: "mono hash", title: value }, value.length > 16 ? value.slice(0, 12) : value)
+    : null;
 
 export const absent = (text) => h("p", { class: "absent" }, text);
 
 /** A tab whose content is asked for each time it is shown. */
 export class Panel {
-  constructor(place) { this.place = place; }
+  constructor(place) {
+    this.place = place;
+  }
 
   async show() {
-    if (!this.place.children.length) this.place.replaceChildren(h("p", { class: "soft", role: "status" }, "One moment…"));
+    if (!this.place.children.length)
+      this.place.replaceChildren(h("p", { class: "soft", role: "status" }, "One moment…"));
     try {
       this.place.replaceChildren(...(await this.content()));
     } catch (problem) {
       if (!(problem instanceof api.Problem)) throw problem;
-      this.place.replaceChildren(h("h1", { class: "unseen" }, this.title), problemMessage(problem, { again: () => this.show() }));
+      this.place.replaceChildren(
+        h("h1", { class: "unseen" }, this.title),
+        problemMessage(problem, { again: () => this.show() }),
+      );
     }
   }
 }

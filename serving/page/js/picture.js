@@ -20,9 +20,16 @@ export async function smallerCopy(file, limits = {}) {
   const bitmap = await bitmapOf(file);
   if (!bitmap) return null;
   const { width, height } = bitmap;
-  let scale = Math.min(1, SMALLER_SIDE / Math.max(width, height), Math.sqrt((SPARE * (limits.pixels ?? Infinity)) / (width * height)));
+  let scale = Math.min(
+    1,
+    SMALLER_SIDE / Math.max(width, height),
+    Math.sqrt((SPARE * (limits.pixels ?? Infinity)) / (width * height)),
+  );
   for (;;) {
-    const copy = await jpeg(drawn(bitmap, Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))), SMALLER_QUALITY);
+    const copy = await jpeg(
+      drawn(bitmap, Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))),
+      SMALLER_QUALITY,
+    );
     if (copy.size <= (limits.bytes ?? Infinity) || width * scale < 2) return copy;
     scale *= Math.min(SPARE, Math.sqrt((SPARE * limits.bytes) / copy.size));
   }
@@ -41,7 +48,10 @@ export function drawn(source, width, height, canvas = document.createElement("ca
 }
 
 /** A canvas as a JPEG file. */
-export const jpeg = (canvas, quality) => new Promise((resolve) => { canvas.toBlob(resolve, "image/jpeg", quality); });
+export const jpeg = (canvas, quality) =>
+  new Promise((resolve) => {
+    canvas.toBlob(resolve, "image/jpeg", quality);
+  });
 
 /** What lies in `area` ({left, top, width, height} in px of the picture), drawn on a square canvas. */
 export function cutOut(source, area, side) {

@@ -83,7 +83,8 @@ export class Stream {
       return this.onend(problem);
     }
     this.failures += 1;
-    const seconds = Math.min(LONGEST_WAIT_MS, 1000 * (problem.retryAfterS ?? 2 ** (this.failures - 1))) / 1000;
+    const seconds =
+      Math.min(LONGEST_WAIT_MS, 1000 * (problem.retryAfterS ?? 2 ** (this.failures - 1))) / 1000;
     this.onwait(problem, seconds);
     this.timer = setTimeout(() => this.open(), seconds * 1000);
   }
@@ -91,12 +92,19 @@ export class Stream {
   /** Nothing was sent because nobody looked: on with it when somebody does. */
   wake() {
     if (!document.hidden) return this.open();
-    document.addEventListener("visibilitychange", () => { if (!this.done) this.wake(); }, { once: true });
+    document.addEventListener(
+      "visibilitychange",
+      () => {
+        if (!this.done) this.wake();
+      },
+      { once: true },
+    );
   }
 
   /** A browser does not tell why a handshake was refused; a plain request to the same service does. */
   async reason(event) {
-    if (event.code === TRY_AGAIN_LATER) return new api.Problem({ kind: "streams-full", status: 503, detail: event.reason });
+    if (event.code === TRY_AGAIN_LATER)
+      return new api.Problem({ kind: "streams-full", status: 503, detail: event.reason });
     if (this.opened) return new api.Problem({ kind: "unreachable" });
     try {
       await api.model();
@@ -108,5 +116,11 @@ export class Stream {
 }
 
 function asProblem({ type, status, title, detail, request_id: requestId }) {
-  return new api.Problem({ kind: String(type).replace("urn:mien:problem:", ""), status, title, detail, requestId });
+  return new api.Problem({
+    kind: String(type).replace("urn:mien:problem:", ""),
+    status,
+    title,
+    detail,
+    requestId,
+  });
 }

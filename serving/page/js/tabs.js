@@ -14,7 +14,9 @@ export class Tabs {
     addEventListener("hashchange", () => this.show(this.named()));
   }
 
-  start() { this.show(this.named()); }
+  start() {
+    this.show(this.named());
+  }
 
   named() {
     const name = location.hash.slice(1);

@@ -155,9 +155,11 @@ def test_on_a_phone_nothing_is_cut_off_and_everybody_can_use_it(visit: Visiting,
                 visitor.state("answered")
             assert page.evaluate("document.documentElement.scrollWidth") == 360
             assert barriers(page) == []
-        targets = page.locator("button:visible, input[type=range]:visible").all()
+        heights = page.locator("button:visible, input[type=range]:visible").evaluate_all(
+            "(all) => all.map((each) => each.getBoundingClientRect().height)"
+        )
         # WCAG 2.2, 2.5.8.
-        assert all(box["height"] >= 24 for each in targets if (box := each.bounding_box()))
+        assert min(heights) >= 24
 
 
 def test_the_keyboard_alone_is_enough(visit: Visiting) -> None:

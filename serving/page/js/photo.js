@@ -1,0 +1,108 @@
+// A photo on the stage, its boxes and its heat.
+
+import { Boxes } from "./boxes.js";
+import { h } from "./dom.js";
+import { counted } from "./format.js";
+import { heatCanvas } from "./heat.js";
+import { drawn } from "./picture.js";
+
+// Longest side, px, of what is drawn: enough for the largest screen the stage has.
+const DRAWN_PX = 1400;
+// A small picture is enlarged so many times at most; beyond it there is nothing more to see.
+const ENLARGED = 4;
+const FIRST_HEAT = 45;
+// Percent of heat at which the photo below has lost its own colours.
+const GRAY_AT = 60;
+
+let heat = FIRST_HEAT;
+
+/** What was looked at: the faces, or without one the whole picture, as though it were one. */
+export function looked(answer) {
+  if (answer.faces.length) return answer.faces;
+  const { emotion, probability, probabilities, heatmap, area, image } = answer;
+  return [
+    { emotion, probability, probabilities, heatmap, area, box: { left: 0, top: 0, ...image }, whole: true },
+  ];
+}
+
+/** One photo; `bitmap` is null when this browser cannot show it, though the service may read it. */
+export class Photo {
+  constructor(bitmap) {
+    this.seen = bitmap !== null;
+    const { width, height } = bitmap ?? { width: 4, height: 3 };
+    const size = drawnSize({ width, height });
+    this.canvas = bitmap ? drawn(bitmap, size.width, size.height) : h("canvas");
+    this.canvas.classList.add("picture");
+    this.canvas.setAttribute("role", "img");
+    this.name(this.seen ? "Your photo" : "A photo that this browser cannot show");
+    this.working = h("div", { class: "working" });
+    const style = {
+      "--aspect": (width / height).toFixed(4),
+      "--most": this.seen ? `${width * ENLARGED}px` : "100%",
+    };
+    this.view = h("div", { class: "frame", style }, this.canvas, this.working);
+    this.element = h("div", { class: "frame-holder" }, this.view);
+  }
+
+  name(words) {
+    this.canvas.setAttribute("aria-label", words);
+  }
+
+  /** Nothing is being asked any more. */
+  rest() {
+    this.working.remove();
+  }
+
+  /** Lay boxes and heat on the photo; gives the heat's slider. `onchoose` is told of a face that is chosen. */
+  show(answer, onchoose) {
+    this.rest();
+    this.answer = answer;
+    this.boxes = new Boxes({ label: "Faces", onchoose });
+    this.view.append(heatLayer(answer), this.boxes.element);
+    const { length } = answer.faces;
+    this.name(
+      answer.faces[0].whole
+        ? "Your photo, without a face that was found"
+        : `Your photo, ${counted(length, "face")}`,
+    );
+    return this.heatControl();
+  }
+
+  choose(index) {
+    this.boxes.show(this.answer, { chosen: index });
+  }
+
+  heatControl() {
+    const output = h("output", { for: "heat" });
+    const range = h("input", { type: "range", id: "heat", min: 0, max: 100, step: 5, value: heat });
+    const apply = () => {
+      heat = Number(range.value);
+      output.textContent = `${heat}\u202f%`;
+      range.setAttribute("aria-valuetext", `${heat} percent`);
+      this.view.style.setProperty("--heat", heat / 100);
+      this.view.style.setProperty("--gray", Math.min(1, heat / GRAY_AT));
+    };
+    range.addEventListener("input", apply);
+    apply();
+    return h("div", { class: "heat-control" }, h("label", { for: "heat" }, "Where it looked"), range, output);
+  }
+}
+
+function heatLayer(answer) {
+  const canvas = h("canvas", { class: "heat", "aria-hidden": "true" });
+  const size = drawnSize(answer.image);
+  Object.assign(canvas, size);
+  const scale = size.width / answer.image.width;
+  const context = canvas.getContext("2d");
+  for (const { heatmap, area } of answer.faces) {
+    if (!heatmap) continue;
+    const place = [area.left, area.top, area.width, area.height].map((each) => each * scale);
+    context.drawImage(heatCanvas(heatmap), ...place);
+  }
+  return canvas;
+}
+
+function drawnSize({ width, height }) {
+  const scale = Math.min(1, DRAWN_PX / Math.max(width, height));
+  return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
+}
