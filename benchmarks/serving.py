@@ -164,10 +164,14 @@ def _print_table(name: str, layout: Layout, figures: Figures) -> None:
 
 
 def _rows() -> Iterator[tuple[str, str]]:
-    yield from ((f"{connections}", f"service, {connections} clients") for connections in _CONNECTIONS)
+    yield from ((f"{connections}", f"service, {_clients(connections)}") for connections in _CONNECTIONS)
     yield "70 %", f"service, 70 % of its most, {_BUSY} clients"
     for connections in _CONNECTIONS[1:]:
         yield f"{connections} workers", f"service, a process for each core, {connections} clients"
+
+
+def _clients(connections: int) -> str:
+    return f"{connections} client" if connections == 1 else f"{connections} clients"
 
 
 def _print_rest(
