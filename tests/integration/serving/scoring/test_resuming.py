@@ -192,7 +192,7 @@ score_folder(scorer, pictures, out, chunk=4)
 
 
 def test_killed_again_and_again_it_comes_to_the_same_file(tmp_path: Path) -> None:
-    pictures = pictures_in(tmp_path / "pictures", 1500)
+    pictures = pictures_in(tmp_path / "pictures", 800)
     scorer_in(tmp_path)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "model-0"), str(pictures)]
     parts = tmp_path / "out.parquet.parts"
@@ -200,7 +200,7 @@ def test_killed_again_and_again_it_comes_to_the_same_file(tmp_path: Path) -> Non
     def written() -> int:
         return len(list(parts.glob("0*.parquet")))
 
-    for wanted in (1, 60, 150):
+    for wanted in (1, 40, 90):
         with subprocess.Popen([*command, str(tmp_path / "out.parquet")], cwd=REPOSITORY) as process:
             deadline = time.monotonic() + PATIENCE_S
             while process.poll() is None and written() < wanted:
