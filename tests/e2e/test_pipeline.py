@@ -89,7 +89,7 @@ def test_edited_epochs_retrain_one_architecture(project: Project) -> None:
 def test_an_edited_quantisation_quantises_one_architecture_again_and_trains_none(project: Project) -> None:
     project.run("git", "checkout", "--quiet", "--", ".")
     project.run("dvc", "checkout")
-    project.edit_params(**{"quantization.vit.pictures": 20})
+    project.edit_params(**{"quantization.vit.per_channel": False})
     changed = project.ran(project.run("dvc", "repro", "compare").stdout)
     assert [name for name in changed if "@" in name] == ["quantize@vit", "evaluate@vit"]
     project.run("git", "checkout", "--quiet", "--", ".")
