@@ -61,7 +61,7 @@ def make_report(
     from evidently import Report as Evidently
     from evidently.metrics import Accuracy, F1Score, ValueDrift
 
-    told = any(emotion is not None for emotion in current.feedback)
+    told = shows_quality(columns, current)
     metrics: list[Any] = [
         ValueDrift(column=one.name, method=_method(one), threshold=thresholds[one.name]) for one in columns
     ]
@@ -75,6 +75,19 @@ def make_report(
     values = [metric["value"] for metric in run.dict()["metrics"]]
     scores = {one.name: float(value) for one, value in zip(columns, values, strict=False)}
     return Report(scores=scores, html=run.get_html_str(as_iframe=False), snapshot=run.dumps())
+
+
+def shows_quality(columns: Sequence[Column], current: Current) -> bool:
+    """Whether Evidently can be asked for accuracy and F1 on the rows that people told about.
+
+    Where these have two labels between them it takes the question for a binary one, looks for a class
+    called 1 and fails; the result itself has its own figures (`serving.drift.quality`).
+    """
+    predicted = next((one.window for one in columns if one.is_classes), None)
+    if predicted is None:
+        return False
+    told = [pair for pair in zip(current.feedback, predicted, strict=True) if pair[0] is not None]
+    return len({str(label) for pair in told for label in pair}) > 2
 
 
 def _method(column: Column) -> str:
