@@ -1,4 +1,4 @@
-"""Retention with a real database, folders and a real Prefect server: what is old goes, all else stays."""
+"""Retention with a real database, folders and a real Prefect: what is old goes, the rest stays."""
 
 from __future__ import annotations
 
