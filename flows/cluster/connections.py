@@ -98,7 +98,7 @@ def _dask(settings: ClusterSettings, most: int) -> Connection:
         "n_workers": most,
         "threads_per_worker": 1,
         "host": _LOOPBACK,
-        "dashboard_address": None,
+        "dashboard_address": f"{_LOOPBACK}:0",
     }
     runner = (
         runners.DaskTaskRunner(address=settings.address)

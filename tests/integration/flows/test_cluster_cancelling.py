@@ -22,7 +22,15 @@ def stage(patience_s: float) -> bool:
 
 def test_a_cancelled_stage_is_stopped_on_its_worker() -> None:
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        # Without a host Dask's web server would listen on every interface, which not every machine allows.
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         future = client.submit(stage, PATIENCE_S, pure=False)
