@@ -7,6 +7,7 @@ says where artifacts go, beside an SQLite file stands its `artifacts` folder.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -78,6 +80,8 @@ def connect() -> str:
     # Its errors are told in one line here, not as tracebacks on the way.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(uri)
+    if uri.startswith(_SQLITE):
+        retrying(uri, partial(_create_tables, Path(uri.removeprefix(_SQLITE))))
     return uri
 
 
@@ -177,6 +181,18 @@ def registry_error(uri: str, error: Exception) -> RegistryError:
     return RegistryError(
         uri=uri, reason=reason[:300] or type(error).__name__, remedy=f"check the store and {TRACKING_URI}"
     )
+
+
+def _create_tables(path: Path) -> None:
+    """Create MLflow's tables where they are missing, one process at a time.
+
+    MLflow itself takes no lock for it: of several stages that find no tables, all but one fail in the migrations.
+    """
+    import mlflow
+
+    with path.with_name(f"{path.name}.lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        mlflow.MlflowClient().search_experiments(max_results=1)
 
 
 def _experiment(uri: str, name: str) -> str:

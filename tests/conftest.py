@@ -15,10 +15,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark by folder; of several processes one has a whole file, and all that share the pipeline's run."""
     for item in items:
         kind = item.path.relative_to(REPOSITORY / "tests").parts[0]
         if kind in {"unit", "integration", "e2e"}:
             item.add_marker(getattr(pytest.mark, kind))
+        shares = kind == "e2e" and "project" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("project" if shares else str(item.path)))
 
 
 @pytest.fixture(autouse=True)

@@ -6,30 +6,11 @@ import json
 import shutil
 import signal
 import subprocess
-from pathlib import Path
-
-import pytest
 
 from pipelines.variants import all_variants
-from tests.support.project import Project, copy_project
+from tests.support.project import Project
 
 ARCHITECTURES = ["lenet", "vit"]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy with 7 × 24 faces and two small networks, its pipeline run once."""
-    root = tmp_path_factory.mktemp("project")
-    project = copy_project(Path(__file__).resolve().parents[2], root)
-    project.run("python", "-m", "pipelines.profile", "tiny")
-    project.edit_params(architectures=ARCHITECTURES)
-    project.run("python", "-m", "pipelines.sample", "--per-class", "24", "--seed", "1", "--out", "data")
-    project.run("dvc", "add", "data")
-    project.commit("Start")
-    first = project.run("dvc", "repro")
-    assert project.ran(first.stdout)[:3] == ["prepare", "validate", "weights"]
-    project.commit("Results")
-    return project
 
 
 def version_count(project: Project) -> int:

@@ -44,6 +44,26 @@ def test_without_a_setting_it_is_the_checkout_s_own(checkout: Path) -> None:
     assert tracking.configure("faces & co") == experiment_id
 
 
+def test_stages_that_start_together_make_the_tables_once(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    code = "from pipelines.tracking import configure; print(configure('emotion'))"
+    environment = os.environ | {"PYTHONPATH": str(Path(tracking.__file__).parents[1])}
+    stages = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]
+    said = [stage.communicate(timeout=300) for stage in stages]
+    assert [stage.returncode for stage in stages] == [0, 0, 0], said
+    assert len({out for out, _ in said}) == 1, "one experiment for all"
+
+
 def test_environment_decides(checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import mlflow
 
