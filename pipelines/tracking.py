@@ -186,7 +186,7 @@ def registry_error(uri: str, error: Exception) -> RegistryError:
 def _create_tables(path: Path) -> None:
     """Create MLflow's tables where they are missing, one process at a time.
 
-    MLflow itself takes no lock for it: of several stages that find no tables, all but one fail in the migrations.
+    MLflow takes no lock for it: of several stages that find no tables, all but one fail in the migrations.
     """
     import mlflow
 
