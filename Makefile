@@ -22,7 +22,7 @@ HOST ?= 127.0.0.1
 MLFLOW_PORT ?= 5000
 PREFECT_PORT ?= 4200
 
-.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean bandit audit images serve up train
+.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean bandit audit images serve up train docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ audit: setup ## known vulnerabilities of what the lock files name (asks pypi.org
 
 images: setup ## build the images without an engine and ask the service in its own (root; docs/deploy.md)
 	@deploy/check-images
+
+docs: setup ## the guides as a site in site/; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet && echo "site/index.html"
 
 lock: setup ## resolve requirements/*.txt anew from pyproject.toml
 	@requirements/lock
