@@ -8,7 +8,7 @@ ffi.cdef([[
 local body = assert(io.open(os.getenv("MIEN_BODY"), "rb"))
 wrk.method = "POST"
 wrk.body = body:read("*a")
-wrk.headers["Content-Type"] = "application/octet-stream"
+wrk.headers["Content-Type"] = os.getenv("MIEN_CONTENT_TYPE") or "application/octet-stream"
 body:close()
 
 local rate = tonumber(os.getenv("MIEN_RATE") or "0")

@@ -50,7 +50,15 @@ def generator() -> str:
     return "wrk" if shutil.which("wrk") else "benchmarks/load.py"
 
 
-def measure(url: str, body: Path, *, connections: int, seconds: float, rate: float = 0.0) -> Load:
+def measure(
+    url: str,
+    body: Path,
+    *,
+    connections: int,
+    seconds: float,
+    rate: float = 0.0,
+    content_type: str = "application/octet-stream",
+) -> Load:
     """Put load on a URL.
 
     Args:
@@ -59,14 +67,20 @@ def measure(url: str, body: Path, *, connections: int, seconds: float, rate: flo
         connections: kept open, each with at most one request at a time.
         seconds: how long.
         rate: requests per second, evenly spaced; 0: as fast as they are answered.
+        content_type: what the body is.
     """
-    environment = os.environ | {"MIEN_BODY": str(body), "MIEN_RATE": str(rate)}
+    environment = os.environ | {
+        "MIEN_BODY": str(body),
+        "MIEN_RATE": str(rate),
+        "MIEN_CONTENT_TYPE": content_type,
+    }
     if generator() == "wrk":
         # It takes whole seconds.
         command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "-s", str(_SCRIPT), url]
     else:
         command = [sys.executable, "-m", "benchmarks.load", url, str(body)]
         command += [f"--connections={connections}", f"--seconds={seconds}", f"--rate={rate}"]
+        command += [f"--content-type={content_type}"]
     before = _children_s()
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith("{"))
@@ -86,19 +100,25 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--content-type", default="application/octet-stream")
     arguments = parser.parse_args()
-    clients = _Clients(arguments.url, arguments.body.read_bytes(), rate=arguments.rate)
+    clients = _Clients(
+        arguments.url,
+        arguments.body.read_bytes(),
+        rate=arguments.rate,
+        content_type=arguments.content_type,
+    )
     print(json.dumps(asyncio.run(clients.run(arguments.connections, arguments.seconds))))
 
 
 class _Clients:
     """Connections that share one timetable."""
 
-    def __init__(self, url: str, body: bytes, *, rate: float) -> None:
+    def __init__(self, url: str, body: bytes, *, rate: float, content_type: str) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         head = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        head += f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+        head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         self._request = head.encode() + body
         self._interval_s = 1 / rate if rate else 0.0
         self._next = 0.0

@@ -1,7 +1,8 @@
 """`python -m benchmarks.models ARCHITECTURE`: a network with random weights as an ONNX file; about 20 s.
 
-Weights do not matter for speed. The file is made by the project's own export and kept in `.mien/benchmarks/`,
-which git ignores, so that the next benchmark finds it.
+Weights do not matter for speed; answers must differ between pictures all the same, see `_spread`. The file
+is made by the project's own export and kept in `.mien/benchmarks/`, which git ignores, so that the next
+benchmark finds it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from pipelines.stage import quiet_libraries
 
@@ -21,11 +23,15 @@ _OPSET = 18
 
 def exported(architecture: str, *, side_px: int) -> Path:
     """The file, made by a process of its own when it is not there: TensorFlow stays out of this one."""
-    path = FOLDER / f"{architecture}-{side_px}.onnx"
+    path = _path(architecture, side_px)
     if not path.is_file():
         command = [sys.executable, "-m", "benchmarks.models", architecture, "--side-px", str(side_px)]
         subprocess.run(command, check=True)
     return path
+
+
+def _path(architecture: str, side_px: int) -> Path:
+    return FOLDER / f"{architecture}-{side_px}px.onnx"
 
 
 def main() -> None:
@@ -37,7 +43,7 @@ def main() -> None:
     quiet_libraries()
     content = _export(arguments.architecture, side_px=arguments.side_px)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"{arguments.architecture}-{arguments.side_px}.onnx"
+    path = _path(arguments.architecture, arguments.side_px)
     temporary = path.with_suffix(".part")
     temporary.write_bytes(content)
     temporary.replace(path)
@@ -61,6 +67,7 @@ def _export(architecture: str, *, side_px: int) -> bytes:
         width=side_px,
         classes=len(CLASSES),
     )
+    _spread(classifier.model)
     contract = ModelContract(
         classes=CLASSES,
         input=InputSpec(height=side_px, width=side_px),
@@ -71,6 +78,22 @@ def _export(architecture: str, *, side_px: int) -> bytes:
     )
     function = inference_function(classifier, temperature=1.0, height=side_px, width=side_px)
     return converted(function, contract, opset=_OPSET)
+
+
+def _spread(model: Any) -> None:
+    """Draw every kernel anew, with the variance that ReLUs keep (He et al., 2015).
+
+    Keras' own fades out in a depthwise network whose batch norms have seen nothing: MobileNetV2 then answers
+    one seventh for each class and every picture, and a comparison of answers would mean nothing.
+    """
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        if weight.path.endswith("kernel"):
+            depthwise = "depthwise" in weight.path.lower()
+            inputs = np.prod(weight.shape[:2] if depthwise else weight.shape[:-1])
+            weight.assign(random.normal(0, np.sqrt(2 / inputs), weight.shape))
 
 
 if __name__ == "__main__":

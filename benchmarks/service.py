@@ -43,22 +43,26 @@ class Service:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, ready_s: float) -> None:
         self._process = process
-        self._port = port
+        self.port = port
         self.ready_s = ready_s
         """From the start of the process until it was ready."""
 
     @property
     def url(self) -> str:
         """Where pictures are sent."""
-        return f"http://127.0.0.1:{self._port}/detect?faces=none"
+        return f"http://127.0.0.1:{self.port}/detect?faces=none"
 
     def cpu_s(self) -> float:
         """Processor time of all its processes so far, those that have ended included."""
-        return sum(sum(process.cpu_times()[:4]) for process in self._processes())
+        return sum(_cpu_s(process) for process in self._processes())
+
+    def proportional_mib(self) -> float:
+        """Memory of all processes together, what they share counted once."""
+        return proportional_mib(self._process.pid)
 
     def memory_mib(self) -> tuple[float, float]:
         """Resident memory of the largest answering process, and of all processes together."""
-        sizes = {process.pid: process.memory_info().rss / _MIB for process in self._processes()}
+        sizes = {process.pid: _resident_mib(process) for process in self._processes()}
         follower = self._json("/model")["following"]["follower_pid"]
         answering = max(size for pid, size in sizes.items() if pid != follower)
         return answering, sum(sizes.values())
@@ -78,17 +82,59 @@ class Service:
         deadline = time.monotonic() + _PATIENCE_S
         # Rows reach the database within half a second, and are looked at after that.
         time.sleep(2)
-        while any("serving.drift" in " ".join(process.cmdline()) for process in self._processes()):
+        while any("serving.drift" in _command(process) for process in self._processes()):
             if time.monotonic() > deadline:
                 raise TimeoutError("drift is still being computed")
             time.sleep(0.1)
 
     def _processes(self) -> list[psutil.Process]:
-        main = psutil.Process(self._process.pid)
-        return [main, *main.children(recursive=True)]
+        return processes_of(self._process.pid)
 
     def _json(self, path: str) -> Any:
-        return json.loads(_get(self._port, path)[1])
+        return json.loads(_get(self.port, path)[1])
+
+
+def processes_of(pid: int) -> list[psutil.Process]:
+    """A process and all that descend from it; none when it has ended."""
+    try:
+        main = psutil.Process(pid)
+        return [main, *main.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def proportional_mib(pid: int) -> float:
+    """Proportional set size of a process and all that descend from it: pages they share count once."""
+    return sum(_proportional_mib(process) for process in processes_of(pid))
+
+
+# A process may end between being listed and being asked; a zombie is one that has (psutil.ZombieProcess).
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    try:
+        return sum(process.cpu_times()[:4])
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _resident_mib(process: psutil.Process) -> float:
+    try:
+        return process.memory_info().rss / _MIB
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _proportional_mib(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_full_info().pss) / _MIB
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 @contextmanager

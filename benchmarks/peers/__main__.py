@@ -1,0 +1,218 @@
+"""`python -m benchmarks.peers [PEER …] [--quick]`: this service and what people use instead; about 7 minutes.
+
+The same ONNX file and the same JPEG behind BentoML, MLServer, LitServe, `mlflow models serve` and a bare
+FastAPI handler, each with a worker for each core in an environment of its own (made once, a minute each, in
+`--cache`), and behind this service with everything on, no faces searched. wrk asks them in turn with 1, 8 and
+32 clients, round after round. Each answer is held against the model's own first. Printed are Markdown tables;
+`--json FILE` keeps every round's figures. Expected: ahead of every complete server, 1.5 times the best at 8
+and 32 clients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.load import Load, measure
+from benchmarks.models import exported
+from benchmarks.peers.check import check, expectations
+from benchmarks.peers.environments import default_cache, environment
+from benchmarks.peers.recipes import BINARY, FORM, Recipe, Way, as_form, as_is, plain, recipes
+from benchmarks.peers.results import Memory, Row, tables
+from benchmarks.peers.server import ask, serving
+from benchmarks.service import registry_with, service
+from pipelines.sample.dataset import SampleSpec, draw_image, encode, plan_shots
+from serving.cores import usable_cores
+
+_ARCHITECTURE, _SIDE_PX = "mobilenet_v2", 96
+_PICTURE_PX = 300
+"""A face of the sample drawn at this size is a JPEG of 16 kB."""
+_CONNECTIONS = (1, 8, 32)
+_OURS = "mien"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way of asking one running server."""
+
+    title: str
+    kind: str
+    port: int
+    way: Way
+    body: Path
+    rest: Callable[[], None]
+
+    @property
+    def sent(self) -> str:
+        """What it is compared by."""
+        return "form" if self.way.content_type == FORM else "body"
+
+
+def main() -> None:
+    """Measure and print."""
+    names = [recipe.name for recipe in recipes()]
+    parser = argparse.ArgumentParser(description="This service and what people use instead.")
+    parser.add_argument("peers", nargs="*", metavar="PEER", help=f"some of {', '.join(names)}; all without")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3, help="of each measurement; wrk takes whole seconds")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of the environments")
+    parser.add_argument("--json", type=Path, help="file for the figures of every round")
+    parser.add_argument("--quick", action="store_true", help="one round, one second each")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.peers) - set(names):
+        parser.error(f"got {', '.join(sorted(unknown))}, expected some of {', '.join(names)}")
+    if shutil.which("wrk") is None:
+        parser.error("wrk is not there: apt-get install wrk")
+    chosen = [recipe for recipe in recipes() if recipe.name in (arguments.peers or names)]
+    rounds, seconds = (1, 1) if arguments.quick else (arguments.rounds, arguments.seconds)
+    programs = {recipe.name: environment(recipe.name, arguments.cache) for recipe in chosen}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, ExitStack() as stack:
+        bench = _Bench(stack, Path(folder), chosen, programs)
+        result = bench.measured(rounds=rounds, seconds=seconds)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+class _Bench:
+    """Everything that runs while it is measured."""
+
+    def __init__(
+        self, stack: ExitStack, folder: Path, chosen: Sequence[Recipe], programs: Mapping[str, Path]
+    ) -> None:
+        self._folder = folder
+        self._picture, other = _face(0), _face(1)
+        self._model = exported(_ARCHITECTURE, side_px=_SIDE_PX)
+        self._contenders: list[Contender] = []
+        self._memory: dict[str, Callable[[], float]] = {}
+        self._expected = expectations(self._model, [self._picture, other])
+        self._start_ours(stack)
+        for recipe in chosen:
+            self._start(stack, recipe, programs[recipe.name])
+        for contender in self._contenders:
+            asked = partial(ask, contender.port, contender.way)
+            check(contender.title, asked, contender.way.probabilities, self._expected)
+
+    def measured(self, *, rounds: int, seconds: float) -> dict[str, Any]:
+        """Load in turn; prints and returns the result."""
+        _say(self._picture, rounds=rounds, seconds=seconds)
+        idle = {title: memory() for title, memory in self._memory.items()}
+        for contender in self._contenders:
+            _loaded(contender, connections=8, seconds=1)
+        figures: dict[tuple[str, int], list[Load]] = defaultdict(list)
+        for number in range(rounds):
+            for connections in _CONNECTIONS:
+                turned = number % len(self._contenders)
+                for contender in (*self._contenders[turned:], *self._contenders[:turned]):
+                    load = _loaded(contender, connections=connections, seconds=seconds)
+                    figures[contender.title, connections].append(load)
+        rows = list(self._rows(figures))
+        memories = [Memory(title=t, idle=idle[t], loaded=now()) for t, now in self._memory.items()]
+        print("\n".join(tables(rows, memories)), flush=True)
+        return {"rows": [asdict(row) for row in rows], "memory": [asdict(memory) for memory in memories]}
+
+    def _rows(self, figures: Mapping[tuple[str, int], Sequence[Load]]) -> Iterator[Row]:
+        for connections in _CONNECTIONS:
+            for contender in self._contenders:
+                ours = next(c for c in self._contenders if c.kind == "ours" and c.sent == contender.sent)
+                loads = figures[contender.title, connections]
+                reference = figures[ours.title, connections]
+                yield Row(
+                    title=contender.title,
+                    kind=contender.kind,
+                    sent=contender.sent,
+                    connections=connections,
+                    per_s=[load.per_s for load in loads],
+                    p50_ms=[load.p50_ms for load in loads],
+                    p99_ms=[load.p99_ms for load in loads],
+                    lead=[a.per_s / b.per_s for a, b in zip(reference, loads, strict=True)],
+                )
+
+    def _start_ours(self, stack: ExitStack) -> None:
+        registry = registry_with(self._model, self._folder)
+        cores = usable_cores()
+        for title, workers in ((_OURS, cores), (f"{_OURS}, one answering process", 1)):
+            folder = self._folder / f"mien-{workers}"
+            folder.mkdir()
+            running = stack.enter_context(
+                service(folder, registry=registry, workers=workers, threads=cores // workers)
+            )
+            running.settle()
+            self._memory[title] = running.proportional_mib
+            for way in _our_ways(title) if workers == cores else _our_ways(title)[:1]:
+                self._add(way, kind="ours", port=running.port, rest=running.rest)
+
+    def _start(self, stack: ExitStack, recipe: Recipe, programs: Path) -> None:
+        folder = self._folder / recipe.name
+        running = stack.enter_context(
+            serving(
+                recipe,
+                programs=programs,
+                folder=folder,
+                model=self._model,
+                workers=usable_cores(),
+                picture=self._picture,
+            )
+        )
+        self._memory[recipe.ways[0].title] = running.memory_mib
+        kind = "complete" if recipe.complete else "bare"
+        for way in recipe.ways:
+            self._add(way, kind=kind, port=running.port, rest=lambda: None)
+
+    def _add(self, way: Way, *, kind: str, port: int, rest: Callable[[], None]) -> None:
+        body = self._folder / f"body-{len(self._contenders)}"
+        body.write_bytes(way.encode(self._picture))
+        self._contenders.append(
+            Contender(title=way.title, kind=kind, port=port, way=way, body=body, rest=rest)
+        )
+
+
+def _our_ways(title: str) -> tuple[Way, Way]:
+    path = "/detect?faces=none"
+    return (
+        Way(title=title, path=path, content_type=BINARY, encode=as_is, probabilities=plain),
+        Way(title=f"{title}, form", path=path, content_type=FORM, encode=as_form, probabilities=plain),
+    )
+
+
+def _loaded(contender: Contender, *, connections: int, seconds: float) -> Load:
+    url = f"http://127.0.0.1:{contender.port}{contender.way.path}"
+    load = measure(
+        url,
+        contender.body,
+        connections=connections,
+        seconds=seconds,
+        content_type=contender.way.content_type,
+    )
+    # What it does besides, such as drift over the answers so far, is not to burden the next one.
+    contender.rest()
+    if load.failed:
+        raise RuntimeError(f"{contender.title}: {load.failed} of {load.requests} requests failed")
+    return load
+
+
+def _face(number: int) -> bytes:
+    """A face of the sample, larger than the network's input as a user's picture is: JPEG, quality 90."""
+    spec = SampleSpec(per_class=2, seed=20, size_px=_PICTURE_PX)
+    return encode(draw_image(spec, plan_shots(spec)[6 + number]))
+
+
+def _say(picture: bytes, *, rounds: int, seconds: float) -> None:
+    print(f"`python -m {__package__} {' '.join(sys.argv[1:])}`".replace(" `", "`"), end=": ")
+    print(f"`{_ARCHITECTURE}` at {_SIDE_PX} px; a JPEG of {_PICTURE_PX} px, {len(picture):,} bytes;", end=" ")
+    print(f"{usable_cores()} workers each; wrk on the same cores; {rounds} × {seconds} s;", end=" ")
+    print(f"load of the machine before: {machine.load():.1f}.\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

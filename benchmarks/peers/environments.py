@@ -1,0 +1,52 @@
+"""An environment for each peer, made from its requirements.txt by uv and kept outside the repository."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+_DONE = ".complete"
+
+
+def default_cache() -> Path:
+    """Where environments are kept: `mien-benchmarks` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "mien-benchmarks"
+
+
+def environment_path(peer: str, cache: Path) -> Path:
+    """Folder of a peer's environment; another one when its requirements or the interpreter change."""
+    content = (HERE / peer / "requirements.txt").read_bytes() + sys.version.encode()
+    return cache / f"{peer}-{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def environment(peer: str, cache: Path) -> Path:
+    """The folder with its programs, made when it is not there yet (a minute each, once).
+
+    Raises:
+        RuntimeError: uv failed; its own words are in the message.
+    """
+    folder = environment_path(peer, cache)
+    if not (folder / _DONE).exists():
+        # Not renamed into place afterwards: scripts of an environment hold its path.
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"making {folder}", file=sys.stderr, flush=True)
+        _uv("venv", "--python", sys.executable, str(folder))
+        requirements = str(HERE / peer / "requirements.txt")
+        # Compiled now: otherwise every start of a server pays for it where PYTHONDONTWRITEBYTECODE is set.
+        _uv(
+            "pip", "install", "--compile-bytecode", "--python", str(folder / "bin/python"), "-r", requirements
+        )
+        (folder / _DONE).touch()
+    return folder / "bin"
+
+
+def _uv(*arguments: str) -> None:
+    done = subprocess.run(["uv", "--quiet", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"uv {arguments[0]} failed: {done.stderr.strip()}")

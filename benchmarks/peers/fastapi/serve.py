@@ -1,0 +1,26 @@
+"""A bare FastAPI handler: no queue, no limits, no log, no metrics. `uvicorn serve:app --workers 2`.
+
+`def` handlers run in FastAPI's pool of threads, as its documentation has it for work that blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from classifier import Classifier
+from fastapi import Body, FastAPI, UploadFile
+
+app = FastAPI()
+classifier = Classifier()
+
+
+@app.post("/classify")
+def classify(content: Annotated[bytes, Body(media_type="application/octet-stream")]) -> dict[str, Any]:
+    """The body as it is."""
+    return classifier.classify(content)
+
+
+@app.post("/form")
+def classify_form(file: UploadFile) -> dict[str, Any]:
+    """A form's field."""
+    return classifier.classify(file.file.read())
