@@ -57,7 +57,8 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """Of this process and of its children that have ended, seconds."""
     return sum(
         usage.ru_utime + usage.ru_stime
         for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -76,7 +77,7 @@ def main() -> None:
     params = load_params(PARAMS).prepare.model_copy(update=changes)
     folder = options.folder.absolute()
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary, PeakMemory() as peak:
-        cpu, began = _cpu_seconds(), time.perf_counter()
+        cpu, began = cpu_seconds(), time.perf_counter()
         outcome = prepare(
             folder,
             Path(temporary) / "prepared",
@@ -85,7 +86,7 @@ def main() -> None:
             seed=20,
             workers=options.workers,
         )
-        wall, cpu = time.perf_counter() - began, _cpu_seconds() - cpu
+        wall, cpu = time.perf_counter() - began, cpu_seconds() - cpu
     figures = {
         "images": outcome.found,
         "seconds": round(wall, 2),
