@@ -165,6 +165,6 @@ def _is(model: Model) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _of(model: Model, column: Column[T]) -> Select[T]:
+def _of(model: Model, column: Column[T]) -> Select[tuple[T]]:
     """A column of a model's results, the newest first."""
     return select(column).where(*_is(model)).order_by(drift_results.c.number.desc())
