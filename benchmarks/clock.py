@@ -1,0 +1,134 @@
+"""`python -m benchmarks.clock FILE MODULE [ARGUMENT …]`: run one stage, write where its time went as JSON.
+
+Time counts for the innermost of what is known: imports, reading the input, `fit`, `predict`, checkpoints,
+MLflow. What is none of these is `rest`: building and compiling the network, writing the outputs. Nothing
+in the pipeline knows of it; names are wrapped before the stage binds them.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import json
+import runpy
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import get_ident
+from typing import Any
+
+import psutil
+
+PARTS = ("start", "import", "input", "fit", "predict", "checkpoint", "logging", "rest")
+_WRAPPED = (
+    ("pipelines.training.input", "read_split", "input"),
+    ("pipelines.training.checkpoint", "CheckpointFile.save", "checkpoint"),
+    ("pipelines.training.checkpoint", "CheckpointFile.load", "checkpoint"),
+    ("pipelines.training.checkpoint", "CheckpointFile.remove", "checkpoint"),
+    ("pipelines.training.runlog", "RunLog.__init__", "logging"),
+    ("pipelines.training.runlog", "RunLog.epoch", "logging"),
+    ("pipelines.training.runlog", "RunLog.finish", "logging"),
+)
+_KERAS = (("Model.fit", "fit"), ("Model.predict", "predict"))
+
+
+class Clock:
+    """Exclusive time by name: what runs inside another one is taken off it. One thread."""
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        self._open: list[str] = []
+        self._since = now()
+        self.seconds: dict[str, float] = defaultdict(float)
+        """By name; of no name, `rest`."""
+
+    def enter(self, name: str) -> None:
+        """From now on time is `name`'s."""
+        self._turn()
+        self._open.append(name)
+
+    def leave(self) -> None:
+        """Back to what it was before."""
+        self._turn()
+        self._open.pop()
+
+    def running(self, name: str) -> bool:
+        """Whether time is `name`'s now."""
+        return bool(self._open) and self._open[-1] == name
+
+    def _turn(self) -> None:
+        now = self._now()
+        self.seconds[self._open[-1] if self._open else "rest"] += now - self._since
+        self._since = now
+
+    def wrapped(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """The function, its time counted; only in the thread this is called in."""
+        thread = get_ident()
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            # Recursion, as imports have it, needs no entry of its own.
+            if get_ident() != thread or self.running(name):
+                return function(*arguments, **named)
+            self.enter(name)
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.leave()
+
+        return timed
+
+
+def main() -> None:
+    """Run the stage as `python -m MODULE …` does; its exit status is this one's."""
+    begun = psutil.Process().create_time()
+    target, module, *rest = sys.argv[1:]
+    clock = Clock()
+    clock.seconds["start"] = time.time() - begun
+    _wrap(clock, names=_WRAPPED if module == "pipelines.train" else ())
+    sys.argv = [module, *rest]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        clock.enter("rest")
+        times = psutil.Process().cpu_times()
+        content = {part: clock.seconds[part] for part in PARTS} | {"cpu": sum(times[:4])}
+        Path(target).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _wrap(clock: Clock, *, names: Sequence[tuple[str, str, str]]) -> None:
+    plain = importlib.import_module
+    builtins.__import__ = _with_keras(clock, clock.wrapped(builtins.__import__, "import"))
+    importlib.import_module = clock.wrapped(plain, "import")
+    for module, path, name in names:
+        _replace(importlib.import_module(module), path, clock, name)
+
+
+def _with_keras(clock: Clock, imports: Callable[..., Any]) -> Callable[..., Any]:
+    """An `__import__` that wraps Keras' methods as soon as Keras is there."""
+    wrapped = False
+
+    def watching(*arguments: Any, **named: Any) -> Any:
+        nonlocal wrapped
+        module = imports(*arguments, **named)
+        keras = sys.modules.get("keras")
+        if not wrapped and not clock.running("import") and hasattr(keras, "Model"):
+            wrapped = True
+            for path, name in _KERAS:
+                _replace(keras, path, clock, name)
+        return module
+
+    return watching
+
+
+def _replace(module: Any, path: str, clock: Clock, name: str) -> None:
+    *parents, attribute = path.split(".")
+    place = module
+    for parent in parents:
+        place = getattr(place, parent)
+    setattr(place, attribute, clock.wrapped(getattr(place, attribute), name))
+
+
+if __name__ == "__main__":
+    main()
