@@ -43,6 +43,8 @@ class Clock:
         self._since = now()
         self.seconds: dict[str, float] = defaultdict(float)
         """By name; of no name, `rest`."""
+        self.calls: dict[str, list[float]] = defaultdict(list)
+        """Of each call of a function, all that it took."""
 
     def enter(self, name: str) -> None:
         """From now on time is `name`'s."""
@@ -63,8 +65,14 @@ class Clock:
         self.seconds[self._open[-1] if self._open else "rest"] += now - self._since
         self._since = now
 
-    def wrapped(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """The function, its time counted; only in the thread this is called in."""
+    def wrapped(self, function: Callable[..., Any], name: str, *, call: str = "") -> Callable[..., Any]:
+        """The function, its time counted; only in the thread this is called in.
+
+        Args:
+            function: any.
+            name: that its time counts for.
+            call: that each of its calls is kept under.
+        """
         thread = get_ident()
 
         def timed(*arguments: Any, **named: Any) -> Any:
@@ -72,10 +80,13 @@ class Clock:
             if get_ident() != thread or self.running(name):
                 return function(*arguments, **named)
             self.enter(name)
+            begun = self._now()
             try:
                 return function(*arguments, **named)
             finally:
                 self.leave()
+                if call:
+                    self.calls[call].append(self._now() - begun)
 
         return timed
 
@@ -93,7 +104,8 @@ def main() -> None:
     finally:
         clock.enter("rest")
         times = psutil.Process().cpu_times()
-        content = {part: clock.seconds[part] for part in PARTS} | {"cpu": sum(times[:4])}
+        parts = {part: clock.seconds[part] for part in PARTS} | {"cpu": sum(times[:4])}
+        content = {"parts": parts, "calls": clock.calls}
         Path(target).write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -127,7 +139,7 @@ def _replace(module: Any, path: str, clock: Clock, name: str) -> None:
     place = module
     for parent in parents:
         place = getattr(place, parent)
-    setattr(place, attribute, clock.wrapped(getattr(place, attribute), name))
+    setattr(place, attribute, clock.wrapped(getattr(place, attribute), name, call=path))
 
 
 if __name__ == "__main__":
