@@ -49,7 +49,7 @@ localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')
 addEventListener('DOMContentLoaded', () => document.head.append(Object.assign(document.createElement('style'),
   {textContent: '[data-assistant-ui] {display: none !important}'})))
 """
-_COLORS = 128
+_COLORS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,21 +133,20 @@ def take_mlflow(context: BrowserContext, address: str) -> None:
 def take_prefect(context: BrowserContext, address: str) -> None:
     """All runs, one of them, its comparison."""
     page = opened(context, f"{address}/settings", shows="text=Theme")
-    page.locator(".p-toggle").first.click()
+    page.get_by_role("switch").first.click()
     page.wait_for_timeout(1000)
     page.close()
 
-    page = opened(context, f"{address}/runs", shows="text=training:", height=1000)
+    page = opened(context, f"{address}/runs", shows="text=training:", height=1010)
     taken(page, "prefect-runs")
 
-    page = opened(
-        context, f"{address}/runs/flow-run/{trainings(address)[0]}", shows="text=Task Runs", height=900
-    )
+    run_id = trainings(address)[0]
+    page = opened(context, f"{address}/runs/flow-run/{run_id}", shows="text=Task Runs", height=570)
     taken(page, "prefect-run")
 
-    page = opened(
-        context, f"{address}/artifacts/key/training-comparison", shows="text=goes to the gate", height=700
-    )
+    comparison = {"artifacts": {"key": {"any_": ["training-comparison"]}, "flow_run_id": {"any_": [run_id]}}}
+    artifact = asked(f"{address}/api/artifacts/filter", comparison)[0]["id"]
+    page = opened(context, f"{address}/artifacts/artifact/{artifact}", shows="text=accuracy", height=430)
     taken(page, "prefect-comparison")
 
 
