@@ -28,6 +28,7 @@ from flows.drifting.window import Examined, examined
 from flows.drifting.workspace import WORKSPACE, add_snapshot
 from flows.endings import failed
 from flows.errors import FlowError
+from flows.names import drift_run_name
 from flows.settings import service_settings
 from pipelines.errors import PipelineError
 from pipelines.stage import quiet_libraries
@@ -41,7 +42,7 @@ NO_VERDICT, NO_DRIFT, DRIFT, ALARM = "No verdict", "No drift", "Drift", "Alarm"
 """Names of the completed states."""
 
 
-@flow(name="drift", persist_result=False)
+@flow(name="drift", flow_run_name=drift_run_name, persist_result=False)
 def drift(
     consecutive: Annotated[int, Field(ge=1, le=100)] = 3,
     cooldown_hours: Annotated[float, Field(ge=0)] = 24.0,

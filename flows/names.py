@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipelines.layout import PARAMS
 from pipelines.profile import CONF, compose, profiles
+from serving.settings import Settings
 
 # Prefect's scheduler marks what it starts.
 _SCHEDULED = "auto-scheduled"
@@ -23,6 +25,15 @@ def training_run_name() -> str:
     chosen = given.get("architectures")
     what = f"{settings}, only {' and '.join(chosen)}" if chosen else settings
     return f"training: {what}, because {reason(given.get('reason', ''), flow_run.tags)}"
+
+
+def drift_run_name() -> str:
+    """`drift: models:/emotion@production, because …`."""
+    from prefect.runtime import flow_run
+
+    # Not through the settings: one that is wrong is the run's own failure, told in its state.
+    model = os.environ.get("MIEN_MODEL") or Settings.model_fields["model"].default
+    return f"drift: {model}, because {reason('', flow_run.tags)}"
 
 
 def reason(given: str, tags: list[str]) -> str:

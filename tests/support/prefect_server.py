@@ -48,10 +48,11 @@ def runs_of(client: SyncPrefectClient, flow: str) -> list[FlowRun]:
 
 def newest_artifact(client: SyncPrefectClient, key: str) -> dict[str, Any]:
     """An artifact as the server has it."""
-    # Not `client.read_latest_artifacts`: it sends `null` for what it was not given, which the server refuses.
-    asked = {"artifacts": {"key": {"any_": [key]}}, "limit": 1}
-    found: list[dict[str, Any]] = client.request("POST", "/artifacts/latest/filter", json=asked).json()
-    return found[0]
+    # The client sends `null` for what it is not given, as the command line does: a FastAPI that refuses that
+    # (from 0.151 on) would leave an operator without `prefect deployment ls`.
+    wanted = filters.ArtifactCollectionFilter(key=filters.ArtifactCollectionFilterKey(any_=[key]))
+    (found,) = client.read_latest_artifacts(artifact_filter=wanted)
+    return found.model_dump()
 
 
 @contextmanager

@@ -150,6 +150,15 @@ def test_impossible_settings_are_named(world: DriftWorld, monkeypatch: pytest.Mo
     assert said.startswith("MIEN_DRIFT_FALSE_ALARMS: ")
 
 
+def test_a_run_is_called_what_it_looks_at_and_why(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_MODEL", "models:/faces@production")
+    monkeypatch.setenv("MIEN_DRIFT", "false")
+    drift(return_state=True)
+    assert runs_of(client, "drift")[0].name == "drift: models:/faces@production, because somebody asked for it"
+
+
 def test_who_is_training_already_is_seen_whoever_started_it(client: SyncPrefectClient) -> None:
     assert alarm.under_way(client) is None
     deployment = client.read_deployment_by_name(alarm.DEPLOYMENT)
