@@ -35,9 +35,10 @@ WIDTH = 1280
 VARIANTS: tuple[tuple[str, tuple[str, ...], dict[str, int]], ...] = (
     ("two networks", ("lenet", "vgg"), {}),
     ("longer", ("lenet",), {"lenet": 40}),
-    ("longer still", ("lenet",), {"lenet": 50}),
 )
 """Why, which networks, and their epochs where they are not those of the profile."""
+BESIDE = ("drift/drift", "retention/retention")
+"""What runs afterwards, so that the list of runs has more than trainings."""
 _START_S = 600
 _TRAINING_S = 3600
 _WAIT_MS = 60_000
@@ -103,13 +104,13 @@ def take_all(addresses: Addresses) -> None:
 
 def take_mlflow(context: BrowserContext, address: str) -> None:
     """Versions, one version, the dialog for aliases, two runs side by side."""
-    newest = max(int(version["version"]) for version in versions(address))
+    known = sorted(versions(address), key=number)
+    newest = number(known[-1])
     page = opened(context, f"{address}/#/models/emotion", shows=f"text=Version {newest}", height=1440)
-    taken(page, "mlflow-versions")
+    taken(page, "mlflow-versions", height=1040)
 
-    page = opened(
-        context, f"{address}/#/models/emotion/versions/{newest}", shows="text=Gate: passed", height=980
-    )
+    version = f"{address}/#/models/emotion/versions/{newest}"
+    page = opened(context, version, shows="text=Gate: passed", height=980)
     taken(page, "mlflow-version", close=False)
     page.get_by_title("Edit aliases").click()
     field = page.get_by_role("dialog").get_by_role("combobox")
@@ -118,16 +119,12 @@ def take_mlflow(context: BrowserContext, address: str) -> None:
     page.wait_for_timeout(500)
     taken(page, "mlflow-alias", height=560)
 
-    runs = [
-        version["run_id"] for version in sorted(versions(address), key=lambda each: int(each["version"]))
-    ][:2]
-    page = opened(
-        context,
-        f"{address}/#/compare-runs?runs={json.dumps(runs)}&experiments=%5B%221%22%5D",
-        shows="text=Run details",
-        height=2600,
-    )
-    taken(page, "mlflow-compare")
+    query = f"runs={json.dumps([version['run_id'] for version in known[:2]])}&experiments=%5B%221%22%5D"
+    page = opened(context, f"{address}/#/compare-runs?{query}", shows="text=Run details", height=2600)
+    page.get_by_text("Visualizations", exact=True).click()
+    page.get_by_text("Show diff only").first.click()
+    page.wait_for_timeout(500)
+    taken(page, "mlflow-compare", height=1000)
 
 
 def take_prefect(context: BrowserContext, address: str) -> None:
@@ -177,6 +174,11 @@ def versions(address: str) -> list[dict[str, Any]]:
     """Registered versions, from MLflow's API."""
     found = asked(f"{address}/api/2.0/mlflow/model-versions/search")
     return list(found["model_versions"])
+
+
+def number(version: dict[str, Any]) -> int:
+    """Of a registered version."""
+    return int(version["version"])
 
 
 def trainings(address: str) -> list[str]:
@@ -255,6 +257,14 @@ def train(checkout: Path, addresses: Addresses) -> None:
         )
 
 
+def run_beside(checkout: Path, addresses: Addresses) -> None:
+    """Let the worker run `BESIDE`."""
+    for name in BESIDE:
+        prefect = (sys.executable, "-m", "prefect", "deployment", "run", name, "--watch")
+        # A verdict needs observations, which a new service has none of: the run may end as it likes.
+        subprocess.run(prefect, cwd=checkout, env=addresses.environment(), check=False)  # noqa: S603 # our own
+
+
 def run(*command: str, folder: Path, environment: dict[str, str] | None = None) -> None:
     """Run a command; it must succeed."""
     subprocess.run(command, cwd=folder, env=environment, check=True)  # noqa: S603 # our own commands
@@ -274,6 +284,7 @@ def main() -> None:
         checkout = clone(Path(folder))
         with stack(checkout, addresses):
             train(checkout, addresses)
+            run_beside(checkout, addresses)
             take_all(addresses)
 
 
