@@ -156,7 +156,8 @@ def test_a_run_is_called_what_it_looks_at_and_why(
     monkeypatch.setenv("MIEN_MODEL", "models:/faces@production")
     monkeypatch.setenv("MIEN_DRIFT", "false")
     drift(return_state=True)
-    assert runs_of(client, "drift")[0].name == "drift: models:/faces@production, because somebody asked for it"
+    called = runs_of(client, "drift")[0].name
+    assert called == "drift: models:/faces@production, because somebody asked for it"
 
 
 def test_who_is_training_already_is_seen_whoever_started_it(client: SyncPrefectClient) -> None:
