@@ -51,7 +51,7 @@ def restore(workspace: Workspace) -> None:
     for pointer in _missing(workspace):
         reasons = []
         for remote in remotes:
-            pulled = workspace.dvc("pull", "--quiet", "--remote", remote, str(pointer))
+            pulled = workspace.dvc("pull", "--remote", remote, str(pointer))
             if pulled.status == 0:
                 break
             reasons.append(f"{remote}: {pulled.reason}")

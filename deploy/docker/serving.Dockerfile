@@ -28,9 +28,10 @@ LABEL org.opencontainers.image.title="mien serving" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${COMMIT}"
 # A number, not a name: Kubernetes' runAsNonRoot cannot look names up.
+# The pictures' folder is a volume of docker-compose.yml: a new volume takes its owner from what the image has there.
 RUN groupadd --gid 10001 mien \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mien \
-    && install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/mien
+    && install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/mien /var/lib/mien-pictures
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \

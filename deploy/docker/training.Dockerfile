@@ -30,9 +30,10 @@ RUN apt-get update --quiet=2 \
     && git config --system --add safe.directory '*' \
     && git config --system user.name mien \
     && git config --system user.email mien@localhost
+# As in serving.Dockerfile: owners of new volumes.
 RUN groupadd --gid 10001 mien \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/mien/home --shell /usr/sbin/nologin mien \
-    && install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/mien /var/lib/mien/home
+    && install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/mien /var/lib/mien/home /var/lib/mien-pictures
 COPY --from=build /opt/venv /opt/venv
 COPY --chmod=0755 deploy/docker/worker.sh /usr/local/bin/mien-worker
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \

@@ -15,5 +15,13 @@ git pull --quiet --ff-only || echo "the checkout stays at $(git rev-parse --shor
 # In .dvc/config.local, which no commit holds; clones of trainings take it over. Keys come from AWS_*.
 dvc remote add --local --force --quiet --default store "s3://${STORE_BUCKET:?the bucket on the store}/dvc"
 dvc remote modify --local --quiet store endpointurl "${AWS_ENDPOINT_URL:?address of the store}"
-[ -d data ] || dvc pull --quiet data.dvc || dvc pull --quiet --remote sample data.dvc
-exec python -m flows.stack.worker
+# Pictures that were added in a mounted folder and pushed nowhere: DVC's cache is laid out like a remote.
+if [ -d "$TRAINING_REPOSITORY/.dvc/cache" ]; then
+  dvc remote add --local --force --quiet source "$TRAINING_REPOSITORY/.dvc/cache"
+fi
+# Of no use yet where they are nowhere: a training asks again, and says what it lacks.
+[ -d data ] || dvc pull --quiet data.dvc || dvc pull --quiet --remote source data.dvc \
+  || dvc pull --quiet --remote sample data.dvc \
+  || echo "the data of data.dvc are not on the store, not in $TRAINING_REPOSITORY and not the sample; dvc push them" >&2
+# The file is what the health check looks for; /tmp is empty at every start.
+exec python -m flows.stack.worker /tmp/deployed

@@ -1,4 +1,9 @@
-"""The stack's worker: sets up pool, deployments and automation, then becomes `prefect worker start`."""
+"""The stack's worker: sets up pool, deployments and automation, then becomes `prefect worker start`.
+
+    python -m flows.stack.worker [FILE]
+
+The file is written once the deployments are there: until then, nothing can be started.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,8 @@ def main() -> None:
         set_up(Path.cwd())
     except StackError as error:
         sys.exit(f"error: {error}")
+    for path in sys.argv[1:2]:
+        Path(path).touch()
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
     os.execv(command[0], command)  # noqa: S606 - the command is this file's own
 

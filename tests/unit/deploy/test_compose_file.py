@@ -135,6 +135,18 @@ def test_volumes_and_networks_are_declared_and_used(repository: Path, variables:
     assert whole["networks"]["data"] == {"internal": True}
 
 
+def test_new_volumes_belong_to_the_images_user(repository: Path, services: dict[str, Any]) -> None:
+    """Docker gives a new volume the owner of its folder in the image, and root where there is none."""
+    for name, service in services.items():
+        if "build" not in service:
+            continue
+        text = (repository / service["build"]["dockerfile"]).read_text()
+        made = re.findall(r"install --directory --owner=10001 --group=10001 \S+ (.+)$", text, re.MULTILINE)
+        for volume in service.get("volumes", ()):
+            source, target = volume.split(":")[:2]
+            assert source.startswith("./") or target in made[0].split(), (name, volume)
+
+
 def test_commands_run_modules_and_programs_that_exist(repository: Path, services: dict[str, Any]) -> None:
     for name, service in services.items():
         command = service.get("command", service.get("entrypoint"))
