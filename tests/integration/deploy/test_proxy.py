@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import pytest
 from tests.support.debian import program
 from tests.support.http_process import free_port, running
 from tests.support.http_service import PATIENCE_S, picture_of, until
+from tests.support.proxy import configured
 from tests.support.serving_models import model_folder
 
 REQUESTS = 120
@@ -32,30 +32,6 @@ class Proxied:
         self.folder = folder
 
 
-def configured(repository: Path, folder: Path, *, ports: tuple[int, int, int], upstream: list[int]) -> Path:
-    """The proxy's files with this test's ports and folder, and its replicas by address instead of by name."""
-    source = repository / "deploy/docker/proxy"
-    text = (source / "nginx.conf").read_text()
-    for wanted, given in zip((8080, 5000, 8085), ports, strict=True):
-        assert text.count(f"listen {wanted};") == 1
-        text = text.replace(f"listen {wanted};", f"listen 127.0.0.1:{given};")
-    text = text.replace("/tmp/", f"{folder}/")  # noqa: S108 - in the container, a file system in memory
-    # Left behind beside pytest's report: what nginx tried, and why it gave up.
-    text = text.replace("/dev/stdout", f"{folder}/access.log").replace(
-        "error_log stderr", f"error_log {folder}/error.log"
-    )
-    (folder / "nginx.conf").write_text(text)
-    (folder / "api.conf").write_text((source / "api.conf").read_text())
-    servers = "".join(f"  server 127.0.0.1:{port} max_fails=3 fail_timeout=2s;\n" for port in upstream)
-    (folder / "upstream.conf").write_text(
-        "resolver 127.0.0.1; resolver_timeout 1s;\n"
-        f"upstream api {{\n  zone api 64k;\n  least_conn;\n{servers}  keepalive 32;\n}}\n"
-    )
-    (folder / "passwords").write_text("admin:{PLAIN}secret\n")
-    folder.chmod(0o755)
-    return folder / "nginx.conf"
-
-
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     repository, tmp_path = Path(__file__).parents[3], tmp_path_factory.mktemp("proxy")
@@ -66,6 +42,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
         upstream = [client.base_url.port or 0 for _, client in started]
         ports = (free_port(), free_port(), free_port())
         configuration = configured(repository, tmp_path, ports=ports, upstream=upstream)
+        (tmp_path / "passwords").write_text("admin:{PLAIN}secret\n")
         nginx = started_nginx(configuration)
         try:
             url = f"http://127.0.0.1:{ports[0]}"
@@ -79,10 +56,8 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
 
 
 def started_nginx(configuration: Path) -> subprocess.Popen[str]:
-    # Started by root, its workers would be a user who cannot read pytest's folders.
-    user = " user root;" if os.geteuid() == 0 else ""
     command = [program("nginx", package="nginx"), "-p", str(configuration.parent), "-c", str(configuration)]
-    return subprocess.Popen([*command, "-g", f"daemon off;{user}"], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*command, "-g", "daemon off;"], stderr=subprocess.PIPE, text=True)
 
 
 def alive(url: str) -> bool:
