@@ -1,0 +1,84 @@
+"""What peers are sent, and that each has what its start needs."""
+
+import base64
+import email
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import benchmarks.peers.recipes as peers
+from benchmarks.peers.check import Expected, WrongAnswer, check
+from benchmarks.peers.environments import HERE, environment_path
+
+PICTURE = bytes(range(256))
+
+
+def picture_in(way: peers.Way) -> bytes:
+    """The picture as the server finds it in the request's body."""
+    body = way.encode(PICTURE)
+    if way.content_type == peers.FORM:
+        message = email.message_from_bytes(b"Content-Type: " + way.content_type.encode() + b"\r\n\r\n" + body)
+        (part,) = message.get_payload()  # type: ignore[misc]  # of parts, since it is multipart
+        assert part.get_param("name", header="content-disposition") == "file"  # type: ignore[union-attr]  # likewise
+        return bytes(part.get_payload(decode=True))  # type: ignore[union-attr,arg-type]  # likewise
+    if way.content_type != peers.JSON:
+        return body
+    content: Any = json.loads(body)
+    text = content.get("image_data") or content["inputs"][0]
+    return base64.b64decode(text if isinstance(text, str) else text["data"][0])
+
+
+@pytest.mark.parametrize("recipe", peers.recipes(), ids=lambda recipe: recipe.name)
+def test_the_picture_arrives_as_it_is(recipe: peers.Recipe) -> None:
+    assert all(picture_in(way) == PICTURE for way in recipe.ways)
+
+
+@pytest.mark.parametrize("recipe", peers.recipes(), ids=lambda recipe: recipe.name)
+def test_every_requirement_is_pinned_and_no_index_is_named(recipe: peers.Recipe) -> None:
+    lines = (HERE / recipe.name / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = [line for line in lines if not line.startswith("#")]
+    assert wanted
+    assert all("==" in line and "://" not in line and not line.startswith("-") for line in wanted)
+
+
+def test_the_same_runtime_is_under_every_server() -> None:
+    common = ("onnxruntime==", "numpy==", "opencv-python-headless==")
+    files = [
+        (HERE / recipe.name / "requirements.txt").read_text(encoding="utf-8") for recipe in peers.recipes()
+    ]
+    pins = [sorted(line for line in text.splitlines() if line.startswith(common)) for text in files]
+    assert all(pin == pins[0] and len(pin) == len(common) for pin in pins)
+
+
+def test_other_requirements_are_another_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "peer/requirements.txt"
+    file.parent.mkdir()
+    monkeypatch.setattr("benchmarks.peers.environments.HERE", tmp_path)
+    file.write_text("one==1\n")
+    first = environment_path("peer", tmp_path / "cache")
+    file.write_text("one==2\n")
+    assert environment_path("peer", tmp_path / "cache") != first
+    assert first.parent == tmp_path / "cache"
+
+
+EXPECTED = [Expected(picture=PICTURE, probabilities={"happy": 0.75, "sad": 0.25})]
+
+
+def answering(status: int, probabilities: dict[str, float]) -> Any:
+    return lambda picture: (status, json.dumps({"probabilities": probabilities}).encode())
+
+
+def test_the_models_own_answer_passes() -> None:
+    check("it", answering(200, {"happy": 0.75004, "sad": 0.24996}), peers.plain, EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("status", "probabilities"),
+    [(200, {"happy": 0.25, "sad": 0.75}), (200, {"happy": 0.75}), (500, {"happy": 0.75, "sad": 0.25})],
+    ids=["other", "incomplete", "error"],
+)
+def test_another_answer_is_not_timed(status: int, probabilities: dict[str, float]) -> None:
+    with pytest.raises(WrongAnswer, match="it answers"):
+        check("it", answering(status, probabilities), peers.plain, EXPECTED)
