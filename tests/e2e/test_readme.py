@@ -153,11 +153,6 @@ def test_every_link_and_picture_is_there(text: str, repository: Path) -> None:
     assert [one for one in addresses if "://" in one or not (repository / one).exists()] == []
 
 
-def test_every_guide_is_linked(text: str, repository: Path) -> None:
-    guides = {f"docs/{path.name}" for path in (repository / "docs").glob("*.md")}
-    assert guides <= set(re.findall(r"\]\(([^)#]+)", text))
-
-
 def test_every_folder_of_the_layout_is_there(text: str, repository: Path) -> None:
     names = re.findall(r"^(\w+)/ ", text, re.MULTILINE)
     assert len(names) >= 7
