@@ -134,7 +134,7 @@ def take_prefect(context: BrowserContext, address: str) -> None:
     page.wait_for_timeout(1000)
     page.close()
 
-    page = opened(context, f"{address}/runs", shows="text=training:", height=1010)
+    page = opened(context, f"{address}/runs", shows="text=training:", height=1280)
     taken(page, "prefect-runs")
 
     run_id = trainings(address)[0]
@@ -182,13 +182,13 @@ def number(version: dict[str, Any]) -> int:
 
 
 def trainings(address: str) -> list[str]:
-    """Ids of the finished training runs, the longest first: that one had most to do."""
+    """Ids of the finished training runs, the first one first: it had most to do."""
     done = {
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
         "flows": {"name": {"any_": ["training"]}},
     }
     runs = asked(f"{address}/api/flow_runs/filter", done)
-    return [run["id"] for run in sorted(runs, key=lambda run: -run["total_run_time"])]
+    return [run["id"] for run in sorted(runs, key=lambda run: run["start_time"])]
 
 
 def asked(address: str, body: dict[str, Any] | None = None) -> Any:
