@@ -103,5 +103,9 @@ class _Scorers:
 
 
 _scorers = _Scorers()
-keep_scorer = _scorers.keep
-"""So that the process that has already fetched the model does not do it twice."""
+
+
+def keep_scorer(job: Job, scorer: Scorer) -> None:
+    """Have chunks of this process use a scorer, so that it is not fetched a second time."""
+    # Not a method of the object above: what the flow's module names travels to the nodes, and a lock cannot.
+    _scorers.keep(job, scorer)

@@ -34,7 +34,8 @@ TAG = "mien"
 _PLACES = 6
 # Three signs of life may be lost or late: a machine under load, a server that restarts.
 _SILENCE = timedelta(seconds=3 * HEARTBEAT_S)
-_ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+# A change of state is one too, and its event has the state's name: a run may end as `No drift`.
+_SIGN_OF_LIFE = "prefect.flow-run.*"
 _ALIVE = "prefect.flow-run.heartbeat"
 
 
@@ -67,7 +68,7 @@ def crash_automation(silence: timedelta) -> AutomationCore:
     trigger = EventTrigger.model_validate(
         {
             "after": {_ALIVE},
-            "expect": {_ALIVE, *_ENDED},
+            "expect": {_SIGN_OF_LIFE},
             "match": {"prefect.resource.id": "prefect.flow-run.*"},
             "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
             "for_each": {"prefect.resource.id"},

@@ -125,6 +125,26 @@ def test_a_batch_is_held_against_the_models_reference(model: Path, tmp_path: Pat
         assert f"{ROWS} answers" in newest_artifact(client, ARTIFACTS[1])["data"]
 
 
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_a_clusters_nodes_give_the_same_rows(
+    model: Path, pictures: Path, tmp_path: Path, engine: str
+) -> None:
+    assert run(pictures, tmp_path / "here.parquet")[0] == "Completed"
+    out = tmp_path / "nodes.parquet"
+    # As a command: what its own module holds has to travel to the nodes.
+    command = [sys.executable, "-m", "flows.scoring", str(pictures), "--out", str(out), "--engine", engine]
+    ran = subprocess.run(
+        [*command, "--no-drift", "--faces", "none", "--chunk", "4"],
+        cwd=REPOSITORY,
+        env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()},
+        timeout=PATIENCE_S,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert rows(out) == rows(tmp_path / "here.parquet")
+
+
 def test_a_killed_run_is_gone_on_with(model: Path, tmp_path: Path) -> None:
     pictures, out = pictures_in(tmp_path / "pictures", 160), tmp_path / "out.parquet"
     parts = Path(f"{out}.parts")
