@@ -54,7 +54,7 @@ class Service:
 
     def cpu_s(self) -> float:
         """Processor time of all its processes so far, those that have ended included."""
-        return sum(_cpu_s(process) for process in self._processes())
+        return cpu_s(self._process.pid)
 
     def proportional_mib(self) -> float:
         """Memory of all processes together, what they share counted once."""
@@ -101,6 +101,11 @@ def processes_of(pid: int) -> list[psutil.Process]:
         return [main, *main.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process and all that descend from it, those that have ended included."""
+    return sum(_cpu_s(process) for process in processes_of(pid))
 
 
 def proportional_mib(pid: int) -> float:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +39,10 @@ _PICTURE_PX = 300
 """A face of the sample drawn at this size is a JPEG of 16 kB."""
 _CONNECTIONS = (1, 8, 32)
 _OURS = "mien"
+_TURNS = 3
+"""Rounds after which everyone has been early, in the middle and late."""
+_Measured = tuple[Load, float]
+"""With the processor time of one request, milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,10 @@ class Contender:
     port: int
     way: Way
     body: Path
+    cpu_s: Callable[[], float]
+    """Processor time of its server so far."""
     rest: Callable[[], None]
+    """Waits for what the server does besides, such as drift over the answers so far."""
 
     @property
     def sent(self) -> str:
@@ -109,33 +115,40 @@ class _Bench:
         idle = {title: memory() for title, memory in self._memory.items()}
         for contender in self._contenders:
             _loaded(contender, connections=8, seconds=1)
-        figures: dict[tuple[str, int], list[Load]] = defaultdict(list)
+        figures: dict[tuple[str, int], list[_Measured]] = defaultdict(list)
         for number in range(rounds):
             for connections in _CONNECTIONS:
-                turned = number % len(self._contenders)
-                for contender in (*self._contenders[turned:], *self._contenders[:turned]):
-                    load = _loaded(contender, connections=connections, seconds=seconds)
-                    figures[contender.title, connections].append(load)
+                for contender in self._turned(number):
+                    measured = _loaded(contender, connections=connections, seconds=seconds)
+                    figures[contender.title, connections].append(measured)
         rows = list(self._rows(figures))
         memories = [Memory(title=t, idle=idle[t], loaded=now()) for t, now in self._memory.items()]
         print("\n".join(tables(rows, memories)), flush=True)
         return {"rows": [asdict(row) for row in rows], "memory": [asdict(memory) for memory in memories]}
 
-    def _rows(self, figures: Mapping[tuple[str, int], Sequence[Load]]) -> Iterator[Row]:
+    def _turned(self, number: int) -> Sequence[Contender]:
+        """All of them, another one first in each round."""
+        first = number * len(self._contenders) // _TURNS % len(self._contenders)
+        return (*self._contenders[first:], *self._contenders[:first])
+
+    def _rows(self, figures: Mapping[tuple[str, int], Sequence[_Measured]]) -> Iterator[Row]:
         for connections in _CONNECTIONS:
             for contender in self._contenders:
-                ours = next(c for c in self._contenders if c.kind == "ours" and c.sent == contender.sent)
+                same = next(c for c in self._contenders if c.kind == "ours" and c.sent == contender.sent)
                 loads = figures[contender.title, connections]
-                reference = figures[ours.title, connections]
+                reference = figures[same.title, connections]
                 yield Row(
                     title=contender.title,
                     kind=contender.kind,
                     sent=contender.sent,
                     connections=connections,
-                    per_s=[load.per_s for load in loads],
-                    p50_ms=[load.p50_ms for load in loads],
-                    p99_ms=[load.p99_ms for load in loads],
-                    lead=[a.per_s / b.per_s for a, b in zip(reference, loads, strict=True)],
+                    per_s=[load.per_s for load, _ in loads],
+                    p50_ms=[load.p50_ms for load, _ in loads],
+                    p99_ms=[load.p99_ms for load, _ in loads],
+                    cpu_ms=[cpu_ms for _, cpu_ms in loads],
+                    lead=[
+                        ours.per_s / load.per_s for (ours, _), (load, _) in zip(reference, loads, strict=True)
+                    ],
                 )
 
     def _start_ours(self, stack: ExitStack) -> None:
@@ -150,7 +163,7 @@ class _Bench:
             running.settle()
             self._memory[title] = running.proportional_mib
             for way in _our_ways(title) if workers == cores else _our_ways(title)[:1]:
-                self._add(way, kind="ours", port=running.port, rest=running.rest)
+                self._add(way, kind="ours", port=running.port, cpu_s=running.cpu_s, rest=running.rest)
 
     def _start(self, stack: ExitStack, recipe: Recipe, programs: Path) -> None:
         folder = self._folder / recipe.name
@@ -167,13 +180,15 @@ class _Bench:
         self._memory[recipe.ways[0].title] = running.memory_mib
         kind = "complete" if recipe.complete else "bare"
         for way in recipe.ways:
-            self._add(way, kind=kind, port=running.port, rest=lambda: None)
+            self._add(way, kind=kind, port=running.port, cpu_s=running.cpu_s, rest=lambda: None)
 
-    def _add(self, way: Way, *, kind: str, port: int, rest: Callable[[], None]) -> None:
+    def _add(
+        self, way: Way, *, kind: str, port: int, cpu_s: Callable[[], float], rest: Callable[[], None]
+    ) -> None:
         body = self._folder / f"body-{len(self._contenders)}"
         body.write_bytes(way.encode(self._picture))
         self._contenders.append(
-            Contender(title=way.title, kind=kind, port=port, way=way, body=body, rest=rest)
+            Contender(title=way.title, kind=kind, port=port, way=way, body=body, cpu_s=cpu_s, rest=rest)
         )
 
 
@@ -185,7 +200,8 @@ def _our_ways(title: str) -> tuple[Way, Way]:
     )
 
 
-def _loaded(contender: Contender, *, connections: int, seconds: float) -> Load:
+def _loaded(contender: Contender, *, connections: int, seconds: float) -> _Measured:
+    before_s = contender.cpu_s()
     url = f"http://127.0.0.1:{contender.port}{contender.way.path}"
     load = measure(
         url,
@@ -194,11 +210,12 @@ def _loaded(contender: Contender, *, connections: int, seconds: float) -> Load:
         seconds=seconds,
         content_type=contender.way.content_type,
     )
-    # What it does besides, such as drift over the answers so far, is not to burden the next one.
+    cpu_ms = 1e3 * (contender.cpu_s() - before_s) / load.requests
+    # Not to burden the next one.
     contender.rest()
     if load.failed:
         raise RuntimeError(f"{contender.title}: {load.failed} of {load.requests} requests failed")
-    return load
+    return load, cpu_ms
 
 
 def _face(number: int) -> bytes:
@@ -208,7 +225,6 @@ def _face(number: int) -> bytes:
 
 
 def _say(picture: bytes, *, rounds: int, seconds: float) -> None:
-    print(f"`python -m {__package__} {' '.join(sys.argv[1:])}`".replace(" `", "`"), end=": ")
     print(f"`{_ARCHITECTURE}` at {_SIDE_PX} px; a JPEG of {_PICTURE_PX} px, {len(picture):,} bytes;", end=" ")
     print(f"{usable_cores()} workers each; wrk on the same cores; {rounds} × {seconds} s;", end=" ")
     print(f"load of the machine before: {machine.load():.1f}.\n", flush=True)

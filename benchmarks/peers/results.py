@@ -27,6 +27,8 @@ class Row:
     """Of each round, as the following."""
     p50_ms: Sequence[float]
     p99_ms: Sequence[float]
+    cpu_ms: Sequence[float]
+    """Processor time of all its processes for one request: what other work on the machine changes least."""
     lead: Sequence[float]
     """This service's requests per second over this row's, sent in the same way."""
 
@@ -55,8 +57,8 @@ def tables(rows: Sequence[Row], memories: Sequence[Memory]) -> Iterator[str]:
     for connections in sorted({row.connections for row in rows}):
         yield f"**{connections} {'client' if connections == 1 else 'clients'}**"
         yield ""
-        yield "| | requests/s | mien ÷ it (least–most) | p50 ms | p99 ms |"
-        yield "|---|---|---|---|---|"
+        yield "| | requests/s | mien ÷ it (least–most) | p50 ms | p99 ms | processor ms |"
+        yield "|---|---|---|---|---|---|"
         for row in rows:
             if row.connections == connections:
                 yield _line(row)
@@ -94,5 +96,5 @@ def as_rows(content: Mapping[str, Any]) -> list[Row]:
 
 def _line(row: Row) -> str:
     lead = "1" if set(row.lead) == {1.0} else spread(row.lead)
-    speed, p50, p99 = (median(values) for values in (row.per_s, row.p50_ms, row.p99_ms))
-    return f"| {row.title} | {speed:.0f} | {lead} | {p50:.1f} | {p99:.1f} |"
+    speed, p50, p99, cpu = map(median, (row.per_s, row.p50_ms, row.p99_ms, row.cpu_ms))
+    return f"| {row.title} | {speed:.0f} | {lead} | {p50:.1f} | {p99:.1f} | {cpu:.2f} |"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers.recipes import Launch, Recipe, Way
-from benchmarks.service import proportional_mib
+from benchmarks.service import cpu_s, proportional_mib
 
 _PATIENCE_S = 180.0
 _END_S = 10.0
@@ -31,6 +31,10 @@ class Server:
     recipe: Recipe
     port: int
     pid: int
+
+    def cpu_s(self) -> float:
+        """Processor time of all its processes so far."""
+        return cpu_s(self.pid)
 
     def memory_mib(self) -> float:
         """Of all its processes, what they share counted once."""

@@ -24,6 +24,7 @@ def row(
         per_s=per_s,
         p50_ms=[1.0, 2.0, 30.0],
         p99_ms=[4.0, 5.0, 6.0],
+        cpu_ms=[1.25, 1.5, 1.75],
         lead=[ours / speed for speed in per_s],
     )
 
@@ -39,11 +40,13 @@ def test_a_spread_is_median_least_and_most() -> None:
 def test_a_row_shows_medians_and_the_lead() -> None:
     lines = list(tables([row("BentoML", [100, 150, 200])], []))
     assert "**8 clients**" in lines
-    assert "| BentoML | 150 | 2.00 (1.50–3.00) | 2.0 | 5.0 |" in lines
+    assert "| BentoML | 150 | 2.00 (1.50–3.00) | 2.0 | 5.0 | 1.50 |" in lines
 
 
 def test_this_service_leads_itself_by_one() -> None:
-    assert "| mien | 300 | 1 | 2.0 | 5.0 |" in list(tables([row("mien", [300, 300, 300], kind="ours")], []))
+    assert "| mien | 300 | 1 | 2.0 | 5.0 | 1.50 |" in list(
+        tables([row("mien", [300, 300, 300], kind="ours")], [])
+    )
 
 
 def test_memory_is_shown_idle_and_loaded() -> None:
