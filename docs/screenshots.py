@@ -6,7 +6,7 @@
 Writes docs/images/page*.png. The service should follow a model of the drawn sample and have a database of its
 own, new: it is sent the sample's test pictures, darker than they are, so that the page on drift has something
 to show.
-Needs Debian's package chromium.
+Needs Debian's package chromium. MLflow's and Prefect's pages: docs/consoles.py.
 """
 
 from __future__ import annotations
