@@ -32,8 +32,7 @@ def text(repository: Path) -> str:
 @pytest.fixture(scope="module")
 def copy(project: Project) -> Project:
     """The copy as its first run left it; this environment is its `.venv`, so that `make` installs nothing."""
-    project.run("git", "checkout", "--quiet", "--", ".")
-    project.run("dvc", "checkout", "--quiet")
+    project.restore()
     environment = project.root / ".venv"
     environment.mkdir()
     for path in Path(sys.prefix).iterdir():

@@ -57,6 +57,11 @@ class Project:
             block[last] = value
         path.write_text(yaml.safe_dump(values, sort_keys=False))
 
+    def restore(self) -> None:
+        """Be at the last commit again, with its results, whatever a stage that failed left half done."""
+        self.run("git", "checkout", "--quiet", "--", ".")
+        self.run("dvc", "checkout", "--quiet", "--force")
+
     def commit(self, message: str) -> None:
         """Commit everything in the copy."""
         self.run("git", "add", "--all")
