@@ -102,5 +102,5 @@ lock: setup ## resolve requirements/*.txt anew from pyproject.toml
 	@requirements/lock
 
 clean: ## everything that git ignores and that can be made again, but for mlruns/ and data/
-	@git clean -fdXq -- prepared validation weights models onnx evaluations reports .checkpoints
+	@git clean -fdXq -- prepared validation weights models onnx evaluations reports .checkpoints site
 	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -134,7 +134,7 @@ def take_prefect(context: BrowserContext, address: str) -> None:
     page.wait_for_timeout(1000)
     page.close()
 
-    page = opened(context, f"{address}/runs", shows="text=training:", height=1280)
+    page = opened(context, f"{address}/runs", shows="text=training:", height=1136)
     taken(page, "prefect-runs")
 
     run_id = trainings(address)[0]
