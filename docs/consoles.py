@@ -42,7 +42,7 @@ BESIDE = ("drift/drift", "retention/retention")
 _START_S = 600
 _TRAINING_S = 3600
 _WAIT_MS = 60_000
-# MLflow: the pages for training instead of those for language models, without its assistant. Prefect: light.
+# The pages for training instead of those for language models, and no panel that opens by itself.
 _SETTLED = """
 localStorage.setItem('mlflow.workflowType_v1', '"machine_learning"')
 localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')
