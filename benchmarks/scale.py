@@ -96,11 +96,15 @@ def _growth(stage: str, fewer: Cost, more: Cost) -> str:
 
 
 def _drawn(cache: Path, *, most: int) -> Path:
-    """The pictures, drawn when they are not there."""
+    """The pictures, drawn when they are not there; the first ones of a larger set are the same."""
     from pipelines.sample.dataset import SampleSpec, write_sample
 
     per_class = -(-most // _CLASSES)
-    folder = cache / f"sample-{_SIDE_PX}px-{per_class * _CLASSES}"
+    name = f"sample-{_SIDE_PX}px-"
+    there = {int(path.name.removeprefix(name)): path for path in cache.glob(f"{name}*")}
+    folder = there.get(
+        min((n for n in there if n >= most), default=0), cache / f"{name}{per_class * _CLASSES}"
+    )
     if not folder.is_dir():
         print(f"drawing {per_class * _CLASSES:,} pictures into {folder}", file=sys.stderr, flush=True)
         cache.mkdir(parents=True, exist_ok=True)

@@ -11,17 +11,14 @@ with resnet50.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
-import psutil
-
+from benchmarks import machine
 from benchmarks.bare_loop import BareLoop, Layout, bare_loop
 from benchmarks.load import Load, generator, measure
 from benchmarks.models import exported
@@ -53,7 +50,8 @@ def main() -> None:
             file = Path(model) if model.endswith(".onnx") else exported(model, side_px=_SIDE_PX)
             place = Path(folder) / file.stem
             place.mkdir()
-            _print_model(file, picture, place, rounds=rounds, seconds=seconds)
+            title = f"`{file.stem}`" if model.endswith(".onnx") else f"`{model}`, {_SIDE_PX} px"
+            _print_model(title, file, picture, place, rounds=rounds, seconds=seconds)
 
 
 def _sample_face(path: Path) -> Path:
@@ -64,19 +62,13 @@ def _sample_face(path: Path) -> Path:
 
 def _print_machine(picture: Path) -> None:
     packages = ("onnxruntime", "opencv-python-headless", "numpy", "fastapi", "uvicorn", "uvloop")
-    print(f"{usable_cores()} cores of {_processor()}, Python {platform.python_version()}")
-    print(", ".join(f"{name} {version(name)}" for name in packages) + f"; generator: {generator()}")
-    load = psutil.getloadavg()[0]
-    print(f"{picture.name}, {picture.stat().st_size} bytes; load of the machine before: {load:.1f}\n")
+    print(f"{machine.machine()}; {machine.versions(packages)}; generator: {generator()};")
+    print(
+        f"{picture.name}, {picture.stat().st_size} bytes; load of the machine before: {machine.load():.1f}\n"
+    )
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _print_model(file: Path, picture: Path, place: Path, *, rounds: int, seconds: float) -> None:
+def _print_model(title: str, file: Path, picture: Path, place: Path, *, rounds: int, seconds: float) -> None:
     cores = usable_cores()
     with ExitStack() as stack:
         bare = stack.enter_context(bare_loop(file, picture.read_bytes(), cores=cores))
@@ -94,7 +86,7 @@ def _print_model(file: Path, picture: Path, place: Path, *, rounds: int, seconds
         for _ in range(rounds):
             for name, value in _round(bare, layout, one, several, picture, seconds):
                 figures[name].append(value)
-        _print_table(file.stem, layout, figures)
+        _print_table(title, layout, figures)
         _print_rest(figures, ready_s=one.ready_s, idle=idle, loaded=one.memory_mib(), cores=cores)
 
 
