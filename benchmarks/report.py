@@ -158,7 +158,7 @@ def noted(arguments: Sequence[str], commit: str, *, loads: tuple[float, float], 
 def shown(output: str, *, markdown: bool) -> str:
     """A benchmark's output as part of the page: headings are the page's own, plain text stands in a block."""
     lines = [line for line in output.splitlines() if not (markdown and line.startswith("#"))]
-    text = "\n".join(lines).strip()
+    text = "\n".join(lines).strip("\n")
     return text if markdown else f"```\n{text}\n```"
 
 

@@ -72,8 +72,8 @@ def test_headings_of_a_benchmark_are_left_out() -> None:
 
 
 def test_plain_output_stands_in_a_block_with_its_columns() -> None:
-    assert report.shown("        NumPy\nlenet   1.0\n", markdown=False).startswith("```\n")
-    assert "\nlenet   1.0\n```" in report.shown("        NumPy\nlenet   1.0\n", markdown=False)
+    text = "        NumPy\nlenet   1.0\n"
+    assert report.shown(text, markdown=False) == "```\n        NumPy\nlenet   1.0\n```"
 
 
 def test_an_architecture_is_one_row_with_its_int8_variant() -> None:
