@@ -34,6 +34,7 @@ from serving.http.exchanges import Limits
 from serving.http.frames import StreamLimits, StreamParts
 from serving.http.keys import Access
 from serving.http.limits import HeldBytes
+from serving.http.logs import finish_logs
 from serving.http.metrics import Metrics
 from serving.http.middleware import Edge
 from serving.http.parts import Parts
@@ -172,6 +173,7 @@ def _lifespan(
             await asyncio.to_thread(parts.store.close)
             if traces is not None:
                 await asyncio.to_thread(traces.close)
+            finish_logs()
 
     return lifespan
 

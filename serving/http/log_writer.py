@@ -16,13 +16,17 @@ _MOST_WAITING = 20_000
 
 
 class LogWriter(logging.Handler):
-    """Takes records without waiting; `logging.shutdown`, which Python calls at its end, writes the last."""
+    """Takes records without waiting; `logging.shutdown`, which Python calls at its end, writes the last.
+
+    A process that ends by a signal has no such end: `finish` when its end begins.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
         self._waiting: deque[logging.LogRecord] = deque()
         self._dropped = 0
+        self._finishing = False
         self._writing = threading.Lock()
         self._wake = threading.Event()
         threading.Thread(target=self._run, name="log", daemon=True).start()
@@ -37,8 +41,15 @@ class LogWriter(logging.Handler):
             self._dropped += 1
             return
         self._waiting.append(record)
-        if not self._wake.is_set():
+        if self._finishing:
+            self.flush()
+        elif not self._wake.is_set():
             self._wake.set()
+
+    def finish(self) -> None:
+        """Write what waits, and from now on each record when it comes."""
+        self._finishing = True
+        self.flush()
 
     def flush(self) -> None:
         """Write what waits."""

@@ -57,6 +57,13 @@ def _is_wanted(record: logging.LogRecord) -> bool:
     return not text.startswith('%s - "WebSocket ') and "returned without completing handshake" not in text
 
 
+def finish_logs() -> None:
+    """Write what waits, and the last lines when they come: uvicorn ends by the signal that it was sent."""
+    for handler in logging.getLogger("serving").handlers:
+        if isinstance(handler, LogWriter):
+            handler.finish()
+
+
 def configure_logs(level: str) -> None:
     """Send the service's and uvicorn's records to standard error as JSON.
 

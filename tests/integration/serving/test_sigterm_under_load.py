@@ -59,6 +59,9 @@ def test_every_accepted_request_is_answered_and_its_row_kept(tmp_path: Path) -> 
     # What the service says it answered is what arrived, and what it has kept.
     assert len(re.findall(r'"POST /detect 200"', log)) == len(answered)
     assert not re.findall(r'"POST /detect (?!200)\d+"', log)
+    # To the last line, though uvicorn ends by the signal itself, without Python's own end.
+    assert process.returncode == -signal.SIGTERM
+    assert "Finished server process" in log.splitlines()[-1]
     with closing(sqlite3.connect(tmp_path / "observations.db")) as database:
         kept = {row[0] for row in database.execute("SELECT id FROM observations")}
     assert kept == set(answered)
