@@ -14,6 +14,8 @@ quiet_libraries()
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+# First, for pytest-xdist reads the groups in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark by folder; of several processes one has a whole file, and all that share the pipeline's run."""
     for item in items:
