@@ -45,7 +45,7 @@ run: data ## data, seven trained models, the best one in the registry, a report
 	@status=0; dvc repro || status=$$?; python -m pipelines.summary; exit $$status
 
 test: check ## linters, types, import contracts, every test
-	@python -m pytest -n 2 --dist loadgroup tests/e2e tests/integration
+	@python -m pytest -n 2 --no-loadscope-reorder tests/e2e tests/integration
 
 check: setup lint types unit ## ruff, mypy, import contracts, unit tests: under 90 s
 

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from pipelines.stage import quiet_libraries
 
 quiet_libraries()
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+_PIPELINE = "tests/e2e/pipeline/"
 
 
-# First, for pytest-xdist reads the groups in the same hook.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by folder; of several processes one has a whole file, and all that share the pipeline's run."""
     for item in items:
         kind = item.path.relative_to(REPOSITORY / "tests").parts[0]
         if kind in {"unit", "integration", "e2e"}:
             item.add_marker(getattr(pytest.mark, kind))
-        shares = kind == "e2e" and "project" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("project" if shares else str(item.path)))
+
+
+class _ByCostlyFixture(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
+    """Of several processes one has a whole file, and all that looks at the one run of the pipeline."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _PIPELINE if nodeid.startswith(_PIPELINE) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    # Not --dist loadgroup: with pytest 9.2 pytest-xdist 3.8 no longer sees the groups.
+    return _ByCostlyFixture(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     Its first two commits are called Start (nothing has run) and Results; tests change what else is in it.
     """
     root = tmp_path_factory.mktemp("project")
-    project = copy_project(Path(__file__).resolve().parents[2], root)
+    project = copy_project(Path(__file__).resolve().parents[3], root)
     project.run("python", "-m", "pipelines.profile", "tiny")
     project.edit_params(architectures=ARCHITECTURES)
     project.run("python", "-m", "pipelines.sample", "--per-class", "24", "--seed", "1", "--out", "data")
