@@ -100,6 +100,20 @@ def test_before_a_training_the_services_live_and_every_flow_can_be_started(stack
     assert offered == {deployment["name"] for deployment in described}
 
 
+def test_what_has_a_schedule_is_planned(stack: Stack) -> None:
+    """Prefect plans runs ahead: what it cannot write never starts, and nothing but a log says so."""
+    described = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+    scheduled = {deployment["name"] for deployment in described if deployment.get("schedules")}
+    assert scheduled >= {"training", "drift", "retention"}
+    names = {found["id"]: found["name"] for found in prefect(stack, "/deployments/filter")}
+
+    def planned() -> bool:
+        waiting = prefect(stack, "/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
+        return {names[run["deployment_id"]] for run in waiting if run["auto_scheduled"]} == scheduled
+
+    until(planned, PATIENCE_S)
+
+
 @pytest.fixture(scope="module")
 def trained(stack: Stack) -> Stack:
     """The worker has trained, as the guide has it; both services follow."""
