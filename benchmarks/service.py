@@ -143,8 +143,19 @@ def _proportional_mib(process: psutil.Process) -> float:
 
 
 @contextmanager
-def service(folder: Path, *, registry: str, workers: int, threads: int) -> Iterator[Service]:
-    """Start one, and end it; a second one in the same folder finds its model in the cache."""
+def service(
+    folder: Path, *, registry: str, workers: int, threads: int, own_session: bool = False
+) -> Iterator[Service]:
+    """Start one, and end it; a second one in the same folder finds its model in the cache.
+
+    Args:
+        folder: of what it writes.
+        registry: URI of the MLflow store.
+        workers: answering processes.
+        threads: of each.
+        own_session: Linux shares a busy processor out between sessions (`sched_autogroup_enabled`), so what is
+            compared with something in a session of its own needs one too.
+    """
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = int(free.getsockname()[1])
     own = {name: value for name, value in os.environ.items() if not name.startswith("MIEN_")}
@@ -159,7 +170,8 @@ def service(folder: Path, *, registry: str, workers: int, threads: int) -> Itera
     }
     begun = time.perf_counter()
     with (folder / "service.log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, "-m", "serving"], env=environment, stderr=log)
+        command = [sys.executable, "-m", "serving"]
+        process = subprocess.Popen(command, env=environment, stderr=log, start_new_session=own_session)
     try:
         _wait_until_ready(process, port)
         yield Service(process, port, time.perf_counter() - begun)

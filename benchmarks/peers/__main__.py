@@ -158,7 +158,9 @@ class _Bench:
             folder = self._folder / f"mien-{workers}"
             folder.mkdir()
             running = stack.enter_context(
-                service(folder, registry=registry, workers=workers, threads=cores // workers)
+                service(
+                    folder, registry=registry, workers=workers, threads=cores // workers, own_session=True
+                )
             )
             running.settle()
             self._memory[title] = running.proportional_mib
