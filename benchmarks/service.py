@@ -153,8 +153,8 @@ def service(
         registry: URI of the MLflow store.
         workers: answering processes.
         threads: of each.
-        own_session: Linux shares a busy processor out between sessions (`sched_autogroup_enabled`), so what is
-            compared with something in a session of its own needs one too.
+        own_session: Linux shares a busy processor out between sessions (`sched_autogroup_enabled`), so what
+            is compared with something in a session of its own needs one too.
     """
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = int(free.getsockname()[1])
