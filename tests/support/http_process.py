@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -18,12 +19,18 @@ PYTHON_M = (sys.executable, "-m", "serving")
 UVICORN = (sys.executable, "-m", "uvicorn", "serving.main:app")
 # Imports take seconds, and the machine may be busy.
 START_S = 120.0
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST_PORT = 10_000
+_ATTEMPTS = 100
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        return int(taken.getsockname()[1])
+    """A port that nobody listens on, and that no outgoing connection is given before somebody does."""
+    from_here_outgoing = int(_OUTGOING.read_text().split()[0])
+    for port in random.sample(range(_LOWEST_PORT, from_here_outgoing), k=_ATTEMPTS):
+        with suppress(OSError), closing(socket.create_server(("127.0.0.1", port))):
+            return port
+    raise RuntimeError(f"{_ATTEMPTS} ports from {_LOWEST_PORT} to {from_here_outgoing} are taken")
 
 
 def environment(folder: Path, **given: str) -> dict[str, str]:
