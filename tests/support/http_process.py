@@ -19,18 +19,23 @@ PYTHON_M = (sys.executable, "-m", "serving")
 UVICORN = (sys.executable, "-m", "uvicorn", "serving.main:app")
 # Imports take seconds, and the machine may be busy.
 START_S = 120.0
-_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_LOWEST_PORT = 10_000
-_ATTEMPTS = 100
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that no outgoing connection is given before somebody does."""
-    from_here_outgoing = int(_OUTGOING.read_text().split()[0])
-    for port in random.sample(range(_LOWEST_PORT, from_here_outgoing), k=_ATTEMPTS):
-        with suppress(OSError), closing(socket.create_server(("127.0.0.1", port))):
-            return port
-    raise RuntimeError(f"{_ATTEMPTS} ports from {_LOWEST_PORT} to {from_here_outgoing} are taken")
+    """A port that nobody listens on, if possible one that no outgoing connection gets meanwhile."""
+    for port in (*_never_outgoing(), 0):
+        with suppress(OSError), closing(socket.create_server(("127.0.0.1", port))) as free:
+            return int(free.getsockname()[1])
+    raise RuntimeError("every port is taken")
+
+
+def _never_outgoing() -> list[int]:
+    """Some ports that the system gives to nobody by itself, in any order."""
+    outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if not outgoing.exists():
+        return []
+    ports = range(10_000, int(outgoing.read_text().split()[0]))
+    return random.sample(ports, k=min(100, len(ports)))
 
 
 def environment(folder: Path, **given: str) -> dict[str, str]:
