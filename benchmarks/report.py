@@ -185,12 +185,16 @@ def _interval(row: dict[str, Any], name: str) -> str:
 
 def _output(command: Sequence[str]) -> str | None:
     """What it printed; its errors go to the terminal. None when it failed."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=_LIMIT_S)
+        output, _ = process.communicate(timeout=_LIMIT_S)
     except subprocess.TimeoutExpired:
         print(f"{' '.join(command)} took more than {_LIMIT_S / 60:.0f} minutes", file=sys.stderr)
+        # Not killed: it has servers to end.
+        process.terminate()
+        process.communicate()
         return None
-    return done.stdout if done.returncode == 0 else None
+    return output if process.returncode == 0 else None
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,6 +84,8 @@ def main() -> None:
         parser.error("wrk is not there: apt-get install wrk")
     chosen = [recipe for recipe in recipes() if recipe.name in (arguments.peers or names)]
     rounds, seconds = (1, 1) if arguments.quick else (arguments.rounds, arguments.seconds)
+    # Servers have sessions of their own: they end only because this process ends them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     programs = {recipe.name: environment(recipe.name, arguments.cache) for recipe in chosen}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, ExitStack() as stack:
         bench = _Bench(stack, Path(folder), chosen, programs)
