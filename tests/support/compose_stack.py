@@ -143,7 +143,7 @@ class Stack:
                 command, cwd=container.folder, env=container.environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        self.closing.callback(_end, container, signal.SIGTERM, patience_s=60)
+        self.closing.callback(_take_down, container)
         return container
 
     def _container(self, name: str) -> Container:
@@ -246,6 +246,12 @@ def _answers(url: str, *, any_status: bool) -> bool:
     except httpx.TransportError:
         return False
     return any_status or status == 200
+
+
+def _take_down(container: Container) -> None:
+    """As `docker compose down`: killed when its time is over; how it ends by itself is for `Stack.stop`."""
+    with suppress(subprocess.TimeoutExpired):
+        _end(container, signal.SIGTERM, patience_s=30)
 
 
 def _end(container: Container, given: signal.Signals, *, patience_s: float) -> int:

@@ -11,6 +11,7 @@ import psutil
 
 from tests.support.http_service import picture_of, until
 from tests.support.onnx_models import CLASSES, make_contract
+from tests.support.processes import command_of
 from tests.support.serving_models import LEVELS, model_folder
 
 # Imports take seconds, and the shadow's thread gives way to everything else on a busy machine.
@@ -77,5 +78,5 @@ def shadow_processes() -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process().children()
-        if "serving.trials.shadow_process" in " ".join(child.cmdline())
+        if "serving.trials.shadow_process" in " ".join(command_of(child))
     ]

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -28,6 +28,7 @@ from flows.stack.services import HEARTBEAT_S
 from tests.support.dvc_project import REPOSITORY, DvcProject, new_project
 from tests.support.postgres import running_postgres
 from tests.support.prefect_process import prefect_process
+from tests.support.processes import command_of
 
 PATIENCE_S = 900.0
 # Shorter than the thirty seconds between two heartbeats: the run is silent, whether its process lives or not.
@@ -108,10 +109,12 @@ def until(holds: Callable[[], bool]) -> None:
 def kill(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """Kill a run with SIGKILL, all but its stages; returns these."""
     tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    of_stage = [one for one in tree if any(word in ("dvc", "train.sh") for word in one.cmdline())]
+    of_stage = [one for one in tree if any(word in ("dvc", "train.sh") for word in command_of(one))]
     for one in tree:
         if one not in of_stage:
-            one.send_signal(signal.SIGKILL)
+            # What Prefect starts for a moment may be gone by now.
+            with suppress(psutil.NoSuchProcess):
+                one.send_signal(signal.SIGKILL)
     process.wait()
     return of_stage
 

@@ -29,6 +29,7 @@ from serving.observing.store import Batch, Store
 from tests.support.drift import CLASSES, reference_columns, write_reference
 from tests.support.http_service import until
 from tests.support.observing import MODEL, observation
+from tests.support.processes import command_of
 
 RULE = WindowRule(last_n=90, min_rows=30)
 PATIENCE_S = 300.0
@@ -246,11 +247,5 @@ def test_the_process_ends_when_its_parent_is_killed(folder: Path, repository: Pa
 
 def children(pid: int | None = None) -> list[psutil.Process]:
     """Those that compute drift."""
-    found = []
-    for child in psutil.Process(pid).children(recursive=True):
-        try:
-            if "serving.drift.compute" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
+    below = psutil.Process(pid).children(recursive=True)
+    return [child for child in below if "serving.drift.compute" in command_of(child)]
