@@ -7,12 +7,11 @@ the service wrote; the benchmark remembers who is on which picture, which the se
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.ports import free_ports
 from pipelines.sample.dataset import SampleSpec, write_sample
 from serving.drift.table import Table
 from serving.drift.window import table_of
@@ -94,8 +94,7 @@ class Service:
 @contextmanager
 def running_service(folder: Path, *, model: str | None) -> Iterator[Service]:
     """`python -m serving` with its own database; `model` as MIEN_MODEL, the default one without it."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
+    (port,) = free_ports(1)
     environment = os.environ | {
         "MIEN_PORT": str(port),
         "MIEN_CACHE_DIR": str(folder / "cache"),

