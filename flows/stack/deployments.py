@@ -118,17 +118,14 @@ def _deploy(client: SyncPrefectClient, root: Path) -> None:
     names = deployable(root)
     version = _version(root, names)
     stale = [name for name in names if _deployed(client, name) != version]
-    if len(stale) > 1:
-        # All at once: every start of the command costs seconds. What it leaves out comes one by one.
-        _apply(root, stale, version)
-    for name in stale:
-        if _deployed(client, name) == version:
-            continue
-        said = _apply(root, [name], version)
-        # Not by the exit status: the command's last step only prints advice, and with FastAPI 0.151 or newer
-        # the server rejects what it asks for that (a `null` for a number that has a default).
-        if _deployed(client, name) != version:
-            raise StackError(f"prefect.yaml: the deployment {name} was not applied: {said}")
+    if not stale:
+        return
+    # All at once: every start of the command costs seconds.
+    said = _apply(root, stale, version)
+    # Not by the exit status alone: what counts is what the server has.
+    missing = [name for name in stale if _deployed(client, name) != version]
+    if missing:
+        raise StackError(f"prefect.yaml: not applied: {', '.join(missing)}: {said}")
 
 
 def _apply(root: Path, names: Sequence[str], version: str) -> str:
