@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
-from sqlalchemy.orm import configure_mappers
 
 # Twenty seconds on two idle cores.
 START_S = 300
@@ -29,11 +27,7 @@ def prefect_server(home: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(temporary_settings({PREFECT_HOME: home, PREFECT_LOGGING_LEVEL: "WARNING"}))
-        with warnings.catch_warnings():
-            # The server's tables, which the harness imports, use what SQLAlchemy has deprecated.
-            warnings.simplefilter("ignore")
-            stack.enter_context(prefect_test_harness(server_startup_timeout=START_S))
-            configure_mappers()
+        stack.enter_context(prefect_test_harness(server_startup_timeout=START_S))
         yield
 
 
