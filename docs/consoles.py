@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,8 @@ from typing import Any
 
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+from benchmarks.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -63,16 +64,9 @@ class Addresses:
 
     @classmethod
     def free(cls) -> Addresses:
-        """Three ports that nothing listens on now."""
-        with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-            for each in (one, two, three):
-                each.bind(("127.0.0.1", 0))
-            ports = [each.getsockname()[1] for each in (one, two, three)]
-        return cls(
-            **dict(
-                zip(("mlflow", "prefect", "service"), (f"http://127.0.0.1:{p}" for p in ports), strict=True)
-            )
-        )
+        """Three that nothing listens on now."""
+        mlflow, prefect, service = (f"http://127.0.0.1:{port}" for port in free_ports(3))
+        return cls(mlflow=mlflow, prefect=prefect, service=service)
 
     def environment(self) -> dict[str, str]:
         """Variables by which `make up` takes these ports, and `prefect` finds the server."""

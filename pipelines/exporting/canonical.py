@@ -1,7 +1,8 @@
 """One graph, one file: nodes, tensors and weights in an order and under names that the graph alone decides.
 
-Keras and tf2onnx number their names by what the process built before, and tf2onnx walks over sets of strings,
-whose order changes with every start of Python.
+Keras and tf2onnx number their names by what the process built before, and tf2onnx walks over sets, whose
+order changes with every start of Python. By that order it leaves more or fewer reshapes behind
+(EfficientNet-B4: 64 or 65); those that change nothing are taken out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def canonical(model: Any) -> Any:
     """
     import onnx
 
-    source = model.graph
+    source = _without_idle_reshapes(model).graph
     nodes = _in_order(source)
     names = _tensor_names(source, nodes)
     weights = {weight.name: weight for weight in source.initializer}
@@ -46,6 +47,34 @@ def canonical(model: Any) -> Any:
         producer_name="mien",
         graph=graph,
     )
+
+
+def _without_idle_reshapes(model: Any) -> Any:
+    """A copy in which nothing reads a reshape to the shape that was there already."""
+    import onnx
+
+    copy = onnx.shape_inference.infer_shapes(model)
+    graph = copy.graph
+    known = {value.name: _rest(value) for value in graph.value_info}
+    targets = {weight.name: weight for weight in graph.initializer}
+    idle = {}
+    for node in graph.node:
+        if node.op_type == "Reshape" and node.input[1] in targets:
+            first, *rest = onnx.numpy_helper.to_array(targets[node.input[1]]).tolist()
+            # Where all other axes are as they were, the open one is too.
+            if first == -1 and rest and rest == known.get(node.input[0]):
+                idle[node.output[0]] = node.input[0]
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            while name in idle:
+                name = idle[name]
+            node.input[position] = name
+    return copy
+
+
+def _rest(value: Any) -> list[int]:
+    """Sizes of all axes but the first, 0 for those that are open."""
+    return [axis.dim_value for axis in value.type.tensor_type.shape.dim[1:]]
 
 
 def _in_order(graph: Any) -> list[Any]:

@@ -58,6 +58,34 @@ def test_names_and_order_leave_no_trace() -> None:
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
 
 
+def reshaped(item: onnx.ModelProto, *shapes: list[int]) -> onnx.ModelProto:
+    """The same with a reshape to each of `shapes`, one after the other, between `sum` and `embedding`."""
+    nodes = list(item.graph.node)
+    relu = next(node for node in nodes if node.op_type == "Relu")
+    before = relu.input[0]
+    for number, shape in enumerate(shapes):
+        target, after = f"shape_{number}", f"reshaped_{number}"
+        item.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), target))
+        nodes.insert(nodes.index(relu), helper.make_node("Reshape", [before, target], [after]))
+        before = after
+    relu.input[0] = before
+    del item.graph.node[:]
+    item.graph.node.extend(nodes)
+    onnx.checker.check_model(item, full_check=True)
+    return item
+
+
+def test_a_reshape_to_the_shape_that_was_there_leaves_no_trace() -> None:
+    plain = canonical(model(**PLAIN)).SerializeToString(deterministic=True)
+    for shapes in ([[-1, 2]], [[-1, 2], [-1, 2]]):
+        assert canonical(reshaped(model(**PLAIN), *shapes)).SerializeToString(deterministic=True) == plain
+
+
+def test_a_reshape_that_changes_something_stays() -> None:
+    kept = canonical(reshaped(model(**PLAIN), [2, -1], [-1, 2]))
+    assert [node.op_type for node in kept.graph.node].count("Reshape") == 2
+
+
 def test_another_weight_is_another_file() -> None:
     changed = model(**PLAIN)
     changed.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([1, 3], np.float32), "a"))
