@@ -58,6 +58,18 @@ class ParamsError(PipelineError):
         super().__init__(f"params.yaml: {key}: got {got!r}, expected {expected}; edit params.yaml")
 
 
+class UnknownProfile(PipelineError):
+    """A name for which `conf/` has no file."""
+
+    def __init__(self, *, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(
+            f"profile {name!r} is unknown, expected one of {', '.join(known)}; "
+            f"name one of them or add conf/{name}.yaml"
+        )
+
+
 class UnknownArchitecture(PipelineError):
     """A name for which `pipelines/architectures/` has no file."""
 

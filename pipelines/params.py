@@ -307,11 +307,13 @@ class Params(_Block):
     @model_validator(mode="after")
     def _architectures_have_settings(self) -> Self:
         if len(set(self.architectures)) != len(self.architectures):
-            raise ValueError("architectures: a name stands twice")
+            raise ParamsError(key="architectures", got=self.architectures, expected="each name once")
         for name in self.architectures:
+            check_architecture(name)
             for block, given in (("models", self.models), ("quantization", self.quantization)):
                 if name not in given:
-                    raise ValueError(f"{block}: no settings for {name}, which `architectures` lists")
+                    expected = "a block of settings, for `architectures` lists it"
+                    raise ParamsError(key=f"{block}.{name}", got=None, expected=expected)
         return self
 
     def model(self, architecture: str) -> ModelParams:
@@ -372,6 +374,13 @@ def load_params(path: Path = PARAMS) -> Params:
     return parse_params(data)
 
 
+def _expected(message: str) -> str:
+    """Pydantic's sentence without what stands before what it wants."""
+    for start in ("Value error, ", "Input should be "):
+        message = message.removeprefix(start)
+    return f"{message[0].lower()}{message[1:]}"
+
+
 def parse_params(data: object) -> Params:
     """Check parameters that were already read; see `load_params`."""
     try:
@@ -381,8 +390,8 @@ def parse_params(data: object) -> Params:
         raise ParamsError(
             key=".".join(str(part) for part in first["loc"]) or "(all)",
             got=first["input"] if not isinstance(first["input"], dict) else "…",
-            expected=f"{first['msg'][0].lower()}{first['msg'][1:]}",
+            expected=_expected(first["msg"]),
         ) from error
-    for name in (*params.architectures, *params.models, *params.quantization):
+    for name in (*params.models, *params.quantization):
         check_architecture(name)
     return params

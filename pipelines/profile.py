@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipelines.errors import ParamsError
+from pipelines.errors import ParamsError, UnknownProfile
 from pipelines.files import write_text
 from pipelines.layout import PARAMS
 from pipelines.params import parse_params
@@ -41,10 +41,11 @@ def compose(name: str, conf: Path = CONF) -> str:
         The text of `params.yaml`, checked.
 
     Raises:
-        ParamsError: the profile does not exist, is no YAML, or gives a wrong value.
+        UnknownProfile: there is none of this name.
+        ParamsError: it is no YAML, or gives a wrong value.
     """
     if name not in profiles(conf):
-        raise ParamsError(key="profile", got=name, expected=f"one of {', '.join(profiles(conf))}")
+        raise UnknownProfile(name=name, known=profiles(conf))
     yaml = YAML()
     yaml.width = 110
     # ruamel's own way is an empty value, which reads like a mistake.

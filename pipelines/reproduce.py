@@ -75,6 +75,8 @@ def reproduce(
         settings.use(cache)
         _restore_data(clone)
         settings.use(None if from_scratch else cache)
+        if not from_scratch:
+            _restore_results(clone)
         _dvc(clone, "repro", f"evaluate@{architecture_of(name)}")
         return list(_compare(clone, name, version, metrics))
 
@@ -151,6 +153,14 @@ def _restore_data(clone: Path) -> None:
         _run(clone, *_DVC, "checkout", "--quiet", str(DATA_POINTER))
     except subprocess.CalledProcessError:
         _dvc(clone, "pull", "--quiet", str(DATA_POINTER))
+
+
+def _restore_results(clone: Path) -> None:
+    """What the cache still has of that commit's results, so that `dvc repro` makes only the rest.
+
+    Its own memory of stages that ran would not do: it keeps none whose results are partly in git.
+    """
+    _dvc(clone, "checkout", "--quiet", "--allow-missing")
 
 
 def _compare(clone: Path, name: str, version: Version, metrics: Mapping[str, Any]) -> Iterator[Comparison]:

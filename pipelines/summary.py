@@ -16,10 +16,12 @@ from pipelines.layout import COMPARISON, GATE, REPORT
 from pipelines.stage import run_stage
 
 NEXT = """What now?
+  make serve                    the service and its page, on port 8000
   make ui                       runs, versions and promotion in MLflow
-  dvc exp run -S models.lenet.epochs=40 && dvc exp show
-  dvc metrics diff; dvc plots show
-  make help                     everything else"""
+  make help                     everything else
+  source .venv/bin/activate     once in a terminal, for dvc, python, mlflow and prefect
+  git commit -am "Trained"      keeps what belongs to these results
+  dvc exp run -S models.lenet.epochs=40 && dvc exp show"""
 
 
 def outcome(gate: Mapping[str, Any]) -> str:

@@ -36,6 +36,8 @@ SCRATCH = "MIEN_SCRATCH"
 """Set to 1 in a copy that will be thrown away, so that no run is logged into it by mistake."""
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_DVC_COPIES = (".dvc", "tmp")
+"""Below this folder of a checkout DVC runs queued experiments."""
 _SQLITE = "sqlite:///"
 # A server on the same site answers a connection in milliseconds; MLflow's own way (7 retries with
 # doubling pauses, 120 s each) would keep a stage hanging for minutes.
@@ -96,6 +98,7 @@ def tracking_uri() -> str:
         RegistryError: a file store, or a scratch copy without an absolute URI.
     """
     folder = Path.cwd()
+    checkout = _experiments_checkout(folder) or folder
     chosen = os.environ.get(TRACKING_URI, "").strip()
     if chosen.startswith(("file:", "/", ".")) or (chosen and ":" not in chosen):
         raise RegistryError(
@@ -103,19 +106,24 @@ def tracking_uri() -> str:
             reason="MLflow 3 no longer writes to a plain folder",
             remedy=f"set {TRACKING_URI} to sqlite:////absolute/path/mlflow.db or to a server's http address",
         )
-    if is_scratch(folder) and not _is_absolute(chosen):
+    if is_scratch(checkout if not chosen else folder) and not _is_absolute(chosen):
         raise RegistryError(
             uri=chosen or "(unset)",
             reason=f"this is a scratch copy ({folder.name}), its own mlruns/ would be thrown away",
             remedy=f"set {TRACKING_URI} to an absolute URI, such as the one of the checkout it came from",
         )
-    return chosen or f"{_SQLITE}{folder / MLFLOW_DATABASE}"
+    return chosen or f"{_SQLITE}{checkout / MLFLOW_DATABASE}"
 
 
 def is_scratch(folder: Path) -> bool:
     """Whether `folder` is a copy that will be thrown away: DVC's own, or marked by MIEN_SCRATCH=1."""
-    of_dvc = (".dvc", "tmp") in pairwise(folder.parts)
-    return of_dvc or os.environ.get(SCRATCH, "") == "1"
+    return _experiments_checkout(folder) is not None or os.environ.get(SCRATCH, "") == "1"
+
+
+def _experiments_checkout(folder: Path) -> Path | None:
+    """The checkout whose queued experiment runs in `folder`; None where it is no such copy of DVC's."""
+    pairs = list(pairwise(folder.parts))
+    return Path(*folder.parts[: pairs.index(_DVC_COPIES)]) if _DVC_COPIES in pairs else None
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def addresses(stack: Stack) -> str:
     return "\n".join(
         (
             "everything is up",
-            f"  service  {stack.service}/docs  ({ready})",
+            f"  service  {stack.service}  ({ready}; /docs: its interface)",
             f"  MLflow   {stack.mlflow}",
             f"  Prefect  {stack.prefect}",
             '  make train REASON="…" starts a training run; Ctrl-C stops everything',

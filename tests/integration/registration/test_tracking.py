@@ -75,14 +75,31 @@ def test_environment_decides(checkout: Path, monkeypatch: pytest.MonkeyPatch, tm
     assert location == (tmp_path / "elsewhere/mlruns/artifacts/emotion").as_uri()
 
 
-@pytest.mark.parametrize("uri", ["", "sqlite:///mlruns/mlflow.db"])
-def test_scratch_copy_needs_an_absolute_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
-) -> None:
-    copy = tmp_path / ".dvc/tmp/exps/temp1"
+def queued(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to where DVC runs a queued experiment of `checkout`."""
+    copy = checkout / ".dvc/tmp/exps/temp1"
     copy.mkdir(parents=True)
     monkeypatch.chdir(copy)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return copy
+
+
+def test_queued_experiment_logs_where_its_checkout_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    copy = queued(tmp_path, monkeypatch)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking.tracking_uri() == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    experiment_id = tracking.configure("emotion")
+    location = mlflow.MlflowClient().get_experiment(experiment_id).artifact_location
+    assert location == (tmp_path / "mlruns/artifacts/emotion").as_uri()
+    assert not (copy / "mlruns").exists()
+
+
+def test_scratch_copy_needs_an_absolute_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = queued(tmp_path, monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
     with pytest.raises(RegistryError, match="scratch copy") as caught:
         tracking.configure("emotion")
     assert "MLFLOW_TRACKING_URI" in one_line(caught)
