@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,21 @@ def test_their_outputs_are_kept_while_they_run(stages: dict[str, Any]) -> None:
 
 def test_parameters_load(repository: Path) -> None:
     assert load_params(repository / "params.yaml").architectures
+
+
+def test_git_ignores_what_the_cache_keeps_and_nothing_else(
+    stages: dict[str, Any], repository: Path, tmp_path: Path
+) -> None:
+    """By the root's file: one beside an output goes with it, and DVC takes its lines back on failure."""
+    kept: dict[str, bool] = {}
+    for stage in stages.values():
+        for entry in (entry for kind in ("outs", "metrics", "plots") for entry in stage.get(kind, [])):
+            [path] = paths([entry])
+            options = entry[path] if isinstance(entry, dict) else {}
+            kept[path.replace("${item}", "resnet50")] = options.get("cache", True)
+    (tmp_path / ".gitignore").write_bytes((repository / ".gitignore").read_bytes())
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    done = subprocess.run(
+        ["git", "check-ignore", *kept], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == {path for path, cached in kept.items() if cached}
