@@ -60,7 +60,7 @@ types: setup ## mypy, strict
 unit: setup ## tests without TensorFlow and without servers
 	@python -m pytest tests/unit
 
-benchmark: setup ## every figure of docs/benchmarks.md, under 40 min on a quiet machine (needs wrk, a package index)
+benchmark: setup ## every figure of docs/benchmarks.md, on a quiet machine (needs wrk, a package index)
 	@python -m benchmarks.report
 
 ui: setup ## MLflow's pages: runs, registry, promotion

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pipeline [--quick]`: where the minutes of `make run` go; about 7 minutes.
+"""`python -m benchmarks.pipeline [--quick]`: where the minutes of `make run` go; 8 to 20 minutes.
 
 In a clone of the repository in a temporary folder, with the outputs out of DVC's cache (so `make run` has to
 have run): `dvc repro` with nothing changed, then every stage by itself with a clock in it. Networks are

@@ -1,4 +1,4 @@
-"""Take the pictures of MLflow's and Prefect's pages that the guides show; a quarter of an hour on two cores.
+"""Take the pictures of MLflow's and Prefect's pages that the guides show; 15 to 28 minutes on two cores.
 
     python -m docs.consoles                     # trains in a clone of this checkout, then takes them
     python -m docs.consoles --mlflow http://127.0.0.1:5000 --prefect http://127.0.0.1:4200   # of what runs
