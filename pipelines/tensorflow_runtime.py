@@ -1,4 +1,4 @@
-"""Loading TensorFlow: once, without a screen full of its start-up lines."""
+"""Loading TensorFlow: once, quickly, without a screen full of its start-up lines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+_NEVER_ASKED_OF_KERAS = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
+"""Keras imports them if they are there, to draw networks, take tables, be an estimator; a third of it."""
 
 
 def load_tensorflow(*, gpu: bool = True) -> Any:
@@ -19,7 +22,7 @@ def load_tensorflow(*, gpu: bool = True) -> Any:
     Returns:
         The module.
     """
-    with _without_chatter():
+    with _without_chatter(), _as_if_absent(_NEVER_ASKED_OF_KERAS):
         import tensorflow as tf
 
         tf.config.list_physical_devices()
@@ -47,3 +50,16 @@ def _without_chatter() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def _as_if_absent(packages: tuple[str, ...]) -> Iterator[None]:
+    """Let imports of packages that are not loaded yet fail meanwhile, as if they were not installed."""
+    hidden = [package for package in packages if package not in sys.modules]
+    # None in the place of a module makes its import fail (Python Language Reference, 5.3.1).
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for package in hidden:
+            del sys.modules[package]

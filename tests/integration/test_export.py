@@ -81,7 +81,9 @@ def test_one_picture_is_answered_alone_as_among_others(exported: Path, name: str
     run = session(exported / "onnx" / name / "model.onnx").run
     images = pictures(5)
     together = run(list(OUTPUTS), {"image": images})
-    assert np.ptp(together[0], axis=0).max() > 1e-3
+    # The temperature was fitted to labels that mean nothing: it may make any two answers look alike.
+    temperature = read_json(exported / "onnx" / name / "export.json")["temperature"]
+    assert temperature * np.ptp(np.log(together[0]), axis=0).max() > 1e-3
     for index in range(5):
         alone = run(list(OUTPUTS), {"image": images[index : index + 1]})
         for name_, one, all_ in zip(OUTPUTS, alone, together, strict=True):
