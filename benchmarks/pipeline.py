@@ -75,7 +75,7 @@ class Training:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Where the minutes of `make run` go.")
-    parser.add_argument("--epochs", type=int, default=3, help="of each training, at most")
+    parser.add_argument("--epochs", type=int, default=2, help="of each training, at most")
     parser.add_argument("--quick", action="store_true", help="one epoch, one architecture")
     arguments = parser.parse_args()
     root = Path.cwd()

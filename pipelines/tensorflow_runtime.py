@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ def load_tensorflow(*, gpu: bool = True) -> Any:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+    # What was loaded stays: else the collector walks it again and again while networks are built.
+    gc.freeze()
     if not gpu:
         tf.config.set_visible_devices([], "GPU")
     return tf
