@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _NEVER_ASKED_OF_KERAS = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
-"""Keras imports them if they are there, to draw networks, take tables, be an estimator; a third of it."""
+"""Keras imports them if they are there, to draw networks, take tables, be an estimator: 0.4 of its start."""
 
 
 def load_tensorflow(*, gpu: bool = True) -> Any:
