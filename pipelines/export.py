@@ -15,13 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipelines import layout
 from pipelines.classifier import Classifier
 from pipelines.errors import ExportFailed
 from pipelines.exporting.calibration import Calibration, fit_temperature
 from pipelines.exporting.comparison import compare
 from pipelines.exporting.conversion import to_onnx
-from pipelines.exporting.inference import inference_function, keras_logits
+from pipelines.exporting.inference import Logits, inference_function, keras_logits
 from pipelines.exporting.parity import open_session, tensors
 from pipelines.exporting.pictures import in_batches, read_split
 from pipelines.files import replacing_folder, write_json
@@ -77,7 +79,8 @@ def export_model(
     """
     facts = read_training_record(record)
     classifier = trained_classifier(facts, weights)
-    calibration = _calibrated(classifier, facts, manifest=manifest)
+    logits = keras_logits(classifier, height=facts.input.height, width=facts.input.width)
+    calibration = _calibrated(logits, facts, manifest=manifest)
     function = inference_function(
         classifier,
         temperature=calibration.temperature,
@@ -86,8 +89,9 @@ def export_model(
     )
     model = converted(function, _contract(facts, calibration), opset=params.opset)
     parity = compare(
-        classifier,
         model,
+        architecture=facts.architecture,
+        logits=logits,
         function=function,
         temperature=calibration.temperature,
         pictures=read_split(manifest, "test", classes=facts.classes).paths,
@@ -100,9 +104,9 @@ def export_model(
     return values
 
 
-def _calibrated(classifier: Classifier, facts: TrainingRecord, *, manifest: Path) -> Calibration:
+def _calibrated(logits: Logits, facts: TrainingRecord, *, manifest: Path) -> Calibration:
     split = read_split(manifest, "val", classes=facts.classes)
-    return fit_temperature(keras_logits(classifier, in_batches(split.paths)), split.labels)
+    return fit_temperature(np.concatenate([logits(batch) for batch in in_batches(split.paths)]), split.labels)
 
 
 def _contract(facts: TrainingRecord, calibration: Calibration) -> ModelContract:

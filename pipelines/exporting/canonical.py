@@ -1,8 +1,8 @@
 """One graph, one file: nodes, tensors and weights in an order and under names that the graph alone decides.
 
 Keras and tf2onnx number their names by what the process built before, and tf2onnx walks over sets, whose
-order changes with every start of Python. By that order it leaves more or fewer reshapes behind
-(EfficientNet-B4: 64 or 65); those that change nothing are taken out.
+order changes with every start of Python. It was also seen to leave more or fewer reshapes behind from one
+start to the next (EfficientNet-B4: 64 or 65); those that change nothing are taken out.
 """
 
 from __future__ import annotations

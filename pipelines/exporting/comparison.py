@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.classifier import Classifier
 from pipelines.errors import ExportFailed
-from pipelines.exporting.inference import keras_logits
+from pipelines.exporting.inference import Logits
 from pipelines.exporting.parity import BATCHES, Answers, differences, least_difference, open_session, varied
 from pipelines.exporting.pictures import read_pictures
 from serving.contract.arrays import Image
@@ -24,9 +23,10 @@ _APART = 10
 
 
 def compare(
-    classifier: Classifier,
     model: bytes,
     *,
+    architecture: str,
+    logits: Logits,
     function: Any,
     temperature: float,
     pictures: Sequence[Path],
@@ -35,8 +35,9 @@ def compare(
     """Compare both on pictures to which the network gives different answers.
 
     Args:
-        classifier: the trained network.
         model: the ONNX file.
+        architecture: of the trained network.
+        logits: the network itself, see `inference.keras_logits`.
         function: the exported function before its conversion.
         temperature: that `function` and `model` divide the logits by.
         pictures: prepared ones that it was not trained on, at least five.
@@ -48,24 +49,24 @@ def compare(
     Raises:
         ExportFailed: they differ by more, or the answers are too alike to prove anything.
     """
-    name = classifier.architecture.name
     if len(pictures) < max(BATCHES):
         raise ExportFailed(
-            architecture=name,
+            architecture=architecture,
             reason=f"got {len(pictures)} test pictures to compare on, expected at least {max(BATCHES)}",
             remedy="add some to data/ or raise prepare.test_fraction",
         )
     images = _chosen(function, pictures, margin=_APART * tolerance)
-    expected = _answers(classifier, function, images=images, temperature=temperature)
-    _check_varied(expected, name, least=_APART * tolerance)
+    expected = _answers(logits, function, images=images, temperature=temperature)
+    _check_varied(expected, architecture, least=_APART * tolerance)
     apart = differences(open_session(model), images, expected)
     for output, difference in apart.items():
         if not difference <= tolerance:
             raise ExportFailed(
-                architecture=name,
+                architecture=architecture,
                 reason=f"ONNX Runtime and Keras differ by {difference:.2g} in `{output}`, "
                 f"expected at most {tolerance:g} (export.tolerance)",
-                remedy=f"look for the layer of pipelines/architectures/{name}.py that converts wrongly",
+                remedy="look for the layer that converts wrongly in "
+                f"pipelines/architectures/{architecture}.py",
             )
     return apart
 
@@ -82,12 +83,11 @@ def _chosen(function: Any, pictures: Sequence[Path], *, margin: float) -> Image:
     return candidates[varied(answers[PROBABILITIES], max(BATCHES), first=telling)]
 
 
-def _answers(classifier: Classifier, function: Any, *, images: Image, temperature: float) -> Answers:
+def _answers(logits: Logits, function: Any, *, images: Image, temperature: float) -> Answers:
     """Probabilities from the network itself; heatmap and embedding, which it lacks, from `function`."""
     from scipy.special import softmax
 
-    logits = keras_logits(classifier, [images])
-    return {**_run(function, images), PROBABILITIES: softmax(logits / temperature, axis=1)}
+    return {**_run(function, images), PROBABILITIES: softmax(logits(images) / temperature, axis=1)}
 
 
 def _run(function: Any, images: Image) -> dict[str, NDArray[np.float32]]:

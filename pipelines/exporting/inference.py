@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from pipelines.classifier import Classifier
 from pipelines.exporting.heatmaps import grad_cam, rollout, score_gradient
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES
+
+Logits = Callable[[Image], NDArray[np.float32]]
+"""uint8 [n, H, W, 3] → float32 [n, classes], before the temperature."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +55,21 @@ def inference_function(classifier: Classifier, *, temperature: float, height: in
     return infer.get_concrete_function()
 
 
-def keras_logits(classifier: Classifier, batches: Iterable[Image]) -> NDArray[np.float32]:
-    """Logits of uint8 [n, H, W, 3] batches by the Keras model as it was trained, [sum of n, classes]."""
+def keras_logits(classifier: Classifier, *, height: int, width: int) -> Logits:
+    """The Keras model as it was trained.
+
+    Traced once for batches of any size, which for a deep network takes longer than all its answers.
+    """
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]  # no types
+    signature = [tf.TensorSpec((None, height, width, 3), tf.uint8)]
+
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # no types
     def infer(image: Any) -> Any:
         # A plain graph: Keras' own `predict` would first compile one with XLA, for longer than it then runs.
         return classifier.model(tf.cast(image, tf.float32), training=False)
 
-    return np.concatenate([infer(tf.constant(batch)).numpy() for batch in batches])
+    return lambda images: np.asarray(infer(tf.constant(images)))
 
 
 def head_outputs(classifier: Classifier, features: Any) -> HeadOutputs:
