@@ -25,6 +25,7 @@ from serving.contract.model import (
     ModelContract,
     TensorInfo,
     check_signature,
+    class_name_problem,
 )
 from serving.contract.preprocessing import crop_square, preprocess
 from serving.contract.statistics import ImageStatistics, image_statistics
@@ -54,6 +55,7 @@ __all__ = [
     "ModelContract",
     "TensorInfo",
     "check_signature",
+    "class_name_problem",
     "crop_square",
     "decode",
     "decode_with_header",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -34,6 +35,24 @@ MIN_SIDE_PX, MAX_SIDE_PX = 8, 1024
 # A margin of 1 adds a whole box on each side; beyond that the crop is no longer about the face.
 MAX_MARGIN = 1.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# Control characters, lone surrogates, line and paragraph separators (Unicode's general categories).
+_UNFIT_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Embeddings, overrides and isolates: a text with them is displayed in another order than it is stored."""
+
+
+def class_name_problem(name: object) -> str | None:
+    """Why a class cannot have this name; None when it can.
+
+    A name is shown on the page, sent in JSON and headers, and stored in databases: all of them take valid
+    Unicode without control characters, and some take nothing else.
+    """
+    if not isinstance(name, str) or not name:
+        return "it is not a non-empty text"
+    for character in name:
+        if unicodedata.category(character) in _UNFIT_CATEGORIES or character in _BIDIRECTIONAL:
+            return f"it contains U+{ord(character):04X}, which is not a visible character"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +100,7 @@ class ModelContract:
     """
 
     classes: tuple[str, ...]
-    """Class names in the order of the `probabilities` columns; unique, at least two."""
+    """Class names in the order of the `probabilities` columns, see `class_name_problem`; at least two, unique."""
     input: InputSpec
     """How a picture becomes the `image` tensor."""
     architecture: str
@@ -103,15 +122,19 @@ class ModelContract:
             not isinstance(names, tuple)
             or len(names) < 2
             or len(set(names)) != len(names)
-            or not all(isinstance(name, str) and name for name in names)
+            or any(class_name_problem(name) for name in names)
         ):
             raise ContractInvalid(
-                field="classes", got=names, expected="two or more different non-empty names"
+                field="classes",
+                got=names,
+                expected="two or more different non-empty names of visible Unicode characters",
             )
         for field in ("architecture", "weights"):
             value = getattr(self, field)
-            if not isinstance(value, str) or not value:
-                raise ContractInvalid(field=field, got=value, expected="a non-empty text")
+            if class_name_problem(value):
+                raise ContractInvalid(
+                    field=field, got=value, expected="a non-empty text of visible Unicode characters"
+                )
         _check_number("temperature", self.temperature, 1e-3, 1e3)
         if not isinstance(self.dataset, str) or not _SHA256.fullmatch(self.dataset):
             raise ContractInvalid(field="dataset", got=self.dataset, expected="64 hexadecimal digits")

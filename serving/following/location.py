@@ -19,6 +19,8 @@ STAGES = ("None", "Staging", "Production", "Archived")
 _SCHEME = "models:/"
 # A colon or a slash would be read as part of the URI, a quote as part of a search.
 _NAME = r"[^/:@'\"]+"
+# Neither a folder in it nor an ending: the name of a registered model, rather than a file that will come.
+_BARE_NAME = re.compile(r"[^/.:@'\"~]+")
 _ALIAS = re.compile(rf"(?P<name>{_NAME})@(?P<alias>[\w.-]+)")
 _VERSION = re.compile(rf"(?P<name>{_NAME})/(?P<version>[\w-]+)")
 
@@ -58,13 +60,23 @@ def parse_location(text: str, *, setting: str = "MIEN_MODEL") -> Location:
         LocationInvalid: neither a model URI nor a path.
     """
     text = text.strip()
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        # Every answer carries it, and JSON takes valid Unicode only.
+        raise LocationInvalid(got=text, reason="this is not valid UTF-8; rename the file", setting=setting)
     if text.startswith("models:"):
         return _registered(text, setting)
     if not text or "://" in text or text.startswith("runs:"):
         raise LocationInvalid(
             got=text, reason="this is neither a registered model nor a path", setting=setting
         )
-    return OnDisk(path=Path(text).expanduser().absolute())
+    path = Path(text).expanduser().absolute()
+    if _BARE_NAME.fullmatch(text) and not path.exists():
+        raise LocationInvalid(
+            got=text,
+            reason=f"there is no such file; models:/{text}@production names a registered model, ./{text} a path",
+            setting=setting,
+        )
+    return OnDisk(path=path)
 
 
 def _registered(text: str, setting: str) -> Registered:

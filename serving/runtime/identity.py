@@ -61,7 +61,7 @@ class ModelIdentity:
             if not (
                 isinstance(value, bool)
                 if name == "sample"
-                else isinstance(value, str) or (value is None and name in _OPTIONAL)
+                else _is_text(value) or (value is None and name in _OPTIONAL)
             ):
                 raise ValueError(f"{name} is {value!r}")
         try:
@@ -71,6 +71,11 @@ class ModelIdentity:
 
 
 _OPTIONAL = {"run_id", "git_commit", "data_dvc"}
+
+
+def _is_text(value: object) -> bool:
+    """Whether every answer can carry it: a lone surrogate is not valid Unicode, and JSON's writer refuses it."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def read_identity(folder: Path) -> ModelIdentity:

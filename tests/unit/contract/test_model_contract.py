@@ -44,6 +44,14 @@ def test_json_is_canonical_and_keeps_letters() -> None:
         ("classes", ["twice", "twice"]),
         ("classes", ["named", ""]),
         ("classes", "happy"),
+        ("classes", ["happy", "sad\ud83d"]),
+        ("classes", ["happy", "sad\x00"]),
+        ("classes", ["happy", "sad\x1b[31m"]),
+        ("classes", ["happy", "two\nlines"]),
+        ("classes", ["happy", "two\u2028lines"]),
+        ("classes", ["happy", "\u202edas"]),
+        ("architecture", "le\udcffnet"),
+        ("weights", "scratch\x07"),
         ("architecture", ""),
         ("weights", None),
         ("temperature", 0),
@@ -54,13 +62,21 @@ def test_json_is_canonical_and_keeps_letters() -> None:
         ("version", 2),
         ("input", {"height": 48}),
     ],
-    ids=lambda value: str(value)[:20],
+    ids=lambda value: ascii(value)[:20],
 )
 def test_values_out_of_range_are_refused_by_name(field: str, value: object) -> None:
     data: dict[str, Any] = json.loads(CONTRACT.to_json())
     data[field] = value
     with pytest.raises(ContractInvalid, match="export the model again"):
         ModelContract.from_json(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    "name", ["überrascht", "驚き", "😀", "happy (smile)", "angry & sad", "👨\u200d👩\u200d👧", "a b"]
+)
+def test_every_visible_name_is_a_class(name: str) -> None:
+    data = json.loads(CONTRACT.to_json()) | {"classes": ["neutral", name]}
+    assert ModelContract.from_json(json.dumps(data)).classes == ("neutral", name)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"version": 1}'])

@@ -26,7 +26,7 @@ def test_keys_of_a_later_release_are_passed_over(tmp_path: Path) -> None:
     assert read_identity(tmp_path) == IDENTITY
 
 
-@pytest.mark.parametrize("change", [{"version": 3}, {"sample": "yes"}, {"name": None}])
+@pytest.mark.parametrize("change", [{"version": 3}, {"sample": "yes"}, {"name": None}, {"source": "\udcff"}])
 def test_a_wrong_type_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     (tmp_path / LINEAGE).write_text(json.dumps(IDENTITY.to_dict() | change))
     with pytest.raises(ModelRefused, match=next(iter(change))):

@@ -48,7 +48,7 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     "text",
     ["", "models:/emotion", "models:/", "models:/a/b/c", "models:/emotion/Live", "models:/x'y@z",
-     "runs:/abc/model", "s3://bucket/model.onnx", "https://example.com/model.onnx"],
+     "runs:/abc/model", "/models/\udcff/model.onnx", "s3://bucket/model.onnx", "https://example.com/model.onnx"],
 )  # fmt: skip
 def test_everything_else_is_told(text: str) -> None:
     with pytest.raises(LocationInvalid, match="expected models:/NAME@ALIAS"):
@@ -58,3 +58,16 @@ def test_everything_else_is_told(text: str) -> None:
 def test_a_word_that_is_no_stage_may_be_meant_as_alias() -> None:
     with pytest.raises(LocationInvalid, match=r"models:/emotion@champion for an alias"):
         parse_location("models:/emotion/champion")
+
+
+def test_a_bare_name_that_is_no_file_gets_the_uri_suggested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LocationInvalid, match=r"models:/emotion@production"):
+        parse_location("emotion")
+    # With a folder or an ending it is a path, which may be filled later.
+    assert parse_location("./emotion") == OnDisk(path=tmp_path / "emotion")
+    assert parse_location("emotion.onnx") == OnDisk(path=tmp_path / "emotion.onnx")
+    (tmp_path / "emotion").mkdir()
+    assert parse_location("emotion") == OnDisk(path=tmp_path / "emotion")
