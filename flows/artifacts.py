@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from pipelines import layout
 from pipelines.files import read_json
+from pipelines.timing import Timing
 
 COMPARISON = "training-comparison"
 VERDICT = "training-verdict"
@@ -31,7 +32,8 @@ def publish(root: Path, *, tracking_uri: str, report: str) -> None:
         table = [comparison_row(row, comparison["selected"]) for row in comparison["rows"]]
         metric = comparison["metric"].replace("macro_f1", "macro-F1").replace("_", " ")
         best = f"Test split, best {metric} first; {comparison['selected']} goes to the gate"
-        create_table_artifact(table, key=COMPARISON, description=best)
+        timed = f"p50 on {Timing.from_json(comparison['timing'])}"
+        create_table_artifact(table, key=COMPARISON, description=f"{best}. {timed}")
     if gate := _read(root / layout.GATE):
         create_markdown_artifact(verdict(gate, tracking_uri=tracking_uri, report=report), key=VERDICT)
     if validation := _read(root / layout.VALIDATION_REPORT):

@@ -1,7 +1,8 @@
 """Which stages there are and what comes before what: DVC's own graph, not a second list of it.
 
-The one thing DVC does not know is that a stage wants the machine for itself (`latency` measures). dvc.yaml
-says so in the stage's `meta`, which is no dependency: `meta: {alone: true}`.
+What DVC does not know stands in a stage's `meta` in dvc.yaml, which is not a dependency. `alone: true`:
+nothing runs beside it (`latency` measures). `node: coordinator`: on a cluster it runs where the flow does, so
+that the stage that measures and the one that describes the machine (`machine`) are on one node.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _NODE = re.compile(r'^"([^"]+)";$')
 _EDGE = re.compile(r'^"([^"]+)" -> "([^"]+)";$')
 # Data files are DVC's nodes too, but there is nothing to run.
 _DATA = ".dvc"
+COORDINATOR = "coordinator"
+"""Value of `meta.node`: the machine that the flow itself runs on."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def read_plan(root: Path, environment: Mapping[str, str]) -> Plan:
     plan = parse_dot(asked.output)
     if not plan.needs:
         raise GraphUnreadable(root=root, reason="there are none")
-    return Plan(plan.needs, _alone(root, plan.stages))
+    alone = frozenset(stage for stage in plan.stages if _meta(root, stage).get("alone") is True)
+    return Plan(plan.needs, alone)
 
 
 def parse_dot(text: str) -> Plan:
@@ -116,11 +120,14 @@ def architecture_of(stage: str) -> str | None:
     return stage.partition("@")[2] or None
 
 
-def _alone(root: Path, stages: Iterable[str]) -> frozenset[str]:
+def at_coordinator(root: Path, stage: str) -> bool:
+    """Whether a stage runs where the flow does: by its `meta`, or since it belongs to no architecture."""
+    return architecture_of(stage) is None or _meta(root, stage).get("node") == COORDINATOR
+
+
+def _meta(root: Path, stage: str) -> Mapping[str, Any]:
+    """What dvc.yaml says of a stage beside its dependencies."""
     declared: Mapping[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    wanted = {
-        name
-        for name, stage in declared.items()
-        if (stage.get("do", stage).get("meta") or {}).get("alone") is True
-    }
-    return frozenset(stage for stage in stages if stage.partition("@")[0] in wanted)
+    found = declared.get(stage.partition("@")[0], {})
+    meta: Mapping[str, Any] = found.get("do", found).get("meta") or {}
+    return meta

@@ -18,6 +18,7 @@ from pipelines.files import write_json
 from pipelines.params import SelectionParams, load_params
 from pipelines.records import read_record
 from pipelines.stage import run_stage
+from pipelines.timing import TIMING_KEYS, Timing
 from pipelines.variants import all_variants, architecture_of, is_int8
 
 FROM_TEST = (
@@ -35,6 +36,8 @@ LIMITS = {
     "p50_ms": ("max_latency_ms", "ms at batch 1"),
     "size_mb": ("max_size_mb", "MB"),
 }
+KEYS = ("metric", "variants", "selected", "rows", *TIMING_KEYS)
+"""What `reports/comparison.json` must have, as `read_record` takes it."""
 FROM_MODEL = ("architecture", "title", "weights", "size_mb", "parameters")
 # Shares of whole pictures differ by far more; this only absorbs binary fractions (0.80 - 0.78 > 0.02).
 _ROUNDING = 1e-9
@@ -42,25 +45,27 @@ _LOSSES = ("accuracy_drop", "class_drop", "class_dropped")
 
 
 def compare(
-    evaluations: Sequence[Mapping[str, Any]], latencies: Mapping[str, Any], selection: SelectionParams
+    evaluations: Sequence[Mapping[str, Any]], latency: Mapping[str, Any], selection: SelectionParams
 ) -> dict[str, Any]:
     """Build the table and select.
 
     Args:
         evaluations: one `metrics.json` per variant.
-        latencies: variant → `batch_1`, `batch_16` → `p50_ms`, `p95_ms`, of int8 ones `speed_up`.
+        latency: what `latency` wrote: `timing`, and `models`: variant → `batch_1`, `batch_16` → `p50_ms`,
+            `p95_ms`, of int8 ones `speed_up`.
         selection: metric, limits, which variants.
 
     Returns:
-        `metric`, `variants`, `selected`, and `rows`, best first; one that may not be selected says why in
-        `reason`. Rows of int8 variants hold `twin`, `speed_up`, and what they lose: `accuracy_drop`,
-        `class_drop` and `class_dropped`, the class that loses most recall; the others None there.
+        `metric`, `variants`, `timing` (when and where), `selected`, and `rows`, best first; one that may not
+        be selected says why in `reason`. Rows of int8 variants hold `twin`, `speed_up`, and what they lose:
+        `accuracy_drop`, `class_drop` and `class_dropped`, the class that loses most recall; the others None
+        there.
 
     Raises:
         SelectionError: no row may be selected.
     """
     by_name = {evaluation["architecture"]: evaluation for evaluation in evaluations}
-    rows = [_row(evaluation, latencies[name], by_name) for name, evaluation in by_name.items()]
+    rows = [_row(evaluation, latency["models"][name], by_name) for name, evaluation in by_name.items()]
     for row in rows:
         row["reason"] = _passed_over(row, selection)
         row["eligible"] = row["reason"] is None
@@ -74,6 +79,7 @@ def compare(
     return {
         "metric": selection.metric,
         "variants": selection.variants,
+        "timing": latency["timing"],
         "selected": selected["architecture"],
         "rows": rows,
     }
@@ -129,6 +135,7 @@ def render(comparison: Mapping[str, Any], *, width: int = 108) -> str:
     with console.capture() as captured:
         console.print(table)
         console.print("×: as fast as its float twin; lost: points of accuracy / recall of the worst class")
+        console.print(f"p50 on {Timing.from_json(comparison['timing'])}", highlight=False)
         for row in comparison["rows"]:
             if not row["eligible"] and (row["twin"] is None or comparison["variants"] != "float"):
                 console.print(f"{row['architecture']} is passed over: {row['reason']}", highlight=False)
@@ -136,7 +143,7 @@ def render(comparison: Mapping[str, Any], *, width: int = 108) -> str:
 
 
 def read_inputs(architectures: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Evaluations and latencies of exactly the variants of `architectures`, in that order.
+    """Evaluations of exactly the variants of `architectures`, in that order, and what `latency` wrote.
 
     Raises:
         ResultCorrupt: one is missing or damaged.
@@ -147,14 +154,13 @@ def read_inputs(architectures: Sequence[str]) -> tuple[list[dict[str, Any]], dic
         read_record(layout.evaluation_metrics(name), keys=keys, stage=f"evaluate@{architecture_of(name)}")
         for name in names
     ]
-    wanted = [
+    figures = [
         f"models.{name}.{batch}.{figure}"
         for name in names
         for batch in ("batch_1", "batch_16")
         for figure in ("p50_ms", "p95_ms", *(("speed_up",) if is_int8(name) else ()))
     ]
-    latencies: dict[str, Any] = read_record(layout.LATENCY, keys=wanted, stage="latency")["models"]
-    return evaluations, latencies
+    return evaluations, read_record(layout.LATENCY, keys=[*TIMING_KEYS, *figures], stage="latency")
 
 
 def main() -> None:
@@ -162,8 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One table of all models, and the selected one.")
     parser.add_argument("--print", action="store_true", help="show the last comparison, compute nothing")
     if parser.parse_args().print:
-        keys = ["metric", "variants", "selected", "rows"]
-        print(render(read_record(layout.COMPARISON, keys=keys, stage="compare")))
+        print(render(read_record(layout.COMPARISON, keys=KEYS, stage="compare")))
         return
     params = load_params()
     comparison = compare(*read_inputs(params.architectures), params.selection)

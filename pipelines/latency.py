@@ -3,7 +3,8 @@
 One process, one thread, all models loaded, their turns shuffled anew in every round: what else the machine
 does at a moment then falls on all of them alike, and the figures compare. Variants of one architecture take
 their turns together; how much faster one is, is the median of the rounds' own ratios. Close other programs.
-Times differ from run to run, so the stage runs only when a model file changes.
+Times differ from run to run, so the stage runs only when a model file or the machine changes. Machine, date
+and a calibration time stand beside the figures (`pipelines.timing`).
 """
 
 from __future__ import annotations
@@ -13,17 +14,23 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from pipelines import layout
+from pipelines.errors import ResultCorrupt
 from pipelines.files import write_json
 from pipelines.inference import open_model, read_batches
+from pipelines.machine import Machine, this_machine
 from pipelines.manifest import read_manifest
 from pipelines.params import load_params
+from pipelines.records import read_record
 from pipelines.stage import run_stage
+from pipelines.timing import Calibration, Timing, now
 from pipelines.variants import all_variants, architecture_of
 from serving.contract.arrays import Image
 from serving.cores import usable_cores
@@ -42,8 +49,8 @@ Times = dict[int, list[float]]
 
 def measure(
     models: Mapping[str, OnnxClassifier], pictures: Mapping[str, Image], *, rounds: int, seed: int
-) -> dict[str, Any]:
-    """Time all models in rotation.
+) -> tuple[dict[str, Any], float]:
+    """Time all models in rotation, and the calibration before each round.
 
     Args:
         models: by name of the variant.
@@ -53,22 +60,41 @@ def measure(
 
     Returns:
         Name → `batch_1`, `batch_16` → `p50_ms`, `p95_ms` of one call, whole batch; where the float twin is
-        among the models, `speed_up` too: how many times as fast the variant is.
+        among the models, `speed_up` too: how many times as fast the variant is. And the calibration time, ms.
     """
     times: dict[str, Times] = {name: {size: [] for size in BATCH_SIZES} for name in models}
     for name, model in models.items():
         for size in BATCH_SIZES * WARM_UP_RUNS:
             model.predict(pictures[name][:size])
     order = random.Random(seed)
+    calibration = Calibration()
+    calibration.timed_ms()
+    calibrations_ms = []
     with _no_garbage_collection():
         for number in range(rounds):
+            calibrations_ms.append(calibration.timed_ms())
             for name in _shuffled(models, order):
                 # Untimed: a service runs one model all the time, not after six others emptied the caches.
                 models[name].predict(pictures[name][:1])
                 for size in BATCH_SIZES:
                     batch = _turn(pictures[name], number, size)
                     times[name][size].append(_timed_ms(models[name], batch))
-    return {name: _figures(found, times.get(architecture_of(name)), name) for name, found in times.items()}
+    figures = {name: _figures(found, times.get(architecture_of(name)), name) for name, found in times.items()}
+    return figures, round(median(calibrations_ms), 3)
+
+
+def read_machine(path: Path) -> Machine:
+    """The machine that the stage `machine` described, which must be this one.
+
+    Raises:
+        ResultCorrupt: it is absent, damaged, or of another machine.
+    """
+    keys = tuple(Machine.__dataclass_fields__)
+    described, here = Machine.from_json(read_record(path, keys=keys, stage="machine")), this_machine()
+    if described != here:
+        reason = f"it describes another machine ({described}) than this one ({here})"
+        raise ResultCorrupt(path=path, reason=reason, stage="machine")
+    return here
 
 
 def read_pictures(
@@ -85,6 +111,7 @@ def read_pictures(
 def main() -> None:
     """Load every variant of `architectures`, time them, write the figures."""
     params = load_params()
+    machine = read_machine(layout.MACHINE)
     names = all_variants(params.architectures)
     models = {name: open_model(layout.onnx_model(name), threads=THREADS) for name in names}
     manifest = read_manifest(layout.MANIFEST, columns=["split", "source"])
@@ -92,14 +119,17 @@ def main() -> None:
     chosen = test.sample(min(PICTURES, len(test)), random_state=params.seed)
     pictures = read_pictures(models, list(chosen), Path())
     rounds = params.latency.rounds
-    figures = measure(models, pictures, rounds=rounds, seed=params.seed)
-    write_json(layout.LATENCY, {"threads": THREADS, "rounds": rounds, "models": figures})
+    figures, calibration_ms = measure(models, pictures, rounds=rounds, seed=params.seed)
+    timing = Timing(machine=machine, measured_at=now(), calibration_ms=calibration_ms)
+    record = {"timing": asdict(timing), "threads": THREADS, "rounds": rounds, "models": figures}
+    write_json(layout.LATENCY, record)
     for name, found in figures.items():
         one, many = found["batch_1"], found["batch_16"]
         faster = f", × {one['speed_up']:.2f}" if "speed_up" in one else ""
         print(
             f"{name}: {one['p50_ms']:.2f} ms (p95 {one['p95_ms']:.2f}), 16 in {many['p50_ms']:.1f} ms{faster}"
         )
+    print(f"Measured on {timing}.")
 
 
 def _shuffled(names: Iterable[str], order: random.Random) -> list[str]:

@@ -20,6 +20,7 @@ REPORTS = Path("reports")
 PREPARE_REPORT = REPORTS / "prepare.json"
 VALIDATION_REPORT = REPORTS / "validation.json"
 DATA_DOCS = REPORTS / "data_docs"
+MACHINE = REPORTS / "machine.json"
 LATENCY = REPORTS / "latency.json"
 COMPARISON = REPORTS / "comparison.json"
 EXPLANATIONS = REPORTS / "explain"

@@ -17,6 +17,8 @@ from typing import Any
 from pipelines import layout
 from pipelines.files import read_json
 from pipelines.manifest import read_manifest
+from pipelines.records import read_record
+from pipelines.timing import TIMING_KEYS, Timing
 from pipelines.variants import architecture_of
 
 # How `python -m pipelines.sample` names its pictures; nobody's own data looks like this by chance.
@@ -73,6 +75,10 @@ class Facts:
     export: Mapping[str, Any]
     """`onnx/A/export.json`; of an int8 variant it tells of the float twin."""
     data: DataFacts
+    p50_ms: float
+    """One answer at batch 1, one thread."""
+    timing: Timing
+    """When and where that was measured."""
 
 
 def read_facts(root: Path, name: str) -> Facts:
@@ -81,8 +87,11 @@ def read_facts(root: Path, name: str) -> Facts:
     Raises:
         ManifestCorrupt: the manifest cannot be read.
         OSError: a result is missing.
+        ResultCorrupt: the times are missing or damaged.
     """
     manifest = read_manifest(root / layout.MANIFEST)
+    keys = [*TIMING_KEYS, f"models.{name}.batch_1.p50_ms"]
+    latency = read_record(root / layout.LATENCY, keys=keys, stage="latency")
     return Facts(
         training=read_json(root / layout.training_record(architecture_of(name))),
         metrics=read_json(root / layout.evaluation_metrics(name)),
@@ -92,6 +101,8 @@ def read_facts(root: Path, name: str) -> Facts:
             groups=int(manifest["group"].nunique()),
             sample=is_sample(manifest["source"]),
         ),
+        p50_ms=float(latency["models"][name]["batch_1"]["p50_ms"]),
+        timing=Timing.from_json(latency["timing"]),
     )
 
 
@@ -200,6 +211,7 @@ def _model(facts: Facts) -> str:
         ("calibration", f"temperature {facts.export['temperature']:.3f}"),
         ("file", f"{facts.export['size_bytes'] / 1e6:.2f} MB ONNX, sha256 `{facts.export['sha256'][:12]}`"),
         *_quantized(facts),
+        ("one answer", f"{facts.p50_ms:.2f} ms, median, one thread; {facts.timing}"),
     ]
     return table(("", ""), rows)
 

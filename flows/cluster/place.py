@@ -19,7 +19,7 @@ from flows.cluster.node import on_node
 from flows.cluster.settings import ADDRESS, ClusterSettings, cluster_settings
 from flows.commands import last_reason
 from flows.errors import ClusterError
-from flows.graph import architecture_of
+from flows.graph import at_coordinator
 from flows.stages import Outcome, Stages, passes_by_itself
 from flows.tasks import INTERRUPTED
 from flows.workspace import Workspace
@@ -27,7 +27,10 @@ from pipelines.tracking import SCRATCH, TRACKING_URI
 
 
 class Nodes:
-    """A place (`flows.engines.Place`): stages of one architecture run on nodes, the others at home."""
+    """A place (`flows.engines.Place`): stages of one architecture run on nodes, the others at home.
+
+    So does one whose `meta` in dvc.yaml says `node: coordinator`.
+    """
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ class Nodes:
         if self._stopped:
             raise InterruptedError(f"{stage} is not started any more: the run ends")
         try:
-            if architecture_of(stage) is None:
+            if at_coordinator(self._workspace.root, stage):
                 return self._home.run(stage, force=force, on_line=on_line)
             return self._run_away(stage, force=force, on_line=on_line)
         except InterruptedError:

@@ -15,12 +15,15 @@ from pipelines.lineage import Lineage, read_lineage
 from pipelines.manifest import read_manifest
 from pipelines.params import Params, load_params
 from pipelines.records import read_predictions, read_record
+from pipelines.timing import TIMING_KEYS
 from pipelines.variants import architecture_of, int8_of, is_int8
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Record = Mapping[str, Any]
+
+_COMPARISON_KEYS = ("metric", "variants", "selected", "rows", *TIMING_KEYS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,7 @@ def read_inputs(root: Path) -> Inputs:
         manifest=read_manifest(manifest) if manifest.exists() else None,
         prepared=_record(root / layout.PREPARE_REPORT, "prepare", "found", "kept", "removed"),
         validation=_record(root / layout.VALIDATION_REPORT, "validate", "passed", "checks"),
-        comparison=_record(root / layout.COMPARISON, "compare", "metric", "variants", "selected", "rows"),
+        comparison=_record(root / layout.COMPARISON, "compare", *_COMPARISON_KEYS),
         explanation=_record(root / explanation, "explain", "method", "agreement", "panels", "faces"),
         gate=_record(root / layout.GATE, "register", "passed", "checks", "reasons"),
         models=[_model(root, name) for name in params.architectures],

@@ -6,6 +6,8 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,10 @@ from pipelines.errors import ResultCorrupt
 from pipelines.files import read_json, write_json
 from pipelines.inference import open_model
 from pipelines.latency import _shuffled, measure, read_pictures
+from pipelines.machine import this_machine
 from tests.support.onnx_models import make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
+from tests.support.timings import TIMING
 
 CHECKOUT = Path(__file__).parents[2]
 NAMES = ("lenet", "lenet-int8", "vgg", "vgg-int8")
@@ -35,6 +39,7 @@ def project(tmp_path: Path) -> Path:
         write_model(tmp_path / f"onnx/{name}/model.onnx", contract=contract)
         write_json(tmp_path / f"evaluations/{name}/metrics.json", _metrics(name))
     params = yaml.safe_load((CHECKOUT / "params.yaml").read_text())
+    write_json(tmp_path / "reports/machine.json", asdict(this_machine()))
     params |= {"architectures": list(ARCHITECTURES), "latency": {"rounds": 4}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     return tmp_path
@@ -75,7 +80,35 @@ def test_every_model_is_timed_alone_and_in_batches(project: Path) -> None:
         for quantiles in times.values():
             assert 0 < quantiles["p50_ms"] <= quantiles["p95_ms"]
             assert ("speed_up" in quantiles) == name.endswith("-int8")
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == list(NAMES)
+    assert [line.split(":")[0] for line in done.stdout.splitlines()[:-1]] == list(NAMES)
+
+
+def test_figures_bear_machine_date_and_calibration(project: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    assert _stage("latency", project).returncode == 0
+    found = read_json(project / "reports/latency.json")["timing"]
+    assert found["machine"] == read_json(project / "reports/machine.json")
+    assert before <= datetime.fromisoformat(found["measured_at"]) <= datetime.now(UTC)
+    # 0.26 GFLOP: a core of any machine does between 1 and 500 of them in a second, however busy.
+    assert 0.5 < found["calibration_ms"] < 1000
+    compared = _stage("compare", project)
+    assert read_json(project / "reports/comparison.json")["timing"] == found
+    said = " ".join(compared.stdout.split())
+    assert found["machine"]["cpu"] in said
+    assert f"on {found['measured_at'][:10]}, calibration {found['calibration_ms']:.2f} ms" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "value"), [("cpu", "Another CPU"), ("cores", 96), ("quota_cores", 0.5), ("onnxruntime", "0")]
+)
+def test_times_are_not_given_to_another_machine(project: Path, changed: str, value: object) -> None:
+    path = project / "reports/machine.json"
+    write_json(path, read_json(path) | {changed: value})
+    done = _stage("latency", project)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: reports/machine.json: it describes another machine")
+    assert "--single-item machine" in done.stderr
+    assert not (project / "reports/latency.json").exists()
 
 
 def test_a_slower_model_is_measured_slower(tmp_path: Path) -> None:
@@ -86,7 +119,7 @@ def test_a_slower_model_is_measured_slower(tmp_path: Path) -> None:
         models[name] = open_model(path)
     write_originals(tmp_path, per_class=1)
     pictures = read_pictures(models, ["data/happy/test000.png"], tmp_path)
-    found = measure(models, pictures, rounds=3, seed=0)
+    found, _ = measure(models, pictures, rounds=3, seed=0)
     assert found["large"]["batch_16"]["p50_ms"] > 5 * found["small"]["batch_16"]["p50_ms"]
     assert found["large"]["batch_16"]["p50_ms"] > found["large"]["batch_1"]["p50_ms"]
 
@@ -134,7 +167,7 @@ def test_how_much_faster_a_variant_is_is_told_against_its_twin(tmp_path: Path) -
         models[name] = open_model(path)
     write_originals(tmp_path, per_class=1)
     pictures = read_pictures(models, ["data/happy/test000.png"], tmp_path)
-    found = measure(models, pictures, rounds=3, seed=0)
+    found, _ = measure(models, pictures, rounds=3, seed=0)
     assert found["vgg-int8"]["batch_16"]["speed_up"] > 5
     # Without a twin there is nothing to be faster than.
     assert "speed_up" not in found["lenet-int8"]["batch_1"]
@@ -162,7 +195,7 @@ def test_a_missing_evaluation_is_named(project: Path) -> None:
 
 def test_an_architecture_that_was_not_timed_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
-    write_json(project / "reports/latency.json", {"threads": 1, "rounds": 3, "models": {"lenet": {}}})
+    write_json(project / "reports/latency.json", {"timing": TIMING, "models": {"lenet": {}}})
     with pytest.raises(ResultCorrupt, match=r"no key 'models\.lenet\.batch_1\.p50_ms'"):
         compare.read_inputs(ARCHITECTURES)
 

@@ -24,6 +24,7 @@ from pipelines.params import Params, parse_params
 from pipelines.variants import all_variants, is_int8, variants_of
 from serving.contract import InputSpec
 from tests.support.onnx_models import brightness_levels, make_contract, write_model
+from tests.support.timings import TIMING
 
 CLASSES = ("angry", "happy", "sad")
 SIDE = 16
@@ -83,11 +84,13 @@ class World:
         row = {"architecture": name, "title": name.title(), "macro_f1": 0.9}
         write_json(
             self.root / layout.COMPARISON,
-            {"metric": "macro_f1", "variants": "fastest", "selected": name, "rows": [row]},
+            {"metric": "macro_f1", "variants": "fastest", "timing": TIMING, "selected": name, "rows": [row]},
         )
         times = {"batch_1": {"p50_ms": 2.5, "p95_ms": 3.0}, "batch_16": {"p50_ms": 30.0, "p95_ms": 31.0}}
         models = dict.fromkeys(all_variants(self.architectures()), times)
-        write_json(self.root / layout.LATENCY, {"threads": 1, "rounds": 3, "models": models})
+        write_json(
+            self.root / layout.LATENCY, {"timing": TIMING, "threads": 1, "rounds": 3, "models": models}
+        )
 
 
 def make_world(root: Path, *, side: int = SIDE) -> World:

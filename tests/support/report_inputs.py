@@ -26,6 +26,7 @@ from pipelines.files import read_json, write_json
 from pipelines.manifest import read_manifest
 from pipelines.variants import all_variants, architecture_of, int8_of, is_int8, variants_of
 from tests.support.report_data import CLASSES, write_data
+from tests.support.timings import TIMING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,11 @@ def select(root: Path, name: str, *, architectures: Sequence[str] = tuple(MODELS
     """Write the comparison with this variant selected."""
     rows = [_row(root, one) for one in all_variants(architectures)]
     comparison = {"metric": "macro_f1", "variants": "fastest", "selected": name, "rows": rows}
-    write_json(root / layout.COMPARISON, comparison)
+    write_json(root / layout.COMPARISON, comparison | {"timing": TIMING})
+    times = {
+        row["architecture"]: {"batch_1": {"p50_ms": row["p50_ms"], "p95_ms": row["p95_ms"]}} for row in rows
+    }
+    write_json(root / layout.LATENCY, {"timing": TIMING, "threads": 1, "rounds": 3, "models": times})
 
 
 def gate(*, passed: bool = True) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from pipelines.compare import compare, losses, render
 from pipelines.errors import SelectionError
 from pipelines.params import SelectionParams
+from tests.support.timings import SAID, TIMING
 
 
 def _evaluation(
@@ -47,6 +48,11 @@ def _latency(p50_ms: float, **more: float) -> dict[str, dict[str, float]]:
     }
 
 
+def _timed(models: dict[str, Any]) -> dict[str, Any]:
+    """As `reports/latency.json` has them."""
+    return {"timing": TIMING, "models": models}
+
+
 def _selection(
     metric: str = "macro_f1", *, max_latency_ms: float | None = None, max_size_mb: float | None = None
 ) -> SelectionParams:
@@ -58,21 +64,21 @@ EVALUATIONS = [
     _evaluation("resnet50", 0.8, size_mb=94),
     _evaluation("vgg", 0.7, size_mb=5),
 ]
-LATENCIES = {"lenet": _latency(0.2), "resnet50": _latency(9.0), "vgg": _latency(2.0)}
+LATENCY = _timed({"lenet": _latency(0.2), "resnet50": _latency(9.0), "vgg": _latency(2.0)})
 
 
 def test_the_highest_metric_wins_and_rows_fall() -> None:
-    found = compare(EVALUATIONS, LATENCIES, _selection())
+    found = compare(EVALUATIONS, LATENCY, _selection())
     assert found["selected"] == "resnet50"
     assert [row["architecture"] for row in found["rows"]] == ["resnet50", "vgg", "lenet"]
 
 
 def test_another_metric_selects_another() -> None:
-    assert compare(EVALUATIONS, LATENCIES, _selection("accuracy"))["selected"] == "lenet"
+    assert compare(EVALUATIONS, LATENCY, _selection("accuracy"))["selected"] == "lenet"
 
 
 def test_a_row_holds_the_figures_of_its_architecture() -> None:
-    row = compare(EVALUATIONS, LATENCIES, _selection())["rows"][2]
+    row = compare(EVALUATIONS, LATENCY, _selection())["rows"][2]
     assert row == {
         "architecture": "lenet",
         "title": "Lenet",
@@ -101,7 +107,7 @@ def test_a_row_holds_the_figures_of_its_architecture() -> None:
 
 
 def test_one_over_a_limit_is_passed_over_and_says_why() -> None:
-    found = compare(EVALUATIONS, LATENCIES, _selection(max_latency_ms=5))
+    found = compare(EVALUATIONS, LATENCY, _selection(max_latency_ms=5))
     assert found["selected"] == "vgg"
     over = found["rows"][0]
     assert (over["architecture"], over["eligible"]) == ("resnet50", False)
@@ -109,7 +115,7 @@ def test_one_over_a_limit_is_passed_over_and_says_why() -> None:
 
 
 def test_a_figure_on_the_limit_is_within_it() -> None:
-    assert compare(EVALUATIONS, LATENCIES, _selection(max_latency_ms=9, max_size_mb=94))["selected"] == (
+    assert compare(EVALUATIONS, LATENCY, _selection(max_latency_ms=9, max_size_mb=94))["selected"] == (
         "resnet50"
     )
 
@@ -118,13 +124,13 @@ def test_a_tie_goes_to_the_faster_then_to_the_name() -> None:
     tied = [_evaluation(name, 0.7) for name in ("vit", "vgg", "lenet")]
     faster = {"vit": _latency(1), "vgg": _latency(3), "lenet": _latency(2)}
     equal = dict.fromkeys(faster, _latency(1))
-    assert compare(tied, faster, _selection())["selected"] == "vit"
-    assert compare(tied, equal, _selection())["selected"] == "lenet"
+    assert compare(tied, _timed(faster), _selection())["selected"] == "vit"
+    assert compare(tied, _timed(equal), _selection())["selected"] == "lenet"
 
 
 def test_when_none_is_within_the_limits_the_nearest_is_named() -> None:
     with pytest.raises(SelectionError) as caught:
-        compare(EVALUATIONS, LATENCIES, _selection(max_latency_ms=0.1, max_size_mb=2))
+        compare(EVALUATIONS, LATENCY, _selection(max_latency_ms=0.1, max_size_mb=2))
     assert caught.value.nearest == "lenet"
     assert "selection.max_latency_ms 0.1 and selection.max_size_mb 2" in str(caught.value)
     assert "0.2 ms at batch 1, at most 0.1 allowed" in str(caught.value)
@@ -132,7 +138,7 @@ def test_when_none_is_within_the_limits_the_nearest_is_named() -> None:
 
 
 def test_the_table_shows_every_row_and_what_was_passed_over() -> None:
-    text = render(compare(EVALUATIONS, LATENCIES, _selection(max_latency_ms=5)))
+    text = render(compare(EVALUATIONS, LATENCY, _selection(max_latency_ms=5)))
     lines = text.splitlines()
     assert "macro-F1" in text
     assert [name for line in lines for name in ("resnet50", "vgg", "lenet") if f" {name} " in line] == [
@@ -151,16 +157,22 @@ def test_nothing_of_the_table_is_cut_off_at_its_width() -> None:
     evaluations[1]["test"]["accuracy"] = -0.623
     for evaluation in evaluations:
         evaluation["weights"] = "hf:google/vit-base-patch16-224-in21k"
-    latencies = dict.fromkeys(names, _latency(1234.56, speed_up=12.34))
-    text = render(compare(evaluations, latencies, _selection()))
+    latency = _timed(dict.fromkeys(names, _latency(1234.56, speed_up=12.34)))
+    text = render(compare(evaluations, latency, _selection()))
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= 108
+
+
+def test_table_says_when_and_where_the_times_were_measured() -> None:
+    found = compare(EVALUATIONS, LATENCY, _selection())
+    assert found["timing"] == TIMING
+    assert SAID in " ".join(render(found).split())
 
 
 def test_an_interval_that_is_unknown_is_left_out() -> None:
     evaluation = _evaluation("vgg", 0.7)
     evaluation["test"] |= dict.fromkeys(("accuracy_low", "accuracy_high", "macro_f1_low", "macro_f1_high"))
-    text = render(compare([evaluation], LATENCIES, _selection()))
+    text = render(compare([evaluation], LATENCY, _selection()))
     assert "–" not in text.splitlines()[-1]
 
 
@@ -172,12 +184,14 @@ def _family(**changes: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         _evaluation("vgg-int8", 0.73, size_mb=2, **small),
         _evaluation("lenet", 0.60),
         _evaluation("lenet-int8", 0.90, accuracy=0.1),
-    ], {
-        "vgg": _latency(2.5),
-        "vgg-int8": _latency(0.8, speed_up=3.1),
-        "lenet": _latency(0.2),
-        "lenet-int8": _latency(0.1, speed_up=2.0),
-    }
+    ], _timed(
+        {
+            "vgg": _latency(2.5),
+            "vgg-int8": _latency(0.8, speed_up=3.1),
+            "lenet": _latency(0.2),
+            "lenet-int8": _latency(0.1, speed_up=2.0),
+        }
+    )
 
 
 FASTEST = SelectionParams(
@@ -245,9 +259,9 @@ def test_an_unfaithful_variant_says_what_it_loses_and_cannot_win_by_its_metric()
 
 
 def test_a_faithful_variant_that_is_slower_is_not_selected() -> None:
-    evaluations, latencies = _family()
-    latencies["vgg-int8"] = _latency(2.6, speed_up=0.96)
-    assert compare(evaluations, latencies, FASTEST)["selected"] == "vgg"
+    evaluations, latency = _family()
+    latency["models"]["vgg-int8"] = _latency(2.6, speed_up=0.96)
+    assert compare(evaluations, latency, FASTEST)["selected"] == "vgg"
 
 
 def test_a_variant_may_be_within_limits_that_its_twin_is_not() -> None:

@@ -88,7 +88,7 @@ def covers(dependency: str, module: str) -> bool:
 
 STAGES = [
     *("prepare", "validate", "weights", "train", "export", "quantize", "evaluate"),
-    *("latency", "compare", "explain", "register", "report", "verdict"),
+    *("machine", "latency", "compare", "explain", "register", "report", "verdict"),
 ]
 
 
@@ -96,8 +96,9 @@ def test_stages_are_the_ones_the_product_names(stages: dict[str, Any]) -> None:
     assert list(stages) == STAGES
 
 
-# The other two run at every `dvc repro` anyway.
-CACHED = [name for name in STAGES if name not in {"weights", "register"}]
+# These run at every `dvc repro` anyway.
+ALWAYS = {"weights", "machine", "register"}
+CACHED = [name for name in STAGES if name not in ALWAYS]
 
 
 @pytest.mark.parametrize("name", CACHED)
@@ -168,9 +169,9 @@ def test_outputs_are_the_layout_s(stages: dict[str, Any]) -> None:
     made = {path.replace("${item}", "A") for stage in stages.values() for path in outputs(stage)}
     owned = {
         layout.PREPARED, layout.PREPARE_REPORT, layout.VALIDATED, layout.VALIDATION_REPORT,
-        layout.DATA_DOCS, layout.WEIGHTS, layout.LATENCY, layout.COMPARISON, layout.EXPLANATIONS,
-        layout.GATE, layout.REPORT, layout.trained_weights("A"), layout.training_record("A"),
-        layout.training_history("A"),
+        layout.DATA_DOCS, layout.WEIGHTS, layout.MACHINE, layout.LATENCY, layout.COMPARISON,
+        layout.EXPLANATIONS, layout.GATE, layout.REPORT, layout.trained_weights("A"),
+        layout.training_record("A"), layout.training_history("A"),
     }  # fmt: skip
     for name in variants_of("A"):
         owned |= {layout.onnx_model(name), layout.export_record(name), layout.evaluation_predictions(name)}
@@ -181,12 +182,18 @@ def test_outputs_are_the_layout_s(stages: dict[str, Any]) -> None:
 
 def test_only_the_stages_that_ask_the_world_always_run(stages: dict[str, Any]) -> None:
     always = {name for name, stage in stages.items() if stage.get("always_changed")}
-    assert always == {"weights", "register"}
+    assert always == ALWAYS
 
 
 def test_their_outputs_are_kept_while_they_run(stages: dict[str, Any]) -> None:
-    for name in ("weights", "register"):
+    for name in ALWAYS:
         assert all(options.get("persist") for out in stages[name]["outs"] for options in out.values())
+
+
+def test_times_are_measured_where_the_machine_is_described(stages: dict[str, Any]) -> None:
+    """On a cluster too: both stages ask for the same node, and the one waits for the other."""
+    assert stages["machine"]["meta"]["node"] == stages["latency"]["meta"]["node"]
+    assert str(layout.MACHINE) in stages["latency"]["deps"]
 
 
 def test_parameters_load(repository: Path) -> None:

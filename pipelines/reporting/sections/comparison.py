@@ -12,6 +12,7 @@ from pipelines.reporting.inputs import Inputs, Record
 from pipelines.reporting.labels import Box, place
 from pipelines.reporting.section import Section, absent
 from pipelines.reporting.svg import responsive
+from pipelines.timing import Timing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +42,7 @@ def section(inputs: Inputs) -> Section:
             "chance": 1 / len(inputs.classes) if inputs.classes else None,
             "limits": inputs.params.selection,
             "variants": comparison["variants"],
+            "timing": Timing.from_json(comparison["timing"]),
             "chart": _scatter(timed, comparison["selected"]) if timed else None,
         },
     )

@@ -40,6 +40,13 @@ stages:
       cmd: sh stage.sh export@${item} onnx/${item}.txt < models/${item}/record.txt
       deps: [stage.sh, "models/${item}"]
       outs: ["onnx/${item}.txt"]
+  time:
+    foreach: ${architectures}
+    do:
+      cmd: sh stage.sh time@${item} times/${item}.txt < onnx/${item}.txt
+      meta: {node: coordinator}
+      deps: [stage.sh, "onnx/${item}.txt"]
+      outs: ["times/${item}.txt"]
   judge:
     cmd: sh stage.sh judge reports/judged.txt && cat onnx/*.txt && cp gate.json reports/gate.json
     deps: [onnx, gate.json, stage.sh]
@@ -125,11 +132,14 @@ def test_every_stage_runs_once_and_its_results_come_home_through_a_bucket(
         assert state.is_completed(), state.message
         where = ran(tmp_path)
         assert sorted(stage for stage, _ in where) == [
-            "export@lenet", "export@vgg", "judge", "prepare", "train@lenet", "train@vgg",
+            "export@lenet", "export@vgg", "judge", "prepare",
+            "time@lenet", "time@vgg", "train@lenet", "train@vgg",
         ]  # fmt: skip
         clone = the_clone(project)
         folders = dict(where)
-        assert folders["prepare"] == folders["judge"] == str(clone.root)
+        # What is measured is measured on one machine, however many there are.
+        at_home = ("prepare", "judge", "time@lenet", "time@vgg")
+        assert {folders[stage] for stage in at_home} == {str(clone.root)}
         nodes = {node for node in cluster.nodes for name in ("lenet", "vgg")
                  if str(node.folder) in folders[f"train@{name}"]}  # fmt: skip
         assert len(nodes) == 2
@@ -137,7 +147,7 @@ def test_every_stage_runs_once_and_its_results_come_home_through_a_bucket(
         assert clone.run("dvc", "status") == "Data and pipelines are up to date.\n"
         assert (clone.root / "models/vgg/record.txt").read_text() == "train@vgg models/vgg/record.txt\n"
         assert project.run("git", "for-each-ref", "refs/mien") == ""
-        assert len(ran(tmp_path)) == 6
+        assert len(ran(tmp_path)) == 8
 
 
 def test_a_node_that_dies_in_the_middle_of_a_stage_is_replaced_by_another(

@@ -7,6 +7,7 @@ import pytest
 from pipelines.model_card import SAMPLE_WARNING, Facts, is_sample, read_facts, render, render_short
 from pipelines.sample.dataset import SampleSpec, plan_shots
 from tests.support.registry_world import make_world
+from tests.support.timings import SAID
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,10 @@ def test_data_is_counted_from_the_manifest(facts: Facts) -> None:
     assert "30 pictures of 10 people, none in two splits: 6 for val, 24 for test." in render(facts)
 
 
+def test_time_of_an_answer_stands_with_machine_date_and_calibration(facts: Facts) -> None:
+    assert f"| one answer | 2.50 ms, median, one thread; {SAID} |" in render(facts)
+
+
 def test_tables_are_whole(facts: Facts) -> None:
     for block in render(facts).split("\n\n"):
         if block.startswith("|"):
@@ -69,6 +74,8 @@ def test_sample_is_warned_of(facts: Facts) -> None:
         metrics=facts.metrics,
         export=facts.export,
         data=type(facts.data)(images=facts.data.images, groups=facts.data.groups, sample=True),
+        p50_ms=facts.p50_ms,
+        timing=facts.timing,
     )
     assert SAMPLE_WARNING in render(drawn)
     assert SAMPLE_WARNING in render_short(drawn)
