@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,13 +22,21 @@ from pathlib import Path
 from serving.drift.request import Request
 from serving.drift.result import DriftResult, unknown
 from serving.failures import DriftFailed
+from serving.processes import Child
 
 _log = logging.getLogger(__name__)
 RESULT, REPORT, SNAPSHOT = "result.json", "report.html", "snapshot.json"
 TIMEOUT_S = 300.0
 """A result takes 5 s; on a machine ten times as slow and busy besides it still comes."""
 _LOOK_S = 0.1
-_ROOT = Path(__file__).resolve().parents[2]
+_ENVIRONMENT = {
+    # One core is enough, and the others answer requests.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "DO_NOT_TRACK": "1",
+    # Libraries warn of their own deprecations; only what ends the process is worth passing on.
+    "PYTHONWARNINGS": "ignore",
+}
 # Most characters of what a failed process said that are passed on.
 _SAID = 300
 
@@ -77,39 +83,38 @@ def computed(
 def _run(request: Request, folder: Path, *, timeout_s: float, ending: threading.Event) -> DriftResult:
     said = folder / "stderr"
     with said.open("wb") as stderr:
-        child = subprocess.Popen(  # noqa: S603 - our own module, run by our own interpreter
-            [sys.executable, "-m", "serving.drift.compute", str(folder)],
+        child = Child(
+            "serving.drift.compute",
+            [str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
-            env=_environment(),
+            environment=_ENVIRONMENT,
         )
         try:
             _tell(child, request)
             _wait(child, timeout_s=timeout_s, ending=ending)
         finally:
-            _end(child)
+            status = child.end()
     if text := said.read_text(encoding="utf-8", errors="replace").strip():
         _log.info("the process that computes drift said: %s", text)
     try:
         return DriftResult.from_dict(json.loads((folder / RESULT).read_bytes()))
     except (OSError, ValueError) as error:
-        raise DriftFailed(reason=_cause(child.returncode, said)) from error
+        raise DriftFailed(reason=_cause(status, said)) from error
 
 
-def _tell(child: subprocess.Popen[bytes], request: Request) -> None:
-    """Give the request; the pipe stays open, so that the child notices when this process dies."""
-    if child.stdin is None:
+def _tell(child: Child, request: Request) -> None:
+    """Give the request."""
+    stdin = child.process.stdin
+    if stdin is None:
         raise DriftFailed(reason="its process has no standard input")
-    try:
-        child.stdin.write(request.dumps().encode() + b"\n")
-        child.stdin.flush()
-    except BrokenPipeError:
-        # It died already; its exit status says more.
-        child.wait()
+    # A child that died already takes nothing; its exit status says more.
+    with suppress(BrokenPipeError), stdin:
+        stdin.write(request.dumps().encode() + b"\n")
 
 
-def _wait(child: subprocess.Popen[bytes], *, timeout_s: float, ending: threading.Event) -> None:
+def _wait(child: Child, *, timeout_s: float, ending: threading.Event) -> None:
     deadline = time.monotonic() + timeout_s
     while child.poll() is None:
         if ending.wait(_LOOK_S):
@@ -118,30 +123,8 @@ def _wait(child: subprocess.Popen[bytes], *, timeout_s: float, ending: threading
             raise DriftFailed(reason=f"it took more than {timeout_s:g} s")
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        child.kill()
-    child.wait()
-    if child.stdin is not None:
-        with suppress(BrokenPipeError):
-            child.stdin.close()
-
-
-def _cause(status: int | None, said: Path) -> str:
+def _cause(status: int, said: Path) -> str:
     """How the process ended, and the last that it said."""
-    ended = f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
+    ended = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
     lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"its process ended ({ended}){f': {lines[-1][:_SAID]}' if lines else ''}"
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        # One core is enough, and the others answer requests.
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "DO_NOT_TRACK": "1",
-        # Libraries warn of their own deprecations; only what ends the process is worth passing on.
-        "PYTHONWARNINGS": "ignore",
-    }

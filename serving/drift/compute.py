@@ -2,7 +2,7 @@
 
 Reads one JSON object, a `Request`, from standard input (a database's URL may hold a password, and arguments
 can be read by everybody on a machine) and leaves `result.json`, and with a verdict `report.html` and
-`snapshot.json`, in the request's folder. Ends early when its parent goes away.
+`snapshot.json`, in the request's folder. Started through `serving.processes`, it ends with its parent.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import json
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from serving.drift.child import REPORT, RESULT, SNAPSHOT
 from serving.drift.columns import Column, columns_of
@@ -142,19 +140,12 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _end_with_parent(stream: Any) -> None:
-    while stream.read(1):
-        pass
-    os._exit(1)
-
-
 def main() -> None:
     """Read the request, compute, leave the result."""
     folder = Path(sys.argv[1])
     # Requests are answered first.
     os.nice(10)
     request = Request.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, args=(sys.stdin,), daemon=True).start()
     result = compute(request, folder)
     temporary = folder / f".{RESULT}"
     temporary.write_text(json.dumps(result.to_dict()), encoding="utf-8")

@@ -2,8 +2,8 @@
 
     python -m serving.following.follower LOCATION STATE_FOLDER --tracking-uri URI --poll-s 5
 
-Looks, downloads beside, compares sha256, and writes `target.json`, until its standard input ends:
-the parent holds the other end, so the follower cannot outlive it, however that one ends.
+Looks, downloads beside, compares sha256, and writes `target.json`, until it is killed. The service starts it
+through `serving.processes`, so that it ends with the service.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -221,25 +219,14 @@ def _sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _end_with_parent() -> None:
-    while sys.stdin.buffer.read(1):
-        pass
-    # At once, whatever the other thread is waiting for; files appear whole or not at all.
-    os._exit(0)
-
-
 def main() -> None:
-    """Follow until the parent lets go."""
+    """Follow until killed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("location", help="as MIEN_MODEL")
     parser.add_argument("folder", type=Path, help="state folder")
     parser.add_argument("--tracking-uri", default="", help="MLflow's registry")
     parser.add_argument("--poll-s", type=float, default=5.0, help="seconds between two looks")
     arguments = parser.parse_args()
-    # Ctrl-C in a terminal reaches every process; this one ends with its parent.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
     source = source_of(arguments.location, tracking_uri=arguments.tracking_uri)
     follower = Follower(source, arguments.folder)
     failures = 0

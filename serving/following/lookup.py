@@ -7,9 +7,7 @@ with looked_up("models:/emotion@production", cache=…, tracking_uri=…) as fou
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +17,12 @@ from serving.failures import RegistryUnavailable
 from serving.following.location import parse_location
 from serving.following.service import absolute_uri
 from serving.following.target import Target, locked, read_target, state_folder
+from serving.processes import Child
 
 _LOCK = "lookup.lock"
 _AWAY = 3
 # As for the follower: a download over a slow line takes minutes, what takes longer hangs.
 _LONGEST_S = 900.0
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +66,16 @@ def looked_up(location: str, *, cache: Path, tracking_uri: str) -> Iterator[Foun
 
 def _looked(location: str, folder: Path, uri: str) -> bool:
     """Look, in a process of its own, and write the state file; whether the source is away."""
-    command = [sys.executable, "-m", "serving.following.lookup", location, str(folder), uri]
-    # The child finds this package wherever it is called from.
-    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    child = Child("serving.following.lookup", [location, str(folder), uri])
     try:
-        # Our own module, run by our own interpreter.
-        done = subprocess.run(  # noqa: S603
-            command, env=environment, stdin=subprocess.DEVNULL, timeout=_LONGEST_S, check=False
-        )
+        status = child.wait(_LONGEST_S)
     except subprocess.TimeoutExpired:
         return True
-    if done.returncode not in (0, _AWAY):
-        raise RegistryUnavailable(f"looking up {location} ended with exit status {done.returncode}")
-    return done.returncode == _AWAY
+    finally:
+        child.end()
+    if status not in (0, _AWAY):
+        raise RegistryUnavailable(f"looking up {location} ended with exit status {status}")
+    return status == _AWAY
 
 
 def _problem(location: str, target: Target | None) -> str:

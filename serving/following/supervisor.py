@@ -1,22 +1,20 @@
 """Keeps one follower running for each state folder, whichever of several workers starts it.
 
-The worker that holds the lock has the child. When that worker dies, its lock and the child's standard
-input go with it: the child ends, and the next worker that tries the lock starts another.
+The worker that holds the lock has the child. When that worker dies, its lock and the child go with it, and
+the next worker that tries the lock starts another.
 """
 
 from __future__ import annotations
 
 import fcntl
 import logging
-import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import TextIO
 
 from serving.following.target import FOLLOWER_LOCK
+from serving.processes import Child
 
 _log = logging.getLogger(__name__)
 
@@ -26,8 +24,7 @@ _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
 # A child that lived this long died of something new.
 _STEADY_S = 60.0
-_END_S = 3.0
-_ROOT = Path(__file__).resolve().parents[2]
+_MODULE = "serving.following.follower"
 
 
 class Supervisor:
@@ -35,11 +32,8 @@ class Supervisor:
 
     def __init__(self, folder: Path, *, location: str, tracking_uri: str, poll_s: float) -> None:
         self._folder = folder
-        self._command = [
-            sys.executable, "-m", "serving.following.follower", location, str(folder),
-            "--tracking-uri", tracking_uri, "--poll-s", str(poll_s),
-        ]  # fmt: skip
-        self._child: subprocess.Popen[bytes] | None = None
+        self._arguments = [location, str(folder), "--tracking-uri", tracking_uri, "--poll-s", str(poll_s)]
+        self._child: Child | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self.restarts = 0
@@ -66,10 +60,7 @@ class Supervisor:
         if lock is None:
             return
         with lock:
-            try:
-                self._keep_running()
-            finally:
-                self._end_child()
+            self._keep_running()
 
     def _lock(self) -> TextIO | None:
         """The held lock; None when the service ends before it was to be had."""
@@ -100,30 +91,12 @@ class Supervisor:
 
     def _run_child(self) -> int | str:
         """Start a child and wait for its end, or for the service's."""
-        paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
         try:
-            child = subprocess.Popen(  # noqa: S603 - our own module, run by our own interpreter
-                self._command, stdin=subprocess.PIPE, env=environment
-            )
+            child = Child(_MODULE, self._arguments)
         except OSError as error:
             return str(error)
         self._child = child
         while child.poll() is None and not self._ending.is_set():
             self._ending.wait(_WATCH_PAUSE_S)
-        if child.returncode is None:
-            return "running"
-        if child.stdin is not None:
-            child.stdin.close()
-        return child.returncode
-
-    def _end_child(self) -> None:
-        child = self._child
-        if child is None or child.stdin is None:
-            return
-        child.stdin.close()
-        try:
-            child.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        # It may be killed at any time: its files appear whole or not at all.
+        return child.end()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from serving.answering.pictures import FacesMode
+from serving.processes import Child
 from serving.trials.messages import Reply, Setup, ask, read_reply, send_setup
 
-_ROOT = Path(__file__).resolve().parents[2]
 _LOOK_S = 0.2
 # Its priority is the lowest there is: on a machine that is busy for minutes, it waits for minutes.
 _HUNG_S = 300.0
@@ -31,16 +27,11 @@ class ShadowChild:
         Raises:
             OSError: it cannot be started.
         """
-        paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
         ours, theirs = socket.socketpair()
         with theirs:
             number = theirs.fileno()
-            command = [sys.executable, "-m", "serving.trials.shadow_process", str(number)]
             try:
-                self._process = subprocess.Popen(  # noqa: S603 - our own module, run by our own interpreter
-                    command, stdin=subprocess.DEVNULL, env=environment, pass_fds=[number]
-                )
+                self._process = Child("serving.trials.shadow_process", [str(number)], pass_fds=[number])
             except OSError:
                 ours.close()
                 raise
@@ -70,15 +61,9 @@ class ShadowChild:
 
     def kill(self) -> None:
         """End it at once; may be called from another thread."""
-        self._process.kill()
+        self._process.process.kill()
 
     def end(self, *, at_once: bool) -> int:
         """Have it end; its exit status."""
         self._connection.close()
-        try:
-            if at_once:
-                self._process.kill()
-            return self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+        return self._process.end(grace_s=0.0 if at_once else _END_S)

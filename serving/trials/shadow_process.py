@@ -1,6 +1,6 @@
 """The shadow's own process: another model looks at pictures that the live one has answered.
 
-    python -m serving.trials.shadow_process FD      # started by the service, which holds the other end
+    python -m serving.trials.shadow_process FD      # started by the service, through serving.processes
 
 A process and not a thread, so that it takes nothing from the one that answers: not the interpreter's lock (a
 thread of low priority that holds it makes all others wait), not memory (the kernel ends this process first),
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import time
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -120,8 +119,6 @@ def main() -> None:
     """Answer until the service is gone."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("fd", type=int, help="file descriptor of the connection to the service")
-    # Ctrl-C in a terminal reaches every process; this one ends with its parent.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(parser.parse_args().fd)
     import cv2
 
