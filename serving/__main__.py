@@ -9,32 +9,30 @@ or MIEN_TIMEOUT_S later when streams are open.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
+from contextlib import ExitStack
 
 from serving.settings import Settings
-from serving.startup import EXIT_STATUS, check, check_address, explained, read_settings
+from serving.startup import EXIT_STATUS, bind, check, explained, read_settings
 
 # Prometheus' client reads it while it is imported, so it is spelt here and not imported from there.
 _MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until SIGTERM."""
     with explained():
         settings = read_settings()
-        check_address(settings.host, settings.port)
+        sockets = bind(settings.host, settings.port)
     if settings.workers == 1:
+        from serving.http.server import serve
+
         # The application checks the rest when it is made, in this process.
-        _serve(settings)
-        return
+        raise SystemExit(0 if serve(settings, sockets) else EXIT_STATUS)
     _check_apart(settings)
-    if _MULTIPROCESS_VARIABLE in os.environ:
-        _serve(settings)
-        return
-    with tempfile.TemporaryDirectory(prefix="mien-metrics-") as folder:
-        os.environ[_MULTIPROCESS_VARIABLE] = folder
-        _serve(settings)
+    raise SystemExit(_run_workers(settings, sockets))
 
 
 def _check_apart(settings: Settings) -> None:
@@ -56,21 +54,17 @@ def _check_apart(settings: Settings) -> None:
         raise SystemExit(EXIT_STATUS)
 
 
-def _serve(settings: Settings) -> None:
-    import uvicorn
+def _run_workers(settings: Settings, sockets: list[socket.socket]) -> int:
+    from serving.http.logs import configure_logs
+    from serving.http.workers import Workers, end_s
 
-    uvicorn.run(
-        "serving.main:app",
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
-        # Larger frames of a stream are refused while they come; pictures are compressed already.
-        ws_max_size=settings.max_bytes,
-        ws_per_message_deflate=False,
-        access_log=False,
-        server_header=False,
-    )
+    configure_logs(settings.log_level)
+    longest_s = end_s(settings.shutdown_s, settings.timeout_s)
+    with ExitStack() as stack:
+        if _MULTIPROCESS_VARIABLE not in os.environ:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-metrics-"))
+            os.environ[_MULTIPROCESS_VARIABLE] = folder
+        return Workers(sockets, count=settings.workers, end_s=longest_s).run()
 
 
 if __name__ == "__main__":

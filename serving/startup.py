@@ -12,9 +12,11 @@ import socket
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,6 +33,9 @@ _HOPELESS = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM}
 )
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+# Workers of a service that was killed end within milliseconds of it, on a busy machine within a second.
+_TAKEN_S = 3.0
+_RETRY_S = 0.1
 
 
 @contextmanager
@@ -75,30 +80,54 @@ def check(settings: Settings) -> None:
     _check_store(settings.database_url)
 
 
-def check_address(host: str, port: int) -> None:
-    """Look whether the service can listen there.
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Open the sockets that the service listens on; a port that is taken is tried again for some seconds.
+
+    They do not listen yet: until an answering process does, connections are refused.
 
     Raises:
         StartRefused: the name is unknown, the port taken or not allowed.
     """
     try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise StartRefused(
             f"MIEN_HOST={host!r}: {error.strerror}; expected an address or a name of this machine"
         ) from error
-    for family, kind, protocol, _, address in addresses:
+    deadline = time.monotonic() + _TAKEN_S
+    sockets: list[socket.socket] = []
+    # A name can have one address several times.
+    for family, kind, protocol, _, address in dict.fromkeys(found):
         try:
-            with socket.socket(family, kind, protocol) as listening:
-                # As the server itself does, or connections that just ended would count as somebody there.
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listening.bind(address)
+            sockets.append(_bound(family, kind, protocol, address, deadline))
         except OSError as error:
+            for one in sockets:
+                one.close()
             reason = (error.strerror or str(error)).lower()
             raise StartRefused(
                 f"MIEN_HOST={host} MIEN_PORT={port}: {reason}; "
                 "end the program that listens there or choose another port or address"
             ) from error
+    return sockets
+
+
+def _bound(family: int, kind: int, protocol: int, address: Any, deadline: float) -> socket.socket:
+    while True:
+        bound = socket.socket(family, kind, protocol)
+        try:
+            # Connections that just ended would otherwise count as a program that listens there.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # `::` takes IPv6 only, as asyncio's servers do: 0.0.0.0 may be another program's.
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.bind(address)
+        except OSError as error:
+            bound.close()
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return bound
 
 
 def _check_folder(name: str, folder: Path) -> None:

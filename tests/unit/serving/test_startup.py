@@ -6,17 +6,19 @@ import errno
 import os
 import socket
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from serving import startup
 from serving.errors import ServingError
 from serving.failures import LocationInvalid, StartRefused, StoreTooNew, StoreUrlInvalid
 from serving.observing import database
 from serving.observing.store import Store
 from serving.settings import Settings
-from serving.startup import EXIT_STATUS, check, check_address, explained, read_settings
+from serving.startup import EXIT_STATUS, check, explained, read_settings
 
 
 def settings_in(folder: Path, **given: object) -> Settings:
@@ -122,14 +124,24 @@ def test_the_reason_is_the_only_line(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == "got this, expected that\n"
 
 
-def test_an_address_that_cannot_be_listened_at(tmp_path: Path) -> None:
-    check_address("127.0.0.1", 0)
+def test_an_address_that_cannot_be_listened_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "_TAKEN_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
             StartRefused, match=f"MIEN_HOST=127.0.0.1 MIEN_PORT={port}: address already in use"
         ):
-            check_address("127.0.0.1", port)
-    check_address("127.0.0.1", port)
+            startup.bind("127.0.0.1", port)
     with pytest.raises(StartRefused, match=r"MIEN_HOST='nowhere\.invalid': "):
-        check_address("nowhere.invalid", 0)
+        startup.bind("nowhere.invalid", 0)
+
+
+def test_a_port_that_is_about_to_be_free_is_waited_for() -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    timer = threading.Timer(0.3, taken.close)
+    timer.start()
+    (bound,) = startup.bind("127.0.0.1", port)
+    with bound:
+        assert bound.getsockname() == ("127.0.0.1", port)
+    timer.join()
