@@ -6,6 +6,8 @@
     ├── UnknownArchitecture      a name that is in no file of pipelines/architectures/
     ├── DataError                the images, or the manifest made from them
     │   ├── NoImages             nothing to prepare
+    │   ├── SplitsUnclear        names of splits that cannot be understood
+    │   ├── ClassNameInvalid     a class that cannot have its name
     │   ├── TooManyUnreadable    more broken files than allowed
     │   ├── ClassMissing         one class only, or a class absent from a split
     │   └── ManifestCorrupt      manifest.parquet is absent, truncated or of another shape
@@ -95,6 +97,22 @@ class NoImages(DataError):
         super().__init__(
             f"{folder}: no images found, expected {expected}; put images there or run `dvc pull data.dvc`"
         )
+
+
+class SplitsUnclear(DataError):
+    """Folders or rows are named after splits, but not so that each has its place."""
+
+    def __init__(self, *, where: str, got: str, expected: str) -> None:
+        self.where = where
+        super().__init__(f"{where}: has {got}, expected {expected}; rename or move them")
+
+
+class ClassNameInvalid(DataError):
+    """A class has a name that models cannot carry, or that is easily taken for another one's."""
+
+    def __init__(self, *, name: str, folder: str, reason: str) -> None:
+        self.name = name
+        super().__init__(f"{folder!r}: the class cannot be called {name!r}: {reason}; rename the folder")
 
 
 class TooManyUnreadable(DataError):

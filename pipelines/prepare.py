@@ -2,8 +2,8 @@
 
     python -m pipelines.prepare
 
-Reads data/<class>/*, data/{train,val,test}/<class>/* or data/fer2013.csv; writes prepared/ and
-reports/prepare.json. The sample takes seconds, FER2013 half a minute on two cores; 12-megapixel
+Reads data/<class>/*, data/{train,val,test}/<class>/* or data/fer2013.csv (docs/dataset.md); writes
+prepared/ and reports/prepare.json. The sample takes seconds, FER2013 half a minute on two cores; 12-megapixel
 photographs take a tenth of a second each.
 """
 
@@ -26,10 +26,10 @@ from pipelines.layout import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED
 from pipelines.manifest import SCHEMA, SPLITS, digest, write_manifest
 from pipelines.params import PrepareParams, load_params
 from pipelines.preparation.duplicates import find_duplicates, find_near_duplicates
+from pipelines.preparation.finding import find_sources
 from pipelines.preparation.pictures import CHUNK, Failure, Settings, Task, process_all
 from pipelines.preparation.splitting import Placed, place
 from pipelines.preparation.summary import Outcome, Removed, describe, report
-from pipelines.sources import find_sources
 from pipelines.stage import run_stage
 from serving.contract.faces import FACE_MODEL_VARIABLE
 from serving.cores import usable_cores
@@ -66,15 +66,12 @@ def prepare(
             process died.
         OutputError: the folder cannot be written.
     """
-    sources = find_sources(data, root=root)
-    labels = sorted({source.label for source in sources})
+    found = find_sources(data, root=root)
+    labels = sorted({source.label for source in found.sources})
     if len(labels) < 2:
-        raise ClassMissing(
-            what=f"{data} holds one class only, {labels[0]!r}, expected at least two",
-            remedy="put the pictures of each class into a folder of its own",
-        )
+        raise _one_class(found.classes_in, labels[0])
     placement = place(
-        sources,
+        found.sources,
         seed=seed,
         pattern=params.group_pattern,
         val_fraction=params.val_fraction,
@@ -104,9 +101,21 @@ def prepare(
             for source in placement.spanning
         ],
         ungrouped=placement.ungrouped,
+        passed_over=[Removed(source=item.path, reason=item.reason) for item in found.passed_over],
         duplicates=duplicates,
         near=find_near_duplicates(kept, bits=params.near_duplicate_bits),
         near_bits=params.near_duplicate_bits,
+    )
+
+
+def _one_class(folder: Path, label: str) -> ClassMissing:
+    inside = sorted(path.name for path in (folder / label).glob("*") if path.is_dir())
+    remedy = "put the pictures of each class into a folder of its own"
+    if len(inside) > 1:
+        held = ", ".join(inside[:_NAMED])
+        remedy = f"if the classes are {held}, move these folders from {folder / label} up into {folder}"
+    return ClassMissing(
+        what=f"{folder} holds one class only, {label!r}, expected at least two", remedy=remedy
     )
 
 

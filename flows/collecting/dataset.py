@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from pipelines import layout
 from pipelines.errors import ManifestCorrupt
 from pipelines.manifest import read_manifest
 from pipelines.params import PrepareParams
+from pipelines.pixel_table import NAME as CSV_NAME
+from pipelines.preparation.finding import find_sources
 from pipelines.preparation.hashing import pixel_sha256
 from pipelines.preparation.splitting import place
-from pipelines.sources import CSV_NAME, Source, find_sources, read_image
+from pipelines.sources import Source, read_image
 from serving.contract import ImageError
 
 POINTER = Path(f"{layout.DATA}.dvc")
@@ -56,7 +58,8 @@ def held_by(root: Path, params: PrepareParams, *, seed: int) -> Held:
         raise CollectRefused(
             f"there is no {POINTER}, so the data have no versions; run `dvc add {layout.DATA}` and commit it"
         )
-    sources = find_sources(folder, root=root)
+    found = find_sources(folder, root=root)
+    sources = found.sources
     placement = place(
         sources,
         seed=seed,
@@ -69,7 +72,7 @@ def held_by(root: Path, params: PrepareParams, *, seed: int) -> Held:
     held_out = {sha256 for locator, sha256 in hashes.items() if splits.get(locator) in _HELD_OUT}
     return Held(
         classes=frozenset(source.label for source in sources),
-        folder=folder / "train" if any(source.split for source in sources) else folder,
+        folder=found.classes_in,
         held_out=frozenset(held_out),
         others=frozenset(hashes.values()) - held_out,
     )
@@ -107,7 +110,7 @@ def _unbind(pointer: Path) -> None:
     pointer.write_text(yaml.safe_dump(held, sort_keys=False), encoding="utf-8")
 
 
-def _hashes(root: Path, sources: list[Source]) -> dict[str, str]:
+def _hashes(root: Path, sources: Sequence[Source]) -> dict[str, str]:
     """Locator → hash of its pixels, for all that can be read."""
     known = _prepared(root)
     found = {}

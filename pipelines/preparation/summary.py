@@ -14,6 +14,8 @@ from pipelines.preparation.duplicates import Duplicates, NearDuplicates
 
 MAX_LISTED = 1000
 """Entries of each list in the report; the counts beside it are of all."""
+_NAMED = 10
+"""Entries that the terminal shows of a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class Outcome:
     unreadable: Sequence[Removed]
     no_face: Sequence[Removed]
     spanning: Sequence[Removed]
+    passed_over: Sequence[Removed]
+    """What lies among the originals and is not a picture of a class, such as a FIFO."""
     ungrouped: int
     duplicates: Duplicates
     near: NearDuplicates
@@ -75,6 +79,7 @@ def report(outcome: Outcome) -> dict[str, Any]:
         },
         "conflicting_labels": {"pictures": len(conflicts), **_listed(conflicts)},
         "near_duplicates": _near(outcome),
+        **_sometimes(outcome),
     }
 
 
@@ -87,12 +92,26 @@ def describe(data: dict[str, Any]) -> str:
     removed = {name.replace("_", " "): count for name, count in data["removed"].items() if count}
     if removed:
         lines.append("removed: " + ", ".join(f"{name} {count:,}" for name, count in removed.items()))
+    if (passed_over := data.get("passed_over")) is not None:
+        named = ", ".join(f"{item['source']} ({item['reason']})" for item in passed_over["list"][:_NAMED])
+        lines.append(f"passed over {passed_over['count']:,}: {named}{_more(passed_over['count'])}")
     near = data["near_duplicates"]
     lines.append(
         f"near-duplicates (≤ {near['max_bits']} bits): {near['images_with_one_in_another_split']:,} images "
         f"have one in another split, {near['images_with_one_in_the_same_split']:,} in their own"
     )
     return "\n".join(lines)
+
+
+def _more(count: int) -> str:
+    return f" and {count - _NAMED:,} more" if count > _NAMED else ""
+
+
+def _sometimes(outcome: Outcome) -> dict[str, Any]:
+    """Entries that most data sets do not have."""
+    if not outcome.passed_over:
+        return {}
+    return {"passed_over": _listed([_entry(item) for item in outcome.passed_over])}
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:

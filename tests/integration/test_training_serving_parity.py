@@ -10,9 +10,10 @@ import pytest
 
 from pipelines.errors import DataError
 from pipelines.inference import InputReader, open_model, predict_sources
+from pipelines.preparation.finding import find_sources
 from pipelines.preparation.pictures import Facts, Preparer, Settings, Task
 from pipelines.sample.dataset import SampleSpec, write_sample
-from pipelines.sources import find_sources, read_image
+from pipelines.sources import read_image
 from serving.contract import InputSpec, preprocess
 from tests.support.onnx_models import make_contract, write_model
 
@@ -36,7 +37,7 @@ def test_originals_become_the_prepared_pictures(root: Path, tmp_path: Path, name
     read = InputReader(root, SPECS[name])
     prepare = Preparer(Settings(root=root, folder=tmp_path, spec=SPECS[name]))
     compared = 0
-    for source in find_sources(root / "data", root=root):
+    for source in find_sources(root / "data", root=root).sources:
         if isinstance(prepare(Task(source.locator, "prepared.png")), Facts):
             prepared = cv2.cvtColor(cv2.imread(str(tmp_path / "prepared.png")), cv2.COLOR_BGR2RGB)
             assert np.array_equal(read(source.locator), prepared), source.locator
@@ -47,7 +48,7 @@ def test_originals_become_the_prepared_pictures(root: Path, tmp_path: Path, name
 def test_a_face_model_crops_in_every_thread(root: Path, tmp_path: Path) -> None:
     contract = make_contract(spec=SPECS["face"])
     classifier = open_model(write_model(tmp_path / "model.onnx", contract=contract))
-    locators = [source.locator for source in find_sources(root / "data", root=root)] * 8
+    locators = [source.locator for source in find_sources(root / "data", root=root).sources] * 8
     several = predict_sources(classifier, locators, root, workers=4)
     read = InputReader(root, SPECS["face"])
     alone = classifier.predict(np.stack([read(locator) for locator in locators]))

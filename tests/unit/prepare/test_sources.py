@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.errors import ClassMissing, DataError, NoImages
-from pipelines.sources import find_sources, read_image, read_original
+from pipelines.errors import ClassMissing, DataError, NoImages, SplitsUnclear
+from pipelines.preparation.finding import find_sources
+from pipelines.sources import read_image, read_original
 from serving.errors import ImageError, ImageUndecodable
 from tests.support.pictures import textured, write_picture
 
@@ -35,7 +36,7 @@ def table(data: Path, *rows: str, header: str = HEADER, name: str = "fer2013.csv
 
 
 def found(data: Path) -> list[tuple[str, str, str | None]]:
-    return [(item.locator, item.label, item.split) for item in find_sources(data, root=data.parent)]
+    return [(item.locator, item.label, item.split) for item in find_sources(data, root=data.parent).sources]
 
 
 def test_class_folders(data: Path) -> None:
@@ -122,7 +123,7 @@ def test_an_unknown_emotion_is_named_with_its_row(data: Path, emotion: str) -> N
 
 def test_a_table_of_other_columns_is_refused(data: Path) -> None:
     table(data, "a,b", header="name,score")
-    with pytest.raises(DataError, match="its columns are name, score"):
+    with pytest.raises(DataError, match="its columns are 'name, score'"):
         found(data)
 
 
@@ -167,14 +168,14 @@ def test_two_layouts_at_once_are_refused(data: Path) -> None:
 
 
 def test_a_strange_folder_beside_the_splits_is_refused(data: Path) -> None:
-    touch(data, "train/happy/a.png", "validation/happy/a.png")
-    with pytest.raises(DataError, match="'validation' beside train, val, test"):
+    touch(data, "train/happy/a.png", "neutral/a.png")
+    with pytest.raises(SplitsUnclear, match="'neutral' beside 'train'"):
         found(data)
 
 
 def test_splits_without_train_are_refused(data: Path) -> None:
     touch(data, "test/happy/a.png")
-    with pytest.raises(DataError, match="no folder 'train'"):
+    with pytest.raises(SplitsUnclear, match="nothing to train on"):
         found(data)
 
 
