@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,10 @@ _RESULTS_FOLDER = "evaluation"
 _INT8 = "int8/"
 """Before metrics and folders of an int8 variant, which stand in its float twin's run."""
 _BATCH = 500
+# What MLflow takes in a metric's name (mlflow/utils/validation.py), without the colon, which escapes here.
+_METRIC_CHARACTER = re.compile(r"[\w.\- ]")
+# MLflow's bound is 250 characters for the whole name, such as `int8/class/…/precision`.
+_LONGEST_PART = 180
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +108,26 @@ def complete_run(root: Path, results: Results, lineage: Lineage, *, uri: str, ex
     return RunRef(run_id=run.info.run_id, restored=tags.get(RESTORED_TAG) == "true", tags=tags)
 
 
+def metric_part(text: str) -> str:
+    """Any text as a part of a metric's name; different texts give different parts.
+
+    MLflow takes letters, digits and a few signs. Every other character becomes its code point between colons:
+    `happy (smile)` → `happy :28:smile:29:`. A text that would be too long is cut and ends in its hash.
+    """
+    plain = "".join(
+        char if _METRIC_CHARACTER.fullmatch(char) and text.strip(".") else f":{ord(char):x}:" for char in text
+    )
+    if len(plain) <= _LONGEST_PART:
+        return plain
+    # 16 digits: no code point has so many, so the end cannot be taken for an escaped character.
+    end = f":{hashlib.sha256(text.encode()).hexdigest()[:16]}:"
+    return plain[: _LONGEST_PART - len(end)] + end
+
+
 def numbers(record: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
     """Every number in nested mappings, under MLflow's slashed names: `test/accuracy`."""
     for key, value in record.items():
-        name = f"{prefix}/{key}" if prefix else key
+        name = f"{prefix}/{metric_part(key)}" if prefix else metric_part(key)
         if isinstance(value, Mapping):
             yield from numbers(value, name)
         elif isinstance(value, int | float) and not isinstance(value, bool):

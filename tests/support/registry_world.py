@@ -39,6 +39,7 @@ class World:
     root: Path
     dataset: str
     side: int
+    classes: tuple[str, ...] = CLASSES
 
     def params(self, **gate: float | None) -> Params:
         """The repository's parameters with these thresholds and no others."""
@@ -64,17 +65,20 @@ class World:
         """
         root = self.root
         for name in variants_of(architecture):
-            contract = make_contract(classes=CLASSES, side=self.side, architecture=name, dataset=self.dataset)
+            contract = make_contract(
+                classes=self.classes, side=self.side, architecture=name, dataset=self.dataset
+            )
             onnx = write_model(root / layout.onnx_model(name), contract=contract, levels=levels, seed=seed)
             twin = root / layout.onnx_model(architecture) if is_int8(name) else None
             write_json(root / layout.export_record(name), _export(onnx, twin=twin))
-            write_json(root / layout.evaluation_metrics(name), _metrics(name))
+            write_json(root / layout.evaluation_metrics(name), _metrics(name, self.classes))
         weights = root / layout.trained_weights(architecture)
         weights.parent.mkdir(parents=True, exist_ok=True)
         weights.write_bytes(f"{architecture} {seed} {levels}".encode())
         write_text(root / layout.training_history(architecture), _HISTORY)
         write_json(
-            root / layout.training_record(architecture), _training(architecture, self.dataset, self.side)
+            root / layout.training_record(architecture),
+            _training(architecture, self.dataset, self.side, self.classes),
         )
         self.select(architecture)
         return sha256_of(root / layout.onnx_model(architecture))
@@ -93,12 +97,12 @@ class World:
         )
 
 
-def make_world(root: Path, *, side: int = SIDE) -> World:
-    """Pictures, prepared pictures of this side, manifest and dataset, without any model."""
+def make_world(root: Path, *, side: int = SIDE, classes: tuple[str, ...] = CLASSES) -> World:
+    """Pictures, prepared pictures of this side, manifest and dataset of three classes, without any model."""
     spec = InputSpec(height=side, width=side)
     rows = []
     for split, count in (("val", 2), ("test", PER_CLASS)):
-        for label, level in zip(CLASSES, RIGHT, strict=True):
+        for label, level in zip(classes, RIGHT, strict=True):
             for index in range(count):
                 rows.append(
                     _picture(
@@ -108,8 +112,8 @@ def make_world(root: Path, *, side: int = SIDE) -> World:
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     write_manifest(root / layout.MANIFEST, table)
     dataset = digest(table, spec)
-    write_dataset(root / layout.DATASET, Dataset(classes=CLASSES, input=spec, dataset=dataset))
-    return World(root=root, dataset=dataset, side=side)
+    write_dataset(root / layout.DATASET, Dataset(classes=classes, input=spec, dataset=dataset))
+    return World(root=root, dataset=dataset, side=side, classes=classes)
 
 
 def _picture(root: Path, split: str, label: str, *, side: int, value: int, index: int) -> dict[str, Any]:
@@ -132,9 +136,9 @@ _HISTORY = """epoch,phase,learning_rate,loss,accuracy,val_loss,val_accuracy,val_
 """
 
 
-def _training(architecture: str, dataset: str, side: int) -> dict[str, Any]:
+def _training(architecture: str, dataset: str, side: int, classes: Sequence[str]) -> dict[str, Any]:
     return {
-        "architecture": architecture, "classes": list(CLASSES), "dataset": dataset,
+        "architecture": architecture, "classes": list(classes), "dataset": dataset,
         "input": {"height": side, "width": side, "color": "rgb", "crop": "none", "detector": None,
                   "margin": 0.0, "resize": "area"},
         "head": {"hidden": [8], "dropout": 0.1}, "options": {}, "weights": "scratch",
@@ -156,7 +160,7 @@ def _export(onnx: Path, *, twin: Path | None) -> dict[str, Any]:
     return record | {"twin": of_twin | {"pictures": 6, "same_answer": 1.0}}
 
 
-def _metrics(architecture: str) -> dict[str, Any]:
+def _metrics(architecture: str, classes: Sequence[str]) -> dict[str, Any]:
     names = (
         "accuracy",
         "balanced_accuracy",
@@ -175,7 +179,7 @@ def _metrics(architecture: str) -> dict[str, Any]:
         "architecture": architecture, "title": architecture.title(), "weights": "scratch",
         "parameters": 1234, "size_mb": 0.01, "test": test,
         "val": {"images": 6, "accuracy": 0.9, "macro_f1": 0.9},
-        "classes": dict.fromkeys(CLASSES, of_class),
+        "classes": dict.fromkeys(classes, of_class),
         "slices": {"brightness": {"low": part, "middle": part, "high": part}},
         "crops": {
             "detector": "haar", "margin": 0.15, "images": 24, "found": 8, "whole": part,
