@@ -100,7 +100,7 @@ class ModelContract:
     """
 
     classes: tuple[str, ...]
-    """Class names in the order of the `probabilities` columns, see `class_name_problem`; at least two, unique."""
+    """Class names in the order of the `probabilities` columns, see `class_name_problem`; two or more."""
     input: InputSpec
     """How a picture becomes the `image` tensor."""
     architecture: str

@@ -73,7 +73,7 @@ def parse_location(text: str, *, setting: str = "MIEN_MODEL") -> Location:
     if _BARE_NAME.fullmatch(text) and not path.exists():
         raise LocationInvalid(
             got=text,
-            reason=f"there is no such file; models:/{text}@production names a registered model, ./{text} a path",
+            reason=f"there is no such file; a registered model is models:/{text}@production, a path ./{text}",
             setting=setting,
         )
     return OnDisk(path=path)

@@ -74,7 +74,7 @@ _OPTIONAL = {"run_id", "git_commit", "data_dvc"}
 
 
 def _is_text(value: object) -> bool:
-    """Whether every answer can carry it: a lone surrogate is not valid Unicode, and JSON's writer refuses it."""
+    """Whether every answer can carry it: JSON's writer refuses a lone surrogate."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
