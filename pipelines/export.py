@@ -24,7 +24,7 @@ from pipelines.exporting.calibration import Calibration, fit_temperature
 from pipelines.exporting.comparison import compare
 from pipelines.exporting.conversion import to_onnx
 from pipelines.exporting.inference import Logits, inference_function, keras_logits
-from pipelines.exporting.parity import open_session, tensors
+from pipelines.exporting.parity import tensors
 from pipelines.exporting.pictures import in_batches, read_split
 from pipelines.files import replacing_folder, write_json
 from pipelines.params import ExportParams, check_architecture, load_params
@@ -33,6 +33,7 @@ from pipelines.tensorflow_runtime import load_tensorflow
 from pipelines.trained import TrainingRecord, read_training_record, trained_classifier
 from serving.contract.model import ModelContract, check_signature
 from serving.errors import ContractError
+from serving.sessions import open_session
 
 
 def main() -> None:
@@ -136,7 +137,7 @@ def converted(function: Any, contract: ModelContract, *, opset: int) -> bytes:
         model = to_onnx(function, contract, opset=opset)
         onnx.checker.check_model(model, full_check=True)
         content: bytes = model.SerializeToString(deterministic=True)
-        session = open_session(content)
+        session = open_session(content, threads=1)
         inputs, outputs = tensors(session.get_inputs()), tensors(session.get_outputs())
         check_signature(contract, inputs=inputs, outputs=outputs)
     except ContractError as error:

@@ -6,6 +6,7 @@
     │   ├── ContractInvalid      a field of the contract is absent, unknown or out of range
     │   └── SignatureMismatch    the graph's tensors are not the contract's
     ├── ModelFileError           an ONNX file that is absent, truncated, foreign or without a valid contract
+    ├── ModelTimeout             a model that did not load or answer in time, and was ended
     ├── ImageError               bytes that cannot become an image
     │   ├── ImageEmpty           zero bytes
     │   ├── ImageFormatUnknown   neither JPEG, PNG, WebP nor BMP
@@ -74,6 +75,16 @@ class ModelFileError(ServingError):
             f"{path}: {reason}, expected an ONNX file with a contract; "
             "export the model again or download it anew"
         )
+
+
+class ModelTimeout(ServingError):
+    """A model did not load or answer in time; what it was doing was ended."""
+
+    def __init__(self, *, what: str, limit_s: float) -> None:
+        self.what = what
+        self.limit_s = limit_s
+        self.reason = f"{what} within {limit_s:g} s (MIEN_MODEL_TIMEOUT_S)"
+        super().__init__(f"{self.reason}; serve another model, or allow it more time")
 
 
 class ImageError(ServingError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from serving.contract import (
     TensorInfo,
     check_signature,
 )
-from serving.errors import ModelFileError
+from serving.errors import ModelFileError, ModelTimeout
+from serving.sessions import load_problem, open_session
+from serving.watchdog import WATCHDOG
 
 # ONNX Runtime keeps memory for every batch size it has seen and plans anew for each: a handful of sizes,
 # the rest padded up to the next one.
@@ -50,72 +53,106 @@ class Prediction:
 class OnnxClassifier:
     """An exported model whose contract and tensors were checked; safe to call from several threads."""
 
-    def __init__(self, session: Any, contract: ModelContract, *, sha256: str, size_bytes: int) -> None:
+    def __init__(
+        self,
+        session: Any,
+        contract: ModelContract,
+        *,
+        sha256: str,
+        size_bytes: int,
+        limit_s: float | None = None,
+    ) -> None:
         self._session = session
+        self._limit_s = limit_s
         self.contract = contract
         self.sha256 = sha256
         """Of the file, hexadecimal."""
         self.size_bytes = size_bytes
         """Of the file."""
+        self.timed_out: ModelTimeout | None = None
+        """Set for good when a run took too long: from then on every call raises it."""
 
     @classmethod
-    def open(cls, path: Path, *, threads: int = 1) -> OnnxClassifier:
+    def open(cls, path: Path, *, threads: int = 1, limit_s: float | None = None) -> OnnxClassifier:
         """Load a model file.
 
         Args:
             path: of the ONNX file.
             threads: that one call may use; never left to ONNX Runtime, which counts the host's cores.
+            limit_s: that its loading and each of its runs may take; without it, forever.
 
         Raises:
-            ModelFileError: absent, truncated, not ONNX, or contract and tensors do not fit.
+            ModelFileError: absent, truncated, not ONNX, with external data, or contract and tensors differ.
+            ModelTimeout: it was not loaded in time.
         """
         try:
             # Hash and session come from the same bytes: a file replaced in between cannot part them.
             data = path.read_bytes()
         except OSError as error:
             raise ModelFileError(path=path, reason=error.strerror or str(error)) from error
-        session = _session(path, data, threads)
+        try:
+            session = open_session(data, threads=threads, limit_s=limit_s)
+        except ModelTimeout:
+            raise
+        except Exception as error:  # ONNX Runtime's exceptions share no other base
+            raise ModelFileError(path=path, reason=load_problem(error)) from error
         try:
             contract = _checked_contract(path, session)
         except ContractError as error:
             reason = str(error).removesuffix("; export the model again")
             raise ModelFileError(path=path, reason=reason) from error
-        return cls(session, contract, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(session, contract, sha256=digest, size_bytes=len(data), limit_s=limit_s)
 
-    def predict(self, batch: Image) -> Prediction:
+    def predict(self, batch: Image, *, limit_s: float | None = None) -> Prediction:
         """Answer to preprocessed pictures.
 
         Args:
             batch: uint8 [n, H, W, 3], RGB, of the contract's size; n may be 0 or large.
-        """
-        largest = BATCH_SIZES[-1]
-        parts = [self._run(batch[start : start + largest]) for start in range(0, len(batch), largest)]
-        return joined(parts or [self._run(batch)])
+            limit_s: that each run may take, where it is not as long as `open` was given.
 
-    def _run(self, batch: Image) -> Prediction:
+        Raises:
+            ModelTimeout: a run took longer, this one or an earlier one.
+        """
+        limit_s = limit_s or self._limit_s
+        largest = BATCH_SIZES[-1]
+        parts = [
+            self._run(batch[start : start + largest], limit_s) for start in range(0, len(batch), largest)
+        ]
+        return joined(parts or [self._run(batch, limit_s)])
+
+    def _run(self, batch: Image, limit_s: float | None) -> Prediction:
         count = len(batch)
         size = next(size for size in BATCH_SIZES if size >= count)
         if size > count:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.uint8)])
-        outputs = self._session.run(OUTPUTS, {IMAGE: batch})
+        if limit_s is None:
+            outputs = self._session.run(OUTPUTS, {IMAGE: batch})
+        else:
+            outputs = self._run_watched(batch, limit_s)
         return Prediction(**{name: array[:count] for name, array in zip(OUTPUTS, outputs, strict=True)})
 
+    def _run_watched(self, batch: Image, limit_s: float) -> Any:
+        from onnxruntime import RunOptions
 
-def _session(path: Path, data: bytes, threads: int) -> Any:
-    import onnxruntime
+        if self.timed_out is not None:
+            raise ModelTimeout(what=self.timed_out.what, limit_s=self.timed_out.limit_s)
+        options = RunOptions()
+        watch = WATCHDOG.begin(limit_s=limit_s, cancel=partial(self._stop, options, len(batch), limit_s))
+        try:
+            return self._session.run(OUTPUTS, {IMAGE: batch}, options)
+        except Exception as error:  # ONNX Runtime's exceptions share no other base
+            if watch.expired and self.timed_out is not None:
+                raise ModelTimeout(what=self.timed_out.what, limit_s=limit_s) from error
+            raise
+        finally:
+            WATCHDOG.end(watch)
 
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that spin while they wait take the cores from those that decode pictures.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no other base
-        reason = str(error).splitlines()[0].removeprefix("[ONNXRuntimeError] : ")
-        raise ModelFileError(path=path, reason=f"not a readable ONNX file ({reason})") from error
+    def _stop(self, options: Any, pictures: int, limit_s: float) -> None:
+        self.timed_out = ModelTimeout(
+            what=f"it did not answer a batch of {pictures} pictures", limit_s=limit_s
+        )
+        options.terminate = True
 
 
 def _checked_contract(path: Path, session: Any) -> ModelContract:

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     cache_dir: Path = Path(".mien/models")
     """Folder that keeps the last good model, to start from when the registry is away."""
 
+    model_timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds a model may take to load or for one batch; beyond it it is refused, or taken out of service."""
+
     # Trials
     shadow_model: str | None = None
     """Another model, named as `MIEN_MODEL`, that looks at a sample of the answered pictures."""

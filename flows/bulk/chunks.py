@@ -54,7 +54,7 @@ def fetch(settings: Settings, location: str, *, faces: FacesMode, reference: Pat
 
     cache = settings.cache_dir / _CACHE
     with looked_up(location, cache=cache, tracking_uri=settings.tracking_uri) as found:
-        live = admit(found.folder, threads=1, max_batch=BATCH)
+        live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
         if reference is not None and (found.folder / REFERENCE).exists():
             shutil.copyfile(found.folder / REFERENCE, reference / REFERENCE)
     return Scorer.configured(settings, live, faces=faces, embedding=True)

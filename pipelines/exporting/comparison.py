@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from pipelines.errors import ExportFailed
 from pipelines.exporting.inference import Logits
-from pipelines.exporting.parity import BATCHES, Answers, differences, least_difference, open_session, varied
+from pipelines.exporting.parity import BATCHES, Answers, differences, least_difference, varied
 from pipelines.exporting.pictures import read_pictures
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, PROBABILITIES
+from serving.sessions import open_session
 
 # Pictures among which those for the comparison are chosen, spread evenly over the split.
 _CANDIDATES = 64
@@ -58,7 +59,7 @@ def compare(
     images = _chosen(function, pictures, margin=_APART * tolerance)
     expected = _answers(logits, function, images=images, temperature=temperature)
     _check_varied(expected, architecture, least=_APART * tolerance)
-    apart = differences(open_session(model), images, expected)
+    apart = differences(open_session(model, threads=1), images, expected)
     for output, difference in apart.items():
         if not difference <= tolerance:
             raise ExportFailed(

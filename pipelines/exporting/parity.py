@@ -52,7 +52,7 @@ def differences(session: Any, images: Image, expected: Answers) -> dict[str, flo
     """Run the file at every size of `BATCHES` and compare.
 
     Args:
-        session: ONNX Runtime's, see `open_session`.
+        session: ONNX Runtime's, see `serving.sessions.open_session`.
         images: uint8 [n, H, W, 3], n ≥ the largest batch.
         expected: Keras' answers to them.
 
@@ -70,17 +70,6 @@ def differences(session: Any, images: Image, expected: Answers) -> dict[str, flo
                 # A NaN is larger than every tolerance.
                 worst[name] = max(worst[name], float(np.nan_to_num(apart, nan=np.inf)))
     return worst
-
-
-def open_session(model: bytes) -> Any:
-    """An ONNX Runtime session of one thread that says nothing: its sums have one order, every time."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def tensors(values: Any) -> list[TensorInfo]:

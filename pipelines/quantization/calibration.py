@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.exporting.parity import open_session
 from pipelines.quantization.ranges import Histogram, Method, Range, entropy, minmax, percentile
 from serving.contract.arrays import Image
 from serving.contract.model import IMAGE
+from serving.sessions import open_session
 
 # Eight for each of 256 levels: fine enough to choose an end by, few enough to count quickly.
 _BINS = 2048
@@ -30,7 +30,7 @@ class Observed:
             pictures: uint8 [n, H, W, 3], n ≥ 1.
         """
         self._names = list(tensors)
-        self._session = open_session(_with_outputs(model, self._names))
+        self._session = open_session(_with_outputs(model, self._names), threads=1)
         self._pictures = pictures
 
     def ranges(self, method: Method) -> dict[str, Range]:

@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.failures import LocationInvalid
+from serving.failures import StartRefused
 from serving.following.location import parse_location
 from serving.following.supervisor import Supervisor
 from serving.following.target import Refused, state_folder
-from serving.following.watcher import History, Watcher
-from serving.runtime.admission import Usable
+from serving.following.watcher import History, Role, Watcher
+from serving.runtime.admission import LIMIT_S, Usable
 from serving.runtime.live import ModelSlot, Refusal
 
 _SQLITE = "sqlite:///"
@@ -63,6 +63,8 @@ class Following:
         history: History | None = None,
         setting: str = "MIEN_MODEL",
         usable: Usable | None = None,
+        limit_s: float = LIMIT_S,
+        role: Role = "live",
     ) -> None:
         """Nothing is started and nothing written yet.
 
@@ -77,6 +79,8 @@ class Following:
             history: told of each switch.
             setting: that `location` comes from, for messages.
             usable: whether this service can prepare a model's pictures; asked before one is put in.
+            limit_s: that a model's loading, and each of its runs, may take.
+            role: of the model, for the log.
 
         Raises:
             LocationInvalid: `location` names nothing that can be followed.
@@ -94,6 +98,8 @@ class Following:
             max_batch=max_batch,
             history=history,
             usable=usable,
+            limit_s=limit_s,
+            role=role,
         )
         self._supervisor = Supervisor(self._folder, location=self._location, tracking_uri=uri, poll_s=poll_s)
 
@@ -101,13 +107,14 @@ class Following:
         """Start following; returns at once.
 
         Raises:
-            LocationInvalid: the cache folder cannot be made.
+            StartRefused: the cache folder cannot be made.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LocationInvalid(
-                got=self._location, reason=f"MIEN_CACHE_DIR cannot be written ({error})"
+            reason = error.strerror or str(error)
+            raise StartRefused(
+                f"MIEN_CACHE_DIR={self._folder.parent}: {reason}; expected a folder that can be written"
             ) from error
         self._watcher.start()
         self._supervisor.start()
@@ -144,15 +151,15 @@ class Following:
         return target is not None and target.absent
 
     def _problem(self) -> str | None:
-        target = self._watcher.target
-        if target is None:
-            return None
-        age_s = time.time() - target.checked_at
-        if target.checked_at and age_s > max(_STALE_POLLS * self._poll_s, _STALE_S):
+        watcher = self._watcher
+        silent_s = time.monotonic() - watcher.heard_s
+        if silent_s > max(_STALE_POLLS * self._poll_s, _STALE_S):
             return (
-                f"the follower has not reported for {age_s:.0f} s; the registry hangs or a download is slow"
+                f"the follower has not reported for {silent_s:.0f} s; "
+                "the registry hangs or a download is slow"
             )
-        return target.problem
+        # What an earlier process left says nothing of how things stand now.
+        return watcher.target.problem if watcher.target is not None and watcher.reports else None
 
 
 def _refusal(refused: Refused | None) -> Refusal | None:

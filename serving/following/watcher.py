@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from serving.failures import ModelRefused
+from serving.errors import ModelTimeout
+from serving.failures import ModelRefused, NotReady
 from serving.following.target import Target, read_good, read_target, target_stamp, write_good
-from serving.runtime.admission import Usable, admit
+from serving.runtime.admission import LIMIT_S, Usable, admit
 from serving.runtime.identity import ModelIdentity
 from serving.runtime.live import LiveModel, ModelSlot
 from serving.runtime.memory import give_back
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 # A stat costs microseconds; together with the poll it is how long a promotion takes to arrive.
 _LOOK_S = 0.2
 FROM_CACHE = "kept on disk from before"
+Role = Literal["live", "canary", "shadow"]
+"""What the model of a slot is for, in the log."""
 
 
 class History(Protocol):
@@ -44,6 +47,8 @@ class Watcher:
         max_batch: int,
         history: History | None = None,
         usable: Usable | None = None,
+        limit_s: float = LIMIT_S,
+        role: Role = "live",
     ) -> None:
         """Watch.
 
@@ -55,6 +60,8 @@ class Watcher:
             max_batch: the largest number of pictures that will be run at once.
             history: told of each switch, by one of the workers that share the folder.
             usable: whether this service can prepare a model's pictures.
+            limit_s: that a model's loading, and each of its runs, may take.
+            role: of the model, for the log.
         """
         self._folder = folder
         self._slot = slot
@@ -63,13 +70,26 @@ class Watcher:
         self._max_batch = max_batch
         self._history = history
         self._usable = usable
+        self._limit_s = limit_s
+        self._role = role
         self._refused: Target | None = None
+        self._stopped: dict[str, ModelRefused] = {}
+        """By digest, models that were ended because they took too long: not tried again by this process."""
+        self._before: tuple[Path, ModelIdentity] | None = None
+        """What was live before the live model, in this process."""
+        self._seen: tuple[int, int] | None = None
+        self._pending = False
+        """Whether the state file was replaced while a model was admitted."""
         self._told: tuple[str | None, tuple[str, ...]] = (None, ())
         self._tried = False
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
         self.target: Target | None = None
         """As last read."""
+        self.reports = 0
+        """How often the follower has replaced the state file since the start."""
+        self.heard_s = time.monotonic()
+        """When it last did, or when this was made, by the monotonic clock."""
 
     def start(self) -> None:
         """Start the thread; a model kept on disk is live within its loading time."""
@@ -82,17 +102,28 @@ class Watcher:
             self._thread.join()
 
     def _watch(self) -> None:
-        seen: tuple[int, int] | None = None
         while not self._ending.is_set():
-            stamp = target_stamp(self._folder)
-            if stamp != seen:
-                seen = stamp
+            if self._read() or self._pending:
+                self._pending = False
                 self._look(first=self._slot.current is None)
+            self._check_live()
             self._ending.wait(_LOOK_S)
             if self._tried:
                 # By now the requests that were in flight have let go of the old model.
                 self._tried = False
                 give_back()
+
+    def _read(self) -> bool:
+        """Read the state file if it was replaced, or at the start; whether it was."""
+        stamp = target_stamp(self._folder)
+        if stamp == self._seen:
+            return False
+        if self._seen is not None:
+            self.reports += 1
+            self.heard_s = time.monotonic()
+        self._seen = stamp
+        self.target = read_target(self._folder)
+        return True
 
     def _look(self, *, first: bool) -> None:
         try:
@@ -104,12 +135,13 @@ class Watcher:
             _log.exception("the state folder %s cannot be followed", self._folder)
 
     def look(self) -> None:
-        """Read the state file once and act on it."""
-        self.target = target = read_target(self._folder)
+        """Act on the state file as it was last read."""
+        target = self.target
         if target is None:
             self._slot.waiting(f"no model yet: {self._location} is being looked up")
             return
-        self._tell(target)
+        if self.reports:
+            self._tell(target)
         key = target.key
         live = self._slot.current
         if key is None or target.folder is None:
@@ -119,47 +151,103 @@ class Watcher:
             if target.refused is None:
                 self._slot.refused = None
         elif not self._is_refused(target):
-            self._admit(self._folder / target.folder, f"{self._location} names version {key[0]}")
+            self._admit_target(target, self._folder / target.folder, key)
 
     def _is_refused(self, target: Target) -> bool:
         """Not tried again at every look; fetched anew, it has another `since`."""
         refused = self._refused
         return refused is not None and (refused.key, refused.since) == (target.key, target.since)
 
+    def _admit_target(self, target: Target, folder: Path, key: tuple[str, str]) -> None:
+        version, sha256 = key
+        try:
+            if (stopped := self._stopped.get(sha256)) is not None:
+                raise ModelRefused(version=version, sha256=sha256, step=stopped.step, reason=stopped.reason)
+            self._slot.waiting(f"no model yet: version {version} is being checked")
+            self._admit(folder, f"{self._location} names version {version}")
+        except ModelRefused as error:
+            self._refused = target
+            self._slot.refuse(error)
+            self._slot.waiting(f"no model yet: {error}")
+            _log.error("%s", error)
+
     def _admit(self, folder: Path, reason: str) -> None:
+        """Admit a model and put it in.
+
+        Raises:
+            ModelRefused: a check failed.
+        """
         start = time.monotonic()
         self._tried = True
         try:
-            new = admit(folder, threads=self._threads, max_batch=self._max_batch, usable=self._usable)
-        except ModelRefused as error:
-            self._refuse(error)
+            new = admit(
+                folder,
+                threads=self._threads,
+                max_batch=self._max_batch,
+                usable=self._usable,
+                limit_s=self._limit_s,
+                ending=self._is_ending,
+            )
+        except NotReady:
             return
+        except ModelRefused as error:
+            if isinstance(error.__cause__, ModelTimeout):
+                self._stopped[error.sha256] = error
+            raise
         self._refused = None
         previous = self._slot.switch(new, reason)
+        self._before = (previous.folder, previous.identity) if previous is not None else None
         _log.info(
-            "version %s (%s) is live after %.2f s: %s",
-            new.identity.version, new.identity.sha256[:12], time.monotonic() - start, reason,
+            "version %s (%s) is %s after %.2f s: %s",
+            new.identity.version, new.identity.sha256[:12],
+            "live" if self._role == "live" else f"ready as {self._role}",
+            time.monotonic() - start, reason,
         )  # fmt: skip
         for warning in new.warnings:
             _log.warning("version %s: %s", new.identity.version, warning)
         del previous
         self._record(folder, new, reason)
 
-    def _refuse(self, error: ModelRefused) -> None:
-        self._refused = self.target
-        self._slot.refuse(error)
-        self._slot.waiting(f"no model yet: {error}")
-        _log.error("%s", error)
+    def _is_ending(self) -> bool:
+        """Asked while a model is admitted, which may take long: the follower's reports are read meanwhile."""
+        self._pending = self._read() or self._pending
+        return self._ending.is_set()
 
     def _fall_back(self) -> None:
         """At the start: the newest was refused or its files are gone, so the last good one has to do."""
         good = read_good(self._folder)
         target = self.target
-        if good is None or (target is not None and good[1].key == target.key):
+        if good is not None and (target is None or good[1].key != target.key):
+            self._put_back(good, FROM_CACHE)
+
+    def _check_live(self) -> None:
+        """Take a model out that did not come back from a run, and put back what was live before it."""
+        live = self._slot.current
+        if live is None or live.classifier.timed_out is None or self._ending.is_set():
             return
-        # It stays refused, and seen to be, while the older one answers.
+        version, sha256 = live.identity.key
+        error = ModelRefused(
+            version=version, sha256=sha256, step="run", reason=live.classifier.timed_out.reason
+        )
+        self._stopped[sha256] = error
+        self._refused = self.target
+        before = self._before
+        del live
+        self._slot.withdraw(error)
+        _log.error("%s", error)
+        if before is not None:
+            self._put_back(before, f"version {version} was taken out of service")
+
+    def _put_back(self, model: tuple[Path, ModelIdentity], reason: str) -> None:
+        folder, identity = model
+        if identity.sha256 in self._stopped:
+            return
+        # What should be live stays refused, and seen to be, while the older one answers.
         refused, shown = self._refused, self._slot.refused
-        self._admit(good[0], FROM_CACHE)
+        try:
+            self._admit(folder, reason)
+        except ModelRefused as error:
+            _log.error("%s", error)
         if self._slot.current is not None:
             self._refused, self._slot.refused = refused, shown
 

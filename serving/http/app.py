@@ -212,6 +212,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         max_batch=settings.batch_size,
         history=history,
         usable=detectors.check,
+        limit_s=settings.model_timeout_s,
     )
     trials = make_trials(
         settings,

@@ -6,6 +6,7 @@ one error is `ModelRefused`, and the old model has not noticed.
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, InputSpec
-from serving.errors import ModelFileError
-from serving.failures import ModelRefused
+from serving.errors import ModelFileError, ModelTimeout
+from serving.failures import ModelRefused, NotReady
 from serving.inference import BATCH_SIZES, OnnxClassifier, Prediction
 from serving.runtime.identity import ModelIdentity, read_identity
 from serving.runtime.live import LiveModel
+from serving.watchdog import WATCHDOG, call_when_lost
 
 MODEL_FILE = "model.onnx"
 SELF_TEST = "selftest.npz"
@@ -33,13 +35,26 @@ _TOLERANCE = 5e-3
 # Of an embedding, relative to its largest value: it has no scale of its own.
 _EMBEDDING_TOLERANCE = 1e-2
 _SUM_TOLERANCE = 1e-3
-
+LIMIT_S = 30.0
+"""As MIEN_MODEL_TIMEOUT_S's default."""
+# How soon the end of the service is noticed while a model is being admitted.
+_LOOK_S = 0.1
+# ONNX Runtime ends a cancelled run between two operators; the process may end without the rest.
+_END_S = 1.0
 
 Usable = Callable[[InputSpec], tuple[str, ...]]
 """Whether pictures can be prepared as a model wants them; gives warnings, raises what is wrong."""
 
 
-def admit(folder: Path, *, threads: int, max_batch: int, usable: Usable | None = None) -> LiveModel:
+def admit(
+    folder: Path,
+    *,
+    threads: int,
+    max_batch: int,
+    usable: Usable | None = None,
+    limit_s: float = LIMIT_S,
+    ending: Callable[[], bool] = lambda: False,
+) -> LiveModel:
     """Check the model in a cached folder and make it ready to answer.
 
     Args:
@@ -47,34 +62,113 @@ def admit(folder: Path, *, threads: int, max_batch: int, usable: Usable | None =
         threads: that one call of the model may use.
         max_batch: the largest number of pictures that will be run at once.
         usable: looks whether this service can prepare its pictures; nothing is asked without it.
+        limit_s: that its loading, and each of its runs from now on, may take.
+        ending: asked again and again meanwhile; once it is true, the admission is given up.
 
     Raises:
         ModelRefused: a check failed.
+        NotReady: it was given up.
     """
-    identity = read_identity(folder)
-    with _refusing(identity, "contract"):
-        classifier = OnnxClassifier.open(folder / MODEL_FILE, threads=threads)
-    if classifier.sha256 != identity.sha256:
-        raise _refused(
+    return _Admission(
+        folder, read_identity(folder), threads=threads, max_batch=max_batch, usable=usable, limit_s=limit_s
+    ).outcome(ending)
+
+
+class _Admission:
+    """One attempt, in a thread of its own: native code that never returns takes only that thread along."""
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: ModelIdentity,
+        *,
+        threads: int,
+        max_batch: int,
+        usable: Usable | None,
+        limit_s: float,
+    ) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._threads = threads
+        self._max_batch = max_batch
+        self._usable = usable
+        self._limit_s = limit_s
+        self._step = "contract"
+        self._admitted: LiveModel | None = None
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="admission", daemon=True)
+
+    def outcome(self, ending: Callable[[], bool]) -> LiveModel:
+        """Attempt it and wait."""
+        self._thread.start()
+        while not self._done.wait(_LOOK_S):
+            if ending():
+                WATCHDOG.cancel_thread(self._thread.ident)
+                self._done.wait(_END_S)
+                raise NotReady(reason="the service is going down")
+        # Nothing here may hold what the error's traceback holds, or the session would live on in a circle.
+        error, self._error = self._error, None
+        admitted, self._admitted = self._admitted, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
+        if admitted is None:
+            timeout = ModelTimeout(what="it did not come back, and cannot be ended,", limit_s=self._limit_s)
+            raise _refused(self._identity, self._step, timeout.reason) from timeout
+        return admitted
+
+    def _run(self) -> None:
+        call_when_lost(self._done.set)
+        try:
+            self._admitted = self._admit()
+        except BaseException as error:
+            self._error = error
+        self._done.set()
+
+    def _admit(self) -> LiveModel:
+        identity, folder = self._identity, self._folder
+        with self._refusing("contract"):
+            classifier = OnnxClassifier.open(
+                folder / MODEL_FILE, threads=self._threads, limit_s=self._limit_s
+            )
+        if classifier.sha256 != identity.sha256:
+            raise _refused(
+                identity,
+                "digest",
+                f"the file has sha256 {classifier.sha256[:12]}…, it was registered with another",
+            )
+        contract = classifier.contract
+        with self._refusing("detector"):
+            notes = self._usable(contract.input) if self._usable is not None else ()
+        with self._refusing("warm-up"):
+            _warm_up(classifier, self._max_batch)
+        with self._refusing("self-test"):
+            warnings = (*notes, *_self_test(classifier, folder / SELF_TEST))
+        # The file says it of itself; a registry may be wrong or silent.
+        identity = replace(
             identity,
-            "digest",
-            f"the file has sha256 {classifier.sha256[:12]}…, it was registered with another",
+            dataset=contract.dataset,
+            architecture=contract.architecture,
+            weights=contract.weights,
         )
-    with _refusing(identity, "detector"):
-        notes = usable(classifier.contract.input) if usable is not None else ()
-    with _refusing(identity, "warm-up"):
-        _warm_up(classifier, max_batch)
-    with _refusing(identity, "self-test"):
-        warnings = (*notes, *_self_test(classifier, folder / SELF_TEST))
-    contract = classifier.contract
-    # The file says it of itself; a registry may be wrong or silent.
-    identity = replace(
-        identity,
-        dataset=contract.dataset,
-        architecture=contract.architecture,
-        weights=contract.weights,
-    )
-    return LiveModel(classifier=classifier, identity=identity, folder=folder, warnings=warnings)
+        return LiveModel(classifier=classifier, identity=identity, folder=folder, warnings=warnings)
+
+    @contextmanager
+    def _refusing(self, step: str) -> Iterator[None]:
+        self._step = step
+        identity = self._identity
+        try:
+            yield
+        except (ModelFileError, ModelTimeout) as error:
+            raise _refused(identity, step, error.reason) from error
+        except MemoryError as error:
+            raise _refused(identity, step, "there is not enough memory for it") from error
+        except Exception as error:  # ONNX Runtime's exceptions share no other base
+            reason = str(error).splitlines()[0] if str(error) else repr(error)
+            raise _refused(identity, step, reason) from error
 
 
 def _warm_up(classifier: OnnxClassifier, max_batch: int) -> None:
@@ -133,18 +227,6 @@ def _compare(name: str, got: NDArray[Any], stored: Mapping[str, NDArray[Any]], t
         raise ValueError(
             f"{name} differs by {difference:.3g} from the stored answer, at most {tolerance:.3g} is let pass"
         )
-
-
-@contextmanager
-def _refusing(identity: ModelIdentity, step: str) -> Iterator[None]:
-    try:
-        yield
-    except ModelFileError as error:
-        raise _refused(identity, step, error.reason) from error
-    except MemoryError as error:
-        raise _refused(identity, step, "there is not enough memory for it") from error
-    except Exception as error:  # ONNX Runtime's exceptions share no other base
-        raise _refused(identity, step, str(error).splitlines()[0] if str(error) else repr(error)) from error
 
 
 def _refused(identity: ModelIdentity, step: str, reason: str) -> ModelRefused:

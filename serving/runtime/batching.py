@@ -29,15 +29,19 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from serving.contract.arrays import Image
-from serving.failures import DeadlinePassed
+from serving.errors import ModelTimeout
+from serving.failures import DeadlinePassed, NotReady
 from serving.inference import Prediction, joined
 from serving.runtime.live import LiveModel, ModelSlot
 from serving.runtime.queueing import JobQueue, whole
+from serving.watchdog import WATCHDOG, call_when_lost
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 _log = logging.getLogger(__name__)
+# ONNX Runtime ends a cancelled run between two operators; the process may end without the rest.
+_END_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +124,15 @@ class Batcher:
         self._queue: JobQueue[_Job[Any]] = JobQueue(
             workers=threads, max_batch=max_batch, max_images=max_queue_images
         )
-        self._workers = [
-            threading.Thread(target=self._serve, name=f"batch-{index}", daemon=True)
-            for index in range(threads)
-        ]
-        for worker in self._workers:
-            worker.start()
+        self._last_deadline = 0.0
+        self._workers: list[threading.Thread] = []
+        for _ in range(threads):
+            self._start_worker()
+
+    def _start_worker(self) -> None:
+        worker = threading.Thread(target=self._serve, name=f"batch-{len(self._workers)}", daemon=True)
+        self._workers.append(worker)
+        worker.start()
 
     @property
     def waiting(self) -> int:
@@ -163,6 +170,7 @@ class Batcher:
             deadline_s=deadline_s,
         )
         self._queue.put(job)
+        self._last_deadline = max(self._last_deadline, job.deadline)
         del job
         timer = loop.call_later(deadline_s, _expire, future, deadline_s)
         try:
@@ -189,19 +197,34 @@ class Batcher:
         await asyncio.get_running_loop().run_in_executor(None, self._join)
 
     def _join(self) -> None:
+        """Wait for the workers until nobody waits for them any more, then end what they run."""
         for worker in self._workers:
-            worker.join()
+            worker.join(max(0.0, self._last_deadline - time.monotonic()) + _END_S)
+            if worker.is_alive():
+                WATCHDOG.cancel_thread(worker.ident)
+                worker.join(_END_S)
 
     def _serve(self) -> None:
+        lost = threading.Event()
+        call_when_lost(lambda: self._replace(lost))
         bell = threading.Lock()
         bell.acquire()
         while jobs := self._queue.take(bell):
             _run(jobs, self._max_batch)
+            if lost.is_set():
+                return
             if self._told is not None:
                 self._told(sum(job.images for job in jobs))
             # The names would keep an old model alive while this thread waits for the next request.
             del jobs
             self._queue.done()
+
+    def _replace(self, lost: threading.Event) -> None:
+        """A worker does not come back from the network: another one takes its place."""
+        lost.set()
+        _log.error("a run of the model cannot be ended; its thread is lost, and its core until it ends")
+        self._queue.done()
+        self._start_worker()
 
 
 class _Tensors:
@@ -239,6 +262,10 @@ def _run(jobs: Sequence[_Job[Any]], max_batch: int) -> None:
     try:
         if wanted:
             _infer(wanted, max_batch, taken)
+    except ModelTimeout as error:
+        # The watcher takes the model out of service; those that wait for it are not to wait as long again.
+        for job, _ in wanted:
+            job.error = NotReady(reason=str(error))
     except Exception as error:
         _log.exception("a batch of %d requests failed", len(wanted))
         for job, _ in wanted:

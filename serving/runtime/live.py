@@ -49,7 +49,7 @@ class Refusal:
     version: str
     sha256: str
     step: str
-    """`download`, `lineage`, `digest`, `contract`, `detector`, `warm-up` or `self-test`."""
+    """`download`, `lineage`, `digest`, `contract`, `detector`, `warm-up`, `self-test`; when live, `run`."""
     reason: str
     time: float
     """Unix time, seconds."""
@@ -114,6 +114,14 @@ class ModelSlot:
             self.refused = None
             self.switches += 1
         return previous
+
+    def withdraw(self, error: ModelRefused) -> None:
+        """Take the live model out; until another one is put in, nothing is live."""
+        with self._lock:
+            self._current = None
+            self.reason = f"no model is live: {error}"
+            self.refused = Refusal.of(error)
+            self.refusals += 1
 
     def refuse(self, error: ModelRefused) -> None:
         """Note that a version was not put in."""

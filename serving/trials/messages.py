@@ -26,6 +26,7 @@ class Setup:
     cache: Path
     tracking_uri: str
     poll_s: float
+    model_timeout_s: float
     face_detector: DetectorChoice
     face_model: Path | None
     face_margin: float

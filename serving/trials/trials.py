@@ -51,7 +51,7 @@ class Trials:
         """Start what there is; the live model is followed already.
 
         Raises:
-            LocationInvalid: the cache folder cannot be made.
+            StartRefused: the cache folder cannot be made.
         """
         if self.candidate is not None:
             self.candidate.start()
@@ -131,6 +131,8 @@ def _canary(
         threads=1,
         max_batch=settings.batch_size,
         usable=usable,
+        limit_s=settings.model_timeout_s,
+        role="canary",
     )
     return candidate, Canary(
         share=settings.canary,
@@ -156,6 +158,7 @@ def _shadow(settings: Settings, live: ModelSlot, following: Following, told: Tol
         cache=settings.cache_dir.absolute(),
         tracking_uri=settings.tracking_uri,
         poll_s=settings.poll_s,
+        model_timeout_s=settings.model_timeout_s,
         face_detector=settings.face_detector,
         face_model=settings.face_model,
         face_margin=settings.face_margin,

@@ -60,6 +60,8 @@ def write_model(
     seed: int = 0,
     metadata: str | None = "contract",
     fails_above: float | None = None,
+    endless_above: float | None = None,
+    external: str | None = None,
 ) -> Path:
     """Write a model file.
 
@@ -73,13 +75,16 @@ def write_model(
         metadata: text under the contract's key; "contract" for the contract itself, None for no key at all.
         fails_above: mean brightness of a whole batch, in [0.5, 1), from which on running the model fails,
             as a graph does that was never run on such a picture.
+        endless_above: mean brightness of a whole batch, in [0, 1], from which on the model never answers;
+            with 0 it answers nothing.
+        external: path of a file, as the model file names it, that holds the class biases (external data).
 
     Returns:
         `path`.
     """
     contract = contract or make_contract()
     model = helper.make_model(
-        _graph(contract, _weights(contract, levels, seed), fails_above),
+        _graph(contract, _weights(contract, levels, seed), fails_above, endless_above),
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=10,
         producer_name="tests",
@@ -87,10 +92,21 @@ def write_model(
     if metadata is not None:
         text = contract.to_json() if metadata == "contract" else metadata
         helper.set_model_props(model, {METADATA_KEY: text})
-    onnx.checker.check_model(model, full_check=True)
+    if external is None:
+        onnx.checker.check_model(model, full_check=True)
+    else:
+        _move_out(model, external)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
     return path
+
+
+def _move_out(model: onnx.ModelProto, location: str) -> None:
+    """Have the class biases read from the beginning of another file."""
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "bias")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
 
 
 def _weights(contract: ModelContract, levels: Sequence[float] | None, seed: int) -> dict[str, np.ndarray]:
@@ -113,7 +129,10 @@ def _weights(contract: ModelContract, levels: Sequence[float] | None, seed: int)
 
 
 def _graph(
-    contract: ModelContract, weights: dict[str, np.ndarray], fails_above: float | None
+    contract: ModelContract,
+    weights: dict[str, np.ndarray],
+    fails_above: float | None,
+    endless_above: float | None,
 ) -> onnx.GraphProto:
     height, width, count = contract.input.height, contract.input.width, len(contract.classes)
     grid = [-(-height // STRIDE), -(-width // STRIDE)]
@@ -149,6 +168,26 @@ def _graph(
             node("Gather", ["nothing", "index"], ["added"]),
             node("Gemm", ["embedding", "linear", "bias"], ["plain"]),
             node("Add", ["plain", "added"], ["logits"]),
+        ]
+    if endless_above is not None:
+        # A loop without a bound on its rounds, whose condition stays as it was at the beginning.
+        constants["endless"] = np.float32(endless_above)
+        body = helper.make_graph(
+            [node("Identity", ["condition"], ["still"]), node("Identity", ["before"], ["after"])],
+            "round",
+            [
+                value("round", TensorProto.INT64, []),
+                value("condition", TensorProto.BOOL, []),
+                value("before", TensorProto.FLOAT, [count]),
+            ],
+            [value("still", TensorProto.BOOL, []), value("after", TensorProto.FLOAT, [count])],
+        )
+        at = next(index for index, one in enumerate(nodes) if "bias" in one.input)
+        nodes[at].input[2] = "looped"
+        nodes[at:at] = [
+            node("ReduceMean", ["unit"], ["brightness"], keepdims=0),
+            node("GreaterOrEqual", ["brightness", "endless"], ["never"]),
+            node("Loop", ["", "never", "bias"], ["looped"], body=body),
         ]
     return helper.make_graph(
         nodes,

@@ -37,12 +37,20 @@ def model_folder(
     contract: ModelContract | None = None,
     self_test: bool = True,
     fails_above: float | None = None,
+    endless_above: float | None = None,
+    external: str | None = None,
 ) -> Path:
     """What is registered: `model.onnx` and `selftest.npz`; returns the folder."""
     path = write_model(
-        folder / "model.onnx", contract=contract, levels=levels, seed=seed, fails_above=fails_above
+        folder / "model.onnx",
+        contract=contract,
+        levels=levels,
+        seed=seed,
+        fails_above=fails_above,
+        endless_above=endless_above,
+        external=external,
     )
-    if self_test:
+    if self_test and endless_above is None and external is None:
         classifier = OnnxClassifier.open(path)
         spec = classifier.contract.input
         images = np.concatenate([flat(index, side=spec.height) for index in range(len(levels))])

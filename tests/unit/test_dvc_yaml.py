@@ -37,6 +37,7 @@ PLUMBING = {
     "serving.contract.model",
     "serving.cores",
     "serving.errors",
+    "serving.watchdog",
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.exporting.parity import open_session
 from pipelines.quantization.graph import Graph, attribute
+from serving.sessions import open_session
 
 # Two batches at which shapes are asked for: what differs between them is the batch.
 _PROBES = (2, 3)
@@ -37,7 +37,7 @@ def _probed(graph: Graph, names: list[str]) -> dict[str, tuple[NDArray[np.int64]
     probe = onnx.ModelProto()
     probe.CopyFrom(graph.model)
     probe.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in names)
-    session = open_session(probe.SerializeToString())
+    session = open_session(probe.SerializeToString(), threads=1)
     image = session.get_inputs()[0]
     first, second = (
         session.run(names, {image.name: np.zeros((size, *image.shape[1:]), np.uint8)}) for size in _PROBES

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving.failures import LocationInvalid
+from serving.failures import StartRefused
 from serving.following.service import Following
 from serving.runtime.identity import ModelIdentity
 from serving.runtime.live import ModelSlot
@@ -185,5 +185,5 @@ def test_new_file_that_is_no_model_is_refused_and_the_old_one_answers(tmp_path: 
 def test_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     following = Following(str(tmp_path), ModelSlot(), cache=tmp_path / "cache", tracking_uri="")
-    with pytest.raises(LocationInvalid, match="MIEN_CACHE_DIR cannot be written"):
+    with pytest.raises(StartRefused, match=r"^MIEN_CACHE_DIR="):
         following.start()
