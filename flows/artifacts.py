@@ -61,7 +61,7 @@ def verdict(gate: Row, *, tracking_uri: str, report: str) -> str:
     lines = [f"## {gate['architecture']} {title}", ""]
     lines += [f"* {reason}" for reason in gate["reasons"]]
     lines += ["", f"**Registered:** {_registered(gate, tracking_uri)}  ", f"**Report:** {report}", ""]
-    lines += ["| | check | value | threshold | production |", "|---|---|---|---|---|"]
+    lines += ["| passed | check | value | threshold | production |", "|---|---|---|---|---|"]
     lines += [_check(check) for check in gate["checks"]]
     return "\n".join(lines)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from prefect.states import Completed
 from flows import data, results
 from flows.collecting.dataset import Held, add, held_by
 from flows.collecting.intake import Intake, take_in
-from flows.endings import failed
+from flows.endings import failed, run_command
 from flows.errors import CollectRefused, FlowError, WorkspaceFailed
 from flows.settings import service_settings
 from flows.workspace import HOME, Workspace, fresh_clone
@@ -196,9 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Add kept pictures with feedback to the data, in a branch.")
     parser.add_argument("--revision", default="HEAD", help="branch, tag or commit to add to (HEAD)")
     parser.add_argument("--train", action="store_true", help="start the training deployment on the branch")
-    state = collect(**vars(parser.parse_args()), return_state=True)
-    print(f"{state.name}: {state.message}")
-    sys.exit(0 if state.is_completed() else 1)
+    run_command(collect, vars(parser.parse_args()), named=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ MIEN_DRIFT_…; docs/drift.md says how a verdict is reached.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from pydantic import Field
 from flows.drifting import alarm, records
 from flows.drifting.window import Examined, examined
 from flows.drifting.workspace import WORKSPACE, add_snapshot
-from flows.endings import failed
+from flows.endings import failed, run_command
 from flows.errors import FlowError
 from flows.names import drift_run_name
 from flows.settings import service_settings
@@ -169,9 +168,7 @@ def main() -> None:
     parser.add_argument("--cooldown-hours", type=float, default=24.0, help="rest after a training (24)")
     parser.add_argument("--no-retrain", dest="retrain", action="store_false", help="start no training")
     parser.add_argument("--notify", help="notification block of Prefect, TYPE/NAME")
-    state = drift(**vars(parser.parse_args()), return_state=True)
-    print(f"{state.name}: {state.message}")
-    sys.exit(0 if state.is_completed() else 1)
+    run_command(drift, vars(parser.parse_args()), named=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -60,6 +61,9 @@ ENGINES: Mapping[str, Engine] = {
 }
 
 
+_CLUSTERS: Mapping[str, Literal["ray", "dask"]] = {"ray": "ray", "dask": "dask"}
+
+
 def engine_named(name: str) -> Engine:
     """The engine of this name.
 
@@ -69,3 +73,12 @@ def engine_named(name: str) -> Engine:
     if name not in ENGINES:
         raise ParametersInvalid(parameter="engine", got=name, expected=f"one of {', '.join(sorted(ENGINES))}")
     return ENGINES[name]
+
+
+def missing_for(name: str, checkout: Path, *, reach: bool = False) -> list[str]:
+    """Everything that is missing for an engine to start, a sentence each; see `flows.cluster.needs`."""
+    if name not in _CLUSTERS:
+        return []
+    from flows.cluster.needs import missing
+
+    return missing(_CLUSTERS[name], checkout, reach=reach)

@@ -10,7 +10,6 @@ batches; folders of training runs wait for a day without one.
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from pydantic import Field
 
 from flows.drifting.workspace import WORKSPACE as DRIFT_WORKSPACE
 from flows.drifting.workspace import delete_snapshots
-from flows.endings import failed
+from flows.endings import failed, run_command
 from flows.errors import FlowError, TrainingBusy
 from flows.settings import service_settings
 from flows.workspace import CHECKPOINTS, WORKSPACES, only_training
@@ -138,9 +137,7 @@ def _pictures(settings: Settings) -> PictureFolder:
 def main() -> None:
     """Run the flow from the command line."""
     quiet_libraries()
-    state = retention(return_state=True)
-    print(state.message)
-    sys.exit(0 if state.is_completed() else 1)
+    run_command(retention, {})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ and run again, it goes on after the finished chunks.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -31,8 +30,8 @@ from flows.bulk.progress import BatchProgress
 from flows.bulk.sources import Source, source_named
 from flows.bulk.verdict import verdict_of
 from flows.drifting.records import publish
-from flows.endings import failed
-from flows.errors import FlowError, SourceUnusable
+from flows.endings import failed, run_command
+from flows.errors import FlowError, ParametersInvalid, SourceUnusable
 from flows.settings import service_settings
 from flows.tasks import INTERRUPTED, RETRY_DELAYS_S, UNCHANGED, passes_by_itself
 from pipelines.stage import quiet_libraries
@@ -77,6 +76,8 @@ def scoring(
     quiet_libraries()
     try:
         check_engine(engine)
+        if not out.strip():
+            raise ParametersInvalid(parameter="out", got=out, expected="the name of a Parquet file")
         with tempfile.TemporaryDirectory(prefix="mien-scoring-") as reference:
             return _scored(
                 source_named(source),
@@ -233,9 +234,7 @@ def main() -> None:
     parser.add_argument("--max-parallel", type=int, default=2, help="tasks at once (2)")
     parser.add_argument("--no-drift", dest="drift", action="store_false", help="no verdict on the batch")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="where chunks are scored (local)")
-    state = scoring(**vars(parser.parse_args()), return_state=True)
-    print(state.message)
-    sys.exit(0 if state.is_completed() else 1)
+    run_command(scoring, vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from pydantic import Field
 from flows import artifacts, data, results
 from flows.adoption import adopt
 from flows.conductor import Future, Progress, conduct
-from flows.endings import failed
-from flows.engines import Engine, engine_named
+from flows.endings import failed, run_command
+from flows.engines import Engine, engine_named, missing_for
 from flows.errors import FlowError, TrainingBusy
 from flows.graph import Plan, check_chosen, of_architectures, read_plan
 from flows.names import training_run_name
@@ -68,6 +68,8 @@ def training(
     checkout = Path.cwd()
     try:
         chosen = engine_named(engine)
+        if missing := missing_for(engine, checkout):
+            return failed("; and ".join(missing))
         with only_training(checkout) as lock:
             workspace = open_workspace(checkout, revision=revision, profile=profile, lock=lock)
             params = _settle(workspace, architectures, profile=profile, results_to=results_to)
@@ -146,9 +148,12 @@ def main() -> None:
     parser.add_argument("--results-to", choices=("branch", "workspace"), default="branch")
     parser.add_argument("--engine", default="local", help="where stages run: local, ray, dask (local)")
     quiet_libraries()
-    state = training(**vars(parser.parse_args()), return_state=True)
-    print(state.message)
-    sys.exit(0 if state.is_completed() else 1)
+    options = parser.parse_args()
+    # Before a Prefect server is started or asked, and all at once.
+    if missing := missing_for(options.engine, Path.cwd(), reach=True):
+        print("\n".join(f"error: {problem}" for problem in missing), file=sys.stderr)
+        sys.exit(1)
+    run_command(training, vars(options))
 
 
 if __name__ == "__main__":

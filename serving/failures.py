@@ -31,6 +31,7 @@
     │   └── StoreTooNew          a newer service has changed its tables
     ├── DriftUnknown             whether the world has moved cannot be said
     │   ├── WindowTooSmall       too few observations, or none
+    │   ├── BatchTooSmall        too few answers in a batch, or none
     │   ├── ReferenceUnusable    the model came without a reference, or with one that lacks columns
     │   └── DriftFailed          Evidently, or the process that it runs in
     ├── ModelRefused             a new version failed a check; the old one keeps serving
@@ -285,6 +286,19 @@ class WindowTooSmall(DriftUnknown):
         super().__init__(
             f"{found} observations of version {version} are in the window, at least {expected} are needed; "
             "wait for more requests, or lower MIEN_DRIFT_MIN_ROWS"
+        )
+
+
+class BatchTooSmall(DriftUnknown):
+    """A batch of scored pictures has too few answers, or none, to be compared as a whole."""
+
+    def __init__(self, *, got: int, expected: int, version: str) -> None:
+        self.got = got
+        self.expected = expected
+        found = f"only {got} answers" if got else "no answer"
+        super().__init__(
+            f"the batch has {found} of version {version}, at least {expected} are needed; "
+            "score a larger batch, or lower MIEN_DRIFT_MIN_ROWS"
         )
 
 

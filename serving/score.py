@@ -73,13 +73,20 @@ def fetch_model(settings: Settings, location: str) -> LiveModel:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Score a folder of pictures with the service's model.")
-    parser.add_argument("folder", type=Path, help="looked through to any depth; hidden files are left out")
-    parser.add_argument("--out", type=Path, required=True, help="Parquet file that is written")
+    parser.add_argument("folder", type=_path, help="looked through to any depth; hidden files are left out")
+    parser.add_argument("--out", type=_path, required=True, help="Parquet file that is written")
     parser.add_argument("--model", help="models:/… or a path; MIEN_MODEL without it")
     parser.add_argument("--faces", choices=get_args(FacesMode), default="auto", help="as ?faces= of /detect")
     parser.add_argument("--embedding", action="store_true", help="also the model's features of each picture")
     parser.add_argument("--chunk", type=_positive, default=CHUNK, help="files between two saves")
     return parser
+
+
+def _path(text: str) -> Path:
+    """A path; an empty name, which pathlib takes for the working directory, is refused."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty, expected a path")
+    return Path(text)
 
 
 def _positive(text: str) -> int:

@@ -149,8 +149,15 @@ def source_named(text: str) -> Source:
     """The source that a parameter names.
 
     Raises:
-        SourceUnusable: there is no such file or folder.
+        SourceUnusable: there is no such file or folder, or the name is empty.
     """
+    if not text.strip() or not text.strip().removeprefix(S3).strip("/"):
+        # As a path an empty name is the working directory; s3:// alone would be every bucket.
+        raise SourceUnusable(
+            source=f"source={text!r}",
+            reason="it names no folder, file or bucket",
+            remedy="name a folder, a Parquet file or s3://bucket/prefix",
+        )
     if text.startswith(S3):
         return Bucket(text)
     # Absolute: chunks may be read by a process that works elsewhere.

@@ -56,7 +56,7 @@ def connection(kind: Kind, settings: ClusterSettings, *, most: int) -> Connectio
         raise ClusterError(
             what=f"engine {kind}",
             reason=f"{error.name} is not installed",
-            remedy=f"install the extra: `pip install 'mien[{kind}]'`",
+            remedy=f"run `make setup`, or in a checkout `pip install '.[{kind}]'`",
         ) from error
 
 

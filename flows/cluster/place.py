@@ -9,16 +9,14 @@ from typing import Any, Literal, Self
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import TaskRunner
 
 from flows.cluster import goods, mail
 from flows.cluster.connections import Connection, Kind, connection, unreachable
 from flows.cluster.errand import Delivery, Errand
 from flows.cluster.node import on_node
-from flows.cluster.settings import ADDRESS, ClusterSettings, cluster_settings
+from flows.cluster.settings import ClusterSettings, cluster_settings
 from flows.commands import last_reason
-from flows.errors import ClusterError
 from flows.graph import at_coordinator
 from flows.stages import Outcome, Stages, passes_by_itself
 from flows.tasks import INTERRUPTED
@@ -73,7 +71,6 @@ class Nodes:
             ClusterError: it cannot be reached, or something that its nodes need is not configured.
         """
         settings = cluster_settings(workspace.checkout)
-        _need_servers(workspace, settings)
         cluster = connection(kind, settings, most=most)
         goods.default_remote(workspace.root)
         try:
@@ -165,23 +162,6 @@ class Nodes:
 
     def _goods(self, operation: str, **given: object) -> dict[str, Any]:
         return goods.operate(self._workspace.root, self._workspace.environment, operation, **given)
-
-
-def _need_servers(workspace: Workspace, settings: ClusterSettings) -> None:
-    """Nodes report to servers; a file or a server of this process alone they would not find."""
-    if not PREFECT_API_URL.value():
-        raise ClusterError(
-            what="PREFECT_API_URL",
-            reason="it is not set, and nodes report to a Prefect server",
-            remedy="set it to one that all of them reach",
-        )
-    uri = workspace.environment[TRACKING_URI]
-    if settings.address and uri.startswith("sqlite:"):
-        raise ClusterError(
-            what=TRACKING_URI,
-            reason=f"it is {uri}, a file of this machine",
-            remedy=f"set it to a server that all nodes reach, or unset {ADDRESS}",
-        )
 
 
 def _failed(stage: str, state: State[Any]) -> Outcome:

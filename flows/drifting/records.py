@@ -46,8 +46,9 @@ def row(result: DriftResult, index: int) -> dict[str, str]:
     """One column of the window, as the table has it."""
     column = result.columns[index]
     return {
-        "": "moved" if column.drifted else "",
         "column": column.name,
+        # Prefect's page shows no column whose name is empty.
+        "moved": "yes" if column.drifted else "",
         "score": f"{column.score:.3f}",
         "threshold": f"{column.threshold:.3f}",
         "distance": column.method,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serving.drift.request import WindowRule
 from serving.drift.table import FACE_SIZE, Table
 from serving.drift.window import Current
-from serving.failures import WindowTooSmall
+from serving.failures import BatchTooSmall
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +37,7 @@ def read_scores(path: Path, rule: WindowRule, *, version: str) -> Current:
     A batch has no times of its own; the file's stands for them.
 
     Raises:
-        WindowTooSmall: there are fewer answers than the rule wants, or none.
+        BatchTooSmall: there are fewer answers than the rule wants, or none.
     """
     import pyarrow.parquet as pq
 
@@ -45,7 +45,7 @@ def read_scores(path: Path, rule: WindowRule, *, version: str) -> Current:
     table = table.filter(table["emotion"].is_valid())
     total = len(table)
     if total < max(rule.min_rows, 1):
-        raise WindowTooSmall(got=total, expected=rule.min_rows, version=version)
+        raise BatchTooSmall(got=total, expected=rule.min_rows, version=version)
     if total > rule.max_rows:
         drawn = np.random.default_rng(_SEED).choice(total, rule.max_rows, replace=False)
         table = table.take(np.sort(drawn))

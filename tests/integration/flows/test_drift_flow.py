@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,7 +92,9 @@ def test_lasting_drift_starts_one_training_and_tells_somebody(
 def shows_everything(world: DriftWorld, client: SyncPrefectClient) -> None:
     """Artifacts, the version's tags, its run's metrics and pages, and Evidently's workspace."""
     table, verdict = artifact(client, TABLE), artifact(client, REPORT)
-    assert "moved" in table
+    rows = json.loads(table)
+    assert all(name for row in rows for name in row), "Prefect shows no column without a name"
+    assert {row["column"]: row["moved"] for row in rows}["brightness"] == "yes"
     assert "brightness" in table
     assert f"{ROWS} observations from" in verdict
     assert "started training" in verdict

@@ -47,6 +47,15 @@ def test_it_takes_the_services_model_and_tells_by_its_exit_status(
     assert pq.read_table("a.parquet")["emotion"][3].as_py() == CLASSES[3]
 
 
+def test_an_empty_name_is_wrong_usage(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["", "--out", "a.parquet"], ["pictures", "--out", ""]):
+        assert scored(monkeypatch, *arguments) == 2
+        assert "the name is empty" in capsys.readouterr().err
+    assert not (place / "a.parquet").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -12,7 +12,7 @@ import pytest
 
 from serving.drift.request import WindowRule
 from serving.drift.scores import read_scores
-from serving.failures import WindowTooSmall
+from serving.failures import BatchTooSmall
 
 
 def write(path: Path, rows: int) -> Path:
@@ -68,5 +68,8 @@ def test_of_more_rows_than_are_looked_at_some_are_drawn_the_same_every_time(tmp_
 
 
 def test_too_few_answers_are_no_window(tmp_path: Path) -> None:
-    with pytest.raises(WindowTooSmall, match="only 8 observations of version 3"):
+    with pytest.raises(BatchTooSmall, match="only 8 answers of version 3") as caught:
         read_scores(write(tmp_path / "scores.parquet", 10), WindowRule(min_rows=9), version="3")
+    assert "requests" not in str(caught.value), "a batch is finished: nothing more comes"
+    with pytest.raises(BatchTooSmall, match="no answer of version 3"):
+        read_scores(write(tmp_path / "none.parquet", 0), WindowRule(min_rows=1), version="3")

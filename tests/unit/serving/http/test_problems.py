@@ -34,6 +34,7 @@ NOT_FOR_CLIENTS = {
     failures.NothingRegistered,
     failures.DriftUnknown,
     failures.WindowTooSmall,
+    failures.BatchTooSmall,
     failures.ReferenceUnusable,
     failures.DriftFailed,
     failures.ScoringRefused,
