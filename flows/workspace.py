@@ -19,7 +19,7 @@ from flows import commands
 from flows.commands import Done
 from flows.errors import ParametersInvalid, TrainingBusy, WorkspaceFailed
 from pipelines import layout
-from pipelines.lineage import DEFINING
+from pipelines.lineage import DEFINING, FOREIGN_OWNER, git_remedy
 from pipelines.profile import BASE, CONF
 from pipelines.tracking import SCRATCH, TRACKING_URI
 
@@ -191,7 +191,10 @@ def _environment(checkout: Path) -> dict[str, str]:
 
 
 def _commit(checkout: Path, revision: str, variables: Mapping[str, str]) -> str:
-    top = commands.run_git(["rev-parse", "--show-toplevel"], checkout, variables)
+    top = commands.run_git(["rev-parse", "--show-toplevel"], checkout, {**variables, "LC_ALL": "C"})
+    if FOREIGN_OWNER in top.output:
+        reason = top.output.strip().splitlines()[0]
+        raise WorkspaceFailed(what=str(checkout), reason=reason, remedy=git_remedy(reason, checkout))
     if top.status != 0 or Path(top.output.strip()).resolve() != checkout.resolve():
         raise WorkspaceFailed(
             what=str(checkout),
@@ -233,9 +236,17 @@ def _clone(workspace: Workspace) -> None:
 
 
 def _tidy(workspace: Workspace) -> None:
-    """Remove the locks of a killed run's git and dvc: those processes are gone, the training lock is held."""
+    """Make an earlier run's clone ready: no locks of its killed git and dvc, and at home in this checkout.
+
+    Those processes are gone: the training lock is held.
+    """
     for name in (".git/index.lock", ".dvc/tmp/rwlock"):
         (workspace.root / name).unlink(missing_ok=True)
+    # In a checkout that was copied or moved they still lead to the original.
+    _need(workspace.git("remote", "set-url", "origin", str(workspace.checkout)))
+    checkpoints = workspace.root / layout.CHECKPOINTS
+    checkpoints.unlink(missing_ok=True)
+    checkpoints.symlink_to((workspace.checkout / CHECKPOINTS).absolute())
 
 
 def _need(done: Done) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
+import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -12,6 +16,8 @@ from pipelines.layout import PARAMS
 
 DATA_POINTER = Path("data.dvc")
 UNKNOWN = "unknown"
+FOREIGN_OWNER = "dubious ownership"
+"""Git's words since 2.35.2 for a repository of another user, as on mounts and in containers."""
 
 DEFINING = (
     "pipelines",
@@ -42,27 +48,56 @@ class Lineage:
 
 
 def read_lineage(root: Path) -> Lineage:
-    """Lineage of the checkout at `root`; never fails, what cannot be told is `unknown` and dirty."""
-    commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *DEFINING)
-    return Lineage(
-        commit=commit or UNKNOWN,
-        dirty=commit is None or changes is None or changes != "",
-        data=_data_hash(root / DATA_POINTER),
-    )
+    """Lineage of the checkout at `root`; never fails, what cannot be told is `unknown` and dirty.
+
+    A warning on standard error gives git's own reason, once in a process, and what to do about it.
+    """
+    data = _data_hash(root / DATA_POINTER)
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+    except _GitFailed as error:
+        _warn(root, "git_commit is 'unknown'", str(error))
+        return Lineage(commit=UNKNOWN, dirty=True, data=data)
+    try:
+        changes = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *DEFINING)
+    except _GitFailed as error:
+        _warn(root, "the commit counts as changed", str(error))
+        return Lineage(commit=commit, dirty=True, data=data)
+    return Lineage(commit=commit, dirty=changes != "", data=data)
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def git_remedy(reason: str, root: Path) -> str:
+    """What a person does about a git command that failed for this reason."""
+    if FOREIGN_OWNER in reason:
+        return f"run `git config --global --add safe.directory {shlex.quote(str(root.resolve()))}`"
+    return "run the pipeline in a git repository that has a commit, or its versions cannot be rebuilt"
+
+
+class _GitFailed(Exception):
+    """Git's own words, in one line."""
+
+
+def _git(root: Path, *arguments: str) -> str:
     try:
         result = subprocess.run(  # noqa: S603 - the arguments are this file's own
             ["git", "-C", str(root), *arguments],  # noqa: S607 - git is found on the user's own path
             capture_output=True,
             text=True,
             check=True,
+            # Its messages in English, in which `git_remedy` looks for the cause.
+            env=os.environ | {"LC_ALL": "C"},
         )
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    except OSError as error:
+        raise _GitFailed(f"git cannot be started ({error.strerror})") from error
+    except subprocess.CalledProcessError as error:
+        lines = str(error.stderr).strip().splitlines()
+        raise _GitFailed(lines[0] if lines else f"it ended with status {error.returncode}") from error
     return result.stdout.strip()
+
+
+@cache
+def _warn(root: Path, what: str, reason: str) -> None:
+    print(f"warning: {what}: {reason}; {git_remedy(reason, root)}", file=sys.stderr)
 
 
 def _data_hash(pointer: Path) -> str:

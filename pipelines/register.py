@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines import gate, layout, model_card, tracking
 from pipelines.files import write_json, write_text
-from pipelines.lineage import Lineage, read_lineage
+from pipelines.lineage import read_lineage
 from pipelines.params import Params, load_params
 from pipelines.reference import reference_table, write_reference, write_self_test
 from pipelines.registration import memo, package
@@ -53,7 +53,7 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
     state = memo.store_state(tracking.tracking_uri())
     if experiment is None and memo.settled(root, state, case.digest):
         return "nothing is new"
-    registry, runs = _open(root, case, params, read_lineage(root))
+    registry, runs = _open(root, case, params)
     run = runs[case.selected.architecture]
     if experiment is None and _keep(root, case, registry, run, state=state):
         return "nothing is new"
@@ -78,10 +78,11 @@ def summary(said: Mapping[str, Any]) -> str:
     return f"{name} {outcome} the gate and was not registered: {'; '.join(said['reasons'])}"
 
 
-def _open(root: Path, case: Case, params: Params, lineage: Lineage) -> tuple[Registry, dict[str, RunRef]]:
+def _open(root: Path, case: Case, params: Params) -> tuple[Registry, dict[str, RunRef]]:
     """Connect, and see to it that every variant's run has its test metrics."""
     uri = tracking.connect()
     experiment_id = tracking.configure(params.register_.experiment)
+    lineage = read_lineage(root)
     runs = {
         results.architecture: complete_run(root, results, lineage, uri=uri, experiment_id=experiment_id)
         for results in case.results

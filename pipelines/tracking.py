@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, url2pathname
 
 from pipelines.errors import RegistryError
 from pipelines.layout import MLFLOW_ARTIFACTS, MLFLOW_DATABASE
@@ -89,6 +89,57 @@ def connect() -> str:
     if uri.startswith(_SQLITE):
         retrying(uri, partial(_create_tables, Path(uri.removeprefix(_SQLITE))))
     return uri
+
+
+def check_place(database: Path) -> None:
+    """Refuse a database whose experiments store files beside another one: a copied or moved project.
+
+    Args:
+        database: MLflow's SQLite file; one that is not there yet is in its place.
+
+    Raises:
+        RegistryError: it records another folder, or it is damaged or locked.
+    """
+    if not database.exists():
+        return  # opening it would make it
+    uri = f"{_SQLITE}{database}"
+    try:
+        with closing(sqlite3.connect(database, timeout=_LOCK_TIMEOUT_S)) as opened:
+            homes = foreign_homes(opened, database.absolute().parent)
+    except sqlite3.Error as error:
+        raise registry_error(uri, error) from error
+    if homes:
+        raise RegistryError(
+            uri=uri,
+            reason=f"its experiments store their files in {homes[0]}, but it lies in "
+            f"{database.absolute().parent}: the project was copied or moved",
+            remedy="run `make relocate`, which records where the files lie now",
+        )
+
+
+def foreign_homes(opened: sqlite3.Connection, home: Path) -> list[Path]:
+    """Folders other than `home` whose `artifacts` hold experiments as this project places them."""
+    known = opened.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'experiments'")
+    if known.fetchone() is None:
+        return []
+    found: dict[Path, None] = {}
+    rows = opened.execute("SELECT experiment_id, name, artifact_location FROM experiments")
+    for number, name, location in rows:
+        if not str(location).startswith("file:"):
+            continue
+        folder = Path(url2pathname(urlsplit(location).path))
+        # A server names the folder by the experiment's number, `_artifact_location` by its name.
+        ours = (
+            folder.name in (str(number), _folder_name(name)) and folder.parent.name == MLFLOW_ARTIFACTS.name
+        )
+        if ours and folder.parent.parent.resolve() != home.resolve():
+            found[folder.parent.parent] = None
+    return list(found)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite URI; None for any other store."""
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
 def tracking_uri() -> str:
@@ -245,7 +296,11 @@ def _artifact_location(uri: str, experiment: str) -> str | None:
     if not uri.startswith(_SQLITE):
         return None
     folder = Path(uri.removeprefix(_SQLITE)).absolute().parent / MLFLOW_ARTIFACTS.name
-    return (folder / re.sub(r"[^\w.-]", "_", experiment)).as_uri()
+    return (folder / _folder_name(experiment)).as_uri()
+
+
+def _folder_name(experiment: str) -> str:
+    return re.sub(r"[^\w.-]", "_", experiment)
 
 
 def _is_absolute(uri: str) -> bool:
@@ -296,3 +351,4 @@ def _check_sqlite(uri: str, path: Path) -> None:
             database.execute("ROLLBACK")
     except (sqlite3.Error, OSError) as error:
         raise registry_error(uri, error) from error
+    check_place(path)

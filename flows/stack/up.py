@@ -15,7 +15,9 @@ from flows.errors import StackError
 from flows.stack.ports import check_ports
 from flows.stack.services import STOP_S, Stack, read_stack
 from pipelines import layout
+from pipelines.errors import RegistryError
 from pipelines.stage import quiet_libraries
+from pipelines.tracking import check_place
 
 # What honcho returns when it was told to end: 128 + SIGINT, 128 + SIGTERM.
 _ASKED_TO_END = (130, 143)
@@ -27,7 +29,8 @@ def main() -> int:
     try:
         stack = read_stack(os.environ, Path.cwd())
         check_ports(stack)
-    except StackError as error:
+        check_place(stack.root / layout.MLFLOW_DATABASE)
+    except (StackError, RegistryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     status = run(stack)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -173,3 +174,16 @@ def test_stage_of_a_killed_run_keeps_the_next_one_waiting(tmp_path: Path) -> Non
     with only_training(tmp_path, patience_s=60):
         assert time.monotonic() - started < 60
     stage.communicate()
+
+
+def test_a_copied_checkout_s_clones_lead_to_the_copy(project: DvcProject, tmp_path: Path) -> None:
+    opened(project)
+    copy = DvcProject(tmp_path / "copy of it")
+    shutil.copytree(project.root, copy.root, symlinks=True)
+    workspace = opened(copy)
+    assert workspace.root.is_relative_to(copy.root)
+    assert workspace.git("remote", "get-url", "origin").output.strip() == str(copy.root)
+    write(workspace, "dvc.lock", "results")
+    assert results.commit(workspace, "Results") in copy.branches()
+    assert project.branches() == ["main"], "nothing is pushed into the original"
+    assert (workspace.root / ".checkpoints").resolve().is_relative_to(copy.root)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines import layout, tracking
 from pipelines.errors import RegistryError
@@ -228,3 +232,146 @@ def test_command_ends_with_one_line_and_status_1(world: World, repository: Path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: MLflow at {NOBODY_LISTENS}")
     assert len(done.stderr.splitlines()) == 1
+
+
+def command(
+    folder: Path, repository: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the pipeline in a folder that holds a project."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(repository)} | variables,
+        capture_output=True,
+        text=True,
+    )
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def project(world: World, repository: Path) -> Path:
+    """A project whose pipeline has run up to `register`, in a folder with a space."""
+    values = yaml.safe_load((repository / "params.yaml").read_text())
+    values["gate"] = dict.fromkeys(values["gate"]) | {"min_accuracy": 0.1}
+    values["architectures"] = ["lenet"]
+    (world.root / "params.yaml").write_text(yaml.safe_dump(values))
+    project = world.root / "the original"
+    shutil.copytree(world.root, project, ignore=shutil.ignore_patterns("mlruns", project.name))
+    new_store(project)
+    return project
+
+
+@pytest.fixture
+def registered(project: Path, repository: Path) -> Path:
+    """A project with one registered version, made by the stage's own command."""
+    done = command(project, repository, "pipelines.register")
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+def test_a_copied_project_leaves_the_original_alone(
+    registered: Path, repository: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "a copy"
+    shutil.copytree(registered, copy)
+    before = listing(registered)
+    shutil.rmtree(copy / layout.CHECKPOINTS, ignore_errors=True)
+    for refused in (
+        ["pipelines.register"],
+        ["pipelines.registry"],
+        ["pipelines.relocation", "--check"],
+    ):
+        done = command(copy, repository, *refused)
+        assert done.returncode == 1, refused
+        assert len(done.stderr.splitlines()) == 1
+        assert str(registered / layout.MLRUNS) in done.stderr
+        assert str(copy / layout.MLRUNS) in done.stderr
+        assert "make relocate" in done.stderr
+    moved = command(copy, repository, "pipelines.relocation")
+    assert moved.returncode == 0, moved.stderr
+    # Everything that MLflow records is the copy's own now, and there.
+    with closing(sqlite3.connect(copy / layout.MLFLOW_DATABASE)) as database:
+        dump = "\n".join(database.iterdump())
+    assert registered.as_uri() not in dump
+    assert (copy / layout.MLRUNS).as_uri() in dump
+    (copy / layout.GATE).unlink()
+    done = command(copy, repository, "pipelines.register")
+    assert done.returncode == 0, done.stderr
+    assert listing(registered) == before, "nothing was written into the original"
+    assert "already" in command(copy, repository, "pipelines.relocation").stdout
+    assert command(copy, repository, "pipelines.relocation", "--check").returncode == 0
+
+
+def test_a_moved_project_serves_its_own_files_after_one_command(
+    registered: Path, repository: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere"
+    registered.rename(moved)
+    assert command(moved, repository, "pipelines.registry").returncode == 1
+    assert command(moved, repository, "pipelines.relocation").returncode == 0
+    code = (
+        "from pipelines import tracking; from pipelines.registry import Registry\n"
+        "registry = Registry('emotion', uri=tracking.connect())\n"
+        "with registry.downloaded(registry.get(1)) as folder: print(sorted(p.name for p in folder.iterdir()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=moved,
+        env=os.environ | {"PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+    )
+    assert "model.onnx" in done.stdout, done.stderr
+
+
+def test_a_database_without_its_files_is_not_pointed_at_nothing(
+    registered: Path, repository: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "only the database"
+    (copy / layout.MLRUNS).mkdir(parents=True)
+    shutil.copyfile(registered / layout.MLFLOW_DATABASE, copy / layout.MLFLOW_DATABASE)
+    done = command(copy, repository, "pipelines.relocation")
+    assert done.returncode == 1
+    assert f"cp -r {registered / layout.MLFLOW_ARTIFACTS}" in done.stderr
+    shutil.copytree(registered / layout.MLFLOW_ARTIFACTS, copy / layout.MLFLOW_ARTIFACTS)
+    assert command(copy, repository, "pipelines.relocation").returncode == 0
+
+
+def test_a_project_behind_a_link_is_in_its_place(registered: Path, repository: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(registered)
+    done = command(link, repository, "pipelines.registry")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_repository_of_another_owner_is_told_with_git_s_reason_and_cure(
+    project: Path, repository: Path, tmp_path: Path
+) -> None:
+    for arguments in (
+        ("init", "--quiet"),
+        ("add", "params.yaml"),
+        ("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--message", "Start"),
+    ):
+        subprocess.run(["git", *arguments], cwd=project, check=True)
+    # Git's own switch for its own tests: every repository is another user's.
+    other = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}
+    done = command(project, repository, "pipelines.register", **other)
+    assert done.returncode == 0, done.stderr
+    [warning] = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert "detected dubious ownership" in warning
+    cure = re.search(r"`(git config --global --add safe\.directory .+)`", warning)
+    assert cure
+    assert "unknown" in command(project, repository, "pipelines.registry").stdout
+
+    asked = ["git", "rev-parse", "HEAD"]
+    assert subprocess.run(asked, cwd=project, env=os.environ | other, capture_output=True).returncode != 0
+    subprocess.run(shlex.split(cure[1]), env=os.environ | other, check=True)
+    assert subprocess.run(asked, cwd=project, env=os.environ | other, capture_output=True).returncode == 0
