@@ -22,7 +22,7 @@ HOST ?= 127.0.0.1
 MLFLOW_PORT ?= 5000
 PREFECT_PORT ?= 4200
 
-.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean bandit audit images serve up train docs
+.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean bandit audit images serve up train docs relocate
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +38,16 @@ $(VENV)/.installed: requirements/dev.txt
 	  $$UV pip sync --quiet --python $(VENV)/bin/python requirements/dev.txt
 	@touch $@
 
-data: setup ## the sample faces, out of the remote inside the repository
-	@[ -d data ] || dvc pull --quiet --remote sample data.dvc
+# Fetched whole before anything is laid out: half a folder would pass for the data.
+data: setup ## the pictures that data.dvc names: the sample's lie in the repository, yours in your remote
+	@[ -d data ] || [ -f data.dvc ] || { \
+	  echo "error: there is neither data/ nor data.dvc; put pictures into data/<class>/" \
+	    "and run 'dvc add data' (docs/dataset.md)" >&2; exit 1; }
+	@[ -d data ] || { dvc fetch data.dvc && dvc checkout data.dvc; } || { \
+	  echo "error: the pictures that data.dvc names could not be fetched, DVC's reason stands above;" \
+	    "'dvc remote list' shows where it looks. Name their remote with 'dvc remote add --default NAME URL'," \
+	    "its keys with 'dvc remote modify --local NAME …' (docs/dataset.md#versions-and-remotes), then run make again" \
+	    >&2; exit 1; }
 
 run: data ## data, seven trained models, the best one in the registry, a report
 	@status=0; dvc repro || status=$$?; python -m pipelines.summary; exit $$status
@@ -64,9 +72,13 @@ benchmark: setup ## every figure of docs/benchmarks.md, on a quiet machine (need
 	@python -m benchmarks.report
 
 ui: setup ## MLflow's pages: runs, registry, promotion
+	@python -m pipelines.relocation --check
 	@echo "MLflow: http://$(HOST):$(MLFLOW_PORT)"
 	@mlflow server --backend-store-uri sqlite:///mlruns/mlflow.db \
 	  --artifacts-destination mlruns/artifacts --host $(HOST) --port $(MLFLOW_PORT) --workers 1
+
+relocate: setup ## after copying or moving the project: MLflow's recorded paths follow
+	@python -m pipelines.relocation
 
 serve: setup ## the service on port 8000: follows models:/emotion@production (docs/serving.md)
 	@python -m serving
@@ -88,7 +100,7 @@ reproduce: setup ## VERSION=n: rebuild a registered version from its commit and 
 bandit: setup ## dangerous calls in the code, by bandit
 	@bandit --quiet --recursive --severity-level medium --configfile pyproject.toml serving pipelines flows
 
-audit: setup ## known vulnerabilities of what the lock files name (asks pypi.org)
+audit: setup ## known vulnerabilities of what the lock files name (asks over the network)
 	@for file in requirements/*.txt; do echo "$$file"; \
 	  pip-audit --strict --progress-spinner off --require-hashes --disable-pip --requirement "$$file"; done
 

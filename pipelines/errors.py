@@ -10,6 +10,7 @@
     │   ├── ClassNameInvalid     a class that cannot have its name
     │   ├── TooManyUnreadable    more broken files than allowed
     │   ├── ClassMissing         one class only, or a class absent from a split
+    │   ├── PrivateData          own pictures are, or would be pushed, where git publishes them
     │   └── ManifestCorrupt      manifest.parquet is absent, truncated or of another shape
     ├── ValidationFailed         a critical expectation did not hold
     ├── WeightsUnavailable       pretrained weights were asked for and cannot be had
@@ -130,6 +131,13 @@ class TooManyUnreadable(DataError):
 
 class ClassMissing(DataError):
     """One class only, or a class that has no image in a split."""
+
+    def __init__(self, *, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+
+
+class PrivateData(DataError):
+    """Pictures that are not the sample's lie, or would be pushed, where git publishes them."""
 
     def __init__(self, *, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")

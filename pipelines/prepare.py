@@ -30,6 +30,7 @@ from pipelines.preparation.finding import find_sources
 from pipelines.preparation.pictures import CHUNK, Failure, Settings, Task, process_all
 from pipelines.preparation.splitting import Placed, place
 from pipelines.preparation.summary import Outcome, Removed, describe, report
+from pipelines.sample.remote import check_remote
 from pipelines.stage import run_stage
 from serving.contract.faces import FACE_MODEL_VARIABLE
 from serving.cores import usable_cores
@@ -186,6 +187,7 @@ def _check_splits(kept: pd.DataFrame, labels: Sequence[str]) -> None:
 
 def main() -> None:
     """Run the stage on the repository's own paths."""
+    check_remote(Path())
     params = load_params()
     model = os.environ.get(FACE_MODEL_VARIABLE)
     began = time.perf_counter()

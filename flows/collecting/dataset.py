@@ -103,10 +103,14 @@ def add(workspace: Workspace) -> str | None:
 
 
 def _unbind(pointer: Path) -> None:
-    """Data that name a remote of their own (the shipped sample does) are not pushed to it: it is public."""
+    """Push data that name a remote of their own, as the shipped sample does, to the default one.
+
+    The sample's is in git, and its pointer forbids to push.
+    """
     held = yaml.safe_load(pointer.read_text(encoding="utf-8"))
     for out in held["outs"]:
         out.pop("remote", None)
+        out.pop("push", None)
     pointer.write_text(yaml.safe_dump(held, sort_keys=False), encoding="utf-8")
 
 

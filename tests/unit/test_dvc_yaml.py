@@ -25,6 +25,7 @@ PLUMBING = {
     "pipelines.manifest",
     "pipelines.params",
     "pipelines.records",
+    "pipelines.sample.remote",
     "pipelines.stage",
     "pipelines.tensorflow_runtime",
     "pipelines.tracking",
