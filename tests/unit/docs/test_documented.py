@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -307,3 +309,47 @@ def test_every_deployment_and_every_parameter_of_its_flow_is_documented(
         told.setdefault(flow, {})[parameter] = expected if expected is ... else yaml.safe_load(default)
     assert told == {name: own for name, own in flows.items() if name != "training"}
     assert set(flows["training"]) <= set(quoted(text.partition("## Deployments")[0]))
+
+
+# Commands
+
+
+ACTIVATE = "source .venv/bin/activate"
+IN_THE_ENVIRONMENT = re.compile(
+    r"(?:^\s*|`)(?:[A-Z_]+=\S+ )*(?:python|dvc|prefect|mlflow|dask|ray) [a-z-]", re.MULTILINE
+)
+
+
+def test_every_guide_activates_the_environment_before_its_first_command(root: Path) -> None:
+    unsaid = []
+    for page in (root / "docs").glob("*.md"):
+        before, _, _ = page.read_text().partition(ACTIVATE)
+        if IN_THE_ENVIRONMENT.search(before):
+            unsaid.append(page.name)
+    assert not unsaid
+    # The pattern finds what it is made for.
+    assert IN_THE_ENVIRONMENT.search("```sh\nA=1 python -m flows.training\n```")
+    assert IN_THE_ENVIRONMENT.search("run `dvc repro` again")
+
+
+def test_nothing_names_a_package_index(root: Path) -> None:
+    listed = subprocess.run(
+        ["git", "grep", "--text", "-lEi", "pypi[.]org|files[.]pythonhosted", "--", "."],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    assert listed.returncode == 1, listed.stdout
+
+
+# Licence
+
+
+def test_the_licence_is_in_the_package_and_named_in_its_metadata(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert project["license"] == "Apache-2.0"
+    text = (root / "LICENSE").read_text()
+    assert "Version 2.0, January 2004" in text
+    assert "3. Grant of Patent License." in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert all((root / name).is_file() for name in project["license-files"])
