@@ -10,6 +10,8 @@
     │   ├── Forbidden            a key without the scope, or an address that needs one
     │   ├── PayloadTooLarge      more bytes than allowed
     │   ├── TooManyPictures      more pictures than one request of tensors may hold
+    │   ├── HeadTooSlow          request line and header fields did not arrive in time
+    │   ├── HeadTooLarge         request line and header fields have more bytes than allowed
     │   ├── BodyTooSlow          the body did not arrive in time
     │   ├── BodyIncomplete       the client went away in the middle of it
     │   ├── StreamIdle           nothing came on a stream, or nothing was taken from it, for too long
@@ -22,6 +24,7 @@
     │   ├── NotReady             no model is live
     │   ├── QueueFull            more pictures wait than allowed
     │   ├── BodiesFull           the bodies of all requests together are more than allowed
+    │   ├── ConnectionsFull      more connections are open than allowed
     │   ├── StreamsFull          more streams are open than allowed
     │   └── DeadlinePassed       the answer would have come too late
     ├── StoreError               the observation database
@@ -49,9 +52,15 @@ say how long to wait.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from serving.errors import ServingError
+
+
+def whole_seconds(seconds: float) -> int:
+    """A wait as `Retry-After` (RFC 9110, 10.2.3) and messages state it: rounded up, at least 1."""
+    return max(1, math.ceil(seconds))
 
 
 class RequestError(ServingError):
@@ -106,6 +115,24 @@ class TooManyPictures(RequestError):
         self.got = got
         self.limit = limit
         super().__init__(f"{got} pictures were sent, at most {limit} are accepted; send several requests")
+
+
+class HeadTooSlow(RequestError):
+    """Request line and header fields did not arrive in time."""
+
+    def __init__(self, *, limit_s: float) -> None:
+        self.limit_s = limit_s
+        super().__init__(f"the head of the request was not complete within {limit_s:g} s; send it faster")
+
+
+class HeadTooLarge(RequestError):
+    """Request line and header fields have more bytes than allowed."""
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"request line and header fields have more than {limit} bytes; send fewer or shorter ones"
+        )
 
 
 class BodyTooSlow(RequestError):
@@ -176,7 +203,7 @@ class RateLimited(RequestError):
     def __init__(self, *, limit: str, retry_after_s: float) -> None:
         self.limit = limit
         self.retry_after_s = retry_after_s
-        super().__init__(f"more than {limit} were sent; wait {retry_after_s:.0f} s")
+        super().__init__(f"more than {limit} were sent; wait {whole_seconds(retry_after_s)} s")
 
 
 class Overloaded(ServingError):
@@ -210,6 +237,14 @@ class StreamsFull(Overloaded):
     def __init__(self, *, limit: int) -> None:
         self.limit = limit
         super().__init__(f"{limit} streams are open, which is all there may be; open it again later")
+
+
+class ConnectionsFull(Overloaded):
+    """More connections are open than are allowed to be, and a request is in progress on each."""
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"{limit} connections are open, which is the limit; connect again later")
 
 
 class BodiesFull(Overloaded):

@@ -1,24 +1,30 @@
-"""The application that `uvicorn serving.main:app` serves.
+"""What a server imports: the application, and the protocols that bound what connections may cost.
 
-    uvicorn serving.main:app
+    python -m serving
+    uvicorn serving.main:app --http serving.main:http --ws serving.main:websocket
 
-It is made when it is first asked for: importing this module reads no setting and opens nothing.
+Each is made when it is first asked for: importing this module reads no setting and opens nothing.
 """
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+SERVER = {"http": "serving.main:http", "ws": "serving.main:websocket"}
+"""Options of `uvicorn.run`, `uvicorn.Config` or gunicorn's worker class, without which nothing starts."""
+_asked: set[str] = set()
 
 
 @cache
 def _app() -> FastAPI:
     """The application of the environment's settings; what is wrong with them ends the process."""
-    from serving.startup import check, explained, read_settings
+    from serving.startup import check, check_server, explained, read_settings
 
     with explained():
         settings = read_settings()
@@ -28,7 +34,8 @@ def _app() -> FastAPI:
     from serving.http.logs import configure_logs
 
     configure_logs(settings.log_level)
-    app = create_app(settings)
+    # A server may ask for its protocols after the application, and has by the time that it starts.
+    app = create_app(settings, before_start=lambda: check_server(_asked))
     # A hundred thousand objects of the libraries stay for good. Walking through them all takes the collector
     # tens of milliseconds, during which every request waits.
     gc.collect()
@@ -36,12 +43,28 @@ def _app() -> FastAPI:
     return app
 
 
-def __getattr__(name: str) -> FastAPI:
-    """`app`, on first use (PEP 562)."""
-    if name == "app":
-        try:
-            return _app()
-        except AttributeError as error:
-            # Whoever asks would take it for a missing `app`.
-            raise RuntimeError(f"the application cannot be made: {error}") from error
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def _http() -> type[Any]:
+    from serving.http.http_protocol import HttpProtocol
+
+    return HttpProtocol
+
+
+def _websocket() -> type[Any]:
+    from serving.http.websocket_protocol import WebSocketProtocol
+
+    return WebSocketProtocol
+
+
+_MADE: dict[str, Callable[[], Any]] = {"app": _app, "http": _http, "websocket": _websocket}
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, `http` and `websocket`, on first use (PEP 562)."""
+    if name not in _MADE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _asked.add(name)
+    try:
+        return _MADE[name]()
+    except AttributeError as error:
+        # Whoever asks would take it for a missing attribute.
+        raise RuntimeError(f"{name} cannot be made: {error}") from error

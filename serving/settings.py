@@ -108,8 +108,14 @@ class Settings(BaseSettings):
     """Most pictures of one request of tensors (`/v2/…/infer`, `/invocations`); beyond it 413."""
     max_held_bytes: int = Field(default=256 * _MEBIBYTE, ge=1)
     """Most bytes of all requests' bodies that one worker holds at once; beyond it 503."""
+    max_connections: int = Field(default=512, ge=1)
+    """Most open connections of one worker; one more takes the place of one without a request, or gets 503."""
+    max_head_bytes: int = Field(default=32 * 1024, ge=1024)
+    """Most bytes of a request line and its header fields; beyond it 431."""
+    head_timeout_s: float = Field(default=10.0, gt=0)
+    """Seconds a client may take to send request line and header fields; beyond it 408."""
     body_timeout_s: float = Field(default=20.0, gt=0)
-    """Seconds a client may take to send its request; beyond it 408."""
+    """Seconds a client may take to send its request (beyond it 408), or to read its answer."""
 
     # Streams
     stream_connections: int = Field(default=32, ge=1)

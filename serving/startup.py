@@ -1,19 +1,20 @@
 """What must be right before the service starts, and one line about what is not.
 
-Both ways to start it come here first: `python -m serving` and `uvicorn serving.main:app`. What may come right
-later is no reason to end: a registry or a PostgreSQL server that is away, a disk that is full, a model that
-nobody has promoted yet.
+Both ways to start it come here first: `python -m serving` and `uvicorn serving.main:app …`. What may come
+right later is no reason to end: a registry or a PostgreSQL server that is away, a disk that is full, a model
+that nobody has promoted yet.
 """
 
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ _UNSHOWN = frozenset({"api_keys", "database_url", "tracking_uri"})
 _HOPELESS = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM}
 )
+# Beside its connections an idle worker has 26 files open; traces, a shadow and a canary add theirs.
+_OWN_DESCRIPTORS = 256
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 # Workers of a service that was killed end within milliseconds of it, on a busy machine within a second.
 _TAKEN_S = 3.0
@@ -60,6 +63,20 @@ def read_settings() -> Settings:
         raise StartRefused(_settings_problem(error)) from None
 
 
+def check_server(asked: Collection[str]) -> None:
+    """Look whether the server that loads the application has taken the protocols of `serving.main` too.
+
+    Raises:
+        StartRefused: it has not, so it would bound neither heads nor connections nor frames.
+    """
+    if not {"http", "websocket"} <= set(asked):
+        raise StartRefused(
+            "the server was started with protocols of its own, which bound neither heads of requests nor "
+            "connections; start `python -m serving`, or "
+            "`uvicorn serving.main:app --http serving.main:http --ws serving.main:websocket`"
+        )
+
+
 def check(settings: Settings) -> None:
     """Look at what the service cannot start with; a new SQLite file is made.
 
@@ -78,6 +95,7 @@ def check(settings: Settings) -> None:
         parse_location(settings.canary_model, setting="MIEN_CANARY_MODEL")
     _check_folder("MIEN_CACHE_DIR", settings.cache_dir)
     _check_store(settings.database_url)
+    _check_descriptors(settings.max_connections)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -128,6 +146,20 @@ def _bound(family: int, kind: int, protocol: int, address: Any, deadline: float)
             time.sleep(_RETRY_S)
         else:
             return bound
+
+
+def _check_descriptors(connections: int) -> None:
+    """See that this process may open as many files as it may have connections, and its own beside them."""
+    needed = connections + _OWN_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise StartRefused(
+            f"MIEN_MAX_CONNECTIONS={connections}: this process may open {hard} files, expected {needed}; "
+            "raise the limit (`ulimit -Hn`, LimitNOFILE=, --ulimit nofile=) or lower the setting"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _check_folder(name: str, folder: Path) -> None:

@@ -29,6 +29,7 @@ from serving.drift.request import WindowRule
 from serving.failures import StoreUnavailable
 from serving.following.service import Following
 from serving.http.body_limits import BodyLimits
+from serving.http.connections import STATE, ConnectionLimits, Connections
 from serving.http.draining import Draining
 from serving.http.exchanges import Limits
 from serving.http.frames import StreamLimits, StreamParts
@@ -81,8 +82,12 @@ _DESCRIPTION = (
 )
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, before_start: Callable[[], None] = lambda: None) -> FastAPI:
     """The application.
+
+    Args:
+        settings: of the environment.
+        before_start: called first when it starts up; what it raises ends the start.
 
     Raises:
         LocationInvalid: while starting up, when `MIEN_MODEL` names nothing that can be followed.
@@ -95,7 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="mien",
         version=API_VERSION,
         description=_DESCRIPTION,
-        lifespan=_lifespan(settings, metrics, held, traces),
+        lifespan=_lifespan(settings, metrics, held, traces, before_start),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -142,10 +147,15 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _lifespan(
-    settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces | None
+    settings: Settings,
+    metrics: Metrics,
+    held: HeldBytes,
+    traces: Traces | None,
+    before_start: Callable[[], None],
 ) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        before_start()
         for name in unknown_variables(os.environ):
             _log.warning("%s is not a setting and has no effect; docs/serving.md lists them", name)
         if traces is not None:
@@ -161,7 +171,7 @@ def _lifespan(
         draining = Draining(lambda: len(parts.streams) > 0, lambda: parts.streams.close(settings.timeout_s))
         try:
             with draining.installed():
-                yield
+                yield {STATE: parts.connections}
         finally:
             telling.cancel()
             # In this order nothing is lost: what waits is answered, then what was answered is written.
@@ -256,6 +266,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         metrics=metrics,
         drift=Keeper(slot, Ledger(settings.database_url), _drift_plan(settings)),
         streams=_streams(settings, detector, metrics, held, traces),
+        connections=Connections(_connection_limits(settings), held=held, told=metrics),
         tensors=TensorAnswerer(batcher, reader, sink, timeout_s=settings.timeout_s),
         trials=trials,
     )
@@ -269,6 +280,17 @@ def _streams(
     )
     parts = StreamParts(detector=detector, told=metrics, limits=limits, held=held, traces=traces)
     return Streams(parts, most=settings.stream_connections)
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        connections=settings.max_connections,
+        head_bytes=settings.max_head_bytes,
+        head_timeout_s=settings.head_timeout_s,
+        read_timeout_s=settings.body_timeout_s,
+        frame_bytes=settings.max_bytes,
+        frames_per_s=settings.stream_fps,
+    )
 
 
 def _drift_plan(settings: Settings) -> Plan:

@@ -29,8 +29,9 @@ _SECURITY_HEADERS = (
 )
 # For whatever has no policy of its own: nothing may be loaded, as JSON needs nothing.
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_ADDED = (*_SECURITY_HEADERS, _POLICY)
-_ADDED_NAMES = frozenset(name for name, _ in _ADDED)
+ADDED_HEADERS = (*_SECURITY_HEADERS, _POLICY)
+"""What every answer has that does not bring its own."""
+_ADDED_NAMES = frozenset(name for name, _ in ADDED_HEADERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +131,7 @@ class Exchange:
 
     def _completed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         given = {name for name, _ in headers} & _ADDED_NAMES
-        added = [pair for pair in _ADDED if pair[0] not in given] if given else [*_ADDED]
+        added = [pair for pair in ADDED_HEADERS if pair[0] not in given] if given else [*ADDED_HEADERS]
         added.append((b"x-request-id", self.head.request_id.encode()))
         if not self._complete:
             # What is left of the body is not worth reading to keep the connection.

@@ -23,10 +23,11 @@ from serving.answering.detect import Detector, Options
 from serving.answering.results import Detection, as_json, encode
 from serving.errors import ServingError
 from serving.failures import BodiesFull, Overloaded, PayloadTooLarge, StreamIdle
-from serving.http.limits import HeldBytes, RateLimit
+from serving.http.limits import HeldBytes
 from serving.http.problems import problem
 from serving.http.queries import options_from
 from serving.http.telemetry import Outcome, Traces
+from serving.http.websocket_protocol import REASON_BYTES
 
 _log = logging.getLogger("serving.http")
 
@@ -34,14 +35,10 @@ _log = logging.getLogger("serving.http")
 GOING_AWAY, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER = 1001, 1008, 1009, 1013
 # Two words and a number.
 _OPTIONS_BYTES = 4096
-# A client may send faster than it is answered; this much faster is not a camera.
-_FLOOD = 10
 RECORD_EVERY_S = 1.0
 """Between two observations of a stream: enough to watch what the model sees, no flood of equal rows."""
 _FAREWELL_S = 2.0
 _OK = 200
-# A close frame carries at most 123 bytes of text (RFC 6455, 5.5).
-_REASON_BYTES = 123
 
 
 class Told(Protocol):
@@ -103,8 +100,6 @@ class Stream:
         self._waiting: _Frame | None = None
         self._arrived = asyncio.Event()
         self._ending = asyncio.Event()
-        most_per_s = _FLOOD * self._limits.frames_per_s
-        self._flood = RateLimit(most_per_s, max(_FLOOD, round(most_per_s)), what="messages")
         self._answer_at = 0.0
         self._record_at = 0.0
         self.frames = 0
@@ -148,7 +143,6 @@ class Stream:
         """
         while True:
             message = await self._message()
-            self._flood.take("this stream")
             text, data = message.get("text"), message.get("bytes")
             if text is not None:
                 await self._take_options(text)
@@ -265,7 +259,7 @@ class Stream:
     async def break_off(self, error: ServingError) -> None:
         """Say what the matter is, twice: for programs, and where a browser shows it."""
         body = problem(error, request_id=self._request_id) | {"dropped": self.dropped}
-        reason = str(error).encode()[:_REASON_BYTES].decode(errors="ignore")
+        reason = str(error).encode()[:REASON_BYTES].decode(errors="ignore")
         # A client that reads nothing has no use for a longer farewell.
         with suppress(WebSocketDisconnect, TimeoutError):
             async with asyncio.timeout(_FAREWELL_S):

@@ -81,6 +81,10 @@ class Metrics:
             "mien_batch_images", "Pictures of one turn of the network.", buckets=_IMAGES, registry=registry
         )
         self._streams = self._gauge("mien_streams", "Streams that are open.", "livesum")
+        self._connections = self._gauge("mien_connections", "Connections that are open.", "livesum")
+        self._ended = Counter(
+            "mien_connections_ended", "Connections that the service ended.", ("reason",), registry=registry
+        )
         self._feedback = Counter("mien_feedback", "True emotions told.", ("emotion",), registry=registry)
         self._ready = self._gauge("mien_ready", "1 when a model is live.", "min")
         self._waiting = self._gauge("mien_queue_images", "Pictures that wait for the network.", "livesum")
@@ -161,6 +165,14 @@ class Metrics:
             self._predictions.labels(emotion, answered.version).inc(count)
         if self.listener is not None:
             self.listener.tensors(answered)
+
+    def connections(self, count: int) -> None:
+        """So many connections are open now."""
+        self._connections.set(count)
+
+    def connection_ended(self, reason: str) -> None:
+        """The service ended one connection, for one of the reasons of `serving.http.connections`."""
+        self._ended.labels(reason).inc()
 
     def feedback(self, emotion: str) -> None:
         """A true emotion was told; the caller has checked that the model knows it."""

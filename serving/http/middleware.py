@@ -29,6 +29,8 @@ _UNLOGGED = frozenset(
     {"/livez", "/readyz", "/metrics", "/ping", "/health", "/v2/health/live", "/v2/health/ready"}
 )
 _UNMATCHED = "unmatched"
+# Labels of metrics and spans: HTTP's parser knows some forty verbs, and each would begin series of its own.
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _NOBODY = Caller("anonymous", "open")
 # The last line of a traceback whose error says all there is to say.
 _OWN_ERROR = re.compile(r"serving\.(?:errors|failures)\.\w+: (.*)")
@@ -138,7 +140,7 @@ class Edge:
     def _note(self, scope: Scope, exchange: Exchange, caller: Caller, trace: Trace | None) -> None:
         seconds = time.perf_counter() - exchange.begun
         route = _route(scope)
-        method = scope["method"] if route != _UNMATCHED else "other"
+        method = scope["method"] if scope["method"] in _METHODS and route != _UNMATCHED else "other"
         self._counted.request(route=route, method=method, status=exchange.status, seconds=seconds)
         extra = {}
         if self._traces is not None and trace is not None:

@@ -15,6 +15,7 @@ from serving.answering.results import encode
 from serving.answering.tensors import TensorAnswerer
 from serving.drift.keeper import Keeper
 from serving.following.service import Following
+from serving.http.connections import Connections
 from serving.http.metrics import Metrics
 from serving.http.streams import Streams
 from serving.observing.recorder import Recorder
@@ -39,6 +40,7 @@ class Parts:
     metrics: Metrics
     drift: Keeper
     streams: Streams
+    connections: Connections
     tensors: TensorAnswerer
     trials: Trials
 
@@ -47,6 +49,7 @@ class Parts:
         stats = self.recorder.stats()
         rows = {name: getattr(stats, name) for name in ("written", "waiting", "dropped")}
         self.metrics.streams(len(self.streams))
+        self.metrics.connections(len(self.connections))
         canary = self.trials.canary
         self.metrics.trials.active(canary is not None and canary.standing.state == "running")
         self.metrics.drift.show(self.drift.status())

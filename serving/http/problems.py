@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -40,6 +39,7 @@ TABLE: Mapping[type[Exception], Kind] = {
     failures.NotFound: Kind(404, "not-found", "There is no such thing"),
     failures.MethodNotAllowed: Kind(405, "method-not-allowed", "The path does not take this method"),
     failures.NotAcceptable: Kind(406, "not-acceptable", "No answer of an accepted type"),
+    failures.HeadTooSlow: Kind(408, "head-too-slow", "The head of the request did not arrive in time"),
     failures.BodyTooSlow: Kind(408, "body-too-slow", "The body did not arrive in time"),
     failures.StreamIdle: Kind(408, "stream-idle", "Nothing came or was taken in time"),
     failures.PayloadTooLarge: Kind(413, "payload-too-large", "Too many bytes"),
@@ -51,8 +51,10 @@ TABLE: Mapping[type[Exception], Kind] = {
     errors.ImageError: Kind(422, "image-unusable", "The bytes cannot become a picture"),
     failures.UpgradeRequired: Kind(426, "upgrade-required", "This is a WebSocket"),
     failures.RateLimited: Kind(429, "rate-limited", "Too many requests"),
+    failures.HeadTooLarge: Kind(431, "head-too-large", "Request line and header fields are too large"),
     failures.NotReady: Kind(503, "not-ready", "No model is live"),
     failures.QueueFull: Kind(503, "queue-full", "Too many pictures are waiting"),
+    failures.ConnectionsFull: Kind(503, "connections-full", "Too many connections are open"),
     failures.BodiesFull: Kind(503, "bodies-full", "Too many bytes are being sent at once"),
     failures.StreamsFull: Kind(503, "streams-full", "Too many streams are open"),
     failures.DeadlinePassed: Kind(503, "deadline-passed", "Not answered in time"),
@@ -105,7 +107,7 @@ def from_status(status: int, detail: str, *, method: str, allowed: str) -> Servi
 def _headers(error: BaseException) -> dict[str, str]:
     match error:
         case failures.Overloaded() | failures.RateLimited():
-            return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+            return {"retry-after": str(failures.whole_seconds(error.retry_after_s))}
         case failures.Unauthorized():
             return {"www-authenticate": 'Bearer realm="mien"'}
         case failures.UpgradeRequired():

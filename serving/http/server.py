@@ -20,6 +20,7 @@ from typing import Any
 
 import uvicorn
 
+from serving.main import SERVER
 from serving.settings import Settings
 
 APP = "serving.main:app"
@@ -104,10 +105,9 @@ def serve(settings: Settings, sockets: list[socket.socket]) -> bool:
         APP,
         host=settings.host,
         port=settings.port,
+        http=SERVER["http"],
+        ws=SERVER["ws"],
         timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
-        # Larger frames of a stream are refused while they come; pictures are compressed already.
-        ws_max_size=settings.max_bytes,
-        ws_per_message_deflate=False,
         access_log=False,
         server_header=False,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from serving.observing.observation import Feedback, Observation, Recorded, Switch
@@ -40,7 +41,9 @@ class Buffer:
         self._lock = threading.Lock()
         # Not a dict: taking the first item of a dict again and again is quadratic.
         self._rows: OrderedDict[str, Waiting] = OrderedDict()
-        self._notes: deque[Note] = deque()
+        # Feedback by its observation, so that the last one replaces those before it; switches by number.
+        self._notes: OrderedDict[str | int, Note] = OrderedDict()
+        self._numbers = itertools.count()
         # In the writer's hands: still found by their id, no longer dropped.
         self._taken: dict[str, Waiting] = {}
         self._taken_notes: list[Note] = []
@@ -90,18 +93,15 @@ class Buffer:
             waiting = self._rows.get(id) or self._taken.get(id)
             if waiting is None:
                 return None
-            told = [
-                note.emotion
-                for note in (*self._taken_notes, *self._notes)
-                if isinstance(note, Feedback) and note.observation_id == id
-            ]
-        return Recorded(observation=waiting.observation, feedback=told[-1] if told else None)
+            taken = [note for note in self._taken_notes if _is_about(note, id)]
+            told = self._notes.get(id) or (taken[-1] if taken else None)
+        emotion = told.emotion if isinstance(told, Feedback) else None
+        return Recorded(observation=waiting.observation, feedback=emotion)
 
     def remove(self, id: str) -> bool:
         """Take out an observation and its feedback, unless the writer has them; whether it was here."""
         with self._lock:
-            kept = [note for note in self._notes if not _is_about(note, id)]
-            self._notes = deque(kept)
+            self._notes.pop(id, None)
             waiting = self._rows.pop(id, None)
             if waiting is None:
                 return False
@@ -124,7 +124,8 @@ class Buffer:
                 for _ in range(min(rows, len(self._rows))):
                     id, waiting = self._rows.popitem(last=False)
                     self._taken[id] = waiting
-                self._taken_notes = [self._notes.popleft() for _ in range(min(rows, len(self._notes)))]
+                count = min(rows, len(self._notes))
+                self._taken_notes = [self._notes.popitem(last=False)[1] for _ in range(count)]
             return list(self._taken.values()), list(self._taken_notes)
 
     def keep(self, observation: Observation) -> None:
@@ -163,9 +164,11 @@ class Buffer:
             return left
 
     def _append(self, note: Note) -> None:
-        self._notes.append(note)
+        key = note.observation_id if isinstance(note, Feedback) else next(self._numbers)
+        self._notes.pop(key, None)
+        self._notes[key] = note
         if len(self._notes) > self._capacity:
-            self._notes.popleft()
+            self._notes.popitem(last=False)
             self.dropped_notes += 1
 
     def _forget(self, waiting: Waiting) -> None:

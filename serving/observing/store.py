@@ -40,6 +40,8 @@ from serving.observing.tables import (
 
 # Long enough to be worth a transaction, short enough that other writers wait milliseconds.
 _PURGE_ROWS = 1000
+MAX_FEEDBACK = 16
+"""Rows of feedback that are kept of one answer: a few changes of mind, however many a client sends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +98,12 @@ class Store:
             self._add(connection, models, [model_row(model) for model in batch.models])
             self._add(connection, observations, [observation_row(row) for row in batch.observations])
             self._add(connection, feedback, [vars(row) for row in batch.feedback])
+            for id in {row.observation_id for row in batch.feedback}:
+                _forget_old_feedback(connection, id)
             self._add(connection, switches, [switch_row(row) for row in batch.switches])
 
     def feedback(self, row: Feedback) -> None:
-        """Store the true emotion of a stored answer; told twice, the later one counts.
+        """Store the true emotion of a stored answer; the last one counts, the last `MAX_FEEDBACK` are kept.
 
         Raises:
             ObservationUnknown: no such answer was stored.
@@ -113,6 +117,7 @@ class Store:
         with self._database.opened() as connection:
             insert = feedback.insert().from_select(columns, known).returning(feedback.c.number)
             added = connection.execute(insert).all()
+            _forget_old_feedback(connection, row.observation_id)
         if not added:
             raise ObservationUnknown(id=row.observation_id)
 
@@ -221,6 +226,18 @@ def _check_id(id: str) -> None:
     """Clients send ids back: PostgreSQL would not even compare some strings (those with a NUL)."""
     if not (id.isascii() and id.replace("-", "").isalnum()):
         raise ObservationUnknown(id=id)
+
+
+def _forget_old_feedback(connection: Connection, id: str) -> None:
+    newest = (
+        select(feedback.c.number)
+        .where(feedback.c.observation_id == id)
+        .order_by(feedback.c.number.desc())
+        .limit(MAX_FEEDBACK)
+    )
+    connection.execute(
+        delete(feedback).where(feedback.c.observation_id == id, feedback.c.number.not_in(newest))
+    )
 
 
 def _model(connection: Connection, observation: Observation) -> ModelRecord | None:

@@ -16,7 +16,10 @@ import httpx
 from tests.support.http_service import PATIENCE_S, until
 
 PYTHON_M = (sys.executable, "-m", "serving")
-UVICORN = (sys.executable, "-m", "uvicorn", "serving.main:app")
+UVICORN = (
+    *(sys.executable, "-m", "uvicorn", "serving.main:app"),
+    *("--http", "serving.main:http", "--ws", "serving.main:websocket"),
+)
 # Imports take seconds, and the machine may be busy.
 START_S = 120.0
 

@@ -13,6 +13,8 @@ import httpx
 import uvicorn
 
 from serving.http.app import create_app
+from serving.http.http_protocol import HttpProtocol
+from serving.http.websocket_protocol import WebSocketProtocol
 from serving.settings import Settings
 from tests.support.pictures import encoded
 from tests.support.serving_models import flat
@@ -38,7 +40,14 @@ def settings_in(folder: Path, **given: Any) -> Settings:
 def serving(settings: Settings) -> Iterator[httpx.Client]:
     """A client of the service, which listens on a free port."""
     config = uvicorn.Config(
-        create_app(settings), host=settings.host, port=0, log_config=None, access_log=False, lifespan="on"
+        create_app(settings),
+        host=settings.host,
+        port=0,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="uvicorn")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +216,35 @@ def test_an_answer_is_found_again_told_about_and_deleted(client: httpx.Client, f
     assert client.delete(path).status_code == 204
     problem(client.get(path), 404, "not-found")
     assert not list((folder / "pictures").rglob(f"{answer['id']}.png"))
+
+
+def test_of_feedback_on_one_answer_the_last_counts_and_sixteen_are_kept(
+    client: httpx.Client, folder: Path
+) -> None:
+    id = detected(client, picture_of(2))["id"]
+    # The first ones wait beside the answer itself, the others find it in the database.
+    for number in range(40):
+        emotion = CLASSES[number % len(CLASSES)]
+        assert client.post("/feedback", json={"id": id, "emotion": emotion}).status_code == 200
+        if number == 10:
+            until(lambda: kept_feedback(folder, id))
+    assert client.get(f"/predictions/{id}").json()["feedback"] == CLASSES[39 % len(CLASSES)]
+    newest = [CLASSES[number % len(CLASSES)] for number in range(24, 40)]
+    assert kept_feedback(folder, id) == newest
+
+
+def kept_feedback(folder: Path, id: str) -> list[str]:
+    with closing(sqlite3.connect(folder / "observations.db")) as database:
+        query = "SELECT emotion FROM feedback WHERE observation_id = ? ORDER BY number"
+        return [emotion for (emotion,) in database.execute(query, (id,))]
+
+
+def test_verbs_that_no_endpoint_has_share_one_label(client: httpx.Client) -> None:
+    for verb in ("PROPFIND", "MKCOL", "TRACE", "LOCK"):
+        assert client.request(verb, "/detect").status_code == 405
+    methods = set(re.findall(r'mien_requests_total\{.*method="(\w+)"', client.get("/metrics").text))
+    assert methods <= {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "WS", "other"}
+    assert "other" in methods
 
 
 @pytest.mark.parametrize(

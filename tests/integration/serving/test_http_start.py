@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -45,6 +46,23 @@ def test_what_it_cannot_start_with_is_said_in_one_line(
     assert found.stderr.count("\n") == 1, found.stderr
     assert found.stderr.startswith(expected)
     assert "secret" not in found.stderr
+
+
+@pytest.mark.parametrize("given", [(), ("--http", "serving.main:http"), ("--ws", "serving.main:websocket")])
+def test_a_server_with_protocols_of_its_own_is_refused(tmp_path: Path, given: Sequence[str]) -> None:
+    found = ended((sys.executable, "-m", "uvicorn", "serving.main:app", *given), tmp_path)
+    assert found.returncode == 3
+    told = [line for line in found.stderr.splitlines() if '"ERROR"' in line]
+    assert any("--http serving.main:http --ws serving.main:websocket" in line for line in told), found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_more_connections_than_files_may_be_opened_are_refused(tmp_path: Path, way: Sequence[str]) -> None:
+    command = ("bash", "-c", 'ulimit -n 500; exec "$@"', "bash", *way)
+    found = ended(command, tmp_path, MIEN_PORT="0", MIEN_MAX_CONNECTIONS="400")
+    assert (found.returncode, found.stderr.count("\n")) == (3, 1), found.stderr
+    assert found.stderr.startswith("MIEN_MAX_CONNECTIONS=400: this process may open 500 files")
 
 
 def test_of_several_workers_none_is_started(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,6 +67,18 @@ def test_one_key_is_held_back_and_the_probes_are_not(folder: Path) -> None:
         assert statuses == [200, 200, 429]
         assert kind(client.get("/model")) == (429, "rate-limited")
         assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize(("per_s", "least_s"), [(0.01, 90), (5, 1), (0.9, 1)])
+def test_a_client_that_is_held_back_reads_one_number_in_both_places(
+    folder: Path, per_s: float, least_s: int
+) -> None:
+    with serving(settings_in(folder, rate_per_s=per_s, rate_burst=1)) as client:
+        answers = [client.get("/model") for _ in range(20)]
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    waits = [int(number) for number in re.findall(r"\b(\d+) s\b", refused.json()["detail"])]
+    assert waits == [int(refused.headers["retry-after"])]
+    assert waits[0] >= least_s
 
 
 def test_other_origins_may_call_only_when_they_are_named(folder: Path) -> None:
