@@ -17,9 +17,11 @@
     │   ├── StreamIdle           nothing came on a stream, or nothing was taken from it, for too long
     │   ├── UpgradeRequired      a plain request where a WebSocket is expected
     │   ├── ContentUnsupported   a body that is not of the kind that the endpoint reads
+    │   │   └── EncodingUnsupported  compressed in a way that is not read
     │   ├── NotAcceptable        the client accepts nothing that the endpoint can give
     │   ├── MethodNotAllowed     the path exists, for other methods
     │   └── RateLimited          too many requests from one key
+    ├── PictureAsText            (an ImageFormatUnknown) base64, JSON or the like, where a picture is expected
     ├── Overloaded               try again later, nothing is wrong with the request
     │   ├── NotReady             no model is live
     │   ├── QueueFull            more pictures wait than allowed
@@ -55,7 +57,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from serving.errors import ServingError
+from serving.errors import ImageFormatUnknown, ServingError
 
 
 def whole_seconds(seconds: float) -> int:
@@ -178,6 +180,26 @@ class ContentUnsupported(RequestError):
     def __init__(self, *, got: str, expected: str) -> None:
         self.got = got
         super().__init__(f"the body is {got or 'of no stated type'}, expected {expected}")
+
+
+class EncodingUnsupported(ContentUnsupported):
+    """A body that is compressed in a way that is not read."""
+
+    def __init__(self, *, got: str, expected: str) -> None:
+        self.encoding = got
+        super().__init__(got=f"encoded as {got!r} (Content-Encoding)", expected=expected)
+
+
+class PictureAsText(ImageFormatUnknown):
+    """A picture in base64, JSON or the like, where its bytes are expected."""
+
+    def __init__(self, *, head: bytes = b"", recognised: str) -> None:
+        super().__init__(head=head)
+        self.recognised = recognised
+        self.args = (
+            f"this is {recognised}, expected the bytes of a JPEG, PNG, WebP or BMP file; "
+            'send the file as it is, as the body or as `curl -F "file=@photo.jpg"`',
+        )
 
 
 class NotAcceptable(RequestError):

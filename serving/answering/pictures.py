@@ -12,11 +12,13 @@ whole: on the sample's test pictures a LeNet is right for 76 % of them whole and
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -34,11 +36,28 @@ from serving.contract import (
     preprocess,
 )
 from serving.contract.faces import YUNET_SHA256
-from serving.errors import FaceDetectorError
-from serving.failures import BadRequest
+from serving.errors import FaceDetectorError, ImageFormatUnknown
+from serving.failures import BadRequest, PictureAsText
 
 # Of the picture's longer side. In the sample's pictures Haar's boxes have 0.58 to 0.89 of it.
 _PORTRAIT = 0.5
+
+# What clients send in place of a file's bytes, by how it begins.
+_TEXTS = MappingProxyType(
+    {
+        b"data:": "a data URI",
+        b"http://": "an address (addresses are not fetched)",
+        b"https://": "an address (addresses are not fetched)",
+        b"<!doctype": "an HTML page",
+        b"<html": "an HTML page",
+        b"<svg": "an SVG drawing",
+        b"<?xml": "an XML document",
+    }
+)
+_BEGIN_BYTES = 4096
+# RFC 4648, 4 and 5; shorter runs are words.
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
+_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{64,}|data:")
 
 FacesMode = Literal["auto", "all", "none"]
 DetectorChoice = Literal["auto", "haar", "yunet", "none"]
@@ -162,7 +181,7 @@ class PictureReader:
             FaceDetectorError: the model's detector cannot be used here.
         """
         begun = time.perf_counter()
-        image = decode(data, max_pixels=self._max_pixels)
+        image = _decoded(data, max_pixels=self._max_pixels)
         decoded = time.perf_counter()
         found = self._faces(image, spec, faces)
         looked = time.perf_counter()
@@ -211,6 +230,29 @@ class PictureReader:
                 "faces=all was asked for, but looking for faces is switched off here; use faces=none"
             )
         return detector
+
+
+def _decoded(data: bytes, *, max_pixels: int) -> Image:
+    try:
+        return decode(data, max_pixels=max_pixels)
+    except ImageFormatUnknown as error:
+        recognised = recognised_text(data)
+        if recognised is None:
+            raise
+        raise PictureAsText(head=data[:8], recognised=recognised) from error
+
+
+def recognised_text(data: bytes) -> str | None:
+    """What a body is that holds a picture as text, or names one; None when it is nothing of the kind."""
+    begin = data[:_BEGIN_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
+    lower = begin[:16].lower()
+    for prefix, name in _TEXTS.items():
+        if lower.startswith(prefix):
+            return name
+    if begin[:1] in (b"{", b"[", b'"'):
+        return "JSON with base64 in it" if _BASE64_RUN.search(begin) else "JSON"
+    text = b"".join(begin.split(b"\n")).replace(b"\r", b"")
+    return "base64 text" if _BASE64.fullmatch(text) else None
 
 
 def _is_portrait(image: Image, spec: InputSpec, faces: tuple[Face, ...]) -> bool:

@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from serving.failures import BodyIncomplete, BodyTooSlow, PayloadTooLarge
 from serving.http.heads import Head
 from serving.http.limits import HeldBytes, Rate
+from serving.protocols.compression import Unpacker, is_packed
 
 # How long the rest of a refused body is read and thrown away, so that the client gets to read the answer
 # instead of a reset connection (RFC 9112, 9.6).
@@ -67,19 +68,28 @@ class Exchange:
         # RFC 9112, 6.3: a request without these two has no body.
         self._complete = not {b"content-length", b"transfer-encoding"} & self._headers.keys()
         self._started_reading = False
+        self.receive: Receive = self._receive_plain
+        """The next part of the body, unpacked; raises what makes the rest of it useless."""
+        self._unpacker: Unpacker | None = None
+        self._is_unpacked = False
 
     def check_announced(self) -> None:
-        """Refuse by the announced length, before a byte is read.
+        """Refuse by the announced length and encoding, before a byte is read.
 
         Raises:
             PayloadTooLarge: it is above the limit.
+            EncodingUnsupported: it is compressed in a way that is not read.
         """
+        encoding = self._headers.get(b"content-encoding", b"").decode("latin-1")
+        if encoding and not self._complete and is_packed(encoding):
+            self._unpacker = Unpacker(encoding, limit=self._limit)
+            self.receive = self._receive_unpacked
         announced = self._headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self._limit:
             raise PayloadTooLarge(limit=self._limit)
 
-    async def receive(self) -> Message:
-        """The next part of the body.
+    async def _receive_plain(self) -> Message:
+        """The next part of the body, as it came.
 
         Raises:
             PayloadTooLarge: more came than is allowed.
@@ -98,9 +108,33 @@ class Exchange:
         self._complete = self._complete or not message.get("more_body", False)
         if self.received > self._limit:
             raise PayloadTooLarge(limit=self._limit)
+        self._hold(count)
+        return message
+
+    async def _receive_unpacked(self) -> Message:
+        """The next part of a compressed body, as it was before.
+
+        Raises:
+            BadRequest: it is damaged or breaks off.
+            ServingError: what `_receive_plain` raises.
+        """
+        unpacker = self._unpacker
+        if unpacker is None or self._is_unpacked:
+            return await self._receive()
+        while not unpacker.has_more and not self._complete:
+            unpacker.feed((await self._receive_plain()).get("body", b""))
+        data = unpacker.step()
+        self._hold(len(data))
+        self._is_unpacked = self._complete and not unpacker.has_more
+        if self._is_unpacked:
+            unpacker.finish()
+        # Between two steps others have their turn.
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": data, "more_body": not self._is_unpacked}
+
+    def _hold(self, count: int) -> None:
         self._shared.take(count)
         self._held += count
-        return message
 
     def close(self) -> None:
         """The request is done, its body is let go."""

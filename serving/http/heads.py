@@ -14,8 +14,8 @@ from serving.http.keys import Origin
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _INTERESTING = frozenset(
     {
-        b"authorization", b"content-length", b"expect", b"host", b"origin", b"traceparent", b"tracestate",
-        b"transfer-encoding", b"x-api-key", b"x-request-id",
+        b"authorization", b"content-encoding", b"content-length", b"expect", b"host", b"origin",
+        b"traceparent", b"tracestate", b"transfer-encoding", b"x-api-key", b"x-request-id",
     }
 )  # fmt: skip
 

@@ -47,6 +47,7 @@ TABLE: Mapping[type[Exception], Kind] = {
     failures.TooManyPictures: Kind(413, "too-many-pictures", "Too many pictures in one request"),
     errors.ImageTooLarge: Kind(413, "image-too-large", "Too many pixels"),
     failures.ContentUnsupported: Kind(415, "content-unsupported", "Not a kind of body this endpoint reads"),
+    failures.PictureAsText: Kind(415, "picture-as-text", "A picture as text, not as bytes"),
     errors.ImageFormatUnknown: Kind(415, "image-format-unknown", "Not an image format this service reads"),
     errors.ImageError: Kind(422, "image-unusable", "The bytes cannot become a picture"),
     failures.UpgradeRequired: Kind(426, "upgrade-required", "This is a WebSocket"),
@@ -108,6 +109,9 @@ def _headers(error: BaseException) -> dict[str, str]:
     match error:
         case failures.Overloaded() | failures.RateLimited():
             return {"retry-after": str(failures.whole_seconds(error.retry_after_s))}
+        case failures.EncodingUnsupported():
+            # RFC 9110, 15.5.16.
+            return {"accept-encoding": "gzip, deflate"}
         case failures.Unauthorized():
             return {"www-authenticate": 'Bearer realm="mien"'}
         case failures.UpgradeRequired():

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from serving.errors import ServingError
-from serving.failures import BadRequest, ContentUnsupported, PayloadTooLarge, TooManyFiles
+from serving.failures import BadRequest, ContentUnsupported, PayloadTooLarge, PictureAsText, TooManyFiles
 
 FIELD = "file"
 """Name of the form's field that carries a picture."""
@@ -24,6 +24,8 @@ FORM_OVERHEAD_BYTES = 16 * 1024
 """Boundaries and headers of a form with one file."""
 # Fields besides the pictures that a form may have; they are passed over.
 _MAX_OTHER_PARTS = 16
+# RFC 7578, 4.7, has no others in forms; these three leave bytes as they are (RFC 2045, 6.2).
+_PLAIN_CODINGS = frozenset({b"7bit", b"8bit", b"binary"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ class _Part:
     name: str | None = None
     """Of the field; None until the headers are read."""
     file_name: str = ""
+    error: ServingError | None = None
+    """Why it is not to be looked at."""
 
 
 class _Form:
@@ -198,7 +202,7 @@ class _Form:
             Upload(
                 part.file_name,
                 bytes(part.data),
-                PayloadTooLarge(limit=self._max_bytes) if part.size > self._max_bytes else None,
+                PayloadTooLarge(limit=self._max_bytes) if part.size > self._max_bytes else part.error,
             )
             for part in self._parts
         ]
@@ -213,6 +217,10 @@ class _Form:
         _, options = parse_options_header(part.headers.get(b"content-disposition", b""))
         part.name = options.get(b"name", b"").decode("utf-8", "replace")
         part.file_name = options.get(b"filename", b"").decode("utf-8", "replace")
+        coding = part.headers.get(b"content-transfer-encoding", b"binary").strip().lower()
+        if part.name == FIELD and coding not in _PLAIN_CODINGS:
+            shown = coding[:40].decode("latin-1")
+            part.error = PictureAsText(recognised=f"a part of a form with Content-Transfer-Encoding: {shown}")
         if part.name != FIELD:
             self._others += 1
             if self._others > _MAX_OTHER_PARTS:

@@ -24,6 +24,8 @@ from serving.http.problems import problem
 
 # A client may send faster than it is answered; this much faster is not a camera.
 FLOOD = 10
+# A message that is a little too large reaches the application, which says so; others get 1009 alone.
+_SLACK_BYTES = 64 * 1024
 # Until the client has read why the connection ends.
 _LINGER_S = 2.0
 # A close frame carries at most 123 bytes of text (RFC 6455, 5.5).
@@ -82,7 +84,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._shared: Connections = app_state[STATE]
         limits = self._shared.limits
         # Compression is not offered: pictures are compressed already.
-        self.conn = ServerProtocol(max_size=limits.frame_bytes, logger=self.logger)
+        self.conn = ServerProtocol(max_size=limits.frame_bytes + _SLACK_BYTES, logger=self.logger)
         self._counter = FrameCounter()
         self._most = max(FLOOD, round(FLOOD * limits.frames_per_s))
         self._rate = RateLimit(FLOOD * limits.frames_per_s, self._most, what="frames")

@@ -20,7 +20,6 @@ from serving.http.uploads import read_body
 from serving.inference import Prediction
 from serving.protocols import tensors, v2, v2_answers
 from serving.protocols.binary import LENGTH_HEADER
-from serving.protocols.compression import unpacked
 from serving.runtime.live import LiveModel
 
 BINARY, JSON = "application/octet-stream", "application/json"
@@ -87,7 +86,6 @@ async def infer(request: Request) -> Response:
     parts = parts_of(request)
     exchange = _Infer(
         await read_body(request, expected=_KINDS),
-        encoding=request.headers.get("content-encoding", ""),
         header_length=request.headers.get(LENGTH_HEADER),
         most=parts.settings.max_tensor_images,
     )
@@ -104,9 +102,8 @@ async def infer(request: Request) -> Response:
 class _Infer:
     """See `serving.answering.tensors.Exchange`."""
 
-    def __init__(self, body: bytes, *, encoding: str, header_length: str | None, most: int) -> None:
+    def __init__(self, body: bytes, *, header_length: str | None, most: int) -> None:
         self._body = body
-        self._encoding = encoding
         self._header_length = header_length
         self._most = most
         self._request: v2.InferRequest | None = None
@@ -117,9 +114,7 @@ class _Infer:
         return tensors.likely_count(len(self._body), spec, most=self._most, is_binary=is_binary)
 
     def read(self, spec: InputSpec) -> Asked:
-        limit = tensors.body_bytes(spec, most=self._most)
-        body = unpacked(self._body, self._encoding, limit=limit)
-        self._request = v2.read_request(body, self._header_length, spec, most=self._most)
+        self._request = v2.read_request(self._body, self._header_length, spec, most=self._most)
         return Asked(pictures=self._request.images, record=self._request.record)
 
     def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> v2_answers.Encoded:

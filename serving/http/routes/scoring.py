@@ -17,7 +17,6 @@ from serving.http.parts import LeanRoute, parts_of
 from serving.http.uploads import read_body
 from serving.inference import Prediction
 from serving.protocols import scoring, tensors
-from serving.protocols.compression import unpacked
 from serving.runtime.live import LiveModel
 from serving.settings import Settings
 
@@ -32,7 +31,7 @@ async def invocations(request: Request) -> Response:
     parts = parts_of(request)
     live = parts.slot.require()
     body = await read_body(request, expected=(JSON,))
-    exchange = _Invocation(body, request.headers.get("content-encoding", ""), parts.settings)
+    exchange = _Invocation(body, parts.settings)
     images = exchange.likely_images(live.contract.input)
     answered = await parts.tensors.answer(exchange, live=live, images=images)
     parts.metrics.tensors(answered)
@@ -56,9 +55,8 @@ async def version(request: Request) -> Response:
 class _Invocation:
     """See `serving.answering.tensors.Exchange`."""
 
-    def __init__(self, body: bytes, encoding: str, settings: Settings) -> None:
+    def __init__(self, body: bytes, settings: Settings) -> None:
         self._body = body
-        self._encoding = encoding
         self._settings = settings
 
     def likely_images(self, spec: InputSpec) -> int:
@@ -67,9 +65,8 @@ class _Invocation:
 
     def read(self, spec: InputSpec) -> Asked:
         settings = self._settings
-        body = unpacked(self._body, self._encoding, limit=settings.max_batch_bytes)
         request = scoring.read_request(
-            body, spec, most=settings.max_tensor_images, max_file_bytes=settings.max_bytes
+            self._body, spec, most=settings.max_tensor_images, max_file_bytes=settings.max_bytes
         )
         return Asked(pictures=request.pictures, faces=request.faces, record=request.record)
 
