@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+SCRATCH = "scratch"
+"""Origin of random weights, as `pipelines.pretrained` writes it; that module loads every architecture."""
+NOT_PRETRAINED = "(not pretrained)"
+"""In the display name of an architecture that is meant to start from pretrained weights and did not."""
+_PRETRAINED = "(pretrained)"
 _INT8 = "-int8"
 
 
@@ -35,3 +40,16 @@ def variants_of(architecture: str) -> tuple[str, ...]:
 def all_variants(architectures: Iterable[str]) -> tuple[str, ...]:
     """All forms of all of them, twins beside each other."""
     return tuple(name for one in architectures for name in variants_of(one))
+
+
+def display_name(title: str, name: str, *, weights: str) -> str:
+    """What a variant is called in tables, plots, cards, MLflow and the page.
+
+    Args:
+        title: of the architecture; it may promise pretrained weights.
+        name: of the variant.
+        weights: where its training started: `scratch`, `imagenet`, …
+    """
+    if weights == SCRATCH:
+        title = title.replace(_PRETRAINED, NOT_PRETRAINED)
+    return f"{title}, int8" if is_int8(name) else title

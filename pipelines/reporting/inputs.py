@@ -15,6 +15,7 @@ from pipelines.lineage import Lineage, read_lineage
 from pipelines.manifest import read_manifest
 from pipelines.params import Params, load_params
 from pipelines.records import read_predictions, read_record
+from pipelines.reporting.freshness import earlier_stages
 from pipelines.timing import TIMING_KEYS
 from pipelines.variants import architecture_of, int8_of, is_int8
 
@@ -70,6 +71,8 @@ class Inputs:
     comparison: Record | None
     explanation: Record | None
     gate: Record | None
+    earlier: Sequence[str]
+    """Stages whose results are of an earlier run: their settings or inputs have changed since."""
     models: Sequence[ModelInputs]
     """The float32 one of every architecture in `params.architectures`, in that order."""
     quantized: Sequence[ModelInputs]
@@ -121,6 +124,7 @@ def read_inputs(root: Path) -> Inputs:
         comparison=_record(root / layout.COMPARISON, "compare", *_COMPARISON_KEYS),
         explanation=_record(root / explanation, "explain", "method", "agreement", "panels", "faces"),
         gate=_record(root / layout.GATE, "register", "passed", "checks", "reasons"),
+        earlier=earlier_stages(root),
         models=[_model(root, name) for name in params.architectures],
         quantized=[_model(root, int8_of(name)) for name in params.architectures],
     )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
+from copy import deepcopy as copy_of
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,8 +17,10 @@ from pipelines import layout
 from pipelines.errors import ResultCorrupt
 from pipelines.files import read_json, write_json
 from pipelines.report import report
+from pipelines.reporting.freshness import earlier_stages
 from pipelines.reporting.inputs import read_inputs
 from pipelines.reporting.page import render
+from tests.support.browser import chromium
 from tests.support.report_inputs import MODELS, gate, select, write_report_inputs
 
 SECTIONS = (
@@ -223,10 +228,88 @@ def test_a_rejected_model_is_reported_with_its_reasons(copy: Path) -> None:
     assert "The gate rejected it." in html
     assert "macro-F1 is 0.610 against 0.700 of production" in html
     assert "Production stays at version 1" in html
+    assert len(re.findall(r"<li>.*?gate\.max_macro_f1_drop.*?</li>", html)) == 1  # with what to do about it
+
+
+def test_nothing_is_said_that_the_registry_changes_later(copy: Path) -> None:
+    """A promotion does not make the page again: it names neither the version nor an alias."""
+    said = read_json(copy / layout.GATE)
+    assert said["registered"]["aliases"] == ["candidate", "production"]
+    shown = render(read_inputs(copy))
+    said["registered"] = said["registered"] | {"aliases": ["candidate"], "version": 5}
+    write_json(copy / layout.GATE, said)
+    assert render(read_inputs(copy)) == shown
+
+
+LOCK: dict[str, Any] = {
+    "train@vgg": {
+        "params": {"params.yaml": {"seed": 1, "models.vgg": {"epochs": 3}}},
+        "outs": [{"path": "models/vgg/model.weights.h5", "md5": "one"}],
+    },
+    "export@vgg": {
+        "deps": [{"path": "models/vgg/model.weights.h5", "md5": "one"}],
+        "outs": [{"path": "onnx/vgg/model.onnx", "md5": "two"}],
+    },
+    "train@gone": {"params": {"params.yaml": {"seed": 9}}, "outs": [{"path": "models/gone", "md5": "x"}]},
+    "register": {"params": {"params.yaml": {"seed": 9}}, "outs": [{"path": "elsewhere", "md5": "x"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "earlier"),
+    [
+        ({}, []),
+        ({"seed": 2}, ["train@vgg"]),
+        ({"models": {"vgg": {"epochs": 4}}}, ["train@vgg"]),
+        ({"weights": "other"}, ["export@vgg"]),
+    ],
+)
+def test_results_of_an_earlier_run_are_named(
+    tmp_path: Path, change: dict[str, Any], earlier: list[str]
+) -> None:
+    lock = copy_of(LOCK)
+    if "weights" in change:
+        lock["train@vgg"]["outs"][0]["md5"] = change["weights"]
+    settings = {"architectures": ["vgg"], "seed": 1, "models": {"vgg": {"epochs": 3}}} | change
+    stages = {"report": {"deps": ["onnx", "models"]}}
+    for name, content in {
+        "dvc.lock": {"stages": lock},
+        "dvc.yaml": {"stages": stages},
+        "params.yaml": settings,
+    }.items():
+        (tmp_path / name).write_text(yaml.safe_dump(content, sort_keys=False))
+    assert earlier_stages(tmp_path) == earlier
+
+
+def test_the_page_says_which_results_are_of_an_earlier_run(copy: Path) -> None:
+    assert 'id="earlier"' not in render(read_inputs(copy))
+    inputs = replace(read_inputs(copy), earlier=["train@vgg"])
+    [note] = re.findall(r'<aside[^>]* id="earlier">.*?</aside>', render(inputs))
+    assert "train@vgg" in note
+
+
+WIDTHS_PX = (1366, 1024, 390)
+OVERFLOWING = """() => {
+  document.querySelectorAll("details").forEach((details) => (details.open = true));
+  return [...document.querySelectorAll("nav ul, .scroll, pre, table, html")]
+    .filter((one) => one.scrollWidth > one.clientWidth + 1 && !one.querySelector(".gallery"))
+    .map((one) => `${one.tagName} ${one.className} in ${one.closest("section")?.id}`)
+    .filter((one) => !one.includes("gallery"));
+}"""
+
+
+def test_nothing_is_cut_off_on_a_laptop_a_tablet_and_a_phone(html: str, tmp_path: Path) -> None:
+    """Pictures of seven classes in a row may scroll on a phone; menu, tables and commands may not."""
+    (tmp_path / "report.html").write_text(html, encoding="utf-8")
+    with chromium(tmp_path) as browser:
+        for width in WIDTHS_PX:
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.goto((tmp_path / "report.html").as_uri())
+            assert page.evaluate(OVERFLOWING) == [], width
 
 
 def test_markup_in_a_name_stays_text(copy: Path) -> None:
-    verdict = gate(passed=False) | {"reasons": ["<script>alert(1)</script>"]}
+    verdict = gate(passed=False) | {"production": {"version": "<script>alert(1)</script>"}}
     write_json(copy / layout.GATE, verdict)
 
     html = render(read_inputs(copy))

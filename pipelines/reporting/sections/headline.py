@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.lineage import UNKNOWN
 from pipelines.model_card import is_sample
+from pipelines.remedies import remedies
 from pipelines.reporting.inputs import Inputs
 from pipelines.reporting.sections.heatmaps import hero
 from pipelines.reporting.sections.weights import is_lacking
@@ -26,6 +27,8 @@ def headline(inputs: Inputs) -> Mapping[str, Any]:
         "test": None if metrics is None else metrics["test"],
         "classes": inputs.classes,
         "gate": inputs.gate,
+        "remedies": [] if inputs.gate is None else list(remedies(inputs.gate)),
+        "earlier": inputs.earlier,
         "faces": hero(inputs, _FACES),
         "method": None if inputs.explanation is None else inputs.explanation["method"],
         "facts": _facts(inputs),
