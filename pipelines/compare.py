@@ -1,4 +1,4 @@
-"""One table of all models, and which goes to the gate: `python -m pipelines.compare` (a second).
+"""One table of all models, and which goes to the gate: `python -m pipelines.compare`.
 
 The architecture with the highest `selection.metric` wins among those within the limits of `selection`; a tie
 goes to the faster one, then to the name that sorts first. With `selection.variants: fastest` its fastest
@@ -19,7 +19,7 @@ from pipelines.params import SelectionParams, load_params
 from pipelines.records import read_record
 from pipelines.stage import run_stage
 from pipelines.timing import TIMING_KEYS, Timing
-from pipelines.variants import all_variants, architecture_of, is_int8
+from pipelines.variants import NOT_PRETRAINED, all_variants, architecture_of, is_int8
 
 FROM_TEST = (
     "accuracy",
@@ -136,6 +136,10 @@ def render(comparison: Mapping[str, Any], *, width: int = 108) -> str:
         console.print(table)
         console.print("×: as fast as its float twin; lost: points of accuracy / recall of the worst class")
         console.print(f"p50 on {Timing.from_json(comparison['timing'])}", highlight=False)
+        for row in comparison["rows"]:
+            if NOT_PRETRAINED in row["title"] and row["twin"] is None:
+                started = f"{row['architecture']} is {row['title']}: it started from random weights"
+                console.print(started, highlight=False)
         for row in comparison["rows"]:
             if not row["eligible"] and (row["twin"] is None or comparison["variants"] != "float"):
                 console.print(f"{row['architecture']} is passed over: {row['reason']}", highlight=False)

@@ -1,6 +1,6 @@
 """Score one architecture's models on the original pictures: `python -m pipelines.evaluate ARCHITECTURE`.
 
-A few seconds for the sample data. The float32 file and its int8 variant each answer through their own
+The float32 file and its int8 variant each answer through their own
 contract, exactly as in the service; TensorFlow is not involved. Chance is 1 ÷ classes; on the sample data
 LeNet reaches 0.55–0.85 accuracy.
 """
@@ -26,7 +26,7 @@ from pipelines.metrics import Answers
 from pipelines.params import load_params
 from pipelines.records import read_record
 from pipelines.stage import run_stage
-from pipelines.variants import is_int8, variants_of
+from pipelines.variants import display_name, variants_of
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier
 
@@ -183,7 +183,7 @@ def describe(name: str, architecture: Architecture, classifier: OnnxClassifier) 
     )
     return {
         "architecture": name,
-        "title": f"{architecture.title}, int8" if is_int8(name) else architecture.title,
+        "title": display_name(architecture.title, name, weights=classifier.contract.weights),
         "weights": classifier.contract.weights,
         "parameters": training["parameters"],
         "size_mb": round(classifier.size_bytes / 1e6, 6),

@@ -99,6 +99,7 @@ def version_tags(verdict: Verdict, results: Results, lineage: Lineage, *, restor
     """All tags of a version: what it is, where it comes from, what the gate said."""
     tags = {
         "architecture": results.architecture,
+        "title": str(results.metrics["title"]),
         "weights": str(results.training["weights"]),
         "dataset": str(results.training["dataset"]),
         **_twin(results),

@@ -79,7 +79,11 @@ def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> Results:
         made: layout.export_record(name),
         "evaluate": layout.evaluation_metrics(name),
     }
-    keys = {"train": ("weights", "dataset"), made: ("sha256",), "evaluate": ("test.accuracy", "classes")}
+    keys = {
+        "train": ("weights", "dataset"),
+        made: ("sha256",),
+        "evaluate": ("test.accuracy", "classes", "title"),
+    }
     records = {
         stage: read_record(root / path, keys=keys[stage], stage=f"{stage}@{architecture}")
         for stage, path in paths.items()
@@ -193,6 +197,8 @@ def _log_results(run_id: str, root: Path, results: Results) -> None:
     )
     folder = root / layout.evaluation_metrics(results.architecture).parent
     client.log_artifacts(run_id, str(folder), f"{prefix}{_RESULTS_FOLDER}")
+    if not is_int8(results.architecture):
+        client.set_tag(run_id, "title", str(results.metrics["title"]))
     client.set_tag(run_id, _results_tag(results), results.digest)
 
 

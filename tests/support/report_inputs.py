@@ -24,7 +24,7 @@ from pipelines.explanation.selection import PANELS, pick_faces, pick_panels
 from pipelines.exporting.pictures import read_pictures
 from pipelines.files import read_json, write_json
 from pipelines.manifest import read_manifest
-from pipelines.variants import all_variants, architecture_of, int8_of, is_int8, variants_of
+from pipelines.variants import all_variants, architecture_of, display_name, int8_of, is_int8, variants_of
 from tests.support.report_data import CLASSES, write_data
 from tests.support.timings import TIMING
 
@@ -235,7 +235,7 @@ def _write_evaluation(root: Path, name: str, rng: np.random.Generator) -> None:
     scores = evaluate.score(table, manifest, CLASSES, samples=200, seed=0)
     facts = {
         "architecture": name,
-        "title": f"{model.title}, int8" if is_int8(name) else model.title,
+        "title": display_name(model.title, name, weights="scratch"),
         "weights": "scratch",
         "parameters": model.parameters,
         "size_mb": model.size_mb / (4 if is_int8(name) else 1),

@@ -52,6 +52,10 @@ export async function openLineage(id, onproblem) {
   dialog.showModal();
 }
 
+function origin(weights) {
+  return weights && `from ${weights === "scratch" ? "random weights" : weights}`;
+}
+
 function links(found) {
   const { model, lineage } = found;
   const known = lineage ?? {};
@@ -64,7 +68,7 @@ function links(found) {
     ["told by a person", found.feedback ? titled(found.feedback) : null],
     ["picture", found.picture_kept ? "kept" : "not kept; its numbers are"],
     ["model", `${model.name ?? ""} version ${model.version}`, `sha256 ${model.sha256}`],
-    ["trained as", [known.architecture, known.weights && `from ${known.weights}`].filter(Boolean).join(", ")],
+    ["trained as", [known.architecture, origin(known.weights)].filter(Boolean).join(", ")],
     ["MLflow run", "", known.run_id],
     ["git commit", "", known.git_commit],
     ["dataset", "", known.dataset],
