@@ -3,8 +3,7 @@
     python -m pipelines.validate
 
 Reads prepared/; writes reports/validation.json and reports/data_docs/ always, and
-validation/passed.json only when every critical expectation holds. About ten seconds, most of them
-for importing Great Expectations.
+validation/passed.json only when every critical expectation holds.
 """
 
 from __future__ import annotations

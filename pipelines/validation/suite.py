@@ -29,7 +29,7 @@ class Verdict:
     observed: float | None
     """Rows that fail, or the value of an aggregate."""
     message: str
-    """One sentence, got and expected."""
+    """What was found, then the rule."""
 
     def as_json(self) -> dict[str, Any]:
         """One entry of reports/validation.json."""
@@ -44,7 +44,7 @@ class Verdict:
 
 
 def load_library() -> Any:
-    """Import Great Expectations, five seconds, with its analytics off."""
+    """Import Great Expectations, with its analytics off."""
     quiet_libraries()
     with warnings.catch_warnings():
         # It imports modules of the standard library and of marshmallow that announce their end.
@@ -98,7 +98,12 @@ def _verdict(check: Check, item: Any, index: Sequence[str]) -> Verdict:
     result = item.result
     if error or not result:
         reason = str(error or "no result").splitlines()[0]
-        return Verdict(check=check, passed=False, observed=None, message=f"cannot be judged: {reason}")
+        return Verdict(
+            check=check,
+            passed=False,
+            observed=None,
+            message=f"cannot be judged: {reason}; rule: {check.says}",
+        )
     observed: float | None
     if "unexpected_count" in result:
         observed = float(result["unexpected_count"])
@@ -106,10 +111,12 @@ def _verdict(check: Check, item: Any, index: Sequence[str]) -> Verdict:
     else:
         value = result.get("observed_value")
         observed = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-        got = f"got {value:.4g}" if observed is not None else f"got {value}"
+        got = f"measured {value:.4g}" if observed is not None else f"measured {value}"
     passed = bool(item.success)
     examples = "" if passed else _examples(result, index)
-    return Verdict(check=check, passed=passed, observed=observed, message=f"{check.says}: {got}{examples}")
+    return Verdict(
+        check=check, passed=passed, observed=observed, message=f"{got}{examples}; rule: {check.says}"
+    )
 
 
 def _examples(result: dict[str, Any], index: Sequence[str]) -> str:

@@ -160,7 +160,7 @@ def test_near_duplicates_across_splits_are_a_warning(tmp_path: Path) -> None:
     validation = judge(tmp_path, rows)
     assert failed(validation) == {"few_near_duplicates": "warning"}
     assert validation.warnings == [
-        "at most 5.0% of the images have a near-duplicate in another split: got 0.1111"
+        "measured 0.1111; rule: at most 5.0% of the images have a near-duplicate in another split"
     ]
 
 
@@ -177,8 +177,9 @@ def test_messages_say_how_many_and_name_some(tmp_path: Path) -> None:
         row["width"] = 10
     validation = judge(tmp_path, rows)
     assert validation.failures == [
-        "every original has a width of 32 px or more: 5 of 72 rows fail "
-        "(images/train/happy/0.png, images/train/happy/1.png, images/train/happy/2.png, …)"
+        "5 of 72 rows fail "
+        "(images/train/happy/0.png, images/train/happy/1.png, images/train/happy/2.png, …); "
+        "rule: every original has a width of 32 px or more"
     ]
 
 
@@ -195,7 +196,7 @@ def test_data_docs_need_no_network_and_repeat_byte_for_byte(tmp_path: Path) -> N
     assert "<script" not in page
     assert str(tmp_path) not in page
     assert "critical: no pixel-identical image stands in two splits" in page
-    assert "every original has a width of 32 px or more: 1 of 72 rows fail" in page
+    assert "1 of 72 rows fail (images/train/happy/0.png); rule: every original has a width" in page
     assert "exception" not in page.lower()
 
 
