@@ -50,7 +50,7 @@ data: setup ## the pictures that data.dvc names: the sample's lie in the reposit
 	    >&2; exit 1; }
 
 run: data ## data, seven trained models, the best one in the registry, a report
-	@status=0; dvc repro || status=$$?; python -m pipelines.summary; exit $$status
+	@python -m pipelines.run
 
 test: check ## linters, types, import contracts, every test
 	@python -m pytest -n 2 --no-loadscope-reorder tests/e2e tests/integration
@@ -87,15 +87,14 @@ up: setup ## MLflow, Prefect, a worker and the service together; Ctrl-C ends all
 	@HOST=$(HOST) MLFLOW_PORT=$(MLFLOW_PORT) PREFECT_PORT=$(PREFECT_PORT) python -m flows.stack.up
 
 train: export REASON ?=
-train: setup ## REASON="…": a training run by the worker of `make up`
-	@PREFECT_API_URL=http://$(HOST):$(PREFECT_PORT)/api prefect deployment run training/training \
-	  --param "reason=$$REASON"
+train: setup ## REASON="…": a training run by the worker of `make up`, followed to its end
+	@PREFECT_API_URL=http://$(HOST):$(PREFECT_PORT)/api python -m flows.start --reason "$$REASON"
 
 profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
 	@python -m pipelines.profile $(NAME)
 
-reproduce: setup ## VERSION=n: rebuild a registered version from its commit and compare
-	@python -m pipelines.reproduce $(VERSION)
+reproduce: setup ## VERSION=n [FROM_SCRATCH=1]: rebuild a registered version from its commit and compare
+	@python -m pipelines.reproduce $(VERSION) $(if $(FROM_SCRATCH),--from-scratch) $(if $(ANYWAY),--anyway)
 
 bandit: setup ## dangerous calls in the code, by bandit
 	@bandit --quiet --recursive --severity-level medium --configfile pyproject.toml serving pipelines flows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pipelines import layout
 from pipelines.files import read_json
+from pipelines.registration.standing import Decision
 from pipelines.timing import Timing
 
 COMPARISON = "training-comparison"
@@ -18,26 +19,33 @@ VALIDATION = "training-validation"
 Row = Mapping[str, Any]
 
 
-def publish(root: Path, *, tracking_uri: str, report: str) -> None:
-    """Create an artifact from every result that is there.
+def publish(
+    root: Path, current: Collection[Path], decision: Decision | None, *, tracking_uri: str, report: str
+) -> None:
+    """Create an artifact from every result of this run.
 
     Args:
-        root: of the clone.
+        root: of the clone, where results of an earlier run may lie, too.
+        current: results that are of this run.
+        decision: of the gate in this run; None where it was not asked.
         tracking_uri: MLflow's; a server's is linked to.
         report: where the report can be seen, as Markdown.
     """
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-    if comparison := _read(root / layout.COMPARISON):
+    if layout.COMPARISON in current:
+        comparison = read_json(root / layout.COMPARISON)
         table = [comparison_row(row, comparison["selected"]) for row in comparison["rows"]]
         metric = comparison["metric"].replace("macro_f1", "macro-F1").replace("_", " ")
         best = f"Test split, best {metric} first; {comparison['selected']} goes to the gate"
         timed = f"p50 on {Timing.from_json(comparison['timing'])}"
         create_table_artifact(table, key=COMPARISON, description=f"{best}. {timed}")
-    if gate := _read(root / layout.GATE):
-        create_markdown_artifact(verdict(gate, tracking_uri=tracking_uri, report=report), key=VERDICT)
-    if validation := _read(root / layout.VALIDATION_REPORT):
-        create_markdown_artifact(expectations(validation), key=VALIDATION)
+    if decision is not None:
+        checks = read_json(root / layout.GATE)["checks"]
+        text = verdict(decision, checks, tracking_uri=tracking_uri, report=report)
+        create_markdown_artifact(text, key=VERDICT)
+    if layout.VALIDATION_REPORT in current:
+        create_markdown_artifact(expectations(read_json(root / layout.VALIDATION_REPORT)), key=VALIDATION)
 
 
 def comparison_row(row: Row, selected: str) -> dict[str, Any]:
@@ -55,14 +63,14 @@ def comparison_row(row: Row, selected: str) -> dict[str, Any]:
     }
 
 
-def verdict(gate: Row, *, tracking_uri: str, report: str) -> str:
+def verdict(decision: Decision, checks: Sequence[Row], *, tracking_uri: str, report: str) -> str:
     """The gate's verdict with every check, as Markdown."""
-    title = "passed the gate" if gate["passed"] else "did not pass the gate"
-    lines = [f"## {gate['architecture']} {title}", ""]
-    lines += [f"* {reason}" for reason in gate["reasons"]]
-    lines += ["", f"**Registered:** {_registered(gate, tracking_uri)}  ", f"**Report:** {report}", ""]
+    title = "passed the gate" if decision.passed else "did not pass the gate"
+    lines = [f"## {decision.architecture} {title}", ""]
+    lines += [f"* {reason}" for reason in decision.reasons]
+    lines += ["", f"**Registered:** {_registered(decision, tracking_uri)}  ", f"**Report:** {report}", ""]
     lines += ["| passed | check | value | threshold | production |", "|---|---|---|---|---|"]
-    lines += [_check(check) for check in gate["checks"]]
+    lines += [_check(check) for check in checks]
     return "\n".join(lines)
 
 
@@ -75,27 +83,19 @@ def expectations(validation: Row) -> str:
     return "\n".join(lines)
 
 
-def _registered(gate: Row, tracking_uri: str) -> str:
-    if not gate["registered"]:
+def _registered(decision: Decision, tracking_uri: str) -> str:
+    if decision.problem is not None:
+        return f"unknown: {decision.problem}"
+    if decision.version is None or decision.model is None:
         return "no"
-    model, version = gate["registered"]["model"], gate["registered"]["version"]
-    aliases = ", ".join(gate["registered"]["aliases"]) or "no alias"
-    said = f"{model} version {version}"
+    said = f"{decision.model} version {decision.version.number}"
     if tracking_uri.startswith("http"):
-        said = f"[{said}]({tracking_uri.rstrip('/')}/#/models/{quote(model)}/versions/{version})"
-    return f"{said} ({aliases})"
+        address = f"{tracking_uri.rstrip('/')}/#/models/{quote(decision.model)}"
+        said = f"[{said}]({address}/versions/{decision.version.number})"
+    return f"{said} ({decision.aliases}{'; new' if decision.new else ''})"
 
 
 def _check(check: Row) -> str:
     cells: Sequence[object] = [check["value"], check["threshold"], check["production"]]
     numbers = " | ".join("" if cell is None else f"{cell:.4g}" for cell in cells)
     return f"| {'✓' if check['passed'] else '✗'} | {check['reason']} | {numbers} |"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """None for a result that is not there, or that its stage did not finish."""
-    try:
-        found: dict[str, Any] = read_json(path)
-    except (OSError, ValueError):
-        return None
-    return found

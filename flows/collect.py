@@ -4,7 +4,7 @@
     prefect deployment run collect/collect
 
 Only pictures that the service was asked to keep (MIEN_KEEP_IMAGES). Works in a clone, which is removed at the
-end; takes seconds, and as long as DVC needs to look through the data. `git merge collected && dvc checkout
+end. `git merge collected && dvc checkout
 data.dvc` takes the new version over; `--param revision=collected` trains on it without that.
 """
 

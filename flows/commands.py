@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipelines.run_record import last_reason
 
 # What would lead a command out of its folder: another repository, an experiment, the parent's own flow run.
 _DROPPED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "DVC_EXP", "DVC_ROOT", "DVC_STAGE", "PREFECT__")
@@ -21,8 +22,6 @@ _QUIET = {
 }
 # Folders and files that settings may name relative to where the flow was started.
 _PATHS = ("MIEN_WEIGHTS_DIR", "MIEN_FACE_MODEL")
-# What dvc says on the way, which is no reason.
-_ADVICE = ("Having any troubles?", "If there are no processes with such PIDs", "Hint:", "WARNING:")
 
 
 @dataclass(frozen=True)
@@ -70,16 +69,6 @@ def dvc() -> list[str]:
     Without the option DVC gives up after three seconds of another's lock, be it after an hour of training.
     """
     return [sys.executable, "-m", "dvc", "--wait-for-lock"]
-
-
-def last_reason(output: str) -> str:
-    """What a stage, dvc or git said when it failed: its last `error: …`, else its last line; may be empty."""
-    lines = [line.strip() for line in output.splitlines()]
-    said = [line for line in lines if line and not line.startswith(_ADVICE)]
-    for prefix in ("error: ", "fatal: ", "ERROR: "):
-        if found := [line for line in said if line.startswith(prefix)]:
-            return re.sub(r"\s+", " ", found[-1].removeprefix(prefix))
-    return said[-1] if said else ""
 
 
 def run(command: list[str], folder: Path, variables: Mapping[str, str]) -> Done:

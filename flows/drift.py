@@ -3,7 +3,7 @@
     python -m flows.drift                                   # here and now
     prefect deployment run drift/drift                      # by the worker of `make up`
 
-A quarter of a minute. The window, its floor and the share of false alarms are the service's own settings,
+The window, its floor and the share of false alarms are the service's own settings,
 MIEN_DRIFT_…; docs/drift.md says how a verdict is reached.
 """
 

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pipelines import layout
 from pipelines.errors import RegistryError
-from pipelines.files import read_json
+from pipelines.registration.standing import Decision
 
 
-def place_report(root: Path, *, tracking_uri: str) -> str:
+def place_report(path: Path, decision: Decision | None, *, tracking_uri: str) -> str:
     """Put the report where a browser finds it; returns Markdown that points there.
 
     Args:
-        root: of the clone.
+        path: of the report.
+        decision: of the gate, with the version whose run the report is put beside.
         tracking_uri: of MLflow; only a server has pages to link to.
     """
-    path = root / layout.REPORT
-    if not path.is_file():
-        return "not written: the pipeline stopped before it"
-    if tracking_uri.startswith("http") and (registered := _registered(root)):
+    if tracking_uri.startswith("http") and decision and decision.model and decision.version:
         try:
-            return f"[report.html]({_log(path, registered, tracking_uri)})"
+            return f"[report.html]({_log(path, decision.model, decision.version.number, tracking_uri)})"
         except RegistryError as error:
             return f"`{path}` ({error})"
     return f"`{path}`"
 
 
-def _registered(root: Path) -> Mapping[str, Any] | None:
-    try:
-        found: Mapping[str, Any] | None = read_json(root / layout.GATE)["registered"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return found
-
-
-def _log(path: Path, registered: Mapping[str, Any], uri: str) -> str:
+def _log(path: Path, model: str, number: int, uri: str) -> str:
     """Add the file to the artifacts of the version's run; returns the address of its page."""
     from mlflow import MlflowClient
 
@@ -45,7 +32,7 @@ def _log(path: Path, registered: Mapping[str, Any], uri: str) -> str:
 
     with translated(uri):
         client = MlflowClient(tracking_uri=uri)
-        version = client.get_model_version(registered["model"], str(registered["version"]))
+        version = client.get_model_version(model, str(number))
         run = client.get_run(str(version.run_id))
         client.log_artifact(run.info.run_id, str(path))
     experiment = run.info.experiment_id

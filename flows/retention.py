@@ -3,7 +3,7 @@
     python -m flows.retention
     prefect deployment run retention/retention
 
-Seconds; a million rows a few minutes. Other processes go on meanwhile: rows go in
+Other processes go on meanwhile: rows go in
 batches; folders of training runs wait for a day without one.
 """
 

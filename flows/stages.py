@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from flows import guard
-from flows.commands import dvc, last_reason
+from flows.commands import dvc
+from pipelines.run_record import RESTORED, UNCHANGED, failure_reason, idle_stages, locked_results
 
 Kind = Literal["ran", "unchanged", "restored", "failed", "interrupted"]
 """`restored`: from DVC's run cache, it did not run; `interrupted`: failed, for a reason that passes."""
@@ -28,8 +29,6 @@ _PASSING = re.compile(
 )
 # SIGKILL: usually the kernel, out of memory. A training that is started again goes on after its last epoch.
 _KILLED = re.compile(r"exited with (-9|137)\b")
-_UNCHANGED = re.compile(r"^Stage '.*' didn't change, skipping")
-_RESTORED = re.compile(r"^Stage '.*' is cached - skipping run")
 # What dvc says after every stage to whoever typed the command.
 _NOISE = re.compile(
     r"^(To track the changes with git|\s*git add |To enable auto staging|\s*dvc config core.autostage"
@@ -76,6 +75,7 @@ class Stages:
             on_line: gets what dvc and the stage print, line by line, while they run.
         """
         lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        before = locked_results(self._root, stage=stage)
         with self._child(stage, force=force) as child:
             if child.stdout is not None:
                 for line in child.stdout:
@@ -85,7 +85,8 @@ class Stages:
             status = child.wait()
         with self._lock:
             self._running.discard(child)
-        return outcome(stage, status, list(lines))
+        idle = idle_stages(before, locked_results(self._root, stage=stage))
+        return outcome(stage, status, list(lines), idle=stage in idle)
 
     def stop(self) -> None:
         """End what is running, and start nothing any more."""
@@ -116,15 +117,24 @@ class Stages:
         return child
 
 
-def outcome(stage: str, status: int, lines: list[str]) -> Outcome:
-    """What dvc's exit status and lines mean."""
+def outcome(stage: str, status: int, lines: list[str], *, idle: bool = False) -> Outcome:
+    """What dvc's exit status and lines mean.
+
+    Args:
+        stage: its name.
+        status: of dvc.
+        lines: that dvc and the stage printed.
+        idle: whether the stage, which runs every time, left the outputs that there were.
+    """
     if status == 0:
-        if any(_UNCHANGED.match(line) for line in lines):
+        if any(UNCHANGED.match(line) for line in lines):
             return Outcome(stage=stage, kind="unchanged", said="nothing it depends on has changed")
-        if any(_RESTORED.match(line) for line in lines):
+        if any(RESTORED.match(line) for line in lines):
             return Outcome(
                 stage=stage, kind="restored", said="the same has run before; its results were restored"
             )
+        if idle:
+            return Outcome(stage=stage, kind="unchanged", said="it ran, and nothing has changed")
         return Outcome(stage=stage, kind="ran", said="it has run")
     return _failure(stage, status, lines)
 
@@ -135,13 +145,10 @@ def passes_by_itself(reason: str) -> bool:
 
 
 def _failure(stage: str, status: int, lines: list[str]) -> Outcome:
-    # A stage's own `error: …` says it best; behind a traceback stands the exception, then comes dvc's view.
-    of_stage = [line for line in lines if not line.startswith("ERROR: ")]
     of_dvc = "\n".join(line for line in lines if line.startswith("ERROR: "))
     if _KILLED.search(of_dvc) or status == 128 + signal.SIGKILL:
         said = "it was killed (SIGKILL: out of memory, or by hand)"
         return Outcome(stage=stage, kind="interrupted", said=said)
-    ran = any(line.startswith("Running stage ") for line in lines)
-    reason = (last_reason("\n".join(of_stage)) if ran else "") or last_reason(of_dvc) or f"status {status}"
+    reason = failure_reason(lines) or f"status {status}"
     kind: Kind = "interrupted" if passes_by_itself(f"{reason}\n{of_dvc}") else "failed"
     return Outcome(stage=stage, kind=kind, said=reason)

@@ -3,15 +3,16 @@
     python -m flows.training --reason "new data"                        # here and now
     prefect deployment run training/training --param reason="new data"  # by the worker of `make up`
 
-Works in a clone (flows.workspace) and leaves its results as a branch (flows.results). Takes as long as `dvc
-repro`, less with several cores or GPUs; an unchanged repository takes a minute or two.
+Works in a clone (flows.workspace) and leaves its results as a branch (flows.results). Ends with
+one line: what failed, or what the gate decided and the registry holds.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -30,12 +31,14 @@ from flows.errors import FlowError, TrainingBusy
 from flows.graph import Plan, check_chosen, of_architectures, read_plan
 from flows.names import training_run_name
 from flows.report import place_report
-from flows.summary import said_of
+from flows.summary import ending, results_of, said_of
 from flows.tasks import run_stage
 from flows.workspace import Workspace, only_training, open_workspace, uncommitted
 from pipelines import layout
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, RegistryError
+from pipelines.files import read_json
 from pipelines.params import Params, load_params
+from pipelines.registration.standing import Decision, Standing, decide, read_standing
 from pipelines.stage import quiet_libraries
 from pipelines.tracking import TRACKING_URI
 
@@ -65,7 +68,7 @@ def training(
         results_to: `branch` commits them to `training/COMMIT`; `workspace` leaves them in the run's clone.
         engine: where stages run: `local`, or a cluster's `ray` or `dask` (docs/scale.md).
     """
-    checkout = Path.cwd()
+    checkout, started_s = Path.cwd(), time.time()
     try:
         chosen = engine_named(engine)
         if missing := missing_for(engine, checkout):
@@ -73,12 +76,15 @@ def training(
         with only_training(checkout) as lock:
             workspace = open_workspace(checkout, revision=revision, profile=profile, lock=lock)
             params = _settle(workspace, architectures, profile=profile, results_to=results_to)
+            before = _before(workspace, params)
             data.restore(workspace)
             stages = read_plan(workspace.root, workspace.environment)
             plan = of_architectures(stages, architectures, params.architectures)
             progress = _run(plan, workspace, chosen, force=force, max_parallel=max_parallel)
-            _show(workspace)
-            return _end(plan, workspace, progress, results_to=results_to)
+            current = results_of(progress, workspace.root, since_s=started_s)
+            decision = _show(workspace, current, params, before=before)
+            said = said_of(plan, progress, decision)
+            return _end(plan, workspace, progress, said, results_to=results_to)
     except TrainingBusy as error:
         return Cancelled(message=str(error))
     except (FlowError, PipelineError) as error:
@@ -118,14 +124,37 @@ def _run(plan: Plan, workspace: Workspace, engine: Engine, *, force: bool, max_p
             place.stop()
 
 
-def _show(workspace: Workspace) -> None:
+def _standing(workspace: Workspace, params: Params) -> Standing:
     uri = workspace.environment[TRACKING_URI]
-    report = place_report(workspace.root, tracking_uri=uri)
-    artifacts.publish(workspace.root, tracking_uri=uri, report=report)
+    return read_standing(workspace.root, params.register_.model, uri=uri)
 
 
-def _end(plan: Plan, workspace: Workspace, progress: Progress, *, results_to: ResultsTo) -> State[Any]:
-    said = said_of(plan, progress, workspace.root)
+def _before(workspace: Workspace, params: Params) -> Standing | None:
+    try:
+        return _standing(workspace, params)
+    except RegistryError:
+        return None  # the stage that needs it fails and says why
+
+
+def _show(
+    workspace: Workspace, current: Collection[Path], params: Params, *, before: Standing | None
+) -> Decision | None:
+    """Publish the results of this run; returns what the gate decided, None where it was not asked."""
+    root, uri = workspace.root, workspace.environment[TRACKING_URI]
+    decision = None
+    if layout.GATE in current:
+        verdict = read_json(root / layout.GATE)
+        decision = decide(verdict, before=before, ask=lambda: _standing(workspace, params))
+    report = "not written: the run stopped before it"
+    if layout.REPORT in current:
+        report = place_report(root / layout.REPORT, decision, tracking_uri=uri)
+    artifacts.publish(root, current, decision, tracking_uri=uri, report=report)
+    return decision
+
+
+def _end(
+    plan: Plan, workspace: Workspace, progress: Progress, said: str, *, results_to: ResultsTo
+) -> State[Any]:
     # A rejected model's results are whole too; half of a plan's stay in the clone, for the next run.
     whole = not plan.blocked_by(progress.failed) and results.are_whole(workspace)
     if results_to == "branch" and whole:

@@ -1,8 +1,7 @@
 """The gate, then the registry: `python -m pipelines.register`.
 
-Half a minute when there is something to judge, about a second when nothing is new. It always runs, for only
-the registry can say what it holds, and changes nothing when that is this file, judged by these thresholds
-against this production model. Exits with 0 whatever the verdict; `pipelines.verdict` fails on it later, so
+It always runs, since only the registry knows what it holds, and changes nothing when that is this file,
+judged by these thresholds against this production model. Exits with 0 whatever the verdict; `pipelines.verdict` fails on it later, so
 that the report is written either way.
 """
 
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import gate, layout, model_card, tracking
-from pipelines.files import write_json, write_text
+from pipelines.files import read_json, write_json, write_text
 from pipelines.lineage import read_lineage
 from pipelines.params import Params, load_params
 from pipelines.reference import reference_table, write_reference, write_self_test
@@ -52,11 +51,11 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
     case = read_case(root, params)
     state = memo.store_state(tracking.tracking_uri())
     if experiment is None and memo.settled(root, state, case.digest):
-        return "nothing is new"
+        return known(read_json(root / layout.GATE))
     registry, runs = _open(root, case, params)
     run = runs[case.selected.architecture]
     if experiment is None and _keep(root, case, registry, run, state=state):
-        return "nothing is new"
+        return known(read_json(root / layout.GATE))
     verdict, evaluated = judge(root, case, params, registry)
     version = None if experiment else _decide(root, case, registry, run, verdict=verdict, evaluated=evaluated)
     said = report(case, verdict, registry, version, experiment=experiment)
@@ -76,6 +75,14 @@ def summary(said: Mapping[str, Any]) -> str:
         return f"{name} passed the gate: {registered['model']} version {registered['version']} ({aliases})"
     outcome = "passed" if said["passed"] else "did not pass"
     return f"{name} {outcome} the gate and was not registered: {'; '.join(said['reasons'])}"
+
+
+def known(said: Mapping[str, Any]) -> str:
+    """What `gate.json` says of a file that was judged before, in one line."""
+    name, registered = said["architecture"], said["registered"]
+    if registered:
+        return f"{name} is already registered as version {registered['version']}"
+    return f"{name} was judged before and did not pass the gate: {'; '.join(said['reasons'])}"
 
 
 def _open(root: Path, case: Case, params: Params) -> tuple[Registry, dict[str, RunRef]]:

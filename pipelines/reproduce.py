@@ -1,10 +1,11 @@
 """Rebuild a registered version from its commit: `make reproduce VERSION=n`.
 
-    python -m pipelines.reproduce 3                   with what the cache still has: seconds to minutes
+    python -m pipelines.reproduce 3                   what the cache still has is restored; the rest is made
     python -m pipelines.reproduce 3 --from-scratch    only the data is taken; everything is trained again
 
 The version's commit is cloned into a scratch folder, its data is restored, `dvc repro` makes the model, and
-the ONNX file and the test metrics are compared with those in the registry. Exits with 1 where they differ.
+the ONNX file and the test metrics are compared with those in the registry. Exits with 1 where they differ,
+and says which stages were made again and which only restored from the cache.
 The same machine gives the same bytes; another processor may sum floats in another order.
 """
 
@@ -15,7 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from pipelines.params import load_params
 from pipelines.registration.package import METRICS
 from pipelines.registration.runs import numbers
 from pipelines.registry import Registry, Version
+from pipelines.run import run
+from pipelines.run_record import RunRecord
 from pipelines.stage import run_stage
 from pipelines.variants import architecture_of
 
@@ -47,9 +50,20 @@ class Comparison:
     equal: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """A rebuilt version."""
+
+    comparisons: Sequence[Comparison]
+    made: Sequence[str]
+    """Stages that ran, in their order."""
+    restored: Sequence[str]
+    """Stages whose results came from the cache."""
+
+
 def reproduce(
     root: Path, registry: Registry, number: int, *, anyway: bool = False, from_scratch: bool = False
-) -> list[Comparison]:
+) -> Reproduction:
     """Rebuild one version and compare.
 
     Args:
@@ -77,11 +91,15 @@ def reproduce(
         settings.use(None if from_scratch else cache)
         if not from_scratch:
             _restore_results(clone)
-        _dvc(clone, "repro", f"evaluate@{architecture_of(name)}")
-        return list(_compare(clone, name, version, metrics))
+        record = _repro(clone, f"evaluate@{architecture_of(name)}")
+        return Reproduction(
+            comparisons=list(_compare(clone, name, version, metrics)),
+            made=[stage for stage, state in record.states.items() if state in ("ran", "idle")],
+            restored=[stage for stage, state in record.states.items() if state in ("unchanged", "restored")],
+        )
 
 
-def render(comparisons: list[Comparison]) -> str:
+def render(comparisons: Sequence[Comparison]) -> str:
     """The comparison as a table for a terminal."""
     lines = [f"{'':<28}{'registered':<20}{'rebuilt':<20}"]
     lines += [
@@ -89,6 +107,17 @@ def render(comparisons: list[Comparison]) -> str:
         for one in comparisons
     ]
     return "\n".join(lines)
+
+
+def told(done: Reproduction, number: int) -> str:
+    """Which stages were made again, and which were not."""
+    if not done.restored:
+        return f"Made again: {', '.join(done.made)}"
+    made = f"Made again: {', '.join(done.made)}\n" if done.made else ""
+    return (
+        f"{made}Restored from the cache, not made again: {', '.join(done.restored)}\n"
+        f"To make everything again: make reproduce VERSION={number} FROM_SCRATCH=1"
+    )
 
 
 def _origin(version: Version, *, anyway: bool) -> tuple[str, str]:
@@ -196,6 +225,18 @@ def _dvc(folder: Path, *arguments: str) -> None:
         ) from error
 
 
+def _repro(clone: Path, stage: str) -> RunRecord:
+    record = run(clone, [stage], _environment(clone))
+    if not record.succeeded:
+        where = f" at stage {record.failed}" if record.failed else ""
+        raise NotReproducible(
+            version=None,
+            reason=f"`dvc repro {stage}` failed{where} at that commit: {record.reason}",
+            remedy="its output above says more; data that is in no cache must be in the data's remote",
+        )
+    return record
+
+
 def _cache(root: Path) -> str:
     done = subprocess.run(  # noqa: S603 - the arguments are this file's own
         [*_DVC, "cache", "dir"], cwd=root, check=True, capture_output=True, text=True
@@ -203,15 +244,22 @@ def _cache(root: Path) -> str:
     return str((root / done.stdout.strip()).resolve())
 
 
-def _run(folder: Path, *command: str) -> None:
-    """Run with this interpreter first on the path, and MLflow in a store that goes with the copy."""
+def _environment(clone: Path) -> dict[str, str]:
+    """Variables with this interpreter first on the path, and MLflow in a store that goes with the copy."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        tracking.TRACKING_URI: f"sqlite:///{folder.resolve().parent / 'mlflow.db'}",
+        "PYTHONUNBUFFERED": "1",
+        tracking.TRACKING_URI: f"sqlite:///{clone.resolve().parent / 'mlflow.db'}",
     }
     for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_RUN_ID"):
         environment.pop(name, None)
-    subprocess.run(command, cwd=folder, env=environment, check=True)  # noqa: S603 - see `_cache`
+    return environment
+
+
+def _run(folder: Path, *command: str) -> None:
+    subprocess.run(  # noqa: S603 - see `_cache`
+        command, cwd=folder, env=_environment(folder), check=True
+    )
 
 
 def main() -> None:
@@ -227,12 +275,12 @@ def main() -> None:
     found = reproduce(
         Path.cwd(), registry, options.version, anyway=options.anyway, from_scratch=options.from_scratch
     )
-    print(f"\n{render(found)}")
-    different = [one.name for one in found if not one.equal]
+    print(f"\n{render(found.comparisons)}\n\n{told(found, options.version)}")
+    different = [one.name for one in found.comparisons if not one.equal]
     if different:
         raise NotReproducible(
             version=options.version,
-            reason=f"{len(different)} of {len(found)} differ ({', '.join(different[:3])}, …)",
+            reason=f"{len(different)} of {len(found.comparisons)} differ ({', '.join(different[:3])}, …)",
             remedy="compare the machine and its locked packages with those of the original run",
         )
 

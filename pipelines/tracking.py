@@ -71,13 +71,16 @@ def configure(experiment: str) -> str:
     return retrying(uri, lambda: _experiment(uri, experiment))
 
 
-def connect() -> str:
+def connect(uri: str | None = None) -> str:
     """Point MLflow at its store, make sure that something answers there, and return its URI.
+
+    Args:
+        uri: of the store; None is the one that holds in the current folder.
 
     Raises:
         RegistryError: see `configure`.
     """
-    uri = tracking_uri()
+    uri = uri or tracking_uri()
     _check_answers(uri)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from prefect.task_runners import TaskRunner
 
 from flows.cluster.settings import ADDRESS, ClusterSettings
-from flows.commands import last_reason
 from flows.errors import ClusterError
+from pipelines.run_record import last_reason
 
 Kind = Literal["ray", "dask"]
 

@@ -24,6 +24,7 @@ from flows.progress import EpochProgress
 from flows.stages import Kind, Outcome, Stages, passes_by_itself
 from flows.tasks import state_of
 from flows.workspace import link_checkpoints
+from pipelines.run_record import last_reason
 
 # Runs whose folder a node has not touched for so long are over: longer than a weekly schedule's training.
 _KEPT_S = 7 * 24 * 3600
@@ -50,7 +51,7 @@ def on_node(errand: Errand) -> Delivery | State[Any]:
     except Exception as error:
         # Whatever git, DVC and the remote's own library raise; which of them pass is told by what they say.
         logger.debug("%s", errand.stage, exc_info=True)
-        said = f"{where}: {commands.last_reason(str(error)) or type(error).__name__}"
+        said = f"{where}: {last_reason(str(error)) or type(error).__name__}"
         kind: Kind = "interrupted" if passes_by_itself(said) else "failed"
         return state_of(Outcome(stage=errand.stage, kind=kind, said=said))
 

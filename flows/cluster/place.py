@@ -16,11 +16,11 @@ from flows.cluster.connections import Connection, Kind, connection, unreachable
 from flows.cluster.errand import Delivery, Errand
 from flows.cluster.node import on_node
 from flows.cluster.settings import ClusterSettings, cluster_settings
-from flows.commands import last_reason
 from flows.graph import at_coordinator
 from flows.stages import Outcome, Stages, passes_by_itself
 from flows.tasks import INTERRUPTED
 from flows.workspace import Workspace
+from pipelines.run_record import last_reason
 from pipelines.tracking import SCRATCH, TRACKING_URI
 
 

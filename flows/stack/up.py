@@ -2,7 +2,7 @@
 
     HOST=127.0.0.1 MLFLOW_PORT=5000 PREFECT_PORT=4200 MIEN_PORT=8000 python -m flows.stack.up
 
-Under a minute on two cores. When one process ends, all others are ended too, and the exit status is not 0.
+When one process ends, all others are ended too, and the exit status is not 0.
 """
 
 from __future__ import annotations

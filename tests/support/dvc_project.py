@@ -70,6 +70,7 @@ cp gate.json reports/gate.json
 """
 
 GATE = """{"architecture": "vgg", "passed": true, "reasons": [], "checks": [], "experiment": null,
+ "sha256": "ab",
  "registered": {"model": "emotion", "version": 4, "aliases": ["candidate"], "restored": false}}"""
 
 

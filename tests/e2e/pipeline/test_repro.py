@@ -34,7 +34,9 @@ def test_first_run_ends_with_a_production_model_and_a_report(project: Project) -
     assert sorted(registered["aliases"]) == ["candidate", "production"]
     assert version_count(project) == 1
     assert (project.root / "reports/report.html").stat().st_size > 50_000
-    assert "Registered: emotion version 1" in project.run("python", "-m", "pipelines.summary").stdout
+    again = project.run("python", "-m", "pipelines.run").stdout
+    assert "Already registered: emotion version 1" in again
+    assert "Nothing has changed" in again
 
 
 def test_second_run_does_nothing(project: Project) -> None:

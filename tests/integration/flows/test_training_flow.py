@@ -67,7 +67,7 @@ def test_results_come_home_as_a_branch_and_nothing_else_changes(
     assert first.is_completed(), first.message
     branch = f"training/{head[:12]}"
     assert first.message == (
-        "Registered: emotion version 4 (vgg; candidate); 5 of 5 stages had something to do; "
+        "vgg passed the gate and is not registered in emotion; 5 of 5 stages had something to do; "
         f"results are the branch {branch}"
     )
     assert project.run("git", "status", "--porcelain") == "?? notes.txt\n"
@@ -91,7 +91,7 @@ def test_results_come_home_as_a_branch_and_nothing_else_changes(
     assert "Running stage" not in project.run("dvc", "repro")
 
     again = run()
-    assert again.message == "Registered: emotion version 4 (vgg; candidate); nothing has changed"
+    assert again.message == "vgg passed the gate and is not registered in emotion; nothing has changed"
     assert state_names(client, again) == dict.fromkeys(STAGES, "unchanged")
     assert project.executed() == []
     assert client.read_flow_run(again.state_details.flow_run_id).name.endswith("somebody asked for it")
@@ -130,7 +130,8 @@ def test_failed_stage_takes_only_its_successors_with_it(
     state = run()
     assert state.is_failed()
     assert state.message == (
-        "train@vgg: loss is not a number; lower the rate; not run because of it: measure, judge"
+        "FAILED at stage train@vgg: loss is not a number; lower the rate; "
+        "not run because of it: measure, judge"
     )
     # Contention is tried again, a verdict is not.
     assert sorted(project.executed()) == ["lenet", "lenet", "vgg"]

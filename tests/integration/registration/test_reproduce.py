@@ -20,7 +20,7 @@ from pipelines.errors import NotReproducible, RegistryError
 from pipelines.lineage import read_lineage
 from pipelines.register import register
 from pipelines.registry import Registry
-from pipelines.reproduce import render, reproduce
+from pipelines.reproduce import render, reproduce, told
 from pipelines.variants import variants_of
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import make_world
@@ -102,6 +102,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
         world.select("lenet-int8")
         register(Path(), world.params(min_accuracy=0.1))
         commits = {"good": good, "other": _other_figures(root), "broken": _broken(root)}
+        commits["recorded"] = _recorded(good)
         run("git", "checkout", "--quiet", good)
         yield Checkout(root=root, commits=commits)
 
@@ -137,10 +138,36 @@ def _broken(root: Path) -> str:
     return commit("Broken")
 
 
+def _recorded(good: str) -> str:
+    """The good commit with what DVC recorded of its results, which therefore lie in the cache."""
+    run("git", "checkout", "--quiet", good)
+    run(sys.executable, "-m", "dvc", "repro", "--quiet")
+    return commit("Results")
+
+
+@pytest.mark.parametrize("from_scratch", [False, True], ids=["with-cache", "from-scratch"])
+def test_what_was_only_restored_from_the_cache_is_not_called_made(
+    checkout: Checkout, from_scratch: bool
+) -> None:
+    done = reproduce(checkout.root, checkout.claim("recorded"), 1, from_scratch=from_scratch)
+    assert all(one.equal for one in done.comparisons)
+    stages = ["evaluate@lenet"]
+    assert (done.made, done.restored) == ((stages, []) if from_scratch else ([], stages))
+    assert ("FROM_SCRATCH=1" in told(done, 1)) is not from_scratch
+
+
+def test_make_passes_from_scratch_on(request: pytest.FixtureRequest) -> None:
+    shown = run(
+        *("make", "--dry-run", "--directory", str(request.config.rootpath)),
+        *("reproduce", "VERSION=1", "FROM_SCRATCH=1"),
+    )
+    assert "pipelines.reproduce 1 --from-scratch" in shown
+
+
 def test_an_int8_variant_is_rebuilt_with_its_architecture(checkout: Checkout) -> None:
     registry = checkout.claim("good", version=2)
     assert registry.get(2).tags["architecture"] == "lenet-int8"
-    found = reproduce(checkout.root, registry, 2)
+    found = reproduce(checkout.root, registry, 2).comparisons
     assert found[0].registered == registry.get(2).sha256[:16]  # type: ignore[index]  # it has one
     assert all(one.equal for one in found)
 
@@ -149,7 +176,8 @@ def test_an_int8_variant_is_rebuilt_with_its_architecture(checkout: Checkout) ->
 def test_same_commit_gives_the_same_model(checkout: Checkout, from_scratch: bool) -> None:
     status = run("git", "status", "--porcelain")
     registry = checkout.claim("good")
-    found = reproduce(checkout.root, registry, 1, from_scratch=from_scratch)
+    done = reproduce(checkout.root, registry, 1, from_scratch=from_scratch)
+    found = done.comparisons
     assert found[0].name == "model.onnx, sha256"
     assert "test/accuracy" in {one.name for one in found}
     assert all(one.equal for one in found)
@@ -164,7 +192,7 @@ def test_version_of_a_changed_tree_is_refused_unless_asked_and_its_difference_sh
     registry = checkout.claim("other", dirty=True)
     with pytest.raises(NotReproducible, match="add --anyway"):
         reproduce(checkout.root, registry, 1)
-    found = reproduce(checkout.root, registry, 1, anyway=True)
+    found = reproduce(checkout.root, registry, 1, anyway=True).comparisons
     assert "uncommitted changes" in capsys.readouterr().out
     [line] = [line for line in render(found).splitlines() if "DIFFERENT" in line]
     assert line.split() == ["test/accuracy", "0.9", "0.7", "DIFFERENT"]

@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.schemas.objects import State, StateType
 
 from flows import artifacts
+from flows.conductor import Progress
 from flows.names import OWN, profile_of, reason
 from flows.progress import percent_done
 from flows.report import place_report
+from flows.summary import SHOWN, results_of
+from pipelines import layout
+from pipelines.errors import RegistryError
+from pipelines.registration.standing import Decision, Registered, Standing, decide
 
 ROW: dict[str, Any] = {
     "architecture": "vgg", "weights": "scratch", "reason": None,
@@ -19,16 +25,17 @@ ROW: dict[str, Any] = {
     "balanced_accuracy": 0.76, "ece": 0.0526, "p50_ms": 2.502, "size_mb": 7.9156,
 }  # fmt: skip
 
-GATE: dict[str, Any] = {
-    "architecture": "vgg",
-    "passed": True,
-    "reasons": [],
-    "registered": {"model": "emotion", "version": 3, "aliases": ["candidate", "production"]},
-    "checks": [
-        {"passed": True, "reason": "accuracy is 0.760", "value": 0.76, "threshold": 0.4, "production": 0.7},
-        {"passed": True, "reason": "the file loads", "value": None, "threshold": None, "production": None},
-    ],
-}
+CHECKS = [
+    {"passed": True, "reason": "accuracy is 0.760", "value": 0.76, "threshold": 0.4, "production": 0.7},
+    {"passed": True, "reason": "the file loads", "value": None, "threshold": None, "production": None},
+]
+REGISTERED = Decision(
+    architecture="vgg",
+    passed=True,
+    reasons=[],
+    model="emotion",
+    version=Registered(number=3, sha256="ab" * 32, aliases=["candidate", "production"]),
+)
 
 
 def test_comparison_row_reads_like_the_terminal_s_table() -> None:
@@ -41,7 +48,9 @@ def test_comparison_row_reads_like_the_terminal_s_table() -> None:
 
 
 def test_verdict_links_to_the_version_and_the_report() -> None:
-    said = artifacts.verdict(GATE, tracking_uri="http://mlflow:5000/", report="[report.html](http://there)")
+    said = artifacts.verdict(
+        REGISTERED, CHECKS, tracking_uri="http://mlflow:5000/", report="[report.html](http://there)"
+    )
     assert said.startswith("## vgg passed the gate")
     assert (
         "[emotion version 3](http://mlflow:5000/#/models/emotion/versions/3) (candidate, production)" in said
@@ -52,14 +61,16 @@ def test_verdict_links_to_the_version_and_the_report() -> None:
 
 
 def test_rejection_gives_its_reasons() -> None:
-    gate = GATE | {"passed": False, "registered": None, "reasons": ["accuracy is 0.1, but 0.4 is required"]}
-    said = artifacts.verdict(gate, tracking_uri="sqlite:///x.db", report="`report.html`")
+    decision = Decision(architecture="vgg", passed=False, reasons=["accuracy is 0.1, but 0.4 is required"])
+    said = artifacts.verdict(decision, CHECKS, tracking_uri="sqlite:///x.db", report="`report.html`")
     assert said.startswith("## vgg did not pass the gate\n\n* accuracy is 0.1, but 0.4 is required")
     assert "**Registered:** no" in said
 
 
 def test_file_store_has_no_page_to_link_to() -> None:
-    said = artifacts.verdict(GATE, tracking_uri="sqlite:////home/me/mlflow.db", report="`report.html`")
+    said = artifacts.verdict(
+        REGISTERED, CHECKS, tracking_uri="sqlite:////home/me/mlflow.db", report="`report.html`"
+    )
     assert "**Registered:** emotion version 3 (candidate, production)" in said
 
 
@@ -114,10 +125,47 @@ def test_profile_is_recognised_by_its_settings(repository: Path, tmp_path: Path)
 
 
 def test_report_without_a_server_is_a_file(tmp_path: Path) -> None:
-    assert "stopped before it" in place_report(tmp_path, tracking_uri="sqlite:///x.db")
-    (tmp_path / "reports").mkdir()
-    report = tmp_path / "reports/report.html"
+    report = tmp_path / "report.html"
     report.write_text("report")
-    assert place_report(tmp_path, tracking_uri="sqlite:///x.db") == f"`{report}`"
+    assert place_report(report, REGISTERED, tracking_uri="sqlite:///x.db") == f"`{report}`"
     # Nothing was registered, so that there is no run to put it beside.
-    assert place_report(tmp_path, tracking_uri="http://127.0.0.1:1") == f"`{report}`"
+    assert place_report(report, None, tracking_uri="http://127.0.0.1:1") == f"`{report}`"
+
+
+def state(kind: StateType) -> State[object]:
+    return State(type=kind)
+
+
+def test_results_of_an_earlier_run_are_not_shown(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").symlink_to(repository / "dvc.yaml")
+    for path in SHOWN:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("{}")
+    began_s = (tmp_path / layout.REPORT).stat().st_mtime + 1
+    states = {"validate": state(StateType.COMPLETED), "compare": state(StateType.FAILED)}
+    stopped = Progress(states=states)
+    assert results_of(stopped, tmp_path, since_s=began_s) == {layout.VALIDATION_REPORT}
+    # A stage that failed after it wrote its report: that one is of this run.
+    failed = Progress(states={"validate": state(StateType.FAILED)})
+    assert results_of(failed, tmp_path, since_s=began_s) == set()
+    assert results_of(failed, tmp_path, since_s=began_s - 60) == {layout.VALIDATION_REPORT}
+
+
+def test_only_a_new_version_is_called_registered() -> None:
+    verdict = {"architecture": "vgg", "passed": True, "reasons": [], "sha256": "ab" * 32}
+    now = Standing(model="emotion", versions=[REGISTERED.version] if REGISTERED.version else [])
+    empty = Standing(model="emotion", versions=[])
+
+    def ask() -> Standing:
+        return now
+
+    def fail() -> Standing:
+        raise RegistryError(uri="sqlite:///x.db", reason="it is locked", remedy="wait")
+
+    assert decide(verdict, before=empty, ask=ask).new
+    assert not decide(verdict, before=now, ask=ask).new
+    assert not decide(verdict, before=None, ask=ask).new
+    assert str(decide(verdict, before=empty, ask=ask)).startswith("Registered: emotion version 3")
+    assert str(decide(verdict, before=now, ask=ask)).startswith("Already registered: emotion version 3")
+    assert decide(verdict, before=now, ask=lambda: empty).version is None
+    assert "it is locked" in (decide(verdict, before=now, ask=fail).problem or "")

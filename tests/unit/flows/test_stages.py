@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flows.commands import Done, environment, last_reason
+from flows.commands import Done, environment
 from flows.stages import outcome
 from flows.tasks import INTERRUPTED, RESTORED, UNCHANGED, state_of
+from pipelines.run_record import idle_stages, last_reason
 
 RUNNING = ["Running stage 'train@vgg':", "> python -m pipelines.train vgg"]
 DVC = "ERROR: failed to reproduce 'train@vgg': failed to run: python -m pipelines.train vgg, exited with {}"
@@ -23,6 +24,13 @@ DVC = "ERROR: failed to reproduce 'train@vgg': failed to run: python -m pipeline
 def test_good_end_is_completed_and_says_whether_anything_ran(lines: list[str], name: str) -> None:
     state = state_of(outcome("train@vgg", 0, lines))
     assert (state.is_completed(), state.name) == (True, name)
+
+
+def test_a_stage_that_runs_every_time_and_changes_nothing_is_unchanged() -> None:
+    assert outcome("weights", 0, RUNNING, idle=True).kind == "unchanged"
+    before = {"weights": [{"md5": "1"}], "register": [{"md5": "2"}]}
+    after = {"weights": [{"md5": "1"}], "register": [{"md5": "3"}], "machine": [{"md5": "4"}]}
+    assert idle_stages(before, after) == ["weights"]
 
 
 @pytest.mark.parametrize(

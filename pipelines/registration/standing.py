@@ -1,0 +1,143 @@
+"""What the registry holds at this moment, and what a run changed in it: read for printing, after the run.
+
+Importing MLflow takes seconds. While the registry's SQLite file is as it was when it was last read, what
+was read then is used; any change of the file, such as a promotion in the UI, makes that note void.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipelines import layout, tracking
+from pipelines.errors import RegistryError
+from pipelines.files import read_json, write_json
+from pipelines.registration.memo import store_state
+from pipelines.registry import Registry
+
+NOTE = layout.CHECKPOINTS / "registry.json"
+"""Beside the training state: of this checkout only, and nothing is lost with it."""
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """One version."""
+
+    number: int
+    sha256: str | None
+    """Of the ONNX file."""
+    aliases: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Every version of one registered model."""
+
+    model: str
+    versions: Sequence[Registered]
+
+    def find(self, sha256: str) -> Registered | None:
+        """The version of one ONNX file; the oldest, should there ever be two."""
+        found = [version for version in self.versions if version.sha256 == sha256]
+        return min(found, key=lambda version: version.number, default=None)
+
+    def holds(self, number: int) -> bool:
+        """Whether there is a version of that number."""
+        return any(version.number == number for version in self.versions)
+
+
+def read_standing(root: Path, model: str, *, uri: str | None = None) -> Standing:
+    """Ask the registry, which is not created where there is none yet.
+
+    Args:
+        root: the checkout.
+        model: name of the registered model.
+        uri: MLflow's; None is the one that holds in the current folder.
+
+    Raises:
+        RegistryError: it cannot be asked.
+    """
+    uri = uri or tracking.tracking_uri()
+    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists():
+        return Standing(model=model, versions=())
+    state = store_state(uri)
+    if state is not None and (noted := _noted(root, model, state)) is not None:
+        return noted
+    registry = Registry(model, uri=tracking.connect(uri))
+    versions = [
+        Registered(number=one.number, sha256=one.sha256, aliases=one.aliases) for one in registry.versions()
+    ]
+    standing = Standing(model=model, versions=versions)
+    if state is not None:
+        write_json(root / NOTE, {"store": state, **asdict(standing)})
+    return standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What the gate decided in a run, and what the registry holds afterwards."""
+
+    architecture: str
+    passed: bool
+    reasons: Sequence[str]
+    """Why it did not pass."""
+    model: str | None = None
+    """Name of the registered model; None where the registry was not asked."""
+    version: Registered | None = None
+    """Of the file that was judged; None where the registry does not hold it."""
+    new: bool = False
+    """Whether this run registered it."""
+    problem: str | None = None
+    """Why the registry could not be asked."""
+
+    @property
+    def aliases(self) -> str:
+        """Of the version, in words."""
+        return ", ".join(self.version.aliases if self.version else ()) or "no alias"
+
+    def __str__(self) -> str:
+        """For a person: one line, and one for each reason."""
+        if not self.passed:
+            reasons = "".join(f"\n  - {reason}" for reason in self.reasons)
+            return f"Not registered: {self.architecture} did not pass the gate{reasons}"
+        if self.problem is not None:
+            return f"{self.architecture} passed the gate; whether it is registered is unknown: {self.problem}"
+        if self.version is None:
+            return f"{self.architecture} passed the gate and is not registered in {self.model}"
+        said = "Registered" if self.new else "Already registered"
+        return f"{said}: {self.model} version {self.version.number} ({self.architecture}; {self.aliases})"
+
+
+def decide(verdict: Mapping[str, Any], *, before: Standing | None, ask: Callable[[], Standing]) -> Decision:
+    """Combine the gate's verdict with the registry's answer.
+
+    Args:
+        verdict: what `reports/gate.json` says.
+        before: what the registry held before the run; None where it could not be asked.
+        ask: asks it now; may raise `RegistryError`.
+    """
+    said = Decision(
+        architecture=verdict["architecture"], passed=verdict["passed"], reasons=verdict["reasons"]
+    )
+    if not said.passed:
+        return said
+    try:
+        now = ask()
+    except RegistryError as error:
+        return replace(said, problem=str(error))
+    version = now.find(verdict["sha256"])
+    new = version is not None and before is not None and not before.holds(version.number)
+    return replace(said, model=now.model, version=version, new=new)
+
+
+def _noted(root: Path, model: str, state: Any) -> Standing | None:
+    try:
+        noted = read_json(root / NOTE)
+        if (noted["store"], noted["model"]) != (state, model):
+            return None
+        return Standing(model=model, versions=[Registered(**version) for version in noted["versions"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # no note, or a damaged one: the registry is asked
