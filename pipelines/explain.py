@@ -1,4 +1,4 @@
-"""What the selected network looked at: `python -m pipelines.explain` (about 15 s on two cores).
+"""What the selected network looked at: `python -m pipelines.explain`.
 
 Grad-CAM by automatic differentiation on the Keras model (for a ViT attention rollout) beside the heatmap
 of the ONNX file, on correct, wrong and most confidently wrong test pictures, and the heatmaps of all

@@ -1,4 +1,4 @@
-"""Time every model on real test pictures: `python -m pipelines.latency` (fifteen seconds for fourteen).
+"""Time every model on real test pictures: `python -m pipelines.latency`.
 
 One process, one thread, all models loaded, their turns shuffled anew in every round: what else the machine
 does at a moment then falls on all of them alike, and the figures compare. Variants of one architecture take

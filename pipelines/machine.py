@@ -1,4 +1,4 @@
-"""The machine that figures are measured on: `python -m pipelines.machine` (a tenth of a second).
+"""The machine that figures are measured on: `python -m pipelines.machine`.
 
 Times depend on the machine, which no input file describes: in a clone on another one DVC would find every
 input of `latency` as recorded and would keep the other machine's times. So this stage always runs, and

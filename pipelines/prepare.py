@@ -3,8 +3,7 @@
     python -m pipelines.prepare
 
 Reads data/<class>/*, data/{train,val,test}/<class>/* or data/fer2013.csv (docs/dataset.md); writes
-prepared/ and reports/prepare.json. The sample takes seconds, FER2013 half a minute on two cores; 12-megapixel
-photographs take a tenth of a second each.
+prepared/ and reports/prepare.json. docs/benchmarks.md has how fast.
 """
 
 from __future__ import annotations

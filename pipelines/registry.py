@@ -1,6 +1,6 @@
 """The MLflow model registry: find, add, annotate, promote, download versions.
 
-    python -m pipelines.registry        what is registered, with aliases and verdicts (five seconds)
+    python -m pipelines.registry        what is registered, with aliases and verdicts
 
 One ONNX file is one version, told by the sha256 of its bytes, which every version carries as a tag.
 """

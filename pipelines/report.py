@@ -1,4 +1,4 @@
-"""One HTML file about the whole run: `python -m pipelines.report` (about 10 s on two cores).
+"""One HTML file about the whole run: `python -m pipelines.report`.
 
 Needs nothing but the file: pictures, charts and styles are inside. Open `reports/report.html` in any browser.
 """

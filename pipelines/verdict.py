@@ -1,4 +1,4 @@
-"""Fail when the gate did: `python -m pipelines.verdict` (no time at all).
+"""Fail when the gate did: `python -m pipelines.verdict`.
 
 The last stage, after the report, so that a rejected model ends with an explanation and exit status 1. An
 experiment (`dvc exp run`) registers nothing and therefore never fails here.

@@ -1,6 +1,6 @@
 """`python -m pipelines.weights`: find pretrained weights for every architecture of `params.yaml`.
 
-About a second when nothing is new; a download takes as long as it takes. Without a network and without
+Without a network and without
 weights the networks train from scratch (`weights.offline`), and it says so.
 """
 
