@@ -64,7 +64,8 @@ class RunRecord:
 
     def read(self, line: str) -> None:
         """Take in one line that `dvc repro` or a stage printed."""
-        text = _ESCAPES.sub("", line).rpartition("\r")[2].rstrip()
+        # On a terminal lines end with one or more returns, and a moving line is written over itself.
+        text = _ESCAPES.sub("", line).rstrip().rpartition("\r")[2]
         for state, pattern in _STARTS.items():
             if found := pattern.match(text):
                 self.states[found["stage"]] = state

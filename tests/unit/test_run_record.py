@@ -1,0 +1,48 @@
+"""What a run did, from the lines that DVC prints into a pipe and onto a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.run_record import RunRecord
+
+LINES = (
+    "'data.dvc' didn't change, skipping",
+    "Stage 'prepare' didn't change, skipping",
+    "Stage 'validate' is cached - skipping run, checking out outputs",
+    "Running stage 'weights':",
+    "> python -m pipelines.weights",
+    "Running stage 'train@vgg':",
+    "> python -m pipelines.train vgg",
+    "vgg  epoch 1 ██░░  loss 1.9",
+    "error: loss is not a number; lower the rate",
+    "ERROR: failed to reproduce 'train@vgg': failed to run: python -m pipelines.train vgg, exited with 1",
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("", ""), ("", "\r\r"), ("\r\x1b[2Kvgg  10 %\r\x1b[2K\x1b[31m", "\x1b[0m\r")]
+)
+def test_a_terminal_s_decorations_change_nothing(before: str, after: str) -> None:
+    record = RunRecord()
+    for line in LINES:
+        record.read(f"{before}{line}{after}")
+    record.end(1, idle=["weights"])
+    assert record.states == {
+        "prepare": "unchanged", "validate": "restored", "weights": "idle", "train@vgg": "failed",
+    }  # fmt: skip
+    assert (record.failed, record.reason) == ("train@vgg", "loss is not a number; lower the rate")
+    assert record.active == ["validate"]
+    assert [name for name in record.states if record.is_current(name)] == ["prepare", "validate", "weights"]
+    assert not record.is_current("compare")
+
+
+def test_a_run_that_dvc_ends_before_any_stage() -> None:
+    record = RunRecord()
+    record.read("ERROR: 'dvc.yaml' is invalid: extra keys")
+    record.end(255)
+    assert (record.failed, record.reason, record.succeeded) == (
+        None,
+        "'dvc.yaml' is invalid: extra keys",
+        False,
+    )
