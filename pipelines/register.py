@@ -1,8 +1,8 @@
 """The gate, then the registry: `python -m pipelines.register`.
 
 It always runs, since only the registry knows what it holds, and changes nothing when that is this file,
-judged by these thresholds against this production model. Exits with 0 whatever the verdict; `pipelines.verdict` fails on it later, so
-that the report is written either way.
+judged by these thresholds against this production model. Exits with 0 whatever the verdict;
+`pipelines.verdict` fails on it later, so that the report is written either way.
 """
 
 from __future__ import annotations
