@@ -31,7 +31,7 @@ from flows.errors import FlowError, TrainingBusy
 from flows.graph import Plan, check_chosen, of_architectures, read_plan
 from flows.names import training_run_name
 from flows.report import place_report
-from flows.summary import ending, results_of, said_of
+from flows.summary import results_of, said_of
 from flows.tasks import run_stage
 from flows.workspace import Workspace, only_training, open_workspace, uncommitted
 from pipelines import layout
