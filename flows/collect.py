@@ -79,7 +79,12 @@ def collect(revision: str = "HEAD", train: bool = False) -> State[Any]:
 
 def _collected(told: list[Told], workspace: Workspace, settings: Settings, *, train: bool) -> State[Any]:
     params = load_params(workspace.root / layout.PARAMS)
-    held = held_by(workspace.root, params.prepare, seed=params.seed)
+    held = held_by(
+        workspace.root,
+        params.prepare,
+        seed=params.seed,
+        minimum=params.validate_.min_per_class_and_split,
+    )
     pictures = PictureFolder(settings.keep_images_dir, fraction=0.0)
     # Data whose faces `prepare` looks for get the whole picture, others what the network saw of it.
     margin = settings.face_margin if params.prepare.crop == "none" else None

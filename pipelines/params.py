@@ -81,7 +81,7 @@ class ValidateParams(_Block):
     labels: list[str] | None
     """The allowed labels; null accepts those that `prepare` found."""
     min_per_class_and_split: Count
-    """Fewest images of any class in any split (critical)."""
+    """Fewest images of any class in any split (critical); `prepare` moves people to keep to it."""
     max_class_ratio: Annotated[float, Field(ge=1)]
     """Most frequent ÷ rarest class in the training split (warning)."""
     brightness: tuple[Fraction, Fraction]

@@ -22,12 +22,14 @@ from pipelines.dataset import Dataset, write_dataset
 from pipelines.errors import ClassMissing, NoImages, TooManyUnreadable
 from pipelines.files import replacing_folder, write_json
 from pipelines.layout import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED
-from pipelines.manifest import SCHEMA, SPLITS, digest, write_manifest
+from pipelines.manifest import SCHEMA, digest, write_manifest
 from pipelines.params import PrepareParams, load_params
 from pipelines.preparation.duplicates import find_duplicates, find_near_duplicates
 from pipelines.preparation.finding import find_sources
+from pipelines.preparation.minimum import Move, fill_up
 from pipelines.preparation.pictures import CHUNK, Failure, Settings, Task, process_all
-from pipelines.preparation.splitting import Placed, place
+from pipelines.preparation.presence import check_presence
+from pipelines.preparation.splitting import Placed, path_in, place
 from pipelines.preparation.summary import Outcome, Removed, describe, report
 from pipelines.sample.remote import check_remote
 from pipelines.stage import run_stage
@@ -44,6 +46,7 @@ def prepare(
     root: Path,
     params: PrepareParams,
     seed: int,
+    minimum: int = 1,
     workers: int | None = None,
     face_model: Path | None = None,
 ) -> Outcome:
@@ -55,6 +58,7 @@ def prepare(
         root: folder that locators are relative to; `data` lies below it.
         params: how pictures are turned, split and judged.
         seed: of the split.
+        minimum: images of every class in every split that is drawn, for which groups are moved.
         workers: processes; None is one for each core. The result does not depend on it.
         face_model: model file of the `yunet` detector.
 
@@ -85,10 +89,14 @@ def prepare(
             raise NoImages(folder=data, expected="at least one picture that can be used")
         rows = read.to_pandas()
         duplicates = find_duplicates(rows)
-        kept = rows.drop(duplicates.dropped)
-        _check_splits(kept, labels)
         for path in rows["path"].iloc[duplicates.dropped]:
             (folder / path).unlink()
+        kept = rows.drop(duplicates.dropped)
+        moved = fill_up(kept, seed=seed, minimum=minimum, movable=placement.drawn)
+        kept = _moved(folder, kept, moved)
+        check_presence(
+            kept, placement, labels=labels, failures=[*failures["unreadable"], *failures["no_face"]]
+        )
         _write_tables(folder, kept, params)
     return Outcome(
         found=len(placement.placed) + len(placement.spanning),
@@ -103,6 +111,7 @@ def prepare(
         ungrouped=placement.ungrouped,
         passed_over=[Removed(source=item.path, reason=item.reason) for item in found.passed_over],
         duplicates=duplicates,
+        moved=moved,
         near=find_near_duplicates(kept, bits=params.near_duplicate_bits),
         near_bits=params.near_duplicate_bits,
     )
@@ -147,6 +156,25 @@ def _read(
     return pa.concat_tables(tables), failures
 
 
+def _moved(folder: Path, kept: pd.DataFrame, moves: Sequence[Move]) -> pd.DataFrame:
+    """`kept` with the moved groups in their new split; their pictures are renamed."""
+    if not moves:
+        return kept
+    new_split = {move.group: move.split for move in moves}
+    taken = {path.casefold() for path in kept["path"]}
+    paths: list[str] = []
+    splits: list[str] = []
+    columns = (kept[name].tolist() for name in ("path", "split", "group", "source"))
+    for path, split, group, source in zip(*columns, strict=True):
+        splits.append(new_split.get(group, split))
+        paths.append(path if group not in new_split else path_in(splits[-1], path, source, taken=taken))
+        if paths[-1] != path:
+            taken.add(paths[-1].casefold())
+            (folder / paths[-1]).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).rename(folder / paths[-1])
+    return kept.assign(path=paths, split=splits)
+
+
 def _table(rows: Sequence[tuple[object, ...]]) -> pa.Table:
     return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
 
@@ -172,18 +200,6 @@ def _check_readable(unreadable: Sequence[Removed], total: int, allowed: float) -
         )
 
 
-def _check_splits(kept: pd.DataFrame, labels: Sequence[str]) -> None:
-    there = set(zip(kept["split"], kept["label"], strict=True))
-    for split in SPLITS:
-        missing = [label for label in labels if (split, label) not in there]
-        if missing:
-            raise ClassMissing(
-                what=f"split {split!r} has no picture of class {missing[0]!r}, expected some of each",
-                remedy="add pictures (of more people, where there are groups), or raise "
-                "prepare.val_fraction and prepare.test_fraction in params.yaml",
-            )
-
-
 def main() -> None:
     """Run the stage on the repository's own paths."""
     check_remote(Path())
@@ -196,6 +212,7 @@ def main() -> None:
         root=Path(),
         params=params.prepare,
         seed=params.seed,
+        minimum=params.validate_.min_per_class_and_split,
         face_model=Path(model) if model else None,
     )
     result = report(outcome)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from flows import data
@@ -16,9 +17,11 @@ from pipelines.errors import ManifestCorrupt
 from pipelines.manifest import read_manifest
 from pipelines.params import PrepareParams
 from pipelines.pixel_table import NAME as CSV_NAME
+from pipelines.preparation.duplicates import find_duplicates
 from pipelines.preparation.finding import find_sources
 from pipelines.preparation.hashing import pixel_sha256
-from pipelines.preparation.splitting import place
+from pipelines.preparation.minimum import fill_up
+from pipelines.preparation.splitting import Placement, place
 from pipelines.sources import Source, read_image
 from serving.contract import ImageError
 
@@ -39,7 +42,7 @@ class Held:
     """Hashes of the rest."""
 
 
-def held_by(root: Path, params: PrepareParams, *, seed: int) -> Held:
+def held_by(root: Path, params: PrepareParams, *, seed: int, minimum: int) -> Held:
     """Look through a clone's data; splits and identity as `prepare` sees them.
 
     Pixels that the last `prepare` has hashed are not read again.
@@ -68,7 +71,7 @@ def held_by(root: Path, params: PrepareParams, *, seed: int) -> Held:
         test_fraction=params.test_fraction,
     )
     hashes = _hashes(root, sources)
-    splits = {item.source.locator: item.split for item in placement.placed}
+    splits = _splits(placement, hashes, seed=seed, minimum=minimum)
     held_out = {sha256 for locator, sha256 in hashes.items() if splits.get(locator) in _HELD_OUT}
     return Held(
         classes=frozenset(source.label for source in sources),
@@ -76,6 +79,26 @@ def held_by(root: Path, params: PrepareParams, *, seed: int) -> Held:
         held_out=frozenset(held_out),
         others=frozenset(hashes.values()) - held_out,
     )
+
+
+def _splits(placement: Placement, hashes: Mapping[str, str], *, seed: int, minimum: int) -> dict[str, str]:
+    """Locator → split, as `prepare` decides it: copies go first, then small classes are filled up."""
+    rows = pd.DataFrame(
+        [
+            (item.source.locator, item.source.label, item.split, item.group, hashes[item.source.locator])
+            for item in placement.placed
+            if item.source.locator in hashes
+        ],
+        columns=["source", "label", "split", "group", "pixel_sha256"],
+    )
+    kept = rows.drop(find_duplicates(rows).dropped)
+    moved = {
+        move.group: move.split for move in fill_up(kept, seed=seed, minimum=minimum, movable=placement.drawn)
+    }
+    return {
+        source: moved.get(group, split)
+        for source, group, split in zip(rows["source"], rows["group"], rows["split"], strict=True)
+    }
 
 
 def add(workspace: Workspace) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -39,6 +39,8 @@ class Placement:
     """Set aside: their group stands in a given split of higher precedence too."""
     ungrouped: int
     """Originals whose name `group_pattern` does not match; each is its own group."""
+    drawn: frozenset[str]
+    """Splits that the hash decides: those that the data do not bring, and train."""
 
 
 def place(
@@ -74,19 +76,25 @@ def place(
             for (source, group, split), path in zip(kept, paths, strict=True)
         ),
         spanning=tuple(spanning),
+        drawn=frozenset({"train", *fractions}),
         ungrouped=0 if pattern is None else sum(g == s.locator for g, s in zip(groups, sources, strict=True)),
     )
 
 
 def carve(group: str, *, seed: int, fractions: dict[str, float]) -> str:
-    """The split of one group: its hash, as a number in [0, 1), falls into one of the fractions."""
-    value = hashlib.sha256(f"{seed}\0{group}".encode()).digest()
-    position = int.from_bytes(value[:8], "big") / 2**64
+    """The split of one group: its position falls into one of the fractions."""
+    rest = position(group, seed)
     for split, fraction in fractions.items():
-        if position < fraction:
+        if rest < fraction:
             return split
-        position -= fraction
+        rest -= fraction
     return "train"
+
+
+def position(group: str, seed: int) -> float:
+    """The hash of a group as a number in [0, 1)."""
+    value = hashlib.sha256(f"{seed}\0{group}".encode()).digest()
+    return int.from_bytes(value[:8], "big") / 2**64
 
 
 def _group(source: Source, pattern: str | None) -> str:
@@ -116,9 +124,25 @@ def _paths(placed: list[tuple[Source, str]]) -> list[str]:
     wanted = [f"images/{split}/{source.label}/{_stem(source)}" for source, split in placed]
     count = Counter(path.casefold() for path in wanted)
     return [
-        f"{path}.png" if count[path.casefold()] == 1 else f"{path}-{_short_hash(source)}.png"
+        f"{path}.png" if count[path.casefold()] == 1 else f"{path}-{_hash_of(source.locator)}.png"
         for path, (source, _) in zip(wanted, placed, strict=True)
     ]
+
+
+def path_in(split: str, path: str, locator: str, *, taken: Collection[str]) -> str:
+    """`path` of a prepared picture in another split; with a hash of its locator where that name is taken.
+
+    Args:
+        split: the other one.
+        path: as it was, `images/<split>/<class>/<stem>.png`.
+        locator: of the original.
+        taken: paths of all prepared pictures, without case.
+    """
+    images, _, rest = path.split("/", 2)
+    moved = f"{images}/{split}/{rest}"
+    if moved.casefold() not in taken:
+        return moved
+    return f"{moved.removesuffix('.png')}-{_hash_of(locator)}.png"
 
 
 def _stem(source: Source) -> str:
@@ -127,5 +151,5 @@ def _stem(source: Source) -> str:
     return f"{table}-{int(row):05d}" if mark else PurePosixPath(name).stem
 
 
-def _short_hash(source: Source) -> str:
-    return hashlib.sha256(source.locator.encode()).hexdigest()[:8]
+def _hash_of(locator: str) -> str:
+    return hashlib.sha256(locator.encode()).hexdigest()[:8]

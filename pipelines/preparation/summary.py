@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.layout import PREPARE_REPORT
 from pipelines.manifest import SPLITS
 from pipelines.preparation.duplicates import Duplicates, NearDuplicates
+from pipelines.preparation.minimum import Move
 
 MAX_LISTED = 1000
 """Entries of each list in the report; the counts beside it are of all."""
@@ -42,6 +44,8 @@ class Outcome:
     """What lies among the originals and is not a picture of a class, such as a FIFO."""
     ungrouped: int
     duplicates: Duplicates
+    moved: Sequence[Move]
+    """Groups in another split than their hash says, so that no class is short."""
     near: NearDuplicates
     near_bits: int
 
@@ -95,6 +99,12 @@ def describe(data: dict[str, Any]) -> str:
     if (passed_over := data.get("passed_over")) is not None:
         named = ", ".join(f"{item['source']} ({item['reason']})" for item in passed_over["list"][:_NAMED])
         lines.append(f"passed over {passed_over['count']:,}: {named}{_more(passed_over['count'])}")
+    if (moved := data.get("moved_for_the_minimum")) is not None:
+        into = ", ".join(f"{count:,} images into {split}" for split, count in moved["images"].items())
+        lines.append(
+            f"moved so that no class is below validate.min_per_class_and_split: {into} "
+            f"({moved['count']:,} groups, listed in {PREPARE_REPORT})"
+        )
     near = data["near_duplicates"]
     lines.append(
         f"near-duplicates (≤ {near['max_bits']} bits): {near['images_with_one_in_another_split']:,} images "
@@ -109,9 +119,19 @@ def _more(count: int) -> str:
 
 def _sometimes(outcome: Outcome) -> dict[str, Any]:
     """Entries that most data sets do not have."""
-    if not outcome.passed_over:
-        return {}
-    return {"passed_over": _listed([_entry(item) for item in outcome.passed_over])}
+    entries: dict[str, Any] = {}
+    if outcome.passed_over:
+        entries["passed_over"] = _listed([_entry(item) for item in outcome.passed_over])
+    if outcome.moved:
+        images = Counter[str]()
+        for move in outcome.moved:
+            images[move.split] += move.images
+        moves = [
+            {"group": move.group, "from": move.came_from, "to": move.split, "images": move.images}
+            for move in outcome.moved
+        ]
+        entries["moved_for_the_minimum"] = {"images": dict(sorted(images.items())), **_listed(moves)}
+    return entries
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -341,7 +341,7 @@ def test_a_class_missing_from_a_split_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "data/val/sad").iterdir():
         path.rename(tmp_path / "data/train/sad" / path.name)
     (tmp_path / "data/val/sad").rmdir()
-    with pytest.raises(ClassMissing, match="split 'val' has no picture of class 'sad'"):
+    with pytest.raises(ClassMissing, match="split 'val' has no picture of the class 'sad'"):
         run(tmp_path)
 
 
