@@ -66,6 +66,8 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._silent += len(data)
+        cycle = self.cycle
+        had = len(cycle.body) if cycle is not None else 0
         while data:
             try:
                 self.parser.feed_data(data)
@@ -80,6 +82,9 @@ class HttpProtocol(HttpToolsProtocol):
                 self.handle_websocket_upgrade()
                 return
             data = self._without_offer() + rest
+        if self._silent and cycle is not None and len(cycle.body) > had:
+            # A part of a body came.
+            self._silent = 0
         if self._silent > self._head_bytes:
             self._refuse("head-too-large", HeadTooLarge(limit=self._head_bytes))
         elif self._silent and (self.cycle is None or self.cycle.response_complete):
@@ -109,11 +114,6 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         # What comes as a header field from now on is a trailer's: not the application's, and not kept.
         self.headers = []
-
-    def on_body(self, body: bytes) -> None:
-        """Take a part of a body."""
-        self._silent = 0
-        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Take the end of a request."""
