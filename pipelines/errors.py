@@ -125,7 +125,8 @@ class TooManyUnreadable(DataError):
         self.first = tuple(first)
         super().__init__(
             f"{count} of {total} files cannot be read, at most {allowed:.2%} are allowed "
-            f"(prepare.max_unreadable_fraction); the first: {', '.join(first)}"
+            f"(prepare.max_unreadable_fraction); the first: {', '.join(first)}; "
+            "expected JPEG, PNG, WebP or BMP files: convert or remove the others"
         )
 
 

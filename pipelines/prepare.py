@@ -13,6 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from serving.libraries import MOST_ORIGINAL_PIXELS, limit_opencv
+
+if __name__ == "__main__":
+    # OpenCV reads it when it is imported, here and in the processes that this one starts.
+    limit_opencv(MOST_ORIGINAL_PIXELS)
+
 import pandas as pd
 import pyarrow as pa
 from rich.console import Console

@@ -15,9 +15,7 @@ import numpy as np
 
 from pipelines import pixel_table
 from serving.contract import Image, decode_with_header
-
-MAX_PIXELS = 89_478_485
-"""Largest original, width × height: ¼ GiB of RGB, the bound Pillow warns at (`MAX_IMAGE_PIXELS`)."""
+from serving.libraries import MOST_ORIGINAL_PIXELS
 
 _ROW = re.compile(rf"(.*(?:^|/){re.escape(pixel_table.NAME)})#(\d+)", re.ASCII)
 
@@ -64,5 +62,5 @@ def read_original(locator: str, root: Path) -> Original:
         gray, size = pixel_table.read_pixels(root / row[1], int(row[2]))
         return Original(image=np.dstack([gray] * 3), mode="L", orientation=1, bytes=size)
     data = (root / locator).read_bytes()
-    image, header = decode_with_header(data, max_pixels=MAX_PIXELS)
+    image, header = decode_with_header(data, max_pixels=MOST_ORIGINAL_PIXELS)
     return Original(image=image, mode=header.mode, orientation=header.orientation, bytes=len(data))

@@ -11,7 +11,7 @@
     │   ├── ImageEmpty           zero bytes
     │   ├── ImageFormatUnknown   neither JPEG, PNG, WebP nor BMP
     │   ├── ImageAnimated        more than one frame
-    │   ├── ImageTooLarge        more pixels than allowed, by its header
+    │   ├── ImageTooLarge        more pixels than allowed
     │   └── ImageUndecodable     truncated or corrupt
     └── FaceDetectorError        a detector that is unknown, or whose model file cannot be used
 
@@ -101,12 +101,19 @@ class ImageEmpty(ImageError):
 class ImageFormatUnknown(ImageError):
     """The first bytes are those of no supported format."""
 
-    def __init__(self, *, head: bytes) -> None:
+    def __init__(self, *, head: bytes, recognised: str | None = None) -> None:
+        """An unknown file.
+
+        Args:
+            head: its first bytes.
+            recognised: name of its format, when it is one that is known and not read.
+        """
         self.head = head
-        super().__init__(
-            f"not an image this service reads (it begins with {head[:8].hex(' ') or 'nothing'}); "
-            "send a JPEG, PNG, WebP or BMP file"
-        )
+        self.recognised = recognised
+        message = f"not an image this service reads (it begins with {head[:8].hex(' ') or 'nothing'})"
+        if recognised:
+            message = f"not an image this service reads (its format is {recognised})"
+        super().__init__(f"{message}; send a JPEG, PNG, WebP or BMP file")
 
 
 class ImageAnimated(ImageError):
@@ -118,16 +125,24 @@ class ImageAnimated(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """The header announces more pixels than are allowed; nothing was decoded."""
+    """The image has more pixels than are allowed; none was decoded."""
 
-    def __init__(self, *, width: int, height: int, max_pixels: int) -> None:
+    def __init__(self, *, width: int | None = None, height: int | None = None, max_pixels: int) -> None:
+        """A picture that is too large.
+
+        Args:
+            width: columns by its header; None when the decoder refused it and states no size.
+            height: rows by its header, likewise.
+            max_pixels: how many are allowed.
+        """
         self.width = width
         self.height = height
         self.max_pixels = max_pixels
-        super().__init__(
-            f"the image has {width}×{height} = {width * height} pixels, "
-            f"at most {max_pixels} are accepted; send a smaller one"
-        )
+        message = f"the image has more pixels than its header says, at most {max_pixels} are accepted"
+        if width is not None and height is not None:
+            pixels = width * height
+            message = f"the image has {width}×{height} = {pixels} pixels, at most {max_pixels} are accepted"
+        super().__init__(f"{message}; send a smaller one")
 
 
 class ImageUndecodable(ImageError):

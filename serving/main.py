@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from serving.libraries import limit_opencv
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
@@ -28,6 +30,8 @@ def _app() -> FastAPI:
 
     with explained():
         settings = read_settings()
+        # OpenCV reads it when it is imported, which checking does.
+        limit_opencv(settings.max_pixels)
         check(settings)
     # Only now: what is wrong is to be told before seconds of imports.
     from serving.http.app import create_app

@@ -10,120 +10,21 @@ files have a problem.
 
 from __future__ import annotations
 
-import argparse
-import logging
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import get_args
+from contextlib import suppress
 
-from serving.answering.pictures import FacesMode
-from serving.errors import ServingError
-from serving.following.lookup import looked_up
-from serving.runtime.admission import admit
-from serving.runtime.live import LiveModel
-from serving.scoring.run import CHUNK, Progress, score_folder
-from serving.scoring.scorer import BATCH, Scorer
-from serving.settings import Settings
+from serving.failures import StartRefused
+from serving.libraries import limit_opencv
 from serving.startup import read_settings
-
-FAILED, SOME_FAILED, INTERRUPTED = 1, 3, 130
-"""Exit statuses; the last one is the shell's for Ctrl-C."""
 
 
 def main() -> None:
     """Score what the command line names."""
-    arguments = _parser().parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        settings = read_settings()
-        live = fetch_model(settings, arguments.model or settings.model)
-        scorer = Scorer.configured(settings, live, faces=arguments.faces, embedding=arguments.embedding)
-        begun = time.monotonic()
-        with _bar() as tell:
-            result = score_folder(scorer, arguments.folder, arguments.out, chunk=arguments.chunk, tell=tell)
-    except ServingError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(FAILED) from None
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
-    print(_summary(result, arguments.out, live, time.monotonic() - begun))
-    raise SystemExit(SOME_FAILED if result.failed else 0)
+    # The command reads the settings again, and says what is wrong with them.
+    with suppress(StartRefused):
+        limit_opencv(read_settings().max_pixels)
+    from serving.scoring.command import main as command
 
-
-def fetch_model(settings: Settings, location: str) -> LiveModel:
-    """The model behind a location, fetched by a child process and admitted as the service admits it.
-
-    Raises:
-        LocationInvalid: `location` names nothing that can be followed.
-        RegistryUnavailable: there is nothing, or it is not to be had.
-        ModelRefused: it failed a check.
-    """
-    # Beside the service's own: its follower tidies up what it does not know.
-    cache = settings.cache_dir / "scoring"
-    with looked_up(location, cache=cache, tracking_uri=settings.tracking_uri) as found:
-        live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
-    for warning in (*found.warnings, *live.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
-    return live
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Score a folder of pictures with the service's model.")
-    parser.add_argument("folder", type=_path, help="looked through to any depth; hidden files are left out")
-    parser.add_argument("--out", type=_path, required=True, help="Parquet file that is written")
-    parser.add_argument("--model", help="models:/… or a path; MIEN_MODEL without it")
-    parser.add_argument("--faces", choices=get_args(FacesMode), default="auto", help="as ?faces= of /detect")
-    parser.add_argument("--embedding", action="store_true", help="also the model's features of each picture")
-    parser.add_argument("--chunk", type=_positive, default=CHUNK, help="files between two saves")
-    return parser
-
-
-def _path(text: str) -> Path:
-    """A path; an empty name, which pathlib takes for the working directory, is refused."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("the name is empty, expected a path")
-    return Path(text)
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return int(text)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
-    """A progress bar on a terminal; elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda progress: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (BarColumn(), MofNCompleteColumn(), "{task.fields[failed]}", TimeElapsedColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None, failed="")
-
-        def tell(progress: Progress) -> None:
-            failed = f"{progress.failed} failed" if progress.failed else ""
-            bar.update(task, total=progress.files, completed=progress.done, failed=failed)
-
-        yield tell
-
-
-def _summary(result: Progress, out: Path, live: LiveModel, seconds: float) -> str:
-    identity = live.identity
-    failed = f", {result.failed} of them with a problem" if result.failed else ""
-    sample = " (trained on drawings: a demonstration, not for real faces)" if identity.sample else ""
-    return (
-        f"{out}: {result.done} files{failed}, by version {identity.version} of {identity.name}{sample}, "
-        f"{seconds:.1f} s"
-    )
+    command()
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import cv2
 
 from flows.collecting.dataset import Held
 from pipelines.preparation.hashing import pixel_sha256
-from pipelines.sources import MAX_PIXELS
 from serving.contract import Image, ImageError, decode
 from serving.contract.preprocessing import crop_square
+from serving.libraries import MOST_ORIGINAL_PIXELS
 from serving.observing.pictures import PictureFolder
 from serving.observing.told import Told
 
@@ -82,7 +82,7 @@ def _judged(one: Told, pictures: PictureFolder, held: Held, *, margin: float | N
         return LABEL
     try:
         data = pictures.read(one.picture)
-        image = decode(data, max_pixels=MAX_PIXELS)
+        image = decode(data, max_pixels=MOST_ORIGINAL_PIXELS)
     except FileNotFoundError:
         return GONE
     except (ImageError, OSError):

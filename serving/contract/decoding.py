@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from typing import Any
 
 import cv2
@@ -16,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract.arrays import Image
-from serving.contract.headers import ImageHeader, read_header
-from serving.errors import ImageAnimated, ImageTooLarge, ImageUndecodable
+from serving.contract.formats.header import truncated
+from serving.contract.headers import ImageHeader, read_header, unexpected
+from serving.errors import ImageAnimated, ImageError, ImageTooLarge, ImageUndecodable
+from serving.libraries import PIXEL_LIMIT_VARIABLE
 
 _OPAQUE = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _REDUCED = {
@@ -25,6 +29,16 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4 | cv2.IMREAD_IGNORE_ORIENTATION,
     8: cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION,
 }
+_JPEG_END = b"\xff\xd9"
+# Bits that a decoder turns into pixels where it still lacks some: SHA-256 of nothing, without FF.
+_FURTHER_DATA = hashlib.sha256(b"").digest().replace(b"\xff", b"\x5a") * 128
+# What libjpeg fills missing blocks with: all coefficients 0, the middle of the range.
+_FILL = 128
+# Rows of about so many pixels are laid on white at once: their copies stay in the processor's cache, and a
+# picture of 32 megapixels does not need its size four times more.
+_BAND_PX = 64 * 1024
+# So many zero bytes are not the end of a scan but of a file that was only partly written.
+_FILL_BYTES = 64
 
 
 def decode(data: bytes, *, max_pixels: int, min_side_px: int | None = None) -> Image:
@@ -56,14 +70,12 @@ def decode_with_header(
     """As `decode`, and what the header said: for those who record where a picture came from."""
     header = read_header(data)
     check_header(header, max_pixels=max_pixels)
-    factor = _reduction(header, min_side_px)
-    if factor > 1:
-        pixels = cv2.cvtColor(_imdecode(data, _REDUCED[factor], header), cv2.COLOR_BGR2RGB)
-    elif header.alpha:
-        pixels = _on_white(_imdecode(data, cv2.IMREAD_UNCHANGED, header), header)
-    else:
-        pixels = _imdecode(data, _OPAQUE, header)
-    return upright(_uint8(pixels), header.orientation), header
+    try:
+        return upright(_uint8(_pixels(data, header, min_side_px)), header.orientation), header
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise unexpected(error, header.format) from error
 
 
 def check_header(header: ImageHeader, *, max_pixels: int) -> None:
@@ -101,6 +113,15 @@ def upright(image: Image, orientation: int) -> Image:
     return _uint8(turned)
 
 
+def _pixels(data: bytes, header: ImageHeader, min_side_px: int | None) -> NDArray[Any]:
+    factor = _reduction(header, min_side_px)
+    if factor > 1:
+        return cv2.cvtColor(_whole(data, _REDUCED[factor], header), cv2.COLOR_BGR2RGB)
+    if header.alpha:
+        return _on_white(_whole(data, cv2.IMREAD_UNCHANGED, header), header)
+    return _whole(data, _OPAQUE, header)
+
+
 def _reduction(header: ImageHeader, min_side_px: int | None) -> int:
     if min_side_px is None or header.format != "JPEG" or header.mode == "CMYK":
         return 1
@@ -108,10 +129,50 @@ def _reduction(header: ImageHeader, min_side_px: int | None) -> int:
     return next((factor for factor in (8, 4, 2) if side // factor >= min_side_px), 1)
 
 
+def _whole(data: bytes, flags: int, header: ImageHeader) -> NDArray[Any]:
+    """The decoder's pixels, none of them made up for data that are missing."""
+    if header.data_end is None:
+        return _imdecode(_without(data, header.unneeded), flags, header)
+    if header.ended:
+        pixels = _imdecode(data, flags, header)
+        if not _is_filled(pixels):
+            return pixels
+    # libjpeg fills what is missing without an error. Where nothing is, further data change no pixel.
+    body = _without_fill(data[: header.data_end])
+    if not header.ended:
+        pixels = _imdecode(body + _JPEG_END, flags, header)
+    further = _imdecode(body + _FURTHER_DATA + _JPEG_END, flags, header)
+    if cv2.norm(pixels, further, cv2.NORM_INF) > 0:
+        raise truncated(header.format)
+    return pixels
+
+
+def _without_fill(data: bytes) -> bytes:
+    """JPEG data without what a copy that broke off leaves: half a marker, or zeros up to the full size."""
+    shorter = data.rstrip(b"\x00")
+    if len(data) - len(shorter) < _FILL_BYTES:
+        shorter = data
+    return shorter.rstrip(b"\xff")
+
+
+def _without(data: bytes, parts: tuple[tuple[int, int], ...]) -> bytes:
+    if not parts:
+        return data
+    starts, ends = (0, *(end for _, end in parts)), (*(start for start, _ in parts), len(data))
+    return b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
+
+
+def _is_filled(pixels: NDArray[Any]) -> bool:
+    """Whether the last pixel has the colour that libjpeg gives to missing ones."""
+    return bool((pixels[-1, -1] == _FILL).all())
+
+
 def _imdecode(data: bytes, flags: int, header: ImageHeader) -> NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
+        if "CV_IO_MAX_IMAGE_PIXELS" in error.err:
+            raise ImageTooLarge(max_pixels=int(os.environ[PIXEL_LIMIT_VARIABLE])) from error
         reason = str(error).strip().splitlines()[0]
         raise ImageUndecodable(format=header.format, reason=reason) from error
     if pixels is None:
@@ -126,15 +187,30 @@ def _on_white(pixels: NDArray[Any], header: ImageHeader) -> NDArray[Any]:
     """Lay BGRA, or gray with one transparent value, on white; any depth in, RGB uint8 out."""
     if pixels.ndim == 2:
         return _gray_on_white(pixels, header)
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
+    height, width = pixels.shape[:2]
+    laid = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _BAND_PX // width)
+    for top in range(0, height, rows):
+        laid[top : top + rows] = _band_on_white(pixels[top : top + rows])
+    return laid
+
+
+def _band_on_white(pixels: NDArray[Any]) -> NDArray[Any]:
+    pixels = _upper_bits(pixels)
     if pixels.shape[2] == 3:  # transparency was announced, but no pixel can have it
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    rgb, alpha = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB), pixels[..., 3]
+    rgb, alpha = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB), cv2.extractChannel(pixels, 3)
     if alpha.min() == 255:
         return rgb
     opacity = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB)
     return cv2.add(cv2.multiply(rgb, opacity, scale=1 / 255), cv2.bitwise_not(opacity))
+
+
+def _upper_bits(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Samples of 8 bits: of 16 the upper ones, as libpng keeps them."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return np.ascontiguousarray(pixels.astype("<u2", copy=False).view(np.uint8)[..., 1::2])
 
 
 def _gray_on_white(pixels: NDArray[Any], header: ImageHeader) -> NDArray[Any]:

@@ -46,6 +46,11 @@ def animated(format: str) -> bytes:
     return stream.getvalue()
 
 
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    """One chunk of a PNG file, with its checksum."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
 def png(
     width: int,
     height: int,
@@ -56,18 +61,14 @@ def png(
     chunks: Sequence[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """A PNG file built by hand, for kinds that Pillow does not write."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",
-            chunk(b"IHDR", header),
-            *(chunk(*item) for item in chunks),
-            chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))),
-            chunk(b"IEND", b""),
+            png_chunk(b"IHDR", header),
+            *(png_chunk(*item) for item in chunks),
+            png_chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))),
+            png_chunk(b"IEND", b""),
         ]
     )
 

@@ -38,6 +38,7 @@ PLUMBING = {
     "serving.contract.model",
     "serving.cores",
     "serving.errors",
+    "serving.libraries",
     "serving.watchdog",
 }
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import pytest
 from PIL import Image as Pillow
 
-from serving.contract import read_header
+from serving.contract import decode, read_header
 from serving.errors import ImageEmpty, ImageFormatUnknown, ImageUndecodable
 from tests.support.pictures import animated, encoded, png, textured
 
@@ -92,7 +93,7 @@ def test_jpeg_thumbnail_does_not_hide_that_the_picture_is_cut() -> None:
     whole = encoded(PICTURE, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0" + thumbnail)
     assert read_header(whole).width == 40
     with pytest.raises(ImageUndecodable, match="ends too early"):
-        read_header(whole[:-60])
+        decode(whole[:-60], max_pixels=10_000)
 
 
 def test_nothing_is_refused_as_empty() -> None:
@@ -116,11 +117,37 @@ def test_other_formats_are_named_unknown(data: bytes) -> None:
         read_header(data)
 
 
+@pytest.mark.parametrize("format", ["GIF", "TIFF", "AVIF"])
+def test_a_known_format_that_is_not_read_is_named(format: str) -> None:
+    with pytest.raises(ImageFormatUnknown) as caught:
+        read_header(encoded(PICTURE, format))
+    assert caught.value.recognised == format
+    assert format in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("brands", "name"),
+    [
+        pytest.param(b"heic\0\0\0\0mif1heic", "HEIC", id="iphone"),
+        pytest.param(b"mif1\0\0\0\0mif1avif", "AVIF", id="avif-by-a-compatible-brand"),
+        pytest.param(b"isom\0\0\0\0isommp41", None, id="video"),
+    ],
+)
+def test_formats_of_the_iso_base_media_file_are_named_by_their_brands(
+    brands: bytes, name: str | None
+) -> None:
+    with pytest.raises(ImageFormatUnknown) as caught:
+        read_header(struct.pack(">I", 8 + len(brands)) + b"ftyp" + brands + bytes(40))
+    assert caught.value.recognised == name
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP"])
 def test_every_cut_is_noticed_from_the_structure_alone(format: str) -> None:
     data = encoded(PICTURE, format)
     shortest = {"JPEG": 3, "PNG": 8, "WEBP": 12, "BMP": 19}[format]
-    for length in range(shortest, len(data)):
+    # Behind the head of a JPEG's only scan nothing but its pixels says where it ends.
+    longest = data.index(b"\xff\xda") + 2 if format == "JPEG" else len(data)
+    for length in range(shortest, longest):
         with pytest.raises(ImageUndecodable):
             read_header(data[:length])
 

@@ -1,0 +1,189 @@
+"""Files that are small and would cost a decoder seconds or gigabytes, and files that only look broken."""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from serving.contract import decode
+from serving.errors import ImageError, ImageTooLarge, ImageUndecodable
+from tests.support.pictures import encoded, png, png_chunk, textured
+
+MAX_PIXELS = 32_000_000
+PICTURE = textured(5, width=100, height=90)
+LONGEST_S = 2.0
+
+
+def cost_s(data: bytes) -> float:
+    """Processor seconds until a file is decoded or refused."""
+    begun = time.process_time()
+    with suppress(ImageError):
+        decode(data, max_pixels=MAX_PIXELS)
+    return time.process_time() - begun
+
+
+def jpeg_of_two_sizes() -> bytes:
+    """`FF 00` has no length: a careless reader takes a whole header of 30000 × 30000 for its content."""
+    small, large = encoded(PICTURE, "JPEG"), bytearray(encoded(PICTURE, "JPEG"))
+    frame = large.index(b"\xff\xc0")
+    large[frame + 5 : frame + 9] = struct.pack(">HH", 30_000, 30_000)
+    hidden = bytes(large[2:])
+    return b"\xff\xd8\xff\x00" + struct.pack(">H", len(hidden) + 2) + hidden + small[2:]
+
+
+def webp_with_a_later_canvas(width: int, height: int) -> bytes:
+    """A lossless picture of this size, and behind it a `VP8X` that says 40 × 32."""
+    picture = bytearray(encoded(PICTURE, "WEBP", lossless=True))
+    picture[21:25] = struct.pack("<I", (width - 1) | (height - 1) << 14)
+    canvas = b"VP8X" + struct.pack("<I", 10) + bytes(4) + b"\x27\0\0\x1f\0\0"
+    return (
+        bytes(picture[:4]) + struct.pack("<I", len(picture) + len(canvas) - 8) + bytes(picture[8:]) + canvas
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        pytest.param(jpeg_of_two_sizes(), (30_000, 30_000), id="jpeg-stuffed-zero-between-segments"),
+        pytest.param(webp_with_a_later_canvas(16_000, 16_000), (16_000, 16_000), id="webp-later-vp8x"),
+    ],
+)
+def test_the_size_that_counts_is_the_one_that_the_decoder_reads(data: bytes, size: tuple[int, int]) -> None:
+    with pytest.raises(ImageTooLarge) as caught:
+        decode(data, max_pixels=MAX_PIXELS)
+    assert (caught.value.width, caught.value.height) == size
+
+
+def progressive(scans: int) -> bytes:
+    """A progressive JPEG with this number of further scans, each a last refinement without data."""
+    data = encoded(np.zeros((2_000, 2_000, 3), np.uint8), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * scans + data[-2:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(progressive(3_000), id="jpeg-scans"),
+        pytest.param(
+            encoded(PICTURE, "JPEG").replace(b"\xff\xdb", b"\xff\xfe\0\2" * 11_000 + b"\xff\xdb", 1),
+            id="jpeg-segments",
+        ),
+        pytest.param(
+            png(4, 4, depth=8, color=0, rows=[bytes(4)] * 4, chunks=[(b"tEXt", b"a\0")] * 10_000),
+            id="png-chunks",
+        ),
+        pytest.param(
+            png(4, 4, depth=8, color=0, rows=[bytes(1 << 20)] * 600), id="png-pixels-beyond-the-last-row"
+        ),
+        pytest.param(
+            encoded(PICTURE)[:33] + png_chunk(b"IEND", b"") + b"\x7f\xff\xff\xf0IDAT", id="png-without-pixels"
+        ),
+    ],
+)
+def test_what_no_picture_has_is_refused_at_once(data: bytes) -> None:
+    begun = time.process_time()
+    with pytest.raises(ImageUndecodable):
+        decode(data, max_pixels=MAX_PIXELS)
+    assert time.process_time() - begun < LONGEST_S
+
+
+def test_arithmetic_coding_is_refused() -> None:
+    data = encoded(PICTURE, "JPEG").replace(b"\xff\xc0", b"\xff\xc9")
+    with pytest.raises(ImageUndecodable, match="SOF9"):
+        decode(data, max_pixels=MAX_PIXELS)
+
+
+def test_a_hundred_scans_after_the_first_are_allowed_and_cheap() -> None:
+    data = progressive(90)
+    assert decode(data, max_pixels=MAX_PIXELS).shape == (2_000, 2_000, 3)
+    assert cost_s(data) < LONGEST_S
+
+
+def test_fill_bytes_are_passed_over_at_once() -> None:
+    data = encoded(PICTURE, "JPEG")
+    filled = data[:2] + b"\xff" * 10_000_000 + data[2:]
+    assert (decode(filled, max_pixels=MAX_PIXELS) == decode(data, max_pixels=MAX_PIXELS)).all()
+    assert cost_s(filled) < LONGEST_S
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_compressed_text_is_not_unpacked_and_changes_no_pixel(kind: bytes) -> None:
+    packed = zlib.compress(bytes(7_900_000), 9)
+    head = b"a\0\1\0\0\0" if kind == b"iTXt" else b"a\0\0"
+    plain = encoded(PICTURE)
+    # Each costs libpng 40 ms.
+    hostile = plain[:33] + png_chunk(kind, head + packed) * 400 + plain[33:]
+    assert (decode(hostile, max_pixels=MAX_PIXELS) == decode(plain, max_pixels=MAX_PIXELS)).all()
+    assert cost_s(hostile) < LONGEST_S
+
+
+def test_a_large_png_with_just_its_own_pixels_is_measured_and_accepted() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (600, 700, 3), dtype=np.uint8)
+    data = encoded(noise)
+    assert len(data) > 1_000_000
+    assert (decode(data, max_pixels=MAX_PIXELS) == noise).all()
+
+
+def test_a_palette_of_257_grays_is_refused() -> None:
+    data = bytearray(encoded(PICTURE, "BMP", mode="L"))
+    data[46:50] = struct.pack("<I", 257)
+    with pytest.raises(ImageUndecodable, match="257"):
+        decode(bytes(data), max_pixels=MAX_PIXELS)
+
+
+def between_segments(data: bytes, added: bytes) -> bytes:
+    """A JPEG file with something between its first two segments."""
+    second = 4 + int.from_bytes(data[4:6], "big")
+    return data[:second] + added + data[second:]
+
+
+JPEGS = {
+    "baseline": encoded(PICTURE, "JPEG", quality=92),
+    "gray": encoded(PICTURE, "JPEG", mode="L"),
+    "cmyk": encoded(PICTURE, "JPEG", mode="CMYK"),
+    "progressive": encoded(PICTURE, "JPEG", progressive=True),
+    "optimized": encoded(PICTURE, "JPEG", optimize=True),
+    "restarts": encoded(PICTURE, "JPEG", restart_marker_blocks=3),
+    "gray-fill-colour": encoded(np.full((64, 64, 3), 128, np.uint8), "JPEG"),
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(lambda data: data[:-2], id="without-end"),
+        pytest.param(lambda data: data[:-1], id="half-an-end"),
+        pytest.param(
+            lambda data: data[:-2] + b"\0\0\1\x0bSEFHe\0\0\0" + bytes(range(64)) * 60 + b"SEFT", id="trailer"
+        ),
+        pytest.param(lambda data: between_segments(data, b"\0"), id="stray-byte"),
+        pytest.param(lambda data: between_segments(data, b"\xff\0\1\2\xff\xff"), id="stuffed-zero-and-fill"),
+    ],
+)
+def test_a_complete_jpeg_with_a_flaw_has_the_pixels_of_the_intact_one(kind: str, changed: object) -> None:
+    assert callable(changed)
+    data = JPEGS[kind]
+    assert (decode(changed(data), max_pixels=MAX_PIXELS) == decode(data, max_pixels=MAX_PIXELS)).all()
+
+
+CUT = [(kind, rest) for kind in JPEGS if kind != "gray-fill-colour" for rest in ("", "zeros", "fill-bytes")]
+# What other kinds lack looks like a coarser picture or another colour: an end marker says that it was meant.
+CUT_AND_ENDED = [(kind, "end-marker") for kind in ("baseline", "gray", "optimized")]
+REST = {"": b"", "zeros": bytes(20_000), "fill-bytes": b"\xff" * 500, "end-marker": b"\xff\xd9"}
+
+
+@pytest.mark.parametrize(("kind", "rest"), [*CUT, *CUT_AND_ENDED])
+@pytest.mark.parametrize("fraction", [0.5, 0.75, 0.95])
+def test_part_of_a_jpeg_stays_an_error(kind: str, rest: str, fraction: float) -> None:
+    data = JPEGS[kind]
+    scan = data.index(b"\xff\xda")
+    cut = data[: scan + 14 + int((len(data) - scan - 16) * fraction)]
+    with pytest.raises(ImageUndecodable):
+        decode(cut + REST[rest], max_pixels=MAX_PIXELS)
