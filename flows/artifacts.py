@@ -11,6 +11,7 @@ from pipelines import layout
 from pipelines.files import read_json
 from pipelines.registration.standing import Decision
 from pipelines.timing import Timing
+from serving.urls import SecretUrl
 
 COMPARISON = "training-comparison"
 VERDICT = "training-verdict"
@@ -90,7 +91,7 @@ def _registered(decision: Decision, tracking_uri: str) -> str:
         return "no"
     said = f"{decision.model} version {decision.version.number}"
     if tracking_uri.startswith("http"):
-        address = f"{tracking_uri.rstrip('/')}/#/models/{quote(decision.model)}"
+        address = f"{SecretUrl(tracking_uri).public}/#/models/{quote(decision.model)}"
         said = f"[{said}]({address}/versions/{decision.version.number})"
     return f"{said} ({decision.aliases}{'; new' if decision.new else ''})"
 

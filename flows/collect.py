@@ -107,7 +107,7 @@ def _collected(told: list[Told], workspace: Workspace, settings: Settings, *, tr
 
 
 def _told(settings: Settings) -> list[Told]:
-    url = settings.database_url
+    url = settings.database_url.reveal()
     if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
         return []  # nothing was ever observed; asking would create the file
     return told_pictures(url)

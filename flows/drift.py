@@ -139,7 +139,7 @@ def _logged(seen: Examined, settings: Settings) -> str | None:
     """Where MLflow has the page, as Markdown; None for a model that is no version of a registry."""
     if seen.html is None or not settings.model.startswith("models:"):
         return None
-    uri = absolute_uri(settings.tracking_uri)
+    uri = absolute_uri(settings.tracking_uri.reveal())
     return records.log_to_version(seen.identity, seen.result, seen.html, tracking_uri=uri)
 
 

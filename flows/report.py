@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.errors import RegistryError
 from pipelines.registration.standing import Decision
+from serving.urls import SecretUrl
 
 
 def place_report(path: Path, decision: Decision | None, *, tracking_uri: str) -> str:
@@ -36,4 +37,5 @@ def _log(path: Path, model: str, number: int, uri: str) -> str:
         run = client.get_run(str(version.run_id))
         client.log_artifact(run.info.run_id, str(path))
     experiment = run.info.experiment_id
-    return f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run.info.run_id}/artifacts/{path.name}"
+    server = SecretUrl(uri).public
+    return f"{server}/#/experiments/{experiment}/runs/{run.info.run_id}/artifacts/{path.name}"

@@ -84,7 +84,7 @@ def delete_observations(settings: Settings, now: float) -> int:
     Raises:
         ServingError: the database is away or not to be used.
     """
-    url = settings.database_url
+    url = settings.database_url.reveal()
     if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
         return 0  # nothing was ever observed; asking would create the file
     store = Store(url, pictures=_pictures(settings))

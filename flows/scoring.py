@@ -41,6 +41,7 @@ from serving.following.service import absolute_uri
 from serving.scoring.parts import Parts, Progress
 from serving.scoring.run import CHUNK
 from serving.scoring.scorer import Scorer
+from serving.urls import SecretUrl
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,12 +115,13 @@ def _scored(
     # Other processes work in other folders.
     here = Path(settings.model).absolute()
     registered = settings.model.startswith("models:")
+    uri = absolute_uri(settings.tracking_uri.reveal())
     job = Job(
         source=source,
         model=f"models:/{identity.name}/{identity.version}" if registered else str(here),
         sha256=identity.sha256,
         faces=faces,
-        settings=settings.model_copy(update={"tracking_uri": absolute_uri(settings.tracking_uri)}),
+        settings=settings.model_copy(update={"tracking_uri": SecretUrl(uri)}),
     )
     keep_scorer(job, scorer)
     schema = _schema(scorer, embedding=embedding)

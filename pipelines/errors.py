@@ -35,6 +35,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from serving.urls import mask_urls
+
 
 class PipelineError(Exception):
     """Root of every error this package raises on purpose; stages print it and exit with 1."""
@@ -258,7 +260,7 @@ class RegistryError(PipelineError):
 
     def __init__(self, *, uri: str, reason: str, remedy: str) -> None:
         self.uri = uri
-        super().__init__(f"MLflow at {uri}: {reason}; {remedy}")
+        super().__init__(mask_urls(f"MLflow at {uri}: {reason}; {remedy}"))
 
 
 class NotReproducible(PipelineError):

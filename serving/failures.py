@@ -58,6 +58,7 @@ import math
 from pathlib import Path
 
 from serving.errors import ImageFormatUnknown, ServingError
+from serving.urls import mask_urls
 
 
 def whole_seconds(seconds: float) -> int:
@@ -394,7 +395,7 @@ class LocationInvalid(ServingError):
     def __init__(self, *, got: str, reason: str, setting: str = "MIEN_MODEL") -> None:
         self.got = got
         super().__init__(
-            f"{setting}={got!r}: {reason}; expected models:/NAME@ALIAS, models:/NAME/VERSION, "
+            f"{setting}={mask_urls(got)!r}: {reason}; expected models:/NAME@ALIAS, models:/NAME/VERSION, "
             "models:/NAME/STAGE, or the path of an ONNX file or of a folder with model.onnx"
         )
 

@@ -16,6 +16,7 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from serving.trials.shares import parse_share
+from serving.urls import SecretUrl
 
 PREFIX = "MIEN_"
 # What `hash_key` writes: name, scope, SHA-256 of the key.
@@ -48,8 +49,8 @@ class Settings(BaseSettings):
     # Model
     model: str = "models:/emotion@production"
     """What to serve: `models:/NAME@ALIAS`, `models:/NAME/STAGE`, `models:/NAME/VERSION`, or a path."""
-    tracking_uri: str = Field(
-        default="sqlite:///mlruns/mlflow.db",
+    tracking_uri: SecretUrl = Field(
+        default=SecretUrl("sqlite:///mlruns/mlflow.db"),
         validation_alias=AliasChoices("MIEN_TRACKING_URI", "MLFLOW_TRACKING_URI"),
     )
     """MLflow's registry: an `http(s)://` server or a `sqlite:///` file; `MLFLOW_TRACKING_URI` is read too."""
@@ -138,7 +139,7 @@ class Settings(BaseSettings):
     """Origins whose pages may call the service, separated by commas; none by default."""
 
     # Observations
-    database_url: str = "sqlite:///.mien/observations.db"
+    database_url: SecretUrl = SecretUrl("sqlite:///.mien/observations.db")
     """SQLAlchemy URL of the observations: SQLite or PostgreSQL."""
     retention_days: float = Field(default=90.0, gt=0)
     """Days after which observations are deleted."""

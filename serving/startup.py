@@ -94,7 +94,7 @@ def check(settings: Settings) -> None:
     if settings.canary:
         parse_location(settings.canary_model, setting="MIEN_CANARY_MODEL")
     _check_folder("MIEN_CACHE_DIR", settings.cache_dir)
-    _check_store(settings.database_url)
+    _check_store(settings.database_url.reveal())
     _check_descriptors(settings.max_connections)
 
 

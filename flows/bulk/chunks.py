@@ -53,7 +53,7 @@ def fetch(settings: Settings, location: str, *, faces: FacesMode, reference: Pat
     from serving.following.lookup import looked_up
 
     cache = settings.cache_dir / _CACHE
-    with looked_up(location, cache=cache, tracking_uri=settings.tracking_uri) as found:
+    with looked_up(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
         live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
         if reference is not None and (found.folder / REFERENCE).exists():
             shutil.copyfile(found.folder / REFERENCE, reference / REFERENCE)

@@ -39,7 +39,7 @@ def verdict_of(
         scores = Path(folder) / "scores.parquet"
         total = draw(parts, scores, max_rows=settings.drift_max_rows)
         request = Request(
-            database_url=settings.database_url,
+            database_url=settings.database_url.reveal(),
             scores=str(scores),
             model_folder=str(reference),
             model_version=identity.version,

@@ -15,6 +15,7 @@ from flows.errors import DriftUnfinished
 from pipelines.tracking import translated
 from serving.drift.result import DriftResult, WindowFacts
 from serving.runtime.identity import ModelIdentity
+from serving.urls import SecretUrl
 
 TABLE, REPORT = "drift-columns", "drift-verdict"
 """Keys of the artifacts."""
@@ -99,9 +100,8 @@ def log_to_version(identity: ModelIdentity, result: DriftResult, html: Path, *, 
     place = f"{ARTIFACTS}/{names[-1]}"
     if not tracking_uri.startswith("http"):
         return f"`{place}` among the artifacts of run {identity.run_id}"
-    address = (
-        f"{tracking_uri.rstrip('/')}/#/experiments/{experiment}/runs/{identity.run_id}/artifacts/{place}"
-    )
+    server = SecretUrl(tracking_uri).public
+    address = f"{server}/#/experiments/{experiment}/runs/{identity.run_id}/artifacts/{place}"
     return f"[{names[-1]}]({address})"
 
 

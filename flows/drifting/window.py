@@ -52,10 +52,10 @@ def examined(settings: Settings) -> Iterator[Examined]:
     """
     # A place of its own: the service's is written by its follower.
     cache = settings.cache_dir / _CACHE
-    with looked_up(settings.model, cache=cache, tracking_uri=settings.tracking_uri) as found:
+    with looked_up(settings.model, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
         identity = read_identity(found.folder)
         _prepare(settings)
-        ledger = Ledger(settings.database_url)
+        ledger = Ledger(settings.database_url.reveal())
         try:
             model = Model(version=identity.version, sha256=identity.sha256)
             request = request_of(settings, identity, found.folder)
@@ -78,7 +78,7 @@ def examined(settings: Settings) -> Iterator[Examined]:
 def request_of(settings: Settings, identity: ModelIdentity, folder: Path) -> Request:
     """What the service itself would compute with these settings."""
     return Request(
-        database_url=settings.database_url,
+        database_url=settings.database_url.reveal(),
         model_folder=str(folder),
         model_version=identity.version,
         model_sha256=identity.sha256,
@@ -102,7 +102,9 @@ def _check_size(ledger: Ledger, model: Model, rule: WindowRule) -> None:
 
 def _prepare(settings: Settings) -> None:
     """Make the tables where no service has run yet: the window then is empty, which is no error."""
-    store = Store(settings.database_url, pictures=PictureFolder(settings.keep_images_dir, fraction=0.0))
+    store = Store(
+        settings.database_url.reveal(), pictures=PictureFolder(settings.keep_images_dir, fraction=0.0)
+    )
     try:
         store.prepare()
     finally:

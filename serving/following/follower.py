@@ -1,6 +1,6 @@
 """Follow a model, as a process of its own: MLflow costs seconds and 200 MiB, and may hang.
 
-    python -m serving.following.follower LOCATION STATE_FOLDER --tracking-uri URI --poll-s 5
+    MIEN_TRACKING_URI=URI python -m serving.following.follower LOCATION STATE_FOLDER --poll-s 5
 
 Looks, downloads beside, compares sha256, and writes `target.json`, until it is killed. The service starts it
 through `serving.processes`, so that it ends with the service.
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from serving.failures import ModelRefused, NothingRegistered, RegistryUnavailable
 from serving.following.disk import DiskSource
-from serving.following.location import MODEL_FILE, OnDisk, parse_location
+from serving.following.location import MODEL_FILE, TRACKING_URI, OnDisk, parse_location
 from serving.following.registry import RegistrySource
 from serving.following.source import Found, Source
 from serving.following.target import MODELS, Refused, Target, read_good, read_target, write_target
@@ -224,10 +224,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("location", help="as MIEN_MODEL")
     parser.add_argument("folder", type=Path, help="state folder")
-    parser.add_argument("--tracking-uri", default="", help="MLflow's registry")
     parser.add_argument("--poll-s", type=float, default=5.0, help="seconds between two looks")
     arguments = parser.parse_args()
-    source = source_of(arguments.location, tracking_uri=arguments.tracking_uri)
+    source = source_of(arguments.location, tracking_uri=os.environ.get(TRACKING_URI, ""))
     follower = Follower(source, arguments.folder)
     failures = 0
     while True:

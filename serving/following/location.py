@@ -13,6 +13,8 @@ from typing import Literal
 from serving.failures import LocationInvalid
 
 MODEL_FILE = "model.onnx"
+TRACKING_URI = "MIEN_TRACKING_URI"
+"""Variable that gives a child process the registry's address, where no other user can read it."""
 STAGES = ("None", "Staging", "Production", "Archived")
 """MLflow's own; `latest` is accepted beside them, as MLflow does."""
 

@@ -7,6 +7,7 @@ with looked_up("models:/emotion@production", cache=…, tracking_uri=…) as fou
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.failures import RegistryUnavailable
-from serving.following.location import parse_location
+from serving.following.location import TRACKING_URI, parse_location
 from serving.following.service import absolute_uri
 from serving.following.target import Target, locked, read_target, state_folder
 from serving.processes import Child
@@ -66,7 +67,7 @@ def looked_up(location: str, *, cache: Path, tracking_uri: str) -> Iterator[Foun
 
 def _looked(location: str, folder: Path, uri: str) -> bool:
     """Look, in a process of its own, and write the state file; whether the source is away."""
-    child = Child("serving.following.lookup", [location, str(folder), uri])
+    child = Child("serving.following.lookup", [location, str(folder)], environment={TRACKING_URI: uri})
     try:
         status = child.wait(_LONGEST_S)
     except subprocess.TimeoutExpired:
@@ -91,9 +92,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("location")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("tracking_uri")
     arguments = parser.parse_args()
-    source = source_of(arguments.location, tracking_uri=arguments.tracking_uri)
+    source = source_of(arguments.location, tracking_uri=os.environ.get(TRACKING_URI, ""))
     raise SystemExit(0 if Follower(source, arguments.folder).check() else _AWAY)
 
 

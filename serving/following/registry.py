@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from serving.failures import NothingRegistered, RegistryUnavailable
 from serving.following.location import MODEL_FILE, Registered
 from serving.following.source import Found
+from serving.urls import SecretUrl, mask_urls
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,7 +46,7 @@ class RegistrySource:
 
     def __init__(self, location: Registered, *, tracking_uri: str) -> None:
         self._location = location
-        self._uri = tracking_uri
+        self._uri = SecretUrl(tracking_uri)
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
 
@@ -74,14 +75,16 @@ class RegistrySource:
         except RegistryUnavailable:
             raise
         except Exception as error:  # a broken answer may raise anything, deep inside MLflow
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            # Masked before it is cut: half a URL is not recognised as one.
+            reason = mask_urls(" ".join(str(error).split()))[:300] or type(error).__name__
             raise RegistryUnavailable(f"the registry {self._uri} is of no help: {reason}") from error
 
     def _check_there(self) -> None:
         """MLflow would make an SQLite file that is not there, and try for a minute to open a damaged one."""
-        if not self._uri.startswith(_SQLITE):
+        uri = self._uri.reveal()
+        if not uri.startswith(_SQLITE):
             return
-        path = Path(self._uri.removeprefix(_SQLITE))
+        path = Path(uri.removeprefix(_SQLITE))
         if not path.is_file():
             raise RegistryUnavailable(f"there is no registry at {self._uri}; `make run` makes one")
         with closing(
@@ -133,7 +136,7 @@ class RegistrySource:
         import mlflow
         import mlflow.artifacts
 
-        mlflow.set_tracking_uri(self._uri)
+        mlflow.set_tracking_uri(self._uri.reveal())
         got = Path(mlflow.artifacts.download_artifacts(artifact_uri=found.source, dst_path=str(folder)))
         if not (got / MODEL_FILE).is_file():
             raise FileNotFoundError(f"{found.source} holds no {MODEL_FILE}")
@@ -144,7 +147,7 @@ class RegistrySource:
     def _client(self) -> MlflowClient:
         from mlflow import MlflowClient
 
-        return MlflowClient(tracking_uri=self._uri)
+        return MlflowClient(tracking_uri=self._uri.reveal())
 
 
 def _chosen(where: Registered, aliases: Mapping[str, int], versions: list[ModelVersion]) -> ModelVersion:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from serving.following.location import TRACKING_URI
 from serving.following.target import FOLLOWER_LOCK
 from serving.processes import Child
 
@@ -32,7 +33,8 @@ class Supervisor:
 
     def __init__(self, folder: Path, *, location: str, tracking_uri: str, poll_s: float) -> None:
         self._folder = folder
-        self._arguments = [location, str(folder), "--tracking-uri", tracking_uri, "--poll-s", str(poll_s)]
+        self._arguments = [location, str(folder), "--poll-s", str(poll_s)]
+        self._variables = {TRACKING_URI: tracking_uri}
         self._child: Child | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -92,7 +94,7 @@ class Supervisor:
     def _run_child(self) -> int | str:
         """Start a child and wait for its end, or for the service's."""
         try:
-            child = Child(_MODULE, self._arguments)
+            child = Child(_MODULE, self._arguments, environment=self._variables)
         except OSError as error:
             return str(error)
         self._child = child

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.runtime.identity import ModelIdentity
+from serving.urls import SecretUrl
 
 TARGET = "target.json"
 GOOD = "good.json"
@@ -76,7 +77,8 @@ class Target:
 
 def state_folder(cache: Path, location: str, tracking_uri: str) -> Path:
     """Folder of one location in the cache: two services that follow different models do not meet."""
-    digest = hashlib.sha256(f"{location}\n{tracking_uri}".encode()).hexdigest()[:12]
+    # Without its secrets: a new password names the same registry.
+    digest = hashlib.sha256(f"{location}\n{SecretUrl(tracking_uri)}".encode()).hexdigest()[:12]
     name = re.sub(r"[^\w@.-]+", "-", location.removeprefix("models:/")).strip("-")[-60:]
     return cache / f"{name}-{digest}"
 

@@ -200,7 +200,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
     threads = settings.threads or max(1, usable_cores() // settings.workers)
     slot = ModelSlot()
     pictures = PictureFolder(settings.keep_images_dir, fraction=settings.keep_images)
-    store = Store(settings.database_url, pictures=pictures)
+    store = Store(settings.database_url.reveal(), pictures=pictures)
     recorder = Recorder(
         store,
         # Also with a fraction of 0: what was kept before still has its retention.
@@ -214,7 +214,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         settings.model,
         slot,
         cache=settings.cache_dir,
-        tracking_uri=settings.tracking_uri,
+        tracking_uri=settings.tracking_uri.reveal(),
         poll_s=settings.poll_s,
         # As many pictures at once as there are threads, rather than one picture on all of them: nothing
         # of a small network is worth sharing out.
@@ -264,7 +264,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         recorder=recorder,
         store=store,
         metrics=metrics,
-        drift=Keeper(slot, Ledger(settings.database_url), _drift_plan(settings)),
+        drift=Keeper(slot, Ledger(settings.database_url.reveal()), _drift_plan(settings)),
         streams=_streams(settings, detector, metrics, held, traces),
         connections=Connections(_connection_limits(settings), held=held, told=metrics),
         tensors=TensorAnswerer(batcher, reader, sink, timeout_s=settings.timeout_s),
@@ -296,7 +296,7 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
 def _drift_plan(settings: Settings) -> Plan:
     return Plan(
         enabled=settings.drift,
-        database_url=settings.database_url,
+        database_url=settings.database_url.reveal(),
         window=WindowRule(
             last_n=settings.drift_last_n,
             last_s=settings.drift_last_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -10,14 +11,24 @@ from typing import Any
 import orjson
 
 from serving.http.log_writer import Forward, LogWriter
+from serving.urls import MASK, mask_urls
 
 # What every record has anyway; the rest came with `extra=`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 _SELDOM_S = 60.0
+# https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+_SECRET_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 
 
 class JsonFormatter(logging.Formatter):
     """Time, level, logger, message, and whatever was given as `extra`."""
+
+    def __init__(self) -> None:
+        """Remember what no line may show."""
+        super().__init__()
+        given = ",".join(os.environ.get(name, "") for name in _SECRET_HEADERS)
+        # OpenTelemetry quotes a header that it cannot read.
+        self._secrets = [entry.strip() for entry in given.split(",") if entry.strip()]
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
@@ -30,7 +41,11 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        text = orjson.dumps(line, default=str).decode()
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        # Libraries quote the URLs that they were given, passwords included.
+        return mask_urls(text)
 
 
 class _Seldom(logging.Filter):

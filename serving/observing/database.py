@@ -20,6 +20,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from serving.failures import RowsRefused, StoreTooNew, StoreUnavailable, StoreUrlInvalid
 from serving.observing.tables import SCHEMA_VERSION, metadata, schema_version
+from serving.urls import mask_urls
 
 # Several workers write to one SQLite file; a batch takes milliseconds, so who waits this long met a fault.
 _WAIT_S = 5
@@ -49,7 +50,7 @@ class Database:
             StoreUrlInvalid: another kind of database, or no URL at all.
         """
         parsed = _parse(url)
-        self.shown = parsed.render_as_string(hide_password=True)
+        self.shown = mask_urls(parsed.render_as_string(hide_password=True))
         """The URL without its password."""
         self.dialect = parsed.get_backend_name()
         """`sqlite` or `postgresql`."""

@@ -56,7 +56,7 @@ def fetch_model(settings: Settings, location: str) -> LiveModel:
     """
     # Beside the service's own: its follower tidies up what it does not know.
     cache = settings.cache_dir / "scoring"
-    with looked_up(location, cache=cache, tracking_uri=settings.tracking_uri) as found:
+    with looked_up(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
         live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
     for warning in (*found.warnings, *live.warnings):
         print(f"warning: {warning}", file=sys.stderr)

@@ -126,7 +126,7 @@ def _canary(
         location,
         slot,
         cache=settings.cache_dir,
-        tracking_uri=settings.tracking_uri,
+        tracking_uri=settings.tracking_uri.reveal(),
         poll_s=settings.poll_s,
         threads=1,
         max_batch=settings.batch_size,
@@ -156,7 +156,7 @@ def _shadow(settings: Settings, live: ModelSlot, following: Following, told: Tol
     setup = Setup(
         location=_checked(settings.shadow_model or "", settings, "MIEN_SHADOW_MODEL"),
         cache=settings.cache_dir.absolute(),
-        tracking_uri=settings.tracking_uri,
+        tracking_uri=settings.tracking_uri.reveal(),
         poll_s=settings.poll_s,
         model_timeout_s=settings.model_timeout_s,
         face_detector=settings.face_detector,

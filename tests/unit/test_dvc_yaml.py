@@ -39,6 +39,7 @@ PLUMBING = {
     "serving.cores",
     "serving.errors",
     "serving.libraries",
+    "serving.urls",
     "serving.watchdog",
 }
 

@@ -169,7 +169,7 @@ def test_the_services_settings_are_settings(
         monkeypatch.setenv(variable, str(value))
     settings = Settings()
     assert settings.host == "0.0.0.0"  # noqa: S104 - inside the container
-    assert settings.tracking_uri == "http://mlflow:5000"
+    assert settings.tracking_uri.reveal() == "http://mlflow:5000"
     assert len(settings.api_keys) == 3
     # Docker waits longer than the service takes to end.
     assert int(services["api"]["stop_grace_period"].removesuffix("s")) > settings.shutdown_s
