@@ -15,7 +15,7 @@ import tempfile
 from contextlib import ExitStack
 
 from serving.settings import Settings
-from serving.startup import EXIT_STATUS, bind, check, explained, read_settings
+from serving.startup import EXIT_STATUS, address, bind, check, explained, read_settings
 
 # Prometheus' client reads it while it is imported, so it is spelt here and not imported from there.
 _MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -26,6 +26,7 @@ def main() -> None:
     with explained():
         settings = read_settings()
         sockets = bind(settings.host, settings.port)
+    print(f"The service and its page: {address(settings.host, sockets)}", flush=True)
     if settings.workers == 1:
         from serving.http.server import serve
 

@@ -8,13 +8,14 @@ that nobody has promoted yet.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import resource
 import socket
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,30 @@ def check_server(asked: Collection[str]) -> None:
             "connections; start `python -m serving`, or "
             "`uvicorn serving.main:app --http serving.main:http --ws serving.main:websocket`"
         )
+
+
+def address(host: str, sockets: Sequence[socket.socket]) -> str:
+    """What a person on this machine opens in a browser: the port that was taken, and no wildcard."""
+    port = sockets[0].getsockname()[1]
+    name = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
+
+
+def access_warning(settings: Settings) -> str | None:
+    """Why nobody else will be answered; None when that is not so."""
+    if settings.api_keys or settings.allow_anonymous or _is_loopback(settings.host):
+        return None
+    return (
+        f"MIEN_HOST={settings.host}, and there is no key: every request from another machine gets 403; "
+        "set MIEN_API_KEYS, or MIEN_ALLOW_ANONYMOUS=true where everybody may ask"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def check(settings: Settings) -> None:

@@ -68,6 +68,7 @@ from serving.protocols.binary import LENGTH_HEADER
 from serving.runtime.batching import Batcher
 from serving.runtime.live import ModelSlot
 from serving.settings import Settings, unknown_variables
+from serving.startup import access_warning
 from serving.trials.trials import make_trials
 
 _log = logging.getLogger("serving.http")
@@ -156,6 +157,8 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         before_start()
+        if warning := access_warning(settings):
+            _log.warning("%s", warning)
         for name in unknown_variables(os.environ):
             _log.warning("%s is not a setting and has no effect; docs/serving.md lists them", name)
         if traces is not None:

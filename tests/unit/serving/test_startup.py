@@ -18,7 +18,7 @@ from serving.failures import LocationInvalid, StartRefused, StoreTooNew, StoreUr
 from serving.observing import database
 from serving.observing.store import Store
 from serving.settings import Settings
-from serving.startup import EXIT_STATUS, check, explained, read_settings
+from serving.startup import EXIT_STATUS, access_warning, address, check, explained, read_settings
 
 
 def settings_in(folder: Path, **given: object) -> Settings:
@@ -145,3 +145,34 @@ def test_a_port_that_is_about_to_be_free_is_waited_for() -> None:
     with bound:
         assert bound.getsockname() == ("127.0.0.1", port)
     timer.join()
+
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), (EVERYWHERE, "127.0.0.1"), ("localhost", "localhost"), ("::", "[::1]")],
+)
+def test_the_address_to_open_has_the_port_that_was_taken(host: str, shown: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert address(host, [listening]) == f"http://{shown}:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("given", "warns"),
+    [
+        ({"host": "127.0.0.1"}, False),
+        ({"host": "localhost"}, False),
+        ({"host": EVERYWHERE}, True),
+        ({"host": "mien.example"}, True),
+        ({"host": EVERYWHERE, "allow_anonymous": True}, False),
+        ({"host": EVERYWHERE, "api_keys": (f"app:predict:{'0' * 64}",)}, False),
+    ],
+)
+def test_an_address_for_others_without_a_key_for_them_is_warned_of(
+    tmp_path: Path, given: dict[str, object], warns: bool
+) -> None:
+    warning = access_warning(settings_in(tmp_path, **given))
+    assert (warning is not None) is warns
+    assert warning is None or "403" in warning
