@@ -241,7 +241,7 @@ def test_failing_names_why_and_takes_an_older_pass_away(project: Path) -> None:
     rows[-1]["group"] = rows[0]["group"]
     write(project, rows)
     with pytest.raises(
-        ValidationFailed, match=r"no group \(person\) stands in two splits: 2 of 108"
+        ValidationFailed, match=r"2 of 108 rows fail .*; rule: no group \(person\) stands in two splits"
     ) as caught:
         main()
     assert "\n" not in str(caught.value)
@@ -256,7 +256,9 @@ def test_a_warning_is_printed_and_does_not_stop(project: Path, capsys: pytest.Ca
         row["brightness"] = 0.01
     write(project, rows)
     main()
-    assert "warning: at least 98% of the images have a brightness of 0.05 to 0.95" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "warning: 20 of 108 rows fail" in said
+    assert "rule: at least 98% of the images have a brightness of 0.05 to 0.95" in said
     assert (project / layout.VALIDATED).is_file()
 
 
