@@ -25,6 +25,8 @@ LATENCY = REPORTS / "latency.json"
 COMPARISON = REPORTS / "comparison.json"
 EXPLANATIONS = REPORTS / "explain"
 GATE = REPORTS / "gate.json"
+REGISTERED = REPORTS / "registered.json"
+"""Which verdict `register` gave to the registry; it holds for one registry, so it is not in git."""
 REPORT = REPORTS / "report.html"
 
 VALIDATED = Path("validation") / "passed.json"

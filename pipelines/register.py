@@ -1,38 +1,37 @@
-"""The gate, then the registry: `python -m pipelines.register`.
+"""The MLflow registry gets what the gate passed: `python -m pipelines.register`.
 
-It always runs, since only the registry knows what it holds, and changes nothing when that is this file,
-judged by these thresholds against this production model. Exits with 0 whatever the verdict;
-`pipelines.verdict` fails on it later, so that the report is written either way.
+It always runs, since only the registry knows what it holds, and changes nothing when that is this file with
+this verdict. A model
+that the gate rejected is not registered; its run says why. Exits with 0 whatever the verdict, and with 1
+where MLflow cannot be used: the report, which needs the gate's verdict only, is made before.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pipelines import gate, layout, model_card, tracking
-from pipelines.files import read_json, write_json, write_text
+from pipelines import layout, model_card, tracking
+from pipelines.errors import GateError
+from pipelines.files import write_json
+from pipelines.gate import current_experiment
+from pipelines.judgement import checks
+from pipelines.judgement.judging import Case, Evaluated, evaluate, read_case
+from pipelines.judgement.verdict import Verdict, read_verdict
 from pipelines.lineage import read_lineage
 from pipelines.params import Params, load_params
 from pipelines.reference import reference_table, write_reference, write_self_test
 from pipelines.registration import memo, package
-from pipelines.registration.judging import Case, Evaluated, judge, read_case
-from pipelines.registration.publish import Submission, Verdict, publish, version_tags, withdraw
-from pipelines.registration.recorded import note_on_run, recall, report
+from pipelines.registration.publish import Submission, publish, version_tags, withdraw
+from pipelines.registration.recorded import is_known, is_marked, mark, note_on_run
 from pipelines.registration.runs import RunRef, complete_run
 from pipelines.registry import Registry, Version
 from pipelines.stage import run_stage
 
-EXPERIMENT = "DVC_EXP_NAME"
-"""Set by DVC for the commands of `dvc exp run`."""
-
 
 def register(root: Path, params: Params, *, experiment: str | None = None) -> str:
-    """Judge the selected model, and register it if it passes.
+    """Register the selected model if the gate passed it; its verdict goes onto its run either way.
 
     Args:
         root: the checkout; also the current folder, which MLflow's local store lies below.
@@ -43,46 +42,65 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
         What happened, in one line.
 
     Raises:
-        GateError: no thresholds, or results that do not belong together.
+        GateError: the verdict is of something else than what was selected.
         RegistryError: MLflow cannot be used.
         ResultCorrupt: the result of an earlier stage is missing.
     """
-    gate.require_thresholds(params.gate)
-    case = read_case(root, params)
-    state = memo.store_state(tracking.tracking_uri())
-    if experiment is None and memo.settled(root, state, case.digest):
-        return known(read_json(root / layout.GATE))
+    verdict = read_verdict(root / layout.GATE)
+    case = read_case(root, params, experiment=experiment)
+    if verdict.subject != case.subject:
+        raise GateError(
+            reason=f"{layout.GATE} is a verdict on other results than those that are selected now",
+            remedy="run `dvc repro`, which judges them",
+        )
+    if experiment is not None:
+        mark(root, verdict, params.register_.model)
+        return f"{case.selected.architecture} is not registered: this is the experiment {experiment}"
+    if is_marked(root, verdict) and memo.settled(
+        root, memo.store_state(tracking.tracking_uri()), case.digest
+    ):
+        return known(verdict, memo.noted_version(root))
+    return _bring(root, case, params, verdict)
+
+
+def _bring(root: Path, case: Case, params: Params, verdict: Verdict) -> str:
+    """Bring the registry up to date."""
     registry, runs = _open(root, case, params)
     run = runs[case.selected.architecture]
-    if experiment is None and _keep(root, case, registry, run, state=state):
-        return known(read_json(root / layout.GATE))
-    verdict, evaluated = judge(root, case, params, registry)
-    version = None if experiment else _decide(root, case, registry, run, verdict=verdict, evaluated=evaluated)
-    said = report(case, verdict, registry, version, experiment=experiment)
-    write_json(root / layout.GATE, said)
-    if experiment is None:
+    # What is asked from here on is noted for this state; metrics may have been logged into it just now.
+    state = memo.store_state(registry.uri)
+    is_old = is_known(verdict, registry, run.run_id)
+    if not is_old:
+        _decide(root, case, registry, run, verdict=verdict)
         note_on_run(run.run_id, verdict, root / layout.GATE, uri=registry.uri)
-        # Asked once more, so that the next run need not ask.
-        _keep(root, case, registry, run, state=memo.store_state(registry.uri))
-    return summary(said)
+        state = memo.store_state(registry.uri)
+    mark(root, verdict, registry.name)
+    version = registry.find(case.subject.sha256)
+    number, stored = (version.number, registry.stored_file(version)) if version else (None, None)
+    memo.remember(root, state, case.digest, stored=stored, version=number)
+    return known(verdict, number) if is_old else summary(verdict, registry.name, version)
 
 
-def summary(said: Mapping[str, Any]) -> str:
-    """What `gate.json` says, in one line."""
-    name, registered = said["architecture"], said["registered"]
-    if registered:
-        aliases = ", ".join(registered["aliases"])
-        return f"{name} passed the gate: {registered['model']} version {registered['version']} ({aliases})"
-    outcome = "passed" if said["passed"] else "did not pass"
-    return f"{name} {outcome} the gate and was not registered: {'; '.join(said['reasons'])}"
+def summary(verdict: Verdict, model: str, version: Version | None) -> str:
+    """What was done with a verdict, in one line."""
+    name = verdict.subject.architecture
+    if verdict.passed and version is not None:
+        aliases = ", ".join(version.aliases) or "no alias"
+        return f"{name} passed the gate: {model} version {version.number} ({aliases})"
+    return f"{name} did not pass the gate and was not registered: {'; '.join(checks.reasons(verdict.checks))}"
 
 
-def known(said: Mapping[str, Any]) -> str:
-    """What `gate.json` says of a file that was judged before, in one line."""
-    name, registered = said["architecture"], said["registered"]
-    if registered:
-        return f"{name} is already registered as version {registered['version']}"
-    return f"{name} was judged before and did not pass the gate: {'; '.join(said['reasons'])}"
+def known(verdict: Verdict, number: int | None) -> str:
+    """What holds of a file whose verdict the registry had before, in one line.
+
+    Args:
+        verdict: the gate's.
+        number: of the file's version; None where it has none.
+    """
+    name = verdict.subject.architecture
+    if verdict.passed and number is not None:
+        return f"{name} is already registered as version {number}"
+    return f"{name} was judged before and did not pass the gate: {'; '.join(checks.reasons(verdict.checks))}"
 
 
 def _open(root: Path, case: Case, params: Params) -> tuple[Registry, dict[str, RunRef]]:
@@ -97,34 +115,12 @@ def _open(root: Path, case: Case, params: Params) -> tuple[Registry, dict[str, R
     return Registry(params.register_.model, uri=uri), runs
 
 
-def _keep(root: Path, case: Case, registry: Registry, run: RunRef, *, state: memo.State | None) -> bool:
-    """Whether the registry knows the case; then `gate.json` says what it said, and a note is taken of it.
-
-    Args:
-        root: the checkout.
-        case: that is brought.
-        registry: that is asked.
-        run: of the selected model.
-        state: of the registry's store, from before it was asked.
-    """
-    path = root / layout.GATE
-    text = recall(case, registry, run.run_id, path)
-    if text is None:
-        return False
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
-    version = registry.find(case.sha256)
-    memo.remember(root, state, case.digest, stored=registry.stored_file(version) if version else None)
-    return True
-
-
-def _decide(
-    root: Path, case: Case, registry: Registry, run: RunRef, *, verdict: Verdict, evaluated: Evaluated
-) -> Version | None:
+def _decide(root: Path, case: Case, registry: Registry, run: RunRef, *, verdict: Verdict) -> None:
     if not verdict.passed:
-        if (standing := registry.find(case.sha256)) is not None:
+        if (standing := registry.find(case.subject.sha256)) is not None:
             withdraw(registry, standing, verdict)
-        return None
+        return
+    evaluated = evaluate(root, case)
     tags = version_tags(verdict, case.selected, read_lineage(root), restored=run.restored)
     facts = model_card.read_facts(root, case.selected.architecture)
     with tempfile.TemporaryDirectory(prefix="mien-extras-") as folder:
@@ -138,7 +134,7 @@ def _decide(
             extras=extras,
             card=model_card.render_short(facts),
         )
-        return publish(registry, submission, verdict, run, tags=tags)
+        publish(registry, submission, verdict, run, tags=tags)
 
 
 def _write_extras(root: Path, folder: Path, case: Case, evaluated: Evaluated, *, card: str) -> None:
@@ -160,7 +156,7 @@ def _write_extras(root: Path, folder: Path, case: Case, evaluated: Evaluated, *,
 
 def main() -> None:
     """Register what the current folder's pipeline made."""
-    print(register(Path(), load_params(), experiment=os.environ.get(EXPERIMENT) or None))
+    print(register(Path(), load_params(), experiment=current_experiment()))
 
 
 if __name__ == "__main__":

@@ -241,6 +241,20 @@ class Registry:
         return path
 
 
+def look(name: str, *, uri: str | None = None) -> Registry | None:
+    """The registry, to be read only; None where there is no store yet, which is not made.
+
+    Args:
+        name: of the registered model.
+        uri: of MLflow; None is where it lies here.
+
+    Raises:
+        RegistryError: it cannot be reached or read.
+    """
+    found = tracking.connect_to_read(uri)
+    return None if found is None else Registry(name, uri=found)
+
+
 def _client() -> MlflowClient:
     from mlflow import MlflowClient
 

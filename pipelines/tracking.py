@@ -82,13 +82,7 @@ def connect(uri: str | None = None) -> str:
     """
     uri = uri or tracking_uri()
     _check_answers(uri)
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import mlflow
-
-    # Its errors are told in one line here, not as tracebacks on the way.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    mlflow.set_tracking_uri(uri)
+    _use(uri)
     if uri.startswith(_SQLITE):
         retrying(uri, partial(_create_tables, Path(uri.removeprefix(_SQLITE))))
     return uri
@@ -143,6 +137,27 @@ def foreign_homes(opened: sqlite3.Connection, home: Path) -> list[Path]:
 def sqlite_file(uri: str) -> Path | None:
     """The file of an SQLite URI; None for any other store."""
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+
+
+def connect_to_read(uri: str | None = None) -> str | None:
+    """Point MLflow at its store without writing there; returns its URI, None where there is no store yet.
+
+    Args:
+        uri: of MLflow; None is where it lies here.
+
+    Raises:
+        RegistryError: the store cannot be reached, or is damaged or not allowed here.
+    """
+    uri = uri or tracking_uri()
+    if uri.startswith(_SQLITE):
+        path = Path(uri.removeprefix(_SQLITE))
+        if not path.exists() or not _has_tables(uri, path):
+            return None
+        check_place(path)
+    else:
+        _check_answers(uri)
+    _use(uri)
+    return uri
 
 
 def tracking_uri() -> str:
@@ -247,6 +262,28 @@ def registry_error(uri: str, error: Exception) -> RegistryError:
     return RegistryError(
         uri=uri, reason=reason[:300] or type(error).__name__, remedy=f"check the store and {TRACKING_URI}"
     )
+
+
+def _use(uri: str) -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    # Its errors are told in one line here, not as tracebacks on the way.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    mlflow.set_tracking_uri(uri)
+
+
+def _has_tables(uri: str, path: Path) -> bool:
+    """Whether MLflow's migrations have run; asked without the right to write."""
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=_LOCK_TIMEOUT_S, uri=True)
+        ) as database:
+            wanted = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+            return bool(database.execute(wanted).fetchone()[0])
+    except (sqlite3.Error, OSError) as error:
+        raise registry_error(uri, error) from error
 
 
 def _create_tables(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Fail when the gate did: `python -m pipelines.verdict`.
 
-The last stage, after the report, so that a rejected model ends with an explanation and exit status 1. An
-experiment (`dvc exp run`) registers nothing and therefore never fails here.
+The last stage, after `report` and `register`, so that a rejected model ends with an explanation and exit
+status 1. An experiment (`dvc exp run`) registers nothing and therefore never fails here.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ def verdict(path: Path) -> str:
         GateRejected: the model did not pass.
         ResultCorrupt: `gate.json` is absent or damaged.
     """
-    keys = ("architecture", "passed", "registered", "experiment", "reasons")
-    said = read_record(path, keys=keys, stage="register")
+    keys = ("architecture", "passed", "experiment", "reasons")
+    said = read_record(path, keys=keys, stage="gate")
     if said["experiment"]:
         return _of_experiment(said)
     if not said["passed"]:
         raise GateRejected(architecture=said["architecture"], reasons=said["reasons"])
-    registered = said["registered"]
-    return f"{said['architecture']} passed: {registered['model']} version {registered['version']}"
+    return f"{said['architecture']} passed the gate"
 
 
 def _of_experiment(said: Mapping[str, Any]) -> str:

@@ -42,10 +42,19 @@ def store_state(uri: str) -> State | None:
     return state
 
 
-def remember(root: Path, state: State | None, case: str, *, stored: Path | None = None) -> None:
-    """Note that the registry, in `state`, knew the case with this digest, and where its file lies."""
+def remember(
+    root: Path, state: State | None, case: str, *, stored: Path | None = None, version: int | None = None
+) -> None:
+    """Note that the registry, in `state`, knew the case with this digest, its version and its stored file."""
     if state is not None:
-        write_json(root / MEMO, _note(root, state, case) | {"stored": str(stored) if stored else None})
+        more = {"stored": str(stored) if stored else None, "version": version}
+        write_json(root / MEMO, _note(root, state, case) | more)
+
+
+def noted_version(root: Path) -> int | None:
+    """Number of the version in the note; ask only where `settled` said that the note holds."""
+    found: int | None = read_json(root / MEMO)["version"]
+    return found
 
 
 def settled(root: Path, state: State | None, case: str) -> bool:
@@ -54,7 +63,7 @@ def settled(root: Path, state: State | None, case: str) -> bool:
         return False
     try:
         noted = read_json(root / MEMO)
-        stored = noted.pop("stored")
+        stored, _ = noted.pop("stored"), noted.pop("version")
         return noted == _note(root, state, case) and (stored is None or Path(stored).is_file())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False  # no note, or a damaged one

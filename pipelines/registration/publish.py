@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pipelines import tracking
 from pipelines.errors import RegistryError
 from pipelines.files import sha256_of
-from pipelines.gate import Check
+from pipelines.judgement.checks import Check
+from pipelines.judgement.verdict import Verdict
 from pipelines.lineage import Lineage
 from pipelines.registration.package import write_package
 from pipelines.registration.runs import RESTORED_TAG, Results, RunRef
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 GATE = "gate"
 """Tag: `passed` or `failed`; `gate.<check>` holds each check's value."""
+VERDICT = "verdict"
+"""Tag: digest of the whole verdict, by which `register` knows that a version or run bears it."""
 THRESHOLDS = "thresholds"
 """Tag: digest of the thresholds the verdict was made with."""
 AGAINST = "production_sha256"
@@ -41,42 +44,32 @@ _LONGEST_DESCRIPTION = 5000
 _CUT = "\n\n… (the rest: `card.md` among the files, `gate.json` on the run)"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the gate said of one file."""
+def verdict_tags(verdict: Verdict) -> dict[str, str]:
+    """A verdict as MLflow tags, each check's value among them."""
+    return {
+        GATE: "passed" if verdict.passed else "failed",
+        VERDICT: verdict.digest,
+        SHA256: verdict.subject.sha256,
+        THRESHOLDS: verdict.subject.thresholds,
+        AGAINST: verdict.production.sha256 if verdict.production else NOBODY,
+        **_values(verdict.checks),
+    }
 
-    sha256: str
-    checks: Sequence[Check]
-    thresholds: str
-    """Digest."""
-    production: tuple[int, str] | None
-    """Version and sha256 of the production model that was compared with."""
 
-    @property
-    def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
-
-    def tags(self) -> dict[str, str]:
-        """As MLflow tags, each check's value among them."""
-        return {
-            GATE: "passed" if self.passed else "failed",
-            SHA256: self.sha256,
-            THRESHOLDS: self.thresholds,
-            AGAINST: self.production[1] if self.production else NOBODY,
-            **_values(self.checks),
-        }
-
-    def page(self) -> str:
-        """As Markdown: every check with its numbers and its reason, those that failed first."""
-        against = f"production version {self.production[0]}" if self.production else "no production model"
-        title = f"## Gate: {'passed' if self.passed else 'FAILED'}, against {against}"
-        # A list: MLflow's pages draw tables without space between the columns.
-        lines = [
-            f"* {'✓' if check.passed else '✗ FAILED'} `{check.name}`: {check.reason}"
-            for check in sorted(self.checks, key=lambda check: check.passed)
-        ]
-        return "\n".join((title, "", *lines))
+def verdict_page(verdict: Verdict) -> str:
+    """A verdict as Markdown: every check with its numbers and its reason, those that failed first."""
+    against = (
+        f"production version {verdict.production.version}"
+        if verdict.production
+        else "no other model in production"
+    )
+    title = f"## Gate: {'passed' if verdict.passed else 'FAILED'}, against {against}"
+    # A list: MLflow's pages draw tables without space between the columns.
+    lines = [
+        f"* {'✓' if check.passed else '✗ FAILED'} `{check.name}`: {check.reason}"
+        for check in sorted(verdict.checks, key=lambda check: check.passed)
+    ]
+    return "\n".join((title, "", *lines))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +99,7 @@ def version_tags(verdict: Verdict, results: Results, lineage: Lineage, *, restor
         **lineage.tags(),
         **({RESTORED_TAG: "true"} if restored else {}),
     }
-    return tags | verdict.tags()
+    return tags | verdict_tags(verdict)
 
 
 def _twin(results: Results) -> dict[str, str]:
@@ -121,8 +114,8 @@ def publish(
 
     `production` is set only where there is none: afterwards it is a person's to set.
     """
-    description = fitted(f"{verdict.page()}{_DIVIDER}{submission.card}")
-    version = registry.find(verdict.sha256)
+    description = fitted(f"{verdict_page(verdict)}{_DIVIDER}{submission.card}")
+    version = registry.find(verdict.subject.sha256)
     if version is None:
         version = _register(registry, submission, run, tags=tags, description=description)
     else:
@@ -137,7 +130,12 @@ def publish(
 def withdraw(registry: Registry, version: Version, verdict: Verdict) -> None:
     """A registered file that no longer passes is not a candidate; its page says why."""
     _, _, card = version.description.partition(_DIVIDER)
-    _refresh(registry, version, tags=verdict.tags(), description=fitted(f"{verdict.page()}{_DIVIDER}{card}"))
+    _refresh(
+        registry,
+        version,
+        tags=verdict_tags(verdict),
+        description=fitted(f"{verdict_page(verdict)}{_DIVIDER}{card}"),
+    )
     if CANDIDATE in version.aliases:
         registry.drop_alias(CANDIDATE)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,8 +95,13 @@ def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> Results:
         export=records[made],
         metrics=records["evaluate"],
         latency=latency,
-        digest=hashlib.sha256(b"".join((root / path).read_bytes() for path in paths.values())).hexdigest(),
+        digest=_digest([(root / path).read_bytes() for path in paths.values()], latency),
     )
+
+
+def _digest(files: Iterable[bytes], latency: Mapping[str, Any]) -> str:
+    """Of all that is logged: times that were measured again are logged again."""
+    return hashlib.sha256(b"".join((*files, json.dumps(latency, sort_keys=True).encode()))).hexdigest()
 
 
 def complete_run(root: Path, results: Results, lineage: Lineage, *, uri: str, experiment_id: str) -> RunRef:

@@ -123,7 +123,7 @@ def read_inputs(root: Path) -> Inputs:
         validation=_record(root / layout.VALIDATION_REPORT, "validate", "passed", "checks"),
         comparison=_record(root / layout.COMPARISON, "compare", *_COMPARISON_KEYS),
         explanation=_record(root / explanation, "explain", "method", "agreement", "panels", "faces"),
-        gate=_record(root / layout.GATE, "register", "passed", "checks", "reasons"),
+        gate=_record(root / layout.GATE, "gate", "passed", "checks", "reasons"),
         earlier=earlier_stages(root),
         models=[_model(root, name) for name in params.architectures],
         quantized=[_model(root, int8_of(name)) for name in params.architectures],

@@ -18,9 +18,11 @@ from PIL import Image
 
 from pipelines import layout
 from pipelines.dataset import Dataset, write_dataset
-from pipelines.files import sha256_of, write_json, write_text
+from pipelines.files import read_json, sha256_of, write_json, write_text
+from pipelines.gate import judge_selected
 from pipelines.manifest import SCHEMA, digest, write_manifest
 from pipelines.params import Params, parse_params
+from pipelines.register import register
 from pipelines.variants import all_variants, is_int8, variants_of
 from serving.contract import InputSpec
 from tests.support.onnx_models import brightness_levels, make_contract, write_model
@@ -95,6 +97,13 @@ class World:
         write_json(
             self.root / layout.LATENCY, {"timing": TIMING, "threads": 1, "rounds": 3, "models": models}
         )
+
+
+def judge_and_register(world: World, params: Params, *, experiment: str | None = None) -> dict[str, Any]:
+    """Run the stages `gate` and `register` in the current folder; returns `gate.json`."""
+    judge_selected(Path(), params, experiment=experiment)
+    register(Path(), params, experiment=experiment)
+    return read_json(world.root / layout.GATE)
 
 
 def make_world(root: Path, *, side: int = SIDE, classes: tuple[str, ...] = CLASSES) -> World:

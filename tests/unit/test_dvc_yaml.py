@@ -92,7 +92,7 @@ def covers(dependency: str, module: str) -> bool:
 
 STAGES = [
     *("prepare", "validate", "weights", "train", "export", "quantize", "evaluate"),
-    *("machine", "latency", "compare", "explain", "register", "report", "verdict"),
+    *("machine", "latency", "compare", "explain", "gate", "report", "register", "verdict"),
 ]
 
 
@@ -101,7 +101,7 @@ def test_stages_are_the_ones_the_product_names(stages: dict[str, Any]) -> None:
 
 
 # These run at every `dvc repro` anyway.
-ALWAYS = {"weights", "machine", "register"}
+ALWAYS = {"weights", "machine", "gate", "register"}
 CACHED = [name for name in STAGES if name not in ALWAYS]
 
 
@@ -174,7 +174,7 @@ def test_outputs_are_the_layout_s(stages: dict[str, Any]) -> None:
     owned = {
         layout.PREPARED, layout.PREPARE_REPORT, layout.VALIDATED, layout.VALIDATION_REPORT,
         layout.DATA_DOCS, layout.WEIGHTS, layout.MACHINE, layout.LATENCY, layout.COMPARISON,
-        layout.EXPLANATIONS, layout.GATE, layout.REPORT, layout.trained_weights("A"),
+        layout.EXPLANATIONS, layout.GATE, layout.REGISTERED, layout.REPORT, layout.trained_weights("A"),
         layout.training_record("A"), layout.training_history("A"),
     }  # fmt: skip
     for name in variants_of("A"):
@@ -192,6 +192,28 @@ def test_only_the_stages_that_ask_the_world_always_run(stages: dict[str, Any]) -
 def test_their_outputs_are_kept_while_they_run(stages: dict[str, Any]) -> None:
     for name in ALWAYS:
         assert all(options.get("persist") for out in stages[name]["outs"] for options in out.values())
+
+
+def test_report_needs_no_registry(stages: dict[str, Any]) -> None:
+    """What it reads comes from stages that publish nothing, and it runs before the one that publishes."""
+    waits = {"report"}
+    while (
+        more := {
+            name
+            for name, stage in stages.items()
+            for path in outputs(stage)
+            for reader in waits
+            for dep in stages[reader].get("deps", [])
+            if f"{path}/".startswith(f"{dep}/") or f"{dep}/".startswith(f"{path}/")
+        }
+        - waits
+    ):
+        waits |= more
+    assert "gate" in waits
+    assert "register" not in waits
+    order = list(stages)
+    assert order.index("report") < order.index("register") < order.index("verdict")
+    assert str(layout.REGISTERED) in stages["verdict"]["deps"]
 
 
 def test_times_are_measured_where_the_machine_is_described(stages: dict[str, Any]) -> None:

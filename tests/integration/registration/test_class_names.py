@@ -10,10 +10,9 @@ from pipelines import tracking
 from pipelines.files import read_json
 from pipelines.inference import open_model
 from pipelines.layout import GATE
-from pipelines.register import register
 from pipelines.registry import MODEL_FILE
 from tests.support.mlflow_store import new_store
-from tests.support.registry_world import World, make_world
+from tests.support.registry_world import World, judge_and_register, make_world
 
 # Sorted, as `prepare` sorts them. The second and third would be one if signs were only replaced.
 NAMES = ("angry & sad, 100% #1 'so'=[a@b]{c}?*|<>", "happy (smile)", "happy -smile-")
@@ -25,7 +24,7 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: tuple[s
     new_store(tmp_path)
     world = make_world(tmp_path, classes=classes)
     world.add_model("lenet")
-    register(Path(), world.params(min_accuracy=0.4, min_class_recall=0.1))
+    judge_and_register(world, world.params(min_accuracy=0.4, min_class_recall=0.1))
     return world
 
 

@@ -12,12 +12,12 @@ import pytest
 from pipelines import layout, tracking
 from pipelines.files import read_json, sha256_of
 from pipelines.inference import open_model
-from pipelines.register import register
 from pipelines.registration import package
 from pipelines.registration.runs import RESULTS_TAG
 from pipelines.registry import MODEL_FILE, Registry, Version, describe
 from tests.support.mlflow_store import new_store
-from tests.support.registry_world import CLASSES, PER_CLASS, SIDE, World, make_world
+from tests.support.registry_world import CLASSES, PER_CLASS, SIDE, World, judge_and_register, make_world
+from tests.support.timings import TIMING
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made = make_world(root)
         made.add_model("lenet", seed=1)
         made.add_model("vgg", seed=2)
-        register(Path(), made.params(min_accuracy=0.4, min_class_recall=0.1, max_size_mb=1.0))
+        judge_and_register(made, made.params(min_accuracy=0.4, min_class_recall=0.1, max_size_mb=1.0))
         yield made
 
 
@@ -62,14 +62,14 @@ def test_first_version_is_candidate_and_production(version: Version) -> None:
     assert version.aliases == ("candidate", "production")
 
 
-def test_gate_file_names_the_version(world: World, version: Version) -> None:
+def test_gate_file_names_the_file_and_nothing_of_the_registry_s(world: World, version: Version) -> None:
     said = read_json(world.root / layout.GATE)
     assert said["passed"] is True
     assert said["sha256"] == version.sha256 == sha256_of(world.root / layout.onnx_model("vgg"))
     assert said["production"] is None
-    assert said["registered"] == {
-        "model": "emotion", "version": 1, "aliases": ["candidate", "production"], "restored": True,
-    }  # fmt: skip
+    assert said["latency"] == {"p50_ms": 2.5, "timing": TIMING}
+    assert "registered" not in said
+    assert version.tags["restored"] == "true"
 
 
 def test_registered_file_is_the_exported_one_byte_for_byte(world: World, folder: Path) -> None:
@@ -93,7 +93,7 @@ def test_tags_tell_what_it_is_and_what_the_gate_said(world: World, version: Vers
 
 
 def test_page_shows_verdict_and_card(version: Version) -> None:
-    assert version.description.startswith("## Gate: passed, against no production model")
+    assert version.description.startswith("## Gate: passed, against no other model in production")
     assert "* ✓ `min_accuracy`: accuracy is 1.000, at least 0.4 is required" in version.description
     assert "* ✓ `min_class_recall.happy`: recall of happy is 1.000" in version.description
     assert "Art. 5(1)(f)" in version.description

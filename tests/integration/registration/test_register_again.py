@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pipelines import layout, tracking
-from pipelines.errors import GateError, GateRejected
-from pipelines.files import read_json, sha256_of
+from pipelines.errors import GateError, GateRejected, RegistryError
+from pipelines.files import read_json, sha256_of, write_json
+from pipelines.gate import judge_selected
 from pipelines.promote import promote
 from pipelines.register import register
 from pipelines.registration.memo import MEMO
@@ -20,7 +21,7 @@ from pipelines.training.runlog import WEIGHTS_TAG
 from pipelines.verdict import verdict
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import brightness_levels, make_contract, write_model
-from tests.support.registry_world import CLASSES, RIGHT, World, make_world
+from tests.support.registry_world import CLASSES, RIGHT, World, judge_and_register, make_world
 
 LENIENT = {"min_accuracy": 0.1}
 # Two of three classes exchanged: the pictures of both are always wrong.
@@ -29,8 +30,7 @@ CONFUSED = (RIGHT[0], RIGHT[2], RIGHT[1])
 
 def run(world: World, *, experiment: str | None = None, **gate: float | None) -> dict[str, Any]:
     """Register, and read the verdict."""
-    register(Path(), world.params(**(gate or LENIENT)), experiment=experiment)
-    return read_json(world.root / layout.GATE)
+    return judge_and_register(world, world.params(**(gate or LENIENT)), experiment=experiment)
 
 
 def registry() -> Registry:
@@ -43,6 +43,16 @@ def versions() -> list[Version]:
 
 def forget(world: World) -> None:
     (world.root / MEMO).unlink(missing_ok=True)
+
+
+def remeasure(world: World, *, p50_ms: float) -> None:
+    """Measure again, a day later."""
+    for path in (layout.LATENCY, layout.COMPARISON):
+        record = read_json(world.root / path)
+        record["timing"]["measured_at"] = "2026-11-29T10:00:00Z"
+        for times in record.get("models", {}).values():
+            times["batch_1"]["p50_ms"] = p50_ms
+        write_json(world.root / path, record)
 
 
 def failures(said: dict[str, Any]) -> list[str]:
@@ -76,7 +86,6 @@ def test_lost_gate_file_comes_back_with_the_same_bytes(world: World) -> None:
 def test_failed_model_is_logged_and_not_registered(world: World) -> None:
     said = run(world, min_accuracy=0.9, max_size_mb=1e-6)
     assert failures(said) == ["max_size_mb"]
-    assert said["registered"] is None
     assert versions() == []
     [found] = _runs()
     assert found.data.tags["gate"] == "failed"
@@ -106,12 +115,7 @@ def test_better_model_is_candidate_but_production_is_a_person_s_to_set(world: Wo
     run(world)
     world.add_model("vgg")
     said = run(world, min_accuracy=0.1, max_accuracy_drop=0.0)
-    assert said["registered"] == {
-        "model": "emotion",
-        "version": 2,
-        "aliases": ["candidate"],
-        "restored": True,
-    }
+    assert said["passed"] is True
     newest, oldest = versions()
     assert (newest.aliases, oldest.aliases) == (("candidate",), ("production",))
     assert newest.tags["production_sha256"] == oldest.sha256
@@ -136,8 +140,9 @@ def test_another_production_model_asks_for_another_verdict(world: World) -> None
     promote(registry(), 2)
     said = run(world)
     assert said["production"]["version"] == 2
-    assert said["registered"]["version"] == 3
-    assert len(versions()) == 3
+    assert said["passed"] is True
+    assert [version.number for version in versions()] == [3, 2, 1]
+    assert versions()[0].tags["production_sha256"] == versions()[1].sha256
 
 
 def test_stricter_thresholds_withdraw_the_candidate(world: World) -> None:
@@ -148,9 +153,10 @@ def test_stricter_thresholds_withdraw_the_candidate(world: World) -> None:
     assert version.aliases == ("production",)
     assert version.tags["gate"] == "failed"
     assert "gate.min_accuracy" not in version.tags
-    assert version.description.startswith("## Gate: FAILED, against production version 1")
+    assert version.description.startswith("## Gate: FAILED, against no other model in production")
     assert "Art. 5(1)(f)" in version.description
-    assert run(world)["registered"]["aliases"] == ["candidate", "production"]
+    assert run(world)["passed"] is True
+    assert versions()[0].aliases == ("candidate", "production")
 
 
 def test_empty_registry_is_filled_from_the_results(
@@ -162,8 +168,7 @@ def test_empty_registry_is_filled_from_the_results(
     shutil.copytree(world.root, clone, ignore=shutil.ignore_patterns("mlruns"))
     monkeypatch.chdir(clone)
     new_store(clone)
-    said = run(replace(world, root=clone))
-    assert said["registered"]["restored"] is True
+    run(replace(world, root=clone))
     [version] = versions()
     assert version.tags["restored"] == "true"
     assert len(_runs()) == 1
@@ -176,8 +181,8 @@ def test_training_run_that_is_there_is_used(world: World) -> None:
     client = mlflow.MlflowClient()
     trained = client.create_run(experiment_id).info.run_id
     client.set_tag(trained, WEIGHTS_TAG, sha256_of(world.root / layout.trained_weights("lenet")))
-    said = run(world)
-    assert said["registered"]["restored"] is False
+    run(world)
+    assert "restored" not in versions()[0].tags
     [found] = _runs()
     assert found.info.run_id == trained == versions()[0].run_id
     assert found.data.metrics["test/accuracy"] == 0.9
@@ -196,7 +201,6 @@ def test_deleted_files_of_a_version_are_stored_again(world: World) -> None:
 def test_experiment_registers_nothing_and_its_verdict_passes(world: World) -> None:
     said = run(world, experiment="lost-yeti", min_accuracy=1.0, max_size_mb=1e-6)
     assert said["passed"] is False
-    assert said["registered"] is None
     assert said["reasons"][-1] == "this is the experiment lost-yeti: nothing is registered"
     assert versions() == []
     assert "would not pass" in verdict(world.root / layout.GATE)
@@ -204,7 +208,8 @@ def test_experiment_registers_nothing_and_its_verdict_passes(world: World) -> No
 
 def test_after_an_experiment_the_workspace_registers(world: World) -> None:
     run(world, experiment="lost-yeti")
-    assert run(world)["registered"]["version"] == 1
+    assert run(world)["experiment"] is None
+    assert [version.number for version in versions()] == [1]
 
 
 def test_production_of_another_image_size_is_compared_through_its_own_contract(
@@ -225,12 +230,7 @@ def test_production_with_classes_in_another_order_is_compared_by_name(world: Wor
     said = run(world, max_accuracy_drop=0.0, max_class_recall_drop=0.0)
     assert said["passed"] is True
     assert {check["production"] for check in said["checks"][1:]} == {None, 1.0}
-    assert said["registered"] == {
-        "model": "emotion",
-        "version": 2,
-        "aliases": ["candidate"],
-        "restored": True,
-    }
+    assert versions()[0].aliases == ("candidate",)
 
 
 def test_production_with_other_classes_is_a_failed_check(world: World) -> None:
@@ -242,8 +242,72 @@ def test_production_with_other_classes_is_a_failed_check(world: World) -> None:
 
 def test_missing_thresholds_stop_before_anything_is_asked(world: World) -> None:
     with pytest.raises(GateError, match="no thresholds are configured"):
-        register(Path(), world.params())
+        judge_selected(Path(), world.params())
     assert not (world.root / layout.GATE).exists()
+
+
+def test_times_measured_again_are_judged_again(world: World) -> None:
+    """Also where file, thresholds and production are as they were: one time, the same in every file."""
+    run(world, max_latency_ms=5.0)
+    before = sha256_of(world.root / layout.GATE)
+    remeasure(world, p50_ms=9.0)
+    said = run(world, max_latency_ms=5.0)
+    assert sha256_of(world.root / layout.GATE) != before
+    assert failures(said) == ["max_latency_ms"]
+    assert said["latency"]["p50_ms"] == 9.0
+    assert "2026-11-29" in said["reasons"][0]
+    [version], [found] = versions(), _runs()
+    assert version.tags["gate.max_latency_ms"] == "9"
+    assert version.aliases == ("production",)
+    assert found.data.metrics["latency/batch_1/p50_ms"] == 9.0
+
+
+def test_comparison_with_other_times_is_not_judged(world: World) -> None:
+    path = world.root / layout.COMPARISON
+    old = path.read_text()
+    remeasure(world, p50_ms=9.0)
+    path.write_text(old)
+    with pytest.raises(GateError, match="has other times than"):
+        judge_selected(Path(), world.params(**LENIENT))
+
+
+def test_gate_publishes_nothing_and_makes_no_store(world: World) -> None:
+    shutil.rmtree(world.root / layout.MLRUNS)
+    assert judge_selected(Path(), world.params(**LENIENT)).passed
+    assert not (world.root / layout.MLRUNS).exists()
+    run(world)
+    world.add_model("vgg", levels=CONFUSED)
+    store = sha256_of(world.root / layout.MLFLOW_DATABASE)
+    said = judge_selected(Path(), world.params(min_accuracy=0.1, max_accuracy_drop=0.1))
+    assert not said.passed
+    assert sha256_of(world.root / layout.MLFLOW_DATABASE) == store
+
+
+@pytest.mark.parametrize("drop", [None, 0.1])
+def test_registry_that_cannot_be_asked_leaves_a_verdict_but_no_comparison(
+    world: World, monkeypatch: pytest.MonkeyPatch, drop: float | None
+) -> None:
+    params = world.params(min_accuracy=0.1, max_accuracy_drop=drop)
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        verdict = judge_selected(Path(), params)
+        assert [check.name for check in verdict.checks if not check.passed] == (
+            ["production"] if drop else []
+        )
+        with pytest.raises(RegistryError):
+            register(Path(), params)
+    assert not (world.root / layout.REGISTERED).exists()
+    # Asked again as soon as somebody answers.
+    said = judge_and_register(world, params)
+    assert said["passed"] is said["production_known"] is True
+
+
+def test_verdict_on_another_file_is_not_registered(world: World) -> None:
+    run(world)
+    world.add_model("vgg")
+    with pytest.raises(GateError, match="other results than those that are selected now"):
+        register(Path(), world.params(**LENIENT))
+    assert len(versions()) == 1
 
 
 def test_two_processes_register_one_version(world: World) -> None:

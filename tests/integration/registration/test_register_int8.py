@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines import layout, tracking
 from pipelines.errors import GateError
-from pipelines.files import read_json, sha256_of
-from pipelines.register import register
+from pipelines.files import sha256_of
 from pipelines.registration.memo import MEMO
 from pipelines.registry import Registry, Version
 from pipelines.training.runlog import WEIGHTS_TAG
-from tests.support.registry_world import World
+from tests.support.registry_world import World, judge_and_register
 
 
 def run(world: World) -> dict[str, Any]:
     """Register, and read the verdict."""
-    register(Path(), world.params(min_accuracy=0.1))
-    return read_json(world.root / layout.GATE)
+    return judge_and_register(world, world.params(min_accuracy=0.1))
 
 
 def versions() -> list[Version]:

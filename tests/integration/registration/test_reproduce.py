@@ -18,12 +18,11 @@ import pytest
 from pipelines import layout, tracking
 from pipelines.errors import NotReproducible, RegistryError
 from pipelines.lineage import read_lineage
-from pipelines.register import register
 from pipelines.registry import Registry
 from pipelines.reproduce import render, reproduce, told
 from pipelines.variants import variants_of
 from tests.support.mlflow_store import new_store
-from tests.support.registry_world import make_world
+from tests.support.registry_world import judge_and_register, make_world
 
 MAKE = """\
 import shutil
@@ -98,9 +97,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
         world = make_world(root)
         world.add_model("lenet")
         good = _as_repository(root)
-        register(Path(), world.params(min_accuracy=0.1))
+        judge_and_register(world, world.params(min_accuracy=0.1))
         world.select("lenet-int8")
-        register(Path(), world.params(min_accuracy=0.1))
+        judge_and_register(world, world.params(min_accuracy=0.1))
         commits = {"good": good, "other": _other_figures(root), "broken": _broken(root)}
         commits["recorded"] = _recorded(good)
         run("git", "checkout", "--quiet", good)

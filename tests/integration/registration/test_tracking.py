@@ -18,6 +18,8 @@ import yaml
 
 from pipelines import layout, tracking
 from pipelines.errors import RegistryError
+from pipelines.gate import judge_selected
+from pipelines.params import load_params
 from pipelines.register import register
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import World
@@ -180,13 +182,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_locked_registry_loses_nothing(world: World) -> None:
     params = world.params(min_accuracy=0.1)
+    judge_selected(Path(), params)
     with (
         locked(world.root / layout.MLFLOW_DATABASE),
         pytest.raises(RegistryError, match="locked by another process") as caught,
     ):
         register(Path(), params)
     one_line(caught)
-    assert not (world.root / layout.GATE).exists()
+    assert not (world.root / layout.REGISTERED).exists()
     assert "emotion version 1" in register(Path(), params)
 
 
@@ -211,10 +214,11 @@ def test_files_that_cannot_be_stored_register_nothing(world: World) -> None:
     # In the place of the folder stands a file: writing below it fails, as on a full disk.
     (world.root / layout.MLFLOW_ARTIFACTS).write_text("full")
     params = world.params(min_accuracy=0.1)
+    judge_selected(Path(), params)
     with pytest.raises(RegistryError) as caught:
         register(Path(), params)
     one_line(caught)
-    assert not (world.root / layout.GATE).exists()
+    assert not (world.root / layout.REGISTERED).exists()
     (world.root / layout.MLFLOW_ARTIFACTS).unlink()
     assert "emotion version 1" in register(Path(), params)
 
@@ -223,6 +227,7 @@ def test_command_ends_with_one_line_and_status_1(world: World, repository: Path)
     (world.root / "params.yaml").write_text((repository / "params.yaml").read_text())
     for name in ("vgg", "mobilenet_v2", "resnet50", "efficientnet_b4", "vit", "vit_pretrained"):
         world.add_model(name)
+    judge_selected(Path(), load_params())
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.register"],
         env=os.environ | {"PYTHONPATH": str(repository), "MLFLOW_TRACKING_URI": NOBODY_LISTENS},
@@ -271,9 +276,10 @@ def project(world: World, repository: Path) -> Path:
 
 @pytest.fixture
 def registered(project: Path, repository: Path) -> Path:
-    """A project with one registered version, made by the stage's own command."""
-    done = command(project, repository, "pipelines.register")
-    assert done.returncode == 0, done.stderr
+    """A project with one registered version, made by the stages' own commands."""
+    for stage in ("pipelines.gate", "pipelines.register"):
+        done = command(project, repository, stage)
+        assert done.returncode == 0, done.stderr
     return project
 
 
@@ -303,8 +309,9 @@ def test_a_copied_project_leaves_the_original_alone(
     assert registered.as_uri() not in dump
     assert (copy / layout.MLRUNS).as_uri() in dump
     (copy / layout.GATE).unlink()
-    done = command(copy, repository, "pipelines.register")
-    assert done.returncode == 0, done.stderr
+    for stage in ("pipelines.gate", "pipelines.register"):
+        done = command(copy, repository, stage)
+        assert done.returncode == 0, done.stderr
     assert listing(registered) == before, "nothing was written into the original"
     assert "already" in command(copy, repository, "pipelines.relocation").stdout
     assert command(copy, repository, "pipelines.relocation", "--check").returncode == 0

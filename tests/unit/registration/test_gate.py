@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines.errors import GateError
-from pipelines.gate import (
+from pipelines.judgement.checks import (
     Candidate,
     Production,
     Scores,
@@ -23,7 +23,7 @@ from pipelines.params import GateParams
 
 NOTHING = dict.fromkeys(GateParams.model_fields)
 GOOD = Scores(accuracy=0.80, macro_f1=0.75, recall={"happy": 0.9, "sad": 0.7})
-CANDIDATE = Candidate(scores=GOOD, latency_ms=5.0, size_mb=2.0, smoke=None)
+CANDIDATE = Candidate(scores=GOOD, latency_ms=5.0, measured="here", size_mb=2.0, smoke=None)
 
 
 def thresholds(**values: float) -> GateParams:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from pipelines.gate import Candidate, Production, Scores, judge
+from pipelines.judgement.checks import Candidate, Production, Scores, judge
+from pipelines.judgement.verdict import Latency, Opponent, Subject, Verdict
 from pipelines.params import GateParams
-from pipelines.registration.publish import Verdict, fitted
+from pipelines.registration.publish import fitted, verdict_page, verdict_tags
+from pipelines.timing import Timing
+from tests.support.timings import TIMING
 
 RECALL = {"angry": 0.50, "happy": 0.90, "sad": 0.70}
 THEIRS = {"angry": 0.50, "happy": 0.95, "sad": 0.90}
 CANDIDATE = Candidate(
-    scores=Scores(accuracy=0.7, macro_f1=0.65, recall=RECALL), latency_ms=2.5, size_mb=1.25, smoke=None
+    scores=Scores(accuracy=0.7, macro_f1=0.65, recall=RECALL),
+    latency_ms=2.5,
+    measured="here",
+    size_mb=1.25,
+    smoke=None,
 )
 PRODUCTION = Production(version=3, scores=Scores(accuracy=0.75, macro_f1=0.7, recall=THEIRS))
 
@@ -17,15 +24,23 @@ PRODUCTION = Production(version=3, scores=Scores(accuracy=0.75, macro_f1=0.7, re
 def verdict(**thresholds: float) -> Verdict:
     params = GateParams.model_validate(dict.fromkeys(GateParams.model_fields) | thresholds)
     return Verdict(
-        sha256="a" * 64,
+        subject=Subject(
+            architecture="vgg",
+            sha256="a" * 64,
+            dataset="d" * 64,
+            thresholds="t",
+            latency=Latency(p50_ms=2.5, timing=Timing.from_json(TIMING)),
+            experiment=None,
+        ),
         checks=judge(CANDIDATE, PRODUCTION, params),
-        thresholds="t",
-        production=(3, "b" * 64),
+        production=Opponent(version=3, sha256="b" * 64),
     )
 
 
 def test_tags_hold_the_class_nearest_to_failing() -> None:
-    tags = verdict(min_class_recall=0.1, max_class_recall_drop=0.5, max_size_mb=2.0, min_accuracy=0.5).tags()
+    tags = verdict_tags(
+        verdict(min_class_recall=0.1, max_class_recall_drop=0.5, max_size_mb=2.0, min_accuracy=0.5)
+    )
     assert tags["gate.min_class_recall"] == "0.5 (angry)"
     assert tags["gate.max_class_recall_drop"] == "0.7 (sad)"
     assert tags["gate.max_size_mb"] == "1.25"
@@ -34,7 +49,7 @@ def test_tags_hold_the_class_nearest_to_failing() -> None:
 
 
 def test_page_begins_with_what_failed() -> None:
-    lines = verdict(min_accuracy=0.5, max_class_recall_drop=0.1).page().splitlines()
+    lines = verdict_page(verdict(min_accuracy=0.5, max_class_recall_drop=0.1)).splitlines()
     assert lines[0] == "## Gate: FAILED, against production version 3"
     assert lines[2].startswith("* ✗ FAILED `max_class_recall_drop.sad`: recall of sad is 0.700 against 0.900")
     assert all(line.startswith("* ✓ ") for line in lines[3:])

@@ -16,11 +16,10 @@ from pipelines.verdict import verdict
 PASSED: dict[str, Any] = {
     "architecture": "vgg",
     "passed": True,
-    "registered": {"model": "emotion", "version": 4, "aliases": ["candidate"], "restored": False},
     "experiment": None,
     "reasons": [],
 }
-FAILED = PASSED | {"passed": False, "registered": None, "reasons": ["accuracy is too low", "sad is lost"]}
+FAILED = PASSED | {"passed": False, "reasons": ["accuracy is too low", "sad is lost"]}
 
 
 def said(folder: Path, content: dict[str, Any]) -> Path:
@@ -30,7 +29,7 @@ def said(folder: Path, content: dict[str, Any]) -> Path:
 
 
 def test_pass_is_told_in_one_line(tmp_path: Path) -> None:
-    assert verdict(said(tmp_path, PASSED)) == "vgg passed: emotion version 4"
+    assert verdict(said(tmp_path, PASSED)) == "vgg passed the gate"
 
 
 def test_failure_names_every_reason(tmp_path: Path) -> None:

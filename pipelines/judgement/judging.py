@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from pipelines import gate, layout
+from pipelines import layout
 from pipelines.dataset import Dataset, read_dataset
-from pipelines.errors import GateError, ModelFileError
+from pipelines.errors import GateError, ModelFileError, RegistryError
 from pipelines.files import sha256_of
 from pipelines.inference import open_model, predict_sources
+from pipelines.judgement import checks
+from pipelines.judgement.smoke import smoke
+from pipelines.judgement.verdict import Latency, Opponent, Subject, Verdict
 from pipelines.manifest import read_manifest
 from pipelines.params import Params
 from pipelines.records import read_record
 from pipelines.reference import predicted_classes, self_test_images
-from pipelines.registration.publish import Verdict
 from pipelines.registration.runs import Results, read_results
-from pipelines.registration.smoke import smoke
-from pipelines.registry import MODEL_FILE, PRODUCTION, Registry, Version
+from pipelines.registry import MODEL_FILE, PRODUCTION, Registry, Version, look
+from pipelines.timing import TIMING_KEYS, Timing
 from pipelines.variants import all_variants
 from serving.contract.arrays import Image
 from serving.cores import usable_cores
@@ -42,12 +44,7 @@ class Case:
     """Of every variant that was compared."""
     selected: Results
     onnx: Path
-    sha256: str
-    """Of that file."""
-    latency_ms: float
-    """p50 at batch 1, one thread."""
-    thresholds: str
-    """Their digest."""
+    subject: Subject
     digest: str
     """Changes with anything the case consists of."""
 
@@ -60,23 +57,59 @@ class Evaluated:
     rows: pd.DataFrame
     """Of the manifest, test split, in the order of `prediction`."""
     prediction: Prediction
-    scores: gate.Scores
+    scores: checks.Scores
     samples: Image
     """A few inputs of the network, uint8 [n, H, W, 3]."""
 
 
-def read_case(root: Path, params: Params) -> Case:
+@dataclass(frozen=True, kw_only=True)
+class InProduction:
+    """What the registry has in production; it is only read."""
+
+    registry: Registry | None
+    version: Version | None
+    problem: str | None = None
+    """Why the registry could not be asked."""
+
+    @property
+    def opponent(self) -> Opponent | None:
+        """The version, as a verdict names it."""
+        version = self.version
+        return None if version is None else Opponent(version=version.number, sha256=version.identity)
+
+
+def ask_production(model: str) -> InProduction:
+    """Look what is in production; where there is no store yet, none is made.
+
+    Args:
+        model: its name in the registry.
+    """
+    try:
+        registry = look(model)
+        return InProduction(registry=registry, version=registry.aliased(PRODUCTION) if registry else None)
+    except RegistryError as error:
+        return InProduction(registry=None, version=None, problem=str(error))
+
+
+def read_case(root: Path, params: Params, *, experiment: str | None = None) -> Case:
     """Read what `compare` and the stages before it wrote.
+
+    Args:
+        root: the checkout.
+        params: all parameters.
+        experiment: name of the DVC experiment this is part of.
 
     Raises:
         ResultCorrupt: a result is missing.
         ModelFileError: the selected ONNX file is missing.
         GateError: the results do not belong together.
     """
-    comparison = read_record(root / layout.COMPARISON, keys=("selected", "rows"), stage="compare")
-    latency = read_record(root / layout.LATENCY, keys=("models",), stage="latency")
+    comparison = read_record(root / layout.COMPARISON, keys=("selected", "rows", "timing"), stage="compare")
+    latency = read_record(root / layout.LATENCY, keys=("models", *TIMING_KEYS), stage="latency")
     name = comparison["selected"]
     names = all_variants(params.architectures)
+    if comparison["timing"] != latency["timing"]:
+        raise GateError(reason=f"{layout.COMPARISON} has other times than {layout.LATENCY}", remedy=_REMEDY)
     results = {one: read_results(root, one, latency["models"].get(one, {})) for one in names}
     if name not in results:
         raise GateError(
@@ -93,47 +126,56 @@ def read_case(root: Path, params: Params) -> Case:
         )
     if "batch_1" not in results[name].latency:
         raise GateError(reason=f"{layout.LATENCY} has no figures for {name}", remedy=_REMEDY)
-    thresholds = gate.thresholds_digest(params.gate)
+    subject = Subject(
+        architecture=name,
+        sha256=sha256,
+        dataset=read_dataset(root / layout.DATASET).dataset,
+        thresholds=checks.thresholds_digest(params.gate),
+        latency=Latency(
+            p50_ms=float(results[name].latency["batch_1"]["p50_ms"]),
+            timing=Timing.from_json(latency["timing"]),
+        ),
+        experiment=experiment,
+    )
     return Case(
         results=tuple(results.values()),
         selected=results[name],
         onnx=onnx,
-        sha256=sha256,
-        latency_ms=float(results[name].latency["batch_1"]["p50_ms"]),
-        thresholds=thresholds,
-        digest=_digest(comparison, latency, sha256, thresholds, params.register_.model_dump(),
+        subject=subject,
+        digest=_digest(comparison, asdict(subject), params.register_.model_dump(),
                        [one.digest for one in results.values()]),
     )  # fmt: skip
 
 
-def judge(root: Path, case: Case, params: Params, registry: Registry) -> tuple[Verdict, Evaluated]:
-    """Evaluate and judge.
+def judge(root: Path, case: Case, params: Params, production: InProduction) -> Verdict:
+    """Evaluate both models and judge.
 
     Raises:
         GateError: the model was made from other data than there is now.
-        RegistryError: the production model cannot be fetched.
     """
-    evaluated = _evaluate(root, case)
-    production = registry.aliased(PRODUCTION)
-    verdict = Verdict(
-        sha256=case.sha256,
-        checks=gate.judge(
-            gate.Candidate(
-                scores=evaluated.scores,
-                latency_ms=case.latency_ms,
-                size_mb=case.onnx.stat().st_size / 1e6,
-                smoke=smoke(case.onnx, evaluated.samples),
-            ),
-            _opponent(root, case, evaluated, registry, production) if production else None,
-            params.gate,
-        ),
-        thresholds=case.thresholds,
-        production=(production.number, production.identity) if production else None,
+    evaluated = evaluate(root, case)
+    candidate = checks.Candidate(
+        scores=evaluated.scores,
+        latency_ms=case.subject.latency.p50_ms,
+        measured=str(case.subject.latency.timing),
+        size_mb=case.onnx.stat().st_size / 1e6,
+        smoke=smoke(case.onnx, evaluated.samples),
     )
-    return verdict, evaluated
+    found, problem = _opponent(root, case, evaluated, production)
+    return Verdict(
+        subject=case.subject,
+        checks=checks.judge(candidate, found, params.gate),
+        production=None if _is_itself(case, production) else production.opponent,
+        production_known=problem is None,
+    )
 
 
-def _evaluate(root: Path, case: Case) -> Evaluated:
+def evaluate(root: Path, case: Case) -> Evaluated:
+    """Ask the selected model about the test pictures.
+
+    Raises:
+        GateError: it was made from other data than there is now.
+    """
     classifier = open_model(case.onnx, threads=usable_cores())
     _check_data(case.onnx, classifier, read_dataset(root / layout.DATASET))
     manifest = read_manifest(root / layout.MANIFEST)
@@ -144,16 +186,35 @@ def _evaluate(root: Path, case: Case) -> Evaluated:
         classifier=classifier,
         rows=rows,
         prediction=prediction,
-        scores=gate.score(list(rows["label"]), predicted_classes(prediction, classes), classes),
+        scores=checks.score(list(rows["label"]), predicted_classes(prediction, classes), classes),
         samples=self_test_images(rows, root / layout.PREPARED),
     )
 
 
 def _opponent(
-    root: Path, case: Case, evaluated: Evaluated, registry: Registry, version: Version
-) -> gate.Production:
-    if version.sha256 == case.sha256:
-        return gate.Production(version=version.number, scores=evaluated.scores)
+    root: Path, case: Case, evaluated: Evaluated, production: InProduction
+) -> tuple[checks.Production | None, str | None]:
+    """What is compared with, and why the registry or its files could not be reached."""
+    registry, version, problem = production.registry, production.version, production.problem
+    if problem is None and registry is not None and version is not None:
+        if _is_itself(case, production):
+            return None, None
+        try:
+            return _answers(root, evaluated, registry, version), None
+        except RegistryError as error:
+            problem = str(error)
+    if problem is None:
+        return None, None
+    said = f"the model in production is not known, so that nothing can be compared: {problem}"
+    return checks.Production(version=None, scores=None, problem=said), problem
+
+
+def _is_itself(case: Case, production: InProduction) -> bool:
+    """Whether the selected file is in production already, so that there is nothing to compare it with."""
+    return production.version is not None and production.version.sha256 == case.subject.sha256
+
+
+def _answers(root: Path, evaluated: Evaluated, registry: Registry, version: Version) -> checks.Production:
     wanted = evaluated.classifier.contract.classes
     with registry.downloaded(version) as folder:
         try:
@@ -165,12 +226,12 @@ def _opponent(
             return _unusable(version, f"knows other classes ({', '.join(theirs)})")
         prediction = predict_sources(classifier, list(evaluated.rows["source"]), root)
     # By name: the two models may keep their classes in different order.
-    scores = gate.score(list(evaluated.rows["label"]), predicted_classes(prediction, theirs), wanted)
-    return gate.Production(version=version.number, scores=scores)
+    scores = checks.score(list(evaluated.rows["label"]), predicted_classes(prediction, theirs), wanted)
+    return checks.Production(version=version.number, scores=scores)
 
 
-def _unusable(version: Version, why: str) -> gate.Production:
-    return gate.Production(
+def _unusable(version: Version, why: str) -> checks.Production:
+    return checks.Production(
         version=version.number,
         scores=None,
         problem=f"production (version {version.number}) {why}, so that nothing can be compared: "
