@@ -13,6 +13,7 @@
     │   ├── PrivateData          own pictures are, or would be pushed, where git publishes them
     │   └── ManifestCorrupt      manifest.parquet is absent, truncated or of another shape
     ├── ValidationFailed         a critical expectation did not hold
+    ├── StageRunning             another process runs the stage
     ├── WeightsUnavailable       pretrained weights were asked for and cannot be had
     ├── TrainingFailed           loss diverged, or a checkpoint does not fit
     ├── ExportFailed             the ONNX file is invalid or differs from Keras
@@ -50,6 +51,18 @@ class SampleError(PipelineError):
         self.got = got
         super().__init__(
             f"{option}: got {got}, expected {expected}; correct it (see `python -m pipelines.sample --help`)"
+        )
+
+
+class StageRunning(PipelineError):
+    """Another process runs the same stage of the same project."""
+
+    def __init__(self, *, stage: str, pid: str) -> None:
+        self.stage = stage
+        self.pid = pid
+        super().__init__(
+            f"{stage} is running already, as process {pid} (a `dvc repro` that was killed leaves its stage "
+            f"running); wait for it or end it (`kill {pid}`), then run `dvc repro` again"
         )
 
 

@@ -1,12 +1,18 @@
-"""How a stage runs as a command: quiet libraries, one line for an error, an exit code."""
+"""How a stage runs as a command: once at a time, quiet libraries, one line for an error, an exit code."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, StageRunning
+
+_LOCKS = Path(".mien", "stages")
 
 
 def run_stage(main: Callable[[], None]) -> None:
@@ -17,10 +23,40 @@ def run_stage(main: Callable[[], None]) -> None:
     """
     quiet_libraries()
     try:
-        main()
+        with _alone():
+            main()
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the lock of the stage that DVC runs here, for as long as the block runs.
+
+    `dvc repro` that is killed (kill -9) leaves its stage running, and the next `dvc repro` would start the
+    same one beside it, with the same files. The lock goes with the process, however it ends. Commands that
+    DVC does not run have no stage: `DVC_STAGE` and `DVC_ROOT` are the variables that it sets for each.
+
+    Raises:
+        StageRunning: another process runs the stage.
+    """
+    stage = os.environ.get("DVC_STAGE")
+    if not stage:
+        yield
+        return
+    path = Path(os.environ.get("DVC_ROOT", "."), _LOCKS, f"{re.sub(r'[^A-Za-z0-9@._-]', '_', stage)}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise StageRunning(stage=stage, pid=file.read().strip()) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
 
 
 def quiet_libraries() -> None:
