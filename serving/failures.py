@@ -33,10 +33,12 @@
     │   ├── StoreUnavailable     away, full, read-only or broken; it may come back
     │   ├── RowsRefused          a value that the database does not take
     │   ├── StoreUrlInvalid      MIEN_DATABASE_URL names no database that can be used
-    │   └── StoreTooNew          a newer service has changed its tables
+    │   ├── StoreTooNew          a newer service has changed its tables
+    │   └── StoreIncomplete      its tables lack columns
     ├── DriftUnknown             whether the world has moved cannot be said
     │   ├── WindowTooSmall       too few observations, or none
     │   ├── BatchTooSmall        too few answers in a batch, or none
+    │   ├── TimesAhead           observations or results are dated in the future
     │   ├── ReferenceUnusable    the model came without a reference, or with one that lacks columns
     │   └── DriftFailed          Evidently, or the process that it runs in
     ├── ModelRefused             a new version failed a check; the old one keeps serving
@@ -330,6 +332,17 @@ class StoreTooNew(StoreError):
         )
 
 
+class StoreIncomplete(StoreError):
+    """Tables of this service's version that lack columns."""
+
+    def __init__(self, *, url: str, missing: list[str]) -> None:
+        self.missing = tuple(missing)
+        super().__init__(
+            f"{url}: its tables lack {', '.join(missing)}, expected those of this service's version; "
+            "restore a backup or name another database"
+        )
+
+
 class DriftUnknown(ServingError):
     """Whether the world has moved cannot be said; the service goes on."""
 
@@ -357,6 +370,19 @@ class BatchTooSmall(DriftUnknown):
         super().__init__(
             f"the batch has {found} of version {version}, at least {expected} are needed; "
             "score a larger batch, or lower MIEN_DRIFT_MIN_ROWS"
+        )
+
+
+class TimesAhead(DriftUnknown):
+    """Observations or results are dated in the future, and left out."""
+
+    def __init__(self, *, observations: int, results: int, ahead_s: float) -> None:
+        self.observations = observations
+        self.results = results
+        self.ahead_s = ahead_s
+        super().__init__(
+            f"{observations} observations and {results} results are dated in the future, by up to "
+            f"{ahead_s:.0f} s, and are left out: a clock was or is wrong; set the machines' clocks right"
         )
 
 

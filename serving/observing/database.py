@@ -16,9 +16,16 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateTable
 
-from serving.failures import RowsRefused, StoreTooNew, StoreUnavailable, StoreUrlInvalid
+from serving.failures import (
+    RowsRefused,
+    StoreIncomplete,
+    StoreTooNew,
+    StoreUnavailable,
+    StoreUrlInvalid,
+)
+from serving.observing.migrations import create, migrate, missing_columns
 from serving.observing.tables import SCHEMA_VERSION, metadata, schema_version
 from serving.urls import mask_urls
 
@@ -68,6 +75,7 @@ class Database:
             StoreUnavailable: the database is away, full, read-only or broken.
             RowsRefused: the database is fine and does not take a value.
             StoreTooNew: a newer service has changed its tables.
+            StoreIncomplete: a table lacks columns.
         """
         with self._translated():
             self._prepare()
@@ -109,25 +117,24 @@ class Database:
             self._ready = True
 
     def _create(self, connection: Connection) -> None:
-        """Create what is missing; several processes may do it at once."""
+        """Create the tables, or bring them up to date; several processes may do it at once."""
         if self.dialect == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
         connection.execute(CreateTable(schema_version, if_not_exists=True))
         found = connection.scalar(select(schema_version.c.version))
-        if found == SCHEMA_VERSION:
-            return
-        if found is not None and found > SCHEMA_VERSION:
+        if found is not None and not 1 <= found <= SCHEMA_VERSION:
             raise StoreTooNew(url=self.shown, found=found, known=SCHEMA_VERSION)
-        for table in metadata.sorted_tables:
-            connection.execute(CreateTable(table, if_not_exists=True))
-            for index in table.indexes:
-                connection.execute(CreateIndex(index, if_not_exists=True))
         if found is None:
+            create(connection, metadata)
             connection.execute(schema_version.insert(), {"only": True, "version": SCHEMA_VERSION})
-        else:
+        elif found < SCHEMA_VERSION:
+            migrate(connection, found=found)
             connection.execute(schema_version.update().values(version=SCHEMA_VERSION))
+        # The number alone proves nothing: tables may have been copied, restored or stamped by hand.
+        if missing := missing_columns(connection):
+            raise StoreIncomplete(url=self.shown, missing=missing)
 
     def _inode_now(self) -> int | None:
         if self._file is None:

@@ -11,7 +11,9 @@ import numpy as np
 from serving.observing.observation import ModelRecord, Observation, Switch, describe
 
 CLASSES = ("angry", "happy", "sad")
-NOW = 1_800_000_000.0
+_DAY_S = 86_400.0
+NOW = (time.time() // _DAY_S - 1) * _DAY_S
+"""Midnight (UTC) before the last one: in the past for every process that a test starts."""
 MODEL = ModelRecord(
     name="emotion",
     version="3",

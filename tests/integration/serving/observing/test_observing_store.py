@@ -127,15 +127,6 @@ def test_newer_tables_are_refused_in_one_line(store: Store, url: str) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_older_tables_are_brought_up_to_date(store: Store, url: str) -> None:
-    store.write(Batch(observations=[observation(1)]))
-    execute(store, url, "DROP TABLE switches")
-    execute(store, url, "UPDATE schema_version SET version = 0")
-    store.write(Batch(switches=[SWITCH]))
-    assert store.switches() == [SWITCH]
-    assert store.observation(id_of(1)).observation == observation(1)
-
-
 def test_a_value_that_does_not_fit_refuses_its_batch_whole(url: str, store: Store) -> None:
     bad = observation(2, brightness=None)
     with pytest.raises(RowsRefused):

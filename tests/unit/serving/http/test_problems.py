@@ -27,6 +27,7 @@ NOT_FOR_CLIENTS = {
     failures.RowsRefused,
     failures.StoreUrlInvalid,
     failures.StoreTooNew,
+    failures.StoreIncomplete,
     failures.ModelRefused,
     failures.LocationInvalid,
     failures.StartRefused,

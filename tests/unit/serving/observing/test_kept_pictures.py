@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_picture_is_kept_as_it_was_sent_for_its_owner_only(
     folder = PictureFolder(tmp_path / "pictures", fraction=1)
     data = a_picture(format)
     name = folder.write(data, id="00aa", time=NOW)
-    assert name == f"2027-01-15/00aa.{suffix}"
+    assert name == f"{datetime.fromtimestamp(NOW, UTC):%Y-%m-%d}/00aa.{suffix}"
     path = tmp_path / "pictures" / name
     assert path.read_bytes() == folder.read(name) == data
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
