@@ -17,6 +17,10 @@ from serving.failures import ReferenceUnusable
 COMPONENTS = 5
 """Principal components that are compared: on the sample's networks they carry 94 % of the variance."""
 PREDICTED = "predicted"
+# Of a column's values in the window; with more, what is left may not stand for the window.
+_MOST_DROPPED = 0.1
+NOT_NUMBERS = "values of the window are not numbers"
+"""End of the reason why a column is left out for its values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,12 @@ class Column:
     reference: NDArray[Any]
     """Numbers, or names of classes; [rows]."""
     window: NDArray[Any]
+    """NaN where the observation has a value that is not a number; Evidently leaves these out."""
+
+    @property
+    def dropped(self) -> int:
+        """Values of the window that are not numbers."""
+        return 0 if self.is_classes else int(np.isnan(self.window).sum())
 
     @property
     def is_classes(self) -> bool:
@@ -45,7 +55,7 @@ class Column:
         if self.is_classes:
             names = np.union1d(self.reference, self.window)
             return _shares(self.reference, names), _shares(self.window, names)
-        return _moments(self.reference), _moments(self.window)
+        return _moments(self.reference), _moments(self.window[np.isfinite(self.window)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +92,11 @@ def columns_of(reference: Reference, window: Table) -> Columns:
             # What does not vary there says nothing of how far it varies by chance.
             left_out[name] = "the reference has one value only"
             del pairs[name]
-        elif not np.isfinite(second).all():
-            left_out[name] = "the window has values that are no numbers"
-            del pairs[name]
+        elif dropped := int((~np.isfinite(second)).sum()):
+            pairs[name] = first, np.where(np.isfinite(second), second, np.nan)
+            if dropped > _MOST_DROPPED * len(second):
+                left_out[name] = f"{dropped} of {len(second)} {NOT_NUMBERS}"
+                del pairs[name]
     columns = [Column(name=name, reference=a, window=b) for name, (a, b) in pairs.items()]
     columns.append(Column(name=PREDICTED, reference=known.predicted, window=window.predicted))
     return Columns(compared=tuple(columns), left_out=left_out)

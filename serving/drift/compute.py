@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serving.drift.child import REPORT, RESULT, SNAPSHOT
-from serving.drift.columns import Column, columns_of
+from serving.drift.columns import NOT_NUMBERS, Column, columns_of
 from serving.drift.quality import quality_of
 from serving.drift.reference import Reference, read_reference
 from serving.drift.request import Request
@@ -72,7 +72,7 @@ def _computed(request: Request, folder: Path) -> DriftResult:
     compared = tuple(_compared(column, report.scores, limits) for column in columns.compared)
     return DriftResult(
         verdict="drift" if any(column.drifted for column in compared) else "no drift",
-        reason=_sentence(compared),
+        reason=_sentence(compared, columns.left_out),
         time=seen,
         model_version=request.model_version,
         model_sha256=request.model_sha256,
@@ -114,14 +114,20 @@ def _compared(column: Column, scores: Mapping[str, float], limits: Mapping[str, 
         drifted=score >= limit,
         reference=before,
         window=now,
+        dropped=column.dropped,
     )
 
 
-def _sentence(columns: tuple[ColumnDrift, ...]) -> str:
+def _sentence(columns: tuple[ColumnDrift, ...], left_out: Mapping[str, str]) -> str:
     moved = [column.name for column in columns if column.drifted]
+    sentence = f"{', '.join(moved)}: farther from the reference than chance explains"
     if not moved:
-        return f"none of {len(columns)} columns is farther from the reference than chance explains"
-    return f"{', '.join(moved)}: farther from the reference than chance explains"
+        sentence = f"none of {len(columns)} columns is farther from the reference than chance explains"
+    dropped = [f"{column.name} ({column.dropped})" for column in columns if column.dropped]
+    if dropped:
+        sentence += f"; values that are not numbers were left out of {', '.join(dropped)}"
+    broken = [f"{name} ({reason})" for name, reason in left_out.items() if NOT_NUMBERS in reason]
+    return sentence + (f"; not compared: {', '.join(broken)}" if broken else "")
 
 
 def _window_facts(current: Current, traffic: Traffic) -> WindowFacts:

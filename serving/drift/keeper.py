@@ -23,7 +23,8 @@ from serving.drift.ledger import Ledger, Model
 from serving.drift.request import Request, WindowRule
 from serving.drift.result import DriftResult
 from serving.errors import ServingError
-from serving.failures import DriftFailed, DriftUnknown, WindowTooSmall
+from serving.failures import DriftFailed, DriftUnknown, TimesAhead, WindowTooSmall
+from serving.observing.sampling import AHEAD_S
 from serving.runtime.live import LiveModel, ModelSlot
 
 _log = logging.getLogger(__name__)
@@ -141,11 +142,13 @@ class Keeper:
             problem = self._too_few(model)
             if problem is None and self._compute_unless_another_does(live):
                 newest = self._ledger.newest(model)
+        ahead = self._ledger.ahead(model)
         if newest is None:
-            return None, problem or _Soon()
+            return None, _joined(problem or _Soon(), ahead)
         if newest.verdict != "unknown":
-            return newest, problem
-        return self._ledger.newest(model, verdict=True), problem or DriftUnknown(newest.reason)
+            return newest, _joined(problem, ahead)
+        problem = problem or DriftUnknown(newest.reason)
+        return self._ledger.newest(model, verdict=True), _joined(problem, ahead)
 
     def _compute_unless_another_does(self, live: LiveModel) -> bool:
         """Whether a result was computed here."""
@@ -179,7 +182,8 @@ class Keeper:
             _log.log(level, "version %s: %s: %s", model.version, result.verdict, result.reason)
 
     def _is_stale(self, result: DriftResult | None) -> bool:
-        return result is None or time.time() - result.time >= self._plan.stale_s
+        # Of the future: the clock went back since, and it would count as fresh until then.
+        return result is None or not -AHEAD_S < time.time() - result.time < self._plan.stale_s
 
     def _has_news(self, model: Model, newest: DriftResult | None) -> bool:
         """Whether there are observations that the newest result knows nothing of."""
@@ -213,6 +217,13 @@ class Keeper:
                 return
             html = done.html.read_bytes() if done.html is not None else None
             self._ledger.keep(done.result, html=html, retention_s=plan.retention_s)
+
+
+def _joined(problem: ServingError | None, ahead: TimesAhead | None) -> ServingError | None:
+    """Both in one sentence each."""
+    if problem is None or ahead is None:
+        return problem or ahead
+    return DriftUnknown(f"{problem}; {ahead}")
 
 
 def _model(live: LiveModel) -> Model:

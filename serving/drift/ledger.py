@@ -1,12 +1,14 @@
 """Drift results in the observation database: all replicas see the same, and one of them computes the next.
 
 The lease is a row that is taken in one statement. It ends by itself, so a process that was killed holds
-nothing up; clocks of replicas need to agree to seconds only, since a lease lasts for minutes.
+nothing up; clocks of replicas need to agree to seconds only, since a lease lasts for minutes. What is dated
+further ahead than that was dated by a clock that was wrong: it does not count, and `ahead` tells of it.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import uuid
 import zlib
 from dataclasses import dataclass
@@ -16,10 +18,14 @@ from sqlalchemy import Column, ColumnElement, Select, delete, func, literal, sel
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.drift.result import DriftResult
+from serving.failures import TimesAhead
 from serving.observing.database import Database
+from serving.observing.sampling import AHEAD_S
 from serving.observing.tables import drift_lease, drift_results, observations
 
 T = TypeVar("T")
+# Counted no further: the message is about a clock, not about how many.
+_MOST_AHEAD = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +113,9 @@ class Ledger:
         Raises:
             StoreUnavailable: the database is away.
         """
-        query = select(func.max(observations.c.time)).where(observations.c.model_version == model.version)
+        query = select(func.max(observations.c.time)).where(
+            observations.c.model_version == model.version, observations.c.time <= time.time() + AHEAD_S
+        )
         with self._database.opened() as connection:
             newest: float | None = connection.scalar(query)
         return newest
@@ -118,14 +126,37 @@ class Ledger:
         Raises:
             StoreUnavailable: the database is away.
         """
-        rows = select(literal(1)).where(observations.c.model_version == model.version)
+        rows = select(literal(1)).where(
+            observations.c.model_version == model.version, observations.c.time <= time.time() + AHEAD_S
+        )
         if since is not None:
             rows = rows.where(observations.c.time >= since)
         with self._database.opened() as connection:
             return connection.scalar(select(func.count()).select_from(rows.limit(up_to).subquery())) or 0
 
+    def ahead(self, model: Model) -> TimesAhead | None:
+        """What is said of a model's observations and results that are dated in the future, if there are any.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        now = time.time()
+        counts, latest = [], now
+        for table in (observations, drift_results):
+            late = (table.c.model_version == model.version, table.c.time > now + AHEAD_S)
+            some = select(table.c.time).where(*late).order_by(table.c.time.desc()).limit(_MOST_AHEAD)
+            with self._database.opened() as connection:
+                times = connection.scalars(some).all()
+            counts.append(len(times))
+            latest = max([latest, *times])
+        if not any(counts):
+            return None
+        return TimesAhead(observations=counts[0], results=counts[1], ahead_s=latest - now)
+
     def acquire(self, *, now: float, lasts_s: float) -> bool:
-        """Take the lease if nobody has it; whether it is this process's now.
+        """Take the lease if it is free; whether it is this process's now.
+
+        One that lasts longer than any that is taken now was dated by a clock that was ahead, and is free.
 
         Raises:
             StoreUnavailable: the database is away.
@@ -137,7 +168,7 @@ class Ledger:
             .on_conflict_do_update(
                 index_elements=["only"],
                 set_={"holder": self._holder, "until": now + lasts_s},
-                where=drift_lease.c.until < now,
+                where=(drift_lease.c.until < now) | (drift_lease.c.until > now + lasts_s + AHEAD_S),
             )
             .returning(drift_lease.c.holder)
         )
@@ -167,4 +198,5 @@ def _is(model: Model) -> tuple[ColumnElement[bool], ...]:
 
 def _of(model: Model, column: Column[T]) -> Select[tuple[T]]:
     """A column of a model's results, the newest first."""
-    return select(column).where(*_is(model)).order_by(drift_results.c.number.desc())
+    is_valid = drift_results.c.time <= time.time() + AHEAD_S
+    return select(column).where(*_is(model), is_valid).order_by(drift_results.c.number.desc())

@@ -52,14 +52,20 @@ def estimate(reference: Reference, current: Current) -> Estimated:
     find the score above which as many of the reference's rows lie as are right there; the share of the
     window's rows above it is the estimate. The score is the negative entropy, the better of the two there.
     """
-    ours, theirs = -reference.table.numbers["entropy"], -current.table.numbers["entropy"]
+    ours, theirs = -reference.table.numbers["entropy"], -_finite(current.table.numbers["entropy"])
     right = int((reference.labels == reference.table.predicted).sum())
+    confidences = _finite(current.table.numbers["confidence"])
     # The `right` greatest scores of the reference are at or above it.
     bound = np.sort(ours)[::-1][right - 1] if right else np.inf
     return Estimated(
-        mean_confidence=float(current.table.numbers["confidence"].mean()),
-        atc=float((theirs >= bound).mean()),
+        # 0.0 of nothing: a window without a single number says nothing that could be believed.
+        mean_confidence=float(confidences.mean()) if len(confidences) else 0.0,
+        atc=float((theirs >= bound).mean()) if len(theirs) else 0.0,
     )
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[np.isfinite(values)]
 
 
 def wilson(right: int, rows: int) -> tuple[float, float]:

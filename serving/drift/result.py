@@ -23,6 +23,8 @@ class ColumnDrift:
     reference: Mapping[str, float]
     """`mean` and `deviation`; of classes, the share of each."""
     window: Mapping[str, float]
+    dropped: int = 0
+    """Values of the window that are not numbers (NaN, infinite) and were left out."""
 
 
 @dataclass(frozen=True, kw_only=True)

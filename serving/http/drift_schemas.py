@@ -43,6 +43,7 @@ _COLUMN = _object(
         "drifted": {"type": "boolean"},
         "reference": {**_map(_NUMBER), "description": "Mean and deviation; of classes, their shares."},
         "window": _map(_NUMBER),
+        "dropped": {**_COUNT, "description": "Values that are not numbers, left out."},
     }
 )
 _WINDOW = _object(

@@ -19,6 +19,9 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, select
 from serving.observing.observation import Recorded
 from serving.observing.tables import MAX_LEVEL, latest_feedback, observations, read_observation
 
+AHEAD_S = 60.0
+"""How far clocks may differ; what is dated further ahead was dated by a clock that was wrong."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
@@ -36,7 +39,7 @@ class Window:
 
 
 def read_window(
-    connection: Connection, version: str, *, since: float, last_n: int | None, max_rows: int
+    connection: Connection, version: str, *, since: float, until: float, last_n: int | None, max_rows: int
 ) -> Window:
     """Read a window, or a uniform sample of it.
 
@@ -44,13 +47,14 @@ def read_window(
         connection: to the database.
         version: of the model.
         since: seconds since 1970 (UTC).
+        until: the same; later observations do not count.
         last_n: at most so many, the newest ones; None for all since then.
         max_rows: most rows that come back.
     """
     if last_n is not None:
-        since = max(since, _time_of_nth(connection, version, last_n))
-    level = _level_that_holds_more(connection, version, since=since, than=max_rows)
-    rows = _rows(connection, version, since=since, level=level)
+        since = max(since, _time_of_nth(connection, version, last_n, until=until))
+    level = _level_that_holds_more(connection, version, since=since, until=until, than=max_rows)
+    rows = _rows(connection, version, since=since, until=until, level=level)
     sampled = level > 0 or len(rows) > max_rows
     total = len(rows) << level
     if last_n is not None:
@@ -66,11 +70,11 @@ def read_window(
     )
 
 
-def _time_of_nth(connection: Connection, version: str, number: int) -> float:
+def _time_of_nth(connection: Connection, version: str, number: int, *, until: float) -> float:
     """When the `number`th newest observation was made; minus infinity when there are fewer."""
     query = (
         select(observations.c.time)
-        .where(observations.c.model_version == version)
+        .where(observations.c.model_version == version, observations.c.time <= until)
         .order_by(observations.c.time.desc())
         .offset(number - 1)
         .limit(1)
@@ -79,31 +83,36 @@ def _time_of_nth(connection: Connection, version: str, number: int) -> float:
     return -math.inf if found is None else found
 
 
-def _level_that_holds_more(connection: Connection, version: str, *, since: float, than: int) -> int:
+def _level_that_holds_more(
+    connection: Connection, version: str, *, since: float, until: float, than: int
+) -> int:
     """The highest level k whose rows ≥ k are more than `than`; 0 when even all rows are not."""
     count = 0
     for level in range(MAX_LEVEL, 0, -1):
-        query = select(func.count()).where(_in_window(version, since=since, levels=[level]))
+        query = select(func.count()).where(_in_window(version, since=since, until=until, levels=[level]))
         count += connection.scalar(query) or 0
         if count > than:
             return level
     return 0
 
 
-def _rows(connection: Connection, version: str, *, since: float, level: int) -> Sequence[RowMapping]:
+def _rows(
+    connection: Connection, version: str, *, since: float, until: float, level: int
+) -> Sequence[RowMapping]:
     query = select(observations, latest_feedback).where(
-        _in_window(version, since=since, levels=range(level, MAX_LEVEL + 1))
+        _in_window(version, since=since, until=until, levels=range(level, MAX_LEVEL + 1))
     )
     # Sorted here: asked for the order, SQLite walks through the whole window by time.
     return sorted(connection.execute(query).mappings(), key=itemgetter("time", "id"))
 
 
-def _in_window(version: str, *, since: float, levels: Sequence[int]) -> ColumnElement[bool]:
+def _in_window(version: str, *, since: float, until: float, levels: Sequence[int]) -> ColumnElement[bool]:
     # A list of levels is a handful of ranges of the index; `level >= k` would be one long scan.
     return and_(
         observations.c.model_version == version,
         observations.c.level.in_(levels),
         observations.c.time >= since,
+        observations.c.time <= until,
     )
 
 

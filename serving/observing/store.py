@@ -23,7 +23,7 @@ from serving.failures import ObservationUnknown, RowsRefused
 from serving.observing.database import Database
 from serving.observing.observation import Feedback, ModelRecord, Observation, Recorded, Switch
 from serving.observing.pictures import PictureFolder
-from serving.observing.sampling import Window, read_window
+from serving.observing.sampling import AHEAD_S, Window, read_window
 from serving.observing.tables import (
     feedback,
     latest_feedback,
@@ -153,14 +153,17 @@ class Store:
             last_n: the newest so many.
             last_s: those of the last so many seconds; with `last_n` both must hold.
             max_rows: most rows that come back, drawn evenly from the window when it has more.
-            now: end of `last_s`, seconds since 1970 (UTC).
+            now: end of the window, seconds since 1970 (UTC); observations that are dated later do not count.
 
         Raises:
             StoreUnavailable: the database is away.
         """
-        since = -math.inf if last_s is None else (time.time() if now is None else now) - last_s
+        now = time.time() if now is None else now
+        since, until = -math.inf if last_s is None else now - last_s, now + AHEAD_S
         with self._database.opened() as connection:
-            return read_window(connection, version, since=since, last_n=last_n, max_rows=max_rows)
+            return read_window(
+                connection, version, since=since, until=until, last_n=last_n, max_rows=max_rows
+            )
 
     def switches(self, limit: int = 100) -> list[Switch]:
         """The newest switches of all processes, the newest first."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +229,29 @@ def test_a_service_that_ends_takes_the_process_with_it(folder: Path) -> None:
     with computed(request(folder), ending=ending) as done:
         assert "the service is ending" in done.result.reason
     assert children() == []
+
+
+def test_a_value_that_is_not_a_number_is_counted_and_its_column_compared(
+    folder: Path, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(folder / "observations.db")) as database:
+        database.execute("VACUUM INTO ?", [str(tmp_path / "observations.db")])
+    with closing(sqlite3.connect(tmp_path / "observations.db")) as database, database:
+        first = "(SELECT id FROM observations ORDER BY time DESC LIMIT 1)"
+        infinite = np.full(8, np.inf, np.float16).tobytes()
+        database.execute(f"UPDATE observations SET sharpness = 9e999 WHERE id = {first}")  # noqa: S608 - no input
+        database.execute(f"UPDATE observations SET embedding = ? WHERE id = {first}", [infinite])  # noqa: S608
+    given = request(folder, database_url=f"sqlite:///{tmp_path}/observations.db")
+    with computed(request(folder)) as whole, computed(given) as done:
+        before = {column.name: column for column in whole.result.columns}
+        after = {column.name: column for column in done.result.columns}
+        assert done.result.verdict == "drift"
+        assert after.keys() == before.keys()
+        dropped = {name for name, column in after.items() if column.dropped == 1}
+        assert dropped == {"sharpness", *(f"embedding_{number}" for number in range(1, 6))}
+        assert after["brightness"].score == before["brightness"].score
+        assert np.isfinite([column.score for column in after.values()]).all()
+        assert "sharpness (1)" in done.result.reason
 
 
 def test_the_process_ends_when_its_parent_is_killed(folder: Path, repository: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -12,7 +14,7 @@ from sqlalchemy import create_engine, text
 from serving.drift.ledger import Ledger, Model
 from serving.drift.result import DriftResult, unknown
 from serving.observing.store import Batch, Store
-from tests.support.observing import MODEL, NOW, observation
+from tests.support.observing import MODEL, NOW, id_of, observation
 
 OURS = Model(version=MODEL.version, sha256=MODEL.sha256)
 DAY_S = 86_400.0
@@ -138,3 +140,30 @@ def test_a_database_of_the_release_before_gets_the_new_tables(url: str, store: S
     assert ledger.acquire(now=NOW, lasts_s=1)
     ledger.close()
     assert store.observation(observation(1).id).observation == observation(1)
+
+
+YEAR_S = 365 * DAY_S
+
+
+def test_what_a_clock_that_was_ahead_left_does_not_count(ledger: Ledger, store: Store) -> None:
+    ledger.keep(result(1), html=b"<p>right", retention_s=10 * YEAR_S)
+    ledger.keep(replace(result(2), time=NOW + YEAR_S), retention_s=10 * YEAR_S)
+    assert ledger.newest(OURS) == result(1)
+    assert ledger.recent(OURS, 9) == [result(1)]
+    ahead = [observation(number, time=NOW + YEAR_S + number) for number in range(3)]
+    store.write(Batch(observations=[*ahead, observation(7)]))
+    assert ledger.newest_observation(OURS) == NOW + 7
+    assert ledger.count(OURS, up_to=10) == 1
+    assert [row.observation.id for row in store.window(OURS.version, last_n=2).rows] == [id_of(7)]
+    told = ledger.ahead(OURS)
+    assert told is not None
+    assert (told.observations, told.results) == (3, 1)
+    assert told.ahead_s == pytest.approx(NOW + YEAR_S + 2 - time.time(), abs=60)
+    assert ledger.ahead(Model(version="4", sha256="cd")) is None
+
+
+def test_a_lease_that_was_taken_by_a_clock_that_was_ahead_is_free(ledger: Ledger, replica: Ledger) -> None:
+    assert ledger.acquire(now=NOW + YEAR_S, lasts_s=360)
+    assert replica.acquire(now=NOW, lasts_s=360)
+    # By a clock that differs by seconds, as clocks do, it is not.
+    assert not ledger.acquire(now=NOW - 30, lasts_s=360)

@@ -67,8 +67,25 @@ def test_what_never_varies_or_is_no_number_is_left_out(reference: Reference, win
         replace(reference, table=replace(reference.table, numbers=known)), replace(window, numbers=seen)
     )
     assert columns.left_out["contrast"] == "the reference has one value only"
-    assert columns.left_out["sharpness"] == "the window has values that are no numbers"
+    rows = len(window)
+    assert columns.left_out["sharpness"] == f"{rows} of {rows} values of the window are not numbers"
     assert not {"contrast", "sharpness"} & {column.name for column in columns.compared}
+
+
+def test_a_few_values_that_are_not_numbers_cost_only_themselves(reference: Reference, window: Table) -> None:
+    seen = window.numbers["sharpness"].copy()
+    seen[[2, 5]] = np.nan, np.inf
+    embedding = window.embedding.copy()
+    embedding[7, 0] = np.inf
+    columns = columns_of(
+        reference, replace(window, numbers={**window.numbers, "sharpness": seen}, embedding=embedding)
+    )
+    compared = {column.name: column for column in columns.compared}
+    assert {name: column.dropped for name, column in compared.items() if column.dropped} == {
+        "sharpness": 2, **{f"embedding_{number}": 1 for number in range(1, 6)}
+    }  # fmt: skip
+    now = compared["sharpness"].facts()[1]
+    assert now["mean"] == pytest.approx(np.delete(window.numbers["sharpness"], [2, 5]).mean())
 
 
 def test_embeddings_of_another_length_are_of_another_model(reference: Reference, window: Table) -> None:
