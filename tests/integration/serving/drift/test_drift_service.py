@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +17,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from serving.http.routes.drift import policy_of
+from serving.observing.store import Batch, Store
 from tests.support.drift import add_reference, picture
 from tests.support.http_service import ready, serving, settings_in, until
+from tests.support.observing import observation
 from tests.support.pictures import encoded
-from tests.support.serving_models import LEVELS, model_folder
+from tests.support.serving_models import LEVELS, model_folder, sha256_of
 
 PATIENCE_S = 300.0
 REFERENCE_PEOPLE = range(40)
@@ -130,6 +136,34 @@ def test_gauges_tell_scores_and_thresholds(told: dict[str, Any]) -> None:
 def folder(tmp_path: Path) -> Path:
     add_reference(model_folder(tmp_path / "model"), people=range(5))
     return tmp_path
+
+
+def test_observations_of_the_future_are_told_and_do_not_count(folder: Path) -> None:
+    """What a clock that was a day ahead left behind, a lease included."""
+    tomorrow = time.time() + 86_400
+    store = Store(f"sqlite:///{folder}/observations.db")
+    sha256 = sha256_of(folder / "model")
+    store.write(
+        Batch(
+            observations=[
+                observation(number, time=tomorrow + number, model_version="local", model_sha256=sha256)
+                for number in range(300)
+            ]
+        )
+    )
+    store.close()
+    with closing(sqlite3.connect(folder / "observations.db")) as database, database:
+        database.execute("INSERT INTO drift_lease VALUES (TRUE, 'another', ?)", [tomorrow])
+    with serving(settings_in(folder, drift_min_rows=5, drift_stale_s=1.0)) as client:
+        ready(client)
+        until(lambda: "dated in the future" in (drift(client)["problem"] or ""))
+        assert "300 observations and 0 results" in drift(client)["problem"]
+        send(client, range(2))
+        until(lambda: drift(client)["verdict"] != "unknown", PATIENCE_S)
+        found = drift(client)
+    assert found["window"]["total"] == 2 * len(LEVELS)
+    assert datetime.fromisoformat(found["window"]["until"]).timestamp() < tomorrow - 3600
+    assert "300 observations" in found["problem"]
 
 
 def test_without_a_model_that_is_said(tmp_path: Path) -> None:
