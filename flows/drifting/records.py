@@ -160,8 +160,10 @@ def _quality(result: DriftResult) -> list[str]:
         return []
     lines = [
         f"estimated accuracy without labels: {quality.estimated.atc:.3f} "
-        f"(on the reference it was {quality.reference.accuracy:.3f})"
+        f"(on the test split it was {quality.reference.accuracy:.3f})"
     ]
+    if caveat := result.caveat:
+        lines.append(caveat)
     if told := quality.feedback:
         lines.append(
             f"with feedback: {told.accuracy:.3f} ({told.accuracy_low:.2f}–{told.accuracy_high:.2f}), "

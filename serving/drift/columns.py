@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,22 @@ PREDICTED = "predicted"
 _MOST_DROPPED = 0.1
 NOT_NUMBERS = "values of the window are not numbers"
 """End of the reason why a column is left out for its values."""
+RANGES: Mapping[str, tuple[float | None, float | None]] = MappingProxyType(
+    {
+        "brightness": (0.0, 1.0),
+        "contrast": (0.0, 0.5),
+        "sharpness": (0.0, None),
+        "confidence": (0.0, 1.0),
+        "entropy": (0.0, None),
+        FACE_SIZE: (0.0, None),
+        PREDICTED: (0.0, 1.0),
+    }
+)
+"""Column → its least and greatest possible value, None without a bound; of `predicted`, those of a share.
+
+As `serving.contract.statistics` and `serving.observing.observation` define the columns. The embedding's
+components, which are not listed, have no bounds.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +84,11 @@ class Columns:
     """Name → why."""
 
 
+def range_of(name: str) -> tuple[float | None, float | None]:
+    """Least and greatest possible value of a column; None where there is no bound."""
+    return RANGES.get(name, (None, None))
+
+
 def columns_of(reference: Reference, window: Table) -> Columns:
     """Line up both sides.
 
@@ -85,12 +107,12 @@ def columns_of(reference: Reference, window: Table) -> Columns:
     if FACE_SIZE in known.numbers:
         pairs[FACE_SIZE] = known.numbers[FACE_SIZE], window.numbers[FACE_SIZE]
     else:
-        left_out[FACE_SIZE] = f"the reference has no column {FACE_SIZE}"
+        left_out[FACE_SIZE] = f"the test split has no column {FACE_SIZE}"
     pairs |= _components(known.embedding, window.embedding)
     for name, (first, second) in list(pairs.items()):
         if np.ptp(first) == 0:
             # What does not vary there says nothing of how far it varies by chance.
-            left_out[name] = "the reference has one value only"
+            left_out[name] = "the test split has one value only"
             del pairs[name]
         elif dropped := int((~np.isfinite(second)).sum()):
             pairs[name] = first, np.where(np.isfinite(second), second, np.nan)

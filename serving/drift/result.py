@@ -8,6 +8,12 @@ from typing import Any, Literal
 
 Verdict = Literal["drift", "no drift", "unknown"]
 
+CAVEAT = (
+    "An estimate takes for granted that confidence means what it meant on the test split. "
+    "Under a drift alarm that is in doubt: the true accuracy may be far lower."
+)
+"""Of every estimate without labels while drift is found; docs/drift.md has how far off it was."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnDrift:
@@ -109,6 +115,11 @@ class DriftResult:
         moved = [column for column in self.columns if column.drifted]
         moved.sort(key=lambda column: -column.score / max(column.threshold, 1e-12))
         return tuple(column.name for column in moved)
+
+    @property
+    def caveat(self) -> str | None:
+        """What has to be said wherever `quality.estimated` is shown; None when nothing has."""
+        return CAVEAT if self.verdict == "drift" and self.quality else None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

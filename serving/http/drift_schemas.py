@@ -44,6 +44,10 @@ _COLUMN = _object(
         "reference": {**_map(_NUMBER), "description": "Mean and deviation; of classes, their shares."},
         "window": _map(_NUMBER),
         "dropped": {**_COUNT, "description": "Values that are not numbers, left out."},
+        "possible": _object(
+            {"min": _or_null(_NUMBER), "max": _or_null(_NUMBER)},
+            description="Bounds of the column's values, of classes of their shares; null without a bound.",
+        ),
     }
 )
 _WINDOW = _object(
@@ -61,7 +65,14 @@ _QUALITY = _object(
         "reference": _MEASURED,
         "feedback": {**_or_null(_MEASURED), "description": "Null without feedback in the window."},
         "estimated": _object(
-            {"mean_confidence": _FRACTION, "atc": _FRACTION},
+            {
+                "mean_confidence": _FRACTION,
+                "atc": _FRACTION,
+                "caveat": {
+                    **_or_null(_TEXT),
+                    "description": "Why both are in doubt while the verdict is `drift`; null otherwise.",
+                },
+            },
             description="The accuracy, without any feedback.",
         ),
     }

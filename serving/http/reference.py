@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from html import escape
 from typing import Any
 
@@ -12,11 +13,16 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem}
 body{color:#222;background:#fff}
 h2{margin-top:2.5rem;border-bottom:1px solid #ddd}code,pre{font:14px/1.45 ui-monospace,monospace}
-pre{background:#f5f5f5;padding:.8rem;overflow:auto;border-radius:4px}table{border-collapse:collapse}
+p code,td code{background:#f0f0f0;padding:.1em .3em;border-radius:3px}
+pre{background:#f5f5f5;padding:.8rem;overflow:auto;border-radius:4px}pre code{font-weight:600}
+body{overflow-wrap:anywhere}table{border-collapse:collapse}
 td,th{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}.method{color:#06c;font-weight:600}
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}pre{background:#262626}.method{color:#7bf}}
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}pre,p code,td code{background:#262626}
+.method{color:#7bf}}
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+# Code in the documents' plain text, as Markdown marks it.
+_CODE = re.compile(r"`([^`]+)`")
 POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; frame-ancestors 'none'"
 
 
@@ -36,7 +42,7 @@ def render_reference(document: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
-        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>"
+        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{_text(info['description'])}</p>"
         '<p>For programs: <a href="openapi.json">openapi.json</a>.</p>'
         f"{''.join(operations)}<h2>Bodies</h2>{''.join(schemas)}</html>"
     )
@@ -45,21 +51,26 @@ def render_reference(document: dict[str, Any]) -> str:
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     rows = [
         f"<tr><td><code>{escape(item['name'])}</code><td>{escape(_kind(item['schema']))}"
-        f"<td>{escape(item.get('description', ''))}"
+        f"<td>{_text(item.get('description', ''))}"
         for item in operation.get("parameters", [])
     ]
     body = operation.get("requestBody", {}).get("content", {})
     answers = [
-        f"<tr><td><code>{escape(status)}</code><td>{_answer(answer)}<td>{escape(answer['description'])}"
+        f"<tr><td><code>{escape(status)}</code><td>{_answer(answer)}<td>{_text(answer['description'])}"
         for status, answer in operation["responses"].items()
     ]
     return (
         f'<h2><span class="method">{escape(method.upper())}</span> <code>{escape(path)}</code></h2>'
-        f"<p>{escape(operation.get('description', operation['summary']))}</p>"
+        f"<p>{_text(operation.get('description', operation['summary']))}</p>"
         + (f"<table>{''.join(rows)}</table>" if rows else "")
         + (f"<p>Body: {', '.join(f'<code>{escape(kind)}</code>' for kind in body)}</p>" if body else "")
         + f"<table>{''.join(answers)}</table>"
     )
+
+
+def _text(text: str) -> str:
+    """Text as HTML: everything in it is text, and what stands between backticks is code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _answer(answer: dict[str, Any]) -> str:
@@ -80,4 +91,4 @@ def _kind(schema: dict[str, Any]) -> str:
 def _schema(name: str, schema: dict[str, Any]) -> str:
     shown = schema.get("example") or schema.get("properties", schema)
     text = json.dumps(shown, indent=2, ensure_ascii=False)
-    return f'<h3 id="{escape(name)}">{escape(name)}</h3><pre>{escape(text)}</pre>'
+    return f'<h3 id="{escape(name)}">{escape(name)}</h3><pre>{_text(text)}</pre>'

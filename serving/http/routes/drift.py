@@ -15,6 +15,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from serving.drift.columns import range_of
 from serving.drift.keeper import Status
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.failures import NotFound
@@ -88,10 +89,18 @@ def _found(result: DriftResult) -> dict[str, Any]:
         "age_s": round(max(0.0, time.time() - result.time), 1),
         "window": _window(result.window) if result.window else None,
         "reference": asdict(result.reference) if result.reference else None,
-        "quality": _rounded(asdict(result.quality)) if result.quality else None,
+        "quality": _quality(result),
         "columns": {column.name: _column(column) for column in result.columns},
         "left_out": dict(result.left_out),
     }
+
+
+def _quality(result: DriftResult) -> dict[str, Any] | None:
+    if result.quality is None:
+        return None
+    values = asdict(result.quality)
+    values["estimated"]["caveat"] = result.caveat
+    return {name: _rounded(value) for name, value in values.items()}
 
 
 def _window(window: WindowFacts) -> dict[str, Any]:
@@ -101,7 +110,11 @@ def _window(window: WindowFacts) -> dict[str, Any]:
 def _column(column: ColumnDrift) -> dict[str, Any]:
     values = asdict(column)
     del values["name"]
-    return {name: _rounded(value) for name, value in values.items()}
+    least, greatest = range_of(column.name)
+    return {
+        **{name: _rounded(value) for name, value in values.items()},
+        "possible": {"min": least, "max": greatest},
+    }
 
 
 def _rounded(value: Any) -> Any:

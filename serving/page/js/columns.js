@@ -1,11 +1,11 @@
-// A small chart for each column that drift compares: what it was on the reference, what it is now.
+// A small chart for each column that drift compares: what it was on the test split, what it is now.
 
 import { h, s } from "./dom.js";
 import { number, percent, titled } from "./format.js";
 
 const WIDTH = 300;
 const ROW = 26;
-const NAME = 62;
+const NAME = 66;
 const NAMES = {
   brightness: "Brightness",
   contrast: "Contrast",
@@ -59,9 +59,12 @@ function gauge({ score, threshold, method }) {
   );
 }
 
-/** Mean and deviation on one scale. */
-function ranges({ reference, window }) {
-  const ends = [reference, window].flatMap(({ mean, deviation }) => [mean - deviation, mean + deviation]);
+/** Mean and deviation on one scale, which ends where the column's possible values end. */
+function ranges({ reference, window, possible }) {
+  const within = (value) => Math.min(Math.max(value, possible.min ?? -Infinity), possible.max ?? Infinity);
+  const ends = [reference, window].flatMap(({ mean, deviation }) =>
+    [mean - deviation, mean + deviation].map(within),
+  );
   const [low, high] = [Math.min(...ends), Math.max(...ends)];
   const x = (value) => NAME + ((value - low) / (high - low || 1)) * (WIDTH - NAME - 8);
   const row = (words, { mean, deviation }, kind, index) => {
@@ -70,8 +73,8 @@ function ranges({ reference, window }) {
       s("text", { x: 0, y: y + 4 }, words),
       s("line", {
         class: kind,
-        x1: x(mean - deviation),
-        x2: x(mean + deviation),
+        x1: x(within(mean - deviation)),
+        x2: x(within(mean + deviation)),
         y1: y,
         y2: y,
         "stroke-width": 3,
@@ -82,12 +85,12 @@ function ranges({ reference, window }) {
     ];
   };
   const spread = ({ mean, deviation }) => `${number(mean)} ± ${number(deviation)}`;
-  const said = `reference ${spread(reference)}, now ${spread(window)}`;
+  const said = `test split ${spread(reference)}, now ${spread(window)}`;
   return chart(2 * ROW + 18, said, [
-    ...row("reference", reference, "before", 0),
+    ...row("test split", reference, "before", 0),
     ...row("now", window, "after", 1),
-    s("text", { x: x(low), y: 2 * ROW + 14 }, number(low)),
-    s("text", { x: x(high), y: 2 * ROW + 14, "text-anchor": "end" }, number(high)),
+    s("text", { class: "end", x: x(low), y: 2 * ROW + 14 }, number(low)),
+    s("text", { class: "end", x: x(high), y: 2 * ROW + 14, "text-anchor": "end" }, number(high)),
   ]);
 }
 
@@ -111,7 +114,7 @@ function shares({ reference, window }) {
     ];
   });
   const said = names
-    .map((name) => `${name}: reference ${percent(reference[name])}, now ${percent(window[name] ?? 0)}`)
+    .map((name) => `${name}: test split ${percent(reference[name])}, now ${percent(window[name] ?? 0)}`)
     .join("; ");
   return chart(names.length * ROW, said, rows);
 }

@@ -28,11 +28,12 @@ export class DriftTab extends Panel {
         "div",
         {},
         h("p", { class: "eyebrow" }, "Drift"),
-        h("h1", {}, "Are these still the pictures it learnt from?"),
+        h("h1", {}, "Are these still like the pictures it was tested on?"),
         h(
           "p",
           { class: "lead" },
-          "What the service has seen lately is held against the live model’s own test pictures. ",
+          "What the service has seen lately is held against the test split: ",
+          "pictures that were kept out of the live model’s training. ",
           "A model is only as good as its figures while the two are alike.",
         ),
       ),
@@ -58,7 +59,7 @@ function verdict(drift) {
           { class: "fine" },
           `${counted(seen.rows, "answer")}${seen.sampled ? ` drawn from ${seen.total}` : ""}, `,
           `${dateTime(seen.since)} to ${dateTime(seen.until)}, against `,
-          `${counted(reference.rows, "test picture")} of ${counted(reference.people, "person", "people")}. `,
+          `${counted(reference.rows, "picture")} of the test split, of ${counted(reference.people, "person", "people")}. `,
           `Computed ${ago(drift.age_s)}.`,
         )
       : null,
@@ -74,8 +75,8 @@ function reason({ verdict: said, reason: why, columns }) {
     .filter(([, column]) => column.drifted)
     .map(([name]) => columnName(name).toLowerCase());
   if (said === "drift")
-    return `Farther from the reference than chance explains: ${moved.join(", ")}. ${BEFORE_RETRAINING}`;
-  if (said === "no drift") return "Every column is as near to the reference as chance lets it be.";
+    return `Farther from the test split than chance explains: ${moved.join(", ")}. ${BEFORE_RETRAINING}`;
+  if (said === "no drift") return "Every column is as near to the test split as chance lets it be.";
   return sentence(why ?? "it is being computed");
 }
 
@@ -102,12 +103,13 @@ function report() {
 function quality({ reference, feedback, estimated }) {
   const interval = (measured) =>
     `95\u202f% interval ${percent(measured.accuracy_low)} to ${percent(measured.accuracy_high)}`;
+  const doubted = (text) => (estimated.caveat ? `in doubt: see below; ${text}` : text);
   return block(
     "How good it is now",
     `Measured where people told what is right – they correct more readily than they confirm – ` +
       `and estimated from how sure it is.`,
     figures([
-      [percent(reference.accuracy, 1), "on its test pictures", counted(reference.rows, "picture")],
+      [percent(reference.accuracy, 1), "on the test split", counted(reference.rows, "picture")],
       feedback
         ? [
             percent(feedback.accuracy, 1),
@@ -115,9 +117,16 @@ function quality({ reference, feedback, estimated }) {
             `${counted(feedback.rows, "picture")}, ${interval(feedback)}`,
           ]
         : ["–", "by feedback", "nobody has told yet"],
-      [percent(estimated.atc, 1), "estimated", "average thresholded confidence"],
-      [percent(estimated.mean_confidence, 1), "mean confidence", "what it would be, were it calibrated"],
+      [percent(estimated.atc, 1), "estimated", doubted("average thresholded confidence")],
+      [
+        percent(estimated.mean_confidence, 1),
+        "mean confidence",
+        doubted("what it would be, were it calibrated"),
+      ],
     ]),
+    estimated.caveat
+      ? h("p", { class: "note warn" }, h("strong", {}, "Estimates in doubt. "), estimated.caveat)
+      : null,
   );
 }
 
@@ -128,8 +137,9 @@ function compared(columns) {
     h(
       "p",
       { class: "legend" },
-      h("span", {}, h("i"), "on the test pictures"),
+      h("span", {}, h("i"), "on the test split"),
       h("span", {}, h("i", { class: "after" }), "now"),
+      h("span", {}, h("i", { class: "distance" }), "distance between the two"),
       h("span", {}, h("i", { class: "limit" }), "as far as chance goes"),
     ),
     h(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, expect
 
 from serving.drift.ledger import Ledger
 from serving.drift.result import (
@@ -26,6 +26,10 @@ from tests.support.onnx_models import CLASSES
 from tests.support.serving_models import sha256_of
 
 SCHEMES = ("light", "dark")
+POSSIBLE = {
+    "Confidence": (0.5, 1.0), "Doubt (entropy)": (0.0, 0.5), "Contrast": (0.0, 0.5), "Embedding 1": (-2, 2),
+}  # fmt: skip
+"""What the axes of `drifted` may show: one deviation each way, as far as a column's values can go."""
 
 
 class Visiting(Protocol):
@@ -45,6 +49,23 @@ def drifted(sha256: str) -> DriftResult:
             name="brightness", method="Wasserstein distance", score=0.1, threshold=0.3, drifted=False,
             reference={"mean": 0.4, "deviation": 0.1}, window={"mean": 0.42, "deviation": 0.09},
         ),
+        # One deviation from the mean is beyond what a probability, an entropy and a contrast can be.
+        ColumnDrift(
+            name="confidence", method="Wasserstein distance", score=0.5, threshold=0.3, drifted=True,
+            reference={"mean": 0.95, "deviation": 0.2}, window={"mean": 0.7, "deviation": 0.2},
+        ),
+        ColumnDrift(
+            name="entropy", method="Wasserstein distance", score=0.1, threshold=0.3, drifted=False,
+            reference={"mean": 0.1, "deviation": 0.4}, window={"mean": 0.2, "deviation": 0.1},
+        ),
+        ColumnDrift(
+            name="contrast", method="Wasserstein distance", score=0.1, threshold=0.3, drifted=False,
+            reference={"mean": 0.05, "deviation": 0.1}, window={"mean": 0.45, "deviation": 0.1},
+        ),
+        ColumnDrift(
+            name="embedding_1", method="Wasserstein distance", score=0.1, threshold=0.3, drifted=False,
+            reference={"mean": 0.0, "deviation": 2.0}, window={"mean": 0.1, "deviation": 1.5},
+        ),
     )  # fmt: skip
     estimated = Estimated(mean_confidence=0.7, atc=0.72)
     measured = Measured(
@@ -59,6 +80,25 @@ def drifted(sha256: str) -> DriftResult:
         reference=ReferenceFacts(rows=280, people=40),
         quality=Quality(reference=measured, feedback=None, estimated=estimated),
     )  # fmt: skip
+
+
+def beyond_the_axis(card: Locator) -> list[str]:
+    """Marks of a chart that lie beyond the ends of its axis."""
+    found: list[str] = card.evaluate("""(card) => {
+      const [low, high] = [...card.querySelectorAll("text.end")].map((each) => each.x.baseVal[0].value);
+      const places = [...card.querySelectorAll("svg line")].flatMap((each) => [each.x1, each.x2]);
+      return places.map((each) => each.baseVal.value).filter((x) => x < low - 0.01 || x > high + 0.01);
+    }""")
+    return found
+
+
+def colors(page: Page, selector: str, name: str) -> set[str]:
+    """Computed colours of all elements that match."""
+    return set(
+        page.locator(selector).evaluate_all(
+            "(all, name) => all.map((each) => getComputedStyle(each).getPropertyValue(name))", name
+        )
+    )
 
 
 def test_the_model_its_figures_its_card_and_its_history(visit: Visiting) -> None:
@@ -108,11 +148,25 @@ def test_without_a_verdict_drift_is_a_plain_sentence_and_then_the_charts(
             page.wait_for_selector("#drift .verdict")
         expect(verdict).to_contain_text("300 answers")
         cards = page.locator(".column")
-        expect(cards).to_have_count(2)
+        expect(cards).to_have_count(6)
         expect(cards.first).to_contain_text("Emotions")
         expect(cards.first).to_contain_text("chance explains up to 0.2")
-        expect(page.get_by_role("img", name="happy: reference 14")).to_be_visible()
+        expect(page.get_by_role("img", name="happy: test split 14")).to_be_visible()
         expect(page.get_by_text("Not compared – Size of the face")).to_be_visible()
+        for name, ends in POSSIBLE.items():
+            card = cards.filter(has=page.get_by_role("heading", name=name, exact=True))
+            shown = [float(text.replace("−", "-")) for text in card.locator("text.end").all_text_contents()]
+            assert shown == pytest.approx(ends), name
+            assert beyond_the_axis(card) == [], name
+        assert colors(page, ".legend i.after", "background-color") == colors(page, ".after-bar", "fill")
+        assert colors(page, ".legend i.after", "background-color") == colors(page, "circle.after", "fill")
+        assert colors(page, ".legend i.distance", "background-color") == colors(
+            page, ".gauge i", "background-color"
+        )
+        expect(page.get_by_text("Estimates in doubt.")).to_be_visible()
+        told = page.get_by_role("tabpanel", name="Drift").inner_text().lower()
+        assert "test split" in told
+        assert "reference" not in told
         with page.expect_popup() as opened:
             page.get_by_role("link", name="Evidently’s report").click()
         expect(opened.value.get_by_text("Evidently")).to_be_visible()

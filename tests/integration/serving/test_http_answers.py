@@ -326,6 +326,12 @@ def test_the_documents_need_no_other_host(client: httpx.Client) -> None:
         assert path in page.text
 
 
+def test_the_documents_show_code_as_code(client: httpx.Client) -> None:
+    page = client.get("/docs").text
+    assert "`" not in page
+    assert "<code>all</code>" in page
+
+
 def test_a_keep_alive_connection_survives_a_refusal(client: httpx.Client) -> None:
     """Two requests in one connection, the first one refused after its body was read."""
     url = client.base_url

@@ -84,7 +84,7 @@ def test_usual_pictures_of_other_people_are_no_drift(told: dict[str, Any]) -> No
         "people": len(REFERENCE_PEOPLE),
     }
     assert usual["quality"]["feedback"]["rows"] == 10
-    assert usual["left_out"] == {"face_size": "the reference has no column face_size"}
+    assert usual["left_out"] == {"face_size": "the test split has no column face_size"}
 
 
 def test_darkened_pictures_are(told: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def test_all_columns_of_the_service_are_compared(reference: Reference, window: T
         *(f"embedding_{number}" for number in range(1, 6)),
         "predicted",
     ]
-    assert columns.left_out == {"face_size": "the reference has no column face_size"}
+    assert columns.left_out == {"face_size": "the test split has no column face_size"}
 
 
 def test_face_size_is_compared_where_the_reference_has_it(reference: Reference, window: Table) -> None:
@@ -66,7 +66,7 @@ def test_what_never_varies_or_is_no_number_is_left_out(reference: Reference, win
     columns = columns_of(
         replace(reference, table=replace(reference.table, numbers=known)), replace(window, numbers=seen)
     )
-    assert columns.left_out["contrast"] == "the reference has one value only"
+    assert columns.left_out["contrast"] == "the test split has one value only"
     rows = len(window)
     assert columns.left_out["sharpness"] == f"{rows} of {rows} values of the window are not numbers"
     assert not {"contrast", "sharpness"} & {column.name for column in columns.compared}
