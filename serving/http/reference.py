@@ -15,10 +15,13 @@ body{color:#222;background:#fff}
 h2{margin-top:2.5rem;border-bottom:1px solid #ddd}code,pre{font:14px/1.45 ui-monospace,monospace}
 p code,td code{background:#f0f0f0;padding:.1em .3em;border-radius:3px}
 pre{background:#f5f5f5;padding:.8rem;overflow:auto;border-radius:4px}pre code{font-weight:600}
-body{overflow-wrap:anywhere}table{border-collapse:collapse}
+body{overflow-wrap:break-word}pre{white-space:pre-wrap}h2 code{font-size:inherit}a{color:#06c}
+table{border-collapse:collapse;display:block;overflow-x:auto}td:nth-child(-n+2){white-space:nowrap}
 td,th{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}.method{color:#06c;font-weight:600}
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}pre,p code,td code{background:#262626}
-.method{color:#7bf}}
+.method,a{color:#7bf}}
+@media(max-width:600px){table,tbody,tr{display:block}tr{padding:.3rem 0}
+td,td:nth-child(-n+2){display:inline;white-space:normal}td:last-child{display:block}}
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 # Code in the documents' plain text, as Markdown marks it.

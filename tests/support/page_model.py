@@ -44,6 +44,17 @@ def page_model(folder: Path, *, sample: bool = True) -> Path:
     return folder
 
 
+def rows_of_faces(count: int, *, columns: int, side: int = 120, gap: int = 12) -> bytes:
+    """A PNG file with equal drawn faces, row by row, `gap` px apart."""
+    rows, step = -(-count // columns), side + gap
+    wall: Pixels = np.full((rows * step + gap, columns * step + gap, 3), (150, 170, 190), np.uint8)
+    for number in range(count):
+        row, column = divmod(number, columns)
+        top, left = gap + row * step, gap + column * step
+        wall[top : top + side, left : left + side] = drawn_face(side)
+    return encoded(wall)
+
+
 def group(sides: Sequence[int] = (220, 170, 140)) -> bytes:
     """A PNG file with one drawn face for each side, px, on a plain wall, from left to right."""
     height = max(sides) + 80

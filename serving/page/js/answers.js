@@ -41,8 +41,9 @@ export class Answers {
     const thumb = picture ? cutOut(picture, face.box, THUMB_PX) : null;
     thumb?.setAttribute("aria-hidden", "true");
     const which = this.which(face, index);
+    const number = several ? h("b", { class: "number", "aria-hidden": "true" }, String(index + 1)) : null;
     head.append(
-      ...[thumb ?? h("span")],
+      h("span", { class: "thumb" }, thumb, number),
       h(
         "span",
         {},

@@ -17,6 +17,9 @@ const EDGE = 0.12;
 // Below it a place is left as it is, so that the whole face is not tinted.
 const COLD = 0.22;
 
+/** The colours from cold to hot, as CSS. */
+export const SCALE = `linear-gradient(90deg, ${STOPS.map((each) => `rgb(${each.join(" ")})`).join(", ")})`;
+
 /** A canvas with the grid ([rows][columns] in [0, 1]) in colours. */
 export function heatCanvas(grid) {
   const canvas = document.createElement("canvas");

@@ -232,7 +232,7 @@ function switches(history) {
       ? h(
           "div",
           { class: "card panel" },
-          table("Switches of the model", [["when"], ["what"], ["version"], ["why"]], rows),
+          table("Switches of the model", [["when"], ["what"], ["version"], ["why"]], rows, { stacked: true }),
         )
       : absent("There was no switch yet."),
   );

@@ -42,16 +42,22 @@ export function figures(rows) {
   );
 }
 
-/** A table; `columns` are [title, is a number], a row's first cell is its heading. */
-export function table(label, columns, rows) {
-  const cell = (value, index) =>
-    h(index ? "td" : "th", { scope: index ? null : "row", class: columns[index][1] ? "n" : null }, value);
+/**
+ * A table; `columns` are [title, is a number], a row's first cell is its heading.
+ * With `stacked`, for cells of many words, a narrow screen has a row's cells one below the other.
+ */
+export function table(label, columns, rows, { stacked = false } = {}) {
+  const cell = (value, index) => {
+    const [title, numeric] = columns[index];
+    const attributes = { scope: index ? null : "row", class: numeric ? "n" : null, "data-title": title };
+    return h(index ? "td" : "th", attributes, value);
+  };
   return h(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
     h(
       "table",
-      {},
+      { class: stacked ? "stacked" : null },
       h(
         "thead",
         {},

@@ -3,7 +3,7 @@
 import { Boxes } from "./boxes.js";
 import { h } from "./dom.js";
 import { counted } from "./format.js";
-import { heatCanvas } from "./heat.js";
+import { SCALE, heatCanvas } from "./heat.js";
 import { drawn } from "./picture.js";
 
 // Longest side, px, of what is drawn: enough for the largest screen the stage has.
@@ -74,7 +74,15 @@ export class Photo {
 
   heatControl() {
     const output = h("output", { for: "heat" });
-    const range = h("input", { type: "range", id: "heat", min: 0, max: 100, step: 5, value: heat });
+    const range = h("input", {
+      type: "range",
+      id: "heat",
+      min: 0,
+      max: 100,
+      step: 5,
+      value: heat,
+      "aria-describedby": "heat-words",
+    });
     const apply = () => {
       heat = Number(range.value);
       output.textContent = `${heat}\u202f%`;
@@ -84,7 +92,21 @@ export class Photo {
     };
     range.addEventListener("input", apply);
     apply();
-    return h("div", { class: "heat-control" }, h("label", { for: "heat" }, "Where it looked"), range, output);
+    return h(
+      "div",
+      { class: "heat-control" },
+      h("label", { for: "heat" }, "Where it looked"),
+      range,
+      output,
+      h(
+        "p",
+        { class: "fine heat-words", id: "heat-words" },
+        "From violet ",
+        h("i", { "aria-hidden": "true", style: { background: SCALE } }),
+        " to yellow: how much a place counted. ",
+        "The photo turns gray meanwhile, so that its own colours are not taken for heat.",
+      ),
+    );
   }
 }
 

@@ -6,16 +6,17 @@ import json
 import re
 import urllib.request
 from contextlib import AbstractContextManager
+from itertools import combinations
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.support.axe import barriers
 from tests.support.browser import Visit
 from tests.support.http_service import picture_of
 from tests.support.onnx_models import CLASSES
-from tests.support.page_model import group
+from tests.support.page_model import group, rows_of_faces
 from tests.support.pictures import drawn_face, encoded
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -29,6 +30,38 @@ class Visiting(Protocol):
 
 def cards(page: Page) -> list[str]:
     return page.locator(".answer .emotion").all_inner_texts()
+
+
+Sides = tuple[float, float, float, float]
+
+
+def boxes_of(elements: Locator) -> list[Sides]:
+    """Left, top, right and bottom of each element, px."""
+    found = elements.evaluate_all(
+        "(all) => all.map((each) => each.getBoundingClientRect())"
+        ".map((each) => [each.left, each.top, each.right, each.bottom])"
+    )
+    return [tuple(sides) for sides in found]
+
+
+def overlapping(places: list[Sides]) -> list[tuple[Sides, Sides]]:
+    """Pairs that share more than a hair's breadth."""
+    return [
+        (one, other)
+        for one, other in combinations(places, 2)
+        if min(one[2], other[2]) - max(one[0], other[0]) > 0.1
+        and min(one[3], other[3]) - max(one[1], other[1]) > 0.1
+    ]
+
+
+def outside(places: list[Sides], stage: Sides) -> list[Sides]:
+    """Those that are not whole within the stage."""
+    left, top, right, bottom = stage
+    return [
+        each
+        for each in places
+        if each[0] < left - 0.1 or each[1] < top - 0.1 or each[2] > right + 0.1 or each[3] > bottom + 0.1
+    ]
 
 
 def heat_of(page: Page) -> float:
@@ -75,6 +108,45 @@ def test_of_several_faces_each_has_its_box_and_its_card(visit: Visiting) -> None
         expect(opened).to_have_attribute("aria-label", "Face 3")
         expect(opened.locator(".bar")).to_have_count(len(CLASSES))
         expect(opened).to_contain_text("Only the largest face")
+
+
+@pytest.mark.parametrize("width", [1366, 390])
+@pytest.mark.parametrize(("count", "side", "gap", "columns"), [(9, 120, 12, 3), (24, 60, 2, 6)])
+def test_of_many_faces_each_has_its_number_and_no_label_lies_on_another(
+    visit: Visiting, width: int, count: int, side: int, gap: int, columns: int
+) -> None:
+    with visit(viewport={"width": width, "height": 900}) as visitor:
+        page = visitor.open()
+        visitor.send(rows_of_faces(count, columns=columns, side=side, gap=gap))
+        visitor.state("answered")
+        expect(page.locator(".box")).to_have_count(count)
+        numbers = [str(number) for number in range(1, count + 1)]
+        assert page.locator(".answer .number").all_inner_texts() == numbers
+        tags = page.locator(".boxes .tag:visible")
+        assert tags.locator("i").all_inner_texts() == numbers
+        # Another face is chosen: its label gets the most room.
+        page.locator(".box").nth(count - 1).click()
+        for _ in range(2):
+            places = boxes_of(tags)
+            assert overlapping(places) == []
+            assert outside(places, boxes_of(page.locator(".frame"))[0]) == []
+            expect(tags.nth(count - 1)).to_contain_text("%")
+            page.set_viewport_size({"width": width + 60, "height": 900})
+        assert barriers(page) == []
+
+
+def test_the_gray_of_the_photo_is_explained_beside_the_slider(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open()
+        visitor.send(encoded(drawn_face(200)))
+        visitor.state("answered")
+        slider = page.get_by_label("Where it looked")
+        told = page.locator(f"#{slider.get_attribute('aria-describedby')}")
+        expect(told).to_be_visible()
+        expect(told).to_contain_text("gray")
+        [below] = boxes_of(told)
+        [above] = boxes_of(slider)
+        assert 0 <= below[1] - above[3] < 40
 
 
 def test_what_a_person_says_is_stored_with_the_answer(visit: Visiting) -> None:

@@ -26,6 +26,8 @@ from tests.support.onnx_models import CLASSES
 from tests.support.serving_models import sha256_of
 
 SCHEMES = ("light", "dark")
+TOO_WIDE = """(all) => all.filter((each) => each.scrollWidth > each.clientWidth + 1)
+  .map((each) => each.innerText.slice(0, 80))"""
 POSSIBLE = {
     "Confidence": (0.5, 1.0), "Doubt (entropy)": (0.0, 0.5), "Contrast": (0.0, 0.5), "Embedding 1": (-2, 2),
 }  # fmt: skip
@@ -173,6 +175,22 @@ def test_without_a_verdict_drift_is_a_plain_sentence_and_then_the_charts(
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             assert barriers(page) == []
+
+
+@pytest.mark.parametrize("width", [1366, 768, 390])
+def test_no_table_is_wider_than_its_box_and_nothing_than_the_window(visit: Visiting, width: int) -> None:
+    with visit(viewport={"width": width, "height": 844}) as visitor:
+        for tab in ("model", "drift"):
+            page = visitor.open(tab)
+            page.wait_for_selector(f"#{tab} h1")
+            for fold in page.locator("details").all():
+                fold.evaluate("(each) => { each.open = true; }")
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert page.locator(".scroll:visible").evaluate_all(TOO_WIDE) == []
+        page.goto(f"{visitor.address}/docs")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.locator("table, pre").evaluate_all(TOO_WIDE) == []
+        assert barriers(page) == []
 
 
 def test_tabs_are_moved_between_by_arrows_and_the_address_remembers(visit: Visiting) -> None:
