@@ -84,9 +84,10 @@ class Columns:
     """Name → why."""
 
 
-def range_of(name: str) -> tuple[float | None, float | None]:
-    """Least and greatest possible value of a column; None where there is no bound."""
-    return RANGES.get(name, (None, None))
+def possible(name: str) -> dict[str, float | None]:
+    """Least (`min`) and greatest (`max`) possible value of a column; None where there is no bound."""
+    least, greatest = RANGES.get(name, (None, None))
+    return {"min": least, "max": greatest}
 
 
 def columns_of(reference: Reference, window: Table) -> Columns:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serving.drift.child import REPORT, RESULT, SNAPSHOT
-from serving.drift.columns import NOT_NUMBERS, Column, columns_of
+from serving.drift.columns import NOT_NUMBERS, Column, columns_of, possible
 from serving.drift.quality import quality_of
 from serving.drift.reference import Reference, read_reference
 from serving.drift.request import Request
@@ -115,6 +115,7 @@ def _compared(column: Column, scores: Mapping[str, float], limits: Mapping[str, 
         reference=before,
         window=now,
         dropped=column.dropped,
+        possible=possible(column.name),
     )
 
 

@@ -31,6 +31,8 @@ class ColumnDrift:
     window: Mapping[str, float]
     dropped: int = 0
     """Values of the window that are not numbers (NaN, infinite) and were left out."""
+    possible: Mapping[str, float | None] = field(default_factory=lambda: {"min": None, "max": None})
+    """Bounds of the column's values, of classes of their shares; None without a bound."""
 
 
 @dataclass(frozen=True, kw_only=True)

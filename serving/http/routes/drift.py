@@ -15,7 +15,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from serving.drift.columns import range_of
 from serving.drift.keeper import Status
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.failures import NotFound
@@ -110,11 +109,7 @@ def _window(window: WindowFacts) -> dict[str, Any]:
 def _column(column: ColumnDrift) -> dict[str, Any]:
     values = asdict(column)
     del values["name"]
-    least, greatest = range_of(column.name)
-    return {
-        **{name: _rounded(value) for name, value in values.items()},
-        "possible": {"min": least, "max": greatest},
-    }
+    return {name: _rounded(value) for name, value in values.items()}
 
 
 def _rounded(value: Any) -> Any:

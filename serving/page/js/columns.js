@@ -1,7 +1,7 @@
 // A small chart for each column that drift compares: what it was on the test split, what it is now.
 
 import { h, s } from "./dom.js";
-import { number, percent, titled } from "./format.js";
+import { counted, number, percent, titled } from "./format.js";
 
 const WIDTH = 300;
 const ROW = 26;
@@ -36,7 +36,7 @@ export function columnCard(name, column) {
   );
 }
 
-function gauge({ score, threshold, method }) {
+function gauge({ score, threshold, method, dropped }) {
   const most = 1.25 * Math.max(score, threshold, 1e-9);
   return h(
     "div",
@@ -56,6 +56,7 @@ function gauge({ score, threshold, method }) {
       { class: "fine", title: method },
       `distance ${number(score)}, chance explains up to ${number(threshold)}`,
     ),
+    dropped ? h("p", { class: "fine" }, `${counted(dropped, "value")} left out: not a number`) : null,
   );
 }
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from serving.drift.columns import possible
 from serving.drift.ledger import Ledger
 from serving.drift.result import (
     ColumnDrift,
@@ -69,6 +71,7 @@ def drifted(sha256: str) -> DriftResult:
             reference={"mean": 0.0, "deviation": 2.0}, window={"mean": 0.1, "deviation": 1.5},
         ),
     )  # fmt: skip
+    columns = tuple(replace(column, possible=possible(column.name)) for column in columns)
     estimated = Estimated(mean_confidence=0.7, atc=0.72)
     measured = Measured(
         rows=280, accuracy=0.81, accuracy_low=0.76, accuracy_high=0.85, macro_f1=0.8, confusion={}

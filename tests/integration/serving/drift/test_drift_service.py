@@ -84,6 +84,7 @@ def test_usual_pictures_of_other_people_are_no_drift(told: dict[str, Any]) -> No
         "people": len(REFERENCE_PEOPLE),
     }
     assert usual["quality"]["feedback"]["rows"] == 10
+    assert usual["quality"]["estimated"]["caveat"] is None
     assert usual["left_out"] == {"face_size": "the test split has no column face_size"}
 
 
@@ -94,6 +95,14 @@ def test_darkened_pictures_are(told: dict[str, Any]) -> None:
     assert brightness["score"] > brightness["threshold"]
     assert brightness["window"]["mean"] == pytest.approx(0.7 * brightness["reference"]["mean"], rel=0.1)
     assert "brightness" in dark["reason"]
+    # A caveat of the estimates, which are far off under such a shift.
+    assert dark["quality"]["estimated"]["caveat"]
+    bounds = {name: tuple(column["possible"].values()) for name, column in dark["columns"].items()}
+    assert {name: bounds[name] for name in ("brightness", "contrast", "confidence", "predicted")} == {
+        "brightness": (0, 1), "contrast": (0, 0.5), "confidence": (0, 1), "predicted": (0, 1),
+    }  # fmt: skip
+    assert bounds["entropy"] == bounds["sharpness"] == (0, None)
+    assert bounds["embedding_1"] == (None, None)
     assert dark["age_s"] >= 0
     assert dark["model"]["version"] == "local"
 
