@@ -27,8 +27,7 @@ from flows.drifting.window import Examined, examined
 from flows.drifting.workspace import WORKSPACE, add_snapshot
 from flows.endings import failed, run_command
 from flows.errors import FlowError
-from flows.names import drift_run_name
-from flows.settings import service_settings
+from flows.settings import drift_run_name, service_settings
 from pipelines.errors import PipelineError
 from pipelines.stage import quiet_libraries
 from serving.drift.result import DriftResult

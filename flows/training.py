@@ -29,8 +29,8 @@ from flows.endings import failed, run_command
 from flows.engines import Engine, engine_named, missing_for
 from flows.errors import FlowError, TrainingBusy
 from flows.graph import Plan, check_chosen, of_architectures, read_plan
-from flows.names import training_run_name
 from flows.report import place_report
+from flows.settings import training_run_name
 from flows.summary import results_of, said_of
 from flows.tasks import run_stage
 from flows.workspace import Workspace, only_training, open_workspace, uncommitted

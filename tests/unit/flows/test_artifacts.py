@@ -10,9 +10,9 @@ from prefect.client.schemas.objects import State, StateType
 
 from flows import artifacts
 from flows.conductor import Progress
-from flows.names import OWN, profile_of, reason
 from flows.progress import percent_done
 from flows.report import place_report
+from flows.settings import OWN, profile_of, reason
 from flows.summary import SHOWN, results_of
 from pipelines import layout
 from pipelines.errors import RegistryError
