@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
-from flows.engines import Place
+from flows.cluster.engines import Place
 from flows.progress import EpochProgress
 from flows.stages import Outcome
 

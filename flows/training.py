@@ -24,9 +24,9 @@ from pydantic import Field
 
 from flows import artifacts, data, results
 from flows.adoption import adopt
+from flows.cluster.engines import Engine, engine_named, missing_for
 from flows.conductor import Future, Progress, conduct
 from flows.endings import failed, run_command
-from flows.engines import Engine, engine_named, missing_for
 from flows.errors import FlowError, TrainingBusy
 from flows.graph import Plan, check_chosen, of_architectures, read_plan
 from flows.report import place_report

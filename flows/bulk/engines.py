@@ -50,8 +50,7 @@ def running(name: str, *, most: int) -> Iterator[Submit]:
             yield lambda task, given: pool.submit(task, dict(given))
         return
     # Neither is needed, nor need be installed, for the local engine.
-    from flows.cluster.connections import connection
-    from flows.cluster.settings import cluster_settings
+    from flows.cluster.backends import cluster_settings, connection
 
     cluster = connection(cast(Literal["ray", "dask"], name), cluster_settings(Path.cwd()), most=most)
     with cluster.runner as nodes:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cluster.connections import Kind, connection
-from flows.cluster.settings import cluster_settings
+from flows.cluster.backends import Kind, cluster_settings, connection
 from flows.errors import ClusterError, ParametersInvalid
 from tests.support.dvc_project import new_project
 

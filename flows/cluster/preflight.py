@@ -14,9 +14,8 @@ from urllib.request import getproxies
 
 from prefect.settings import PREFECT_API_URL
 
-from flows.cluster import goods
-from flows.cluster.connections import Kind
-from flows.cluster.settings import ADDRESS, cluster_settings
+from flows.cluster import dvc_transfer
+from flows.cluster.backends import ADDRESS, Kind, cluster_settings
 from flows.commands import run_git
 from flows.errors import FlowError
 from flows.workspace import tracking_uri
@@ -70,7 +69,7 @@ def _settings(checkout: Path) -> Iterator[str]:
 
 def _remote(checkout: Path) -> Iterator[str]:
     try:
-        name, _ = goods.default_remote(checkout)
+        name, _ = dvc_transfer.default_remote(checkout)
     except FlowError as error:
         yield str(error)
         return

@@ -6,7 +6,7 @@ import threading
 
 from distributed import Client, LocalCluster
 
-from flows.cluster.cancelling import stopped_when_cancelled
+from flows.cluster.backends import stopped_when_cancelled
 
 PATIENCE_S = 120
 

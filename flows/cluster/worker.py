@@ -16,10 +16,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from flows import commands
-from flows.cluster import goods, mail
-from flows.cluster.cancelling import stopped_when_cancelled
-from flows.cluster.errand import Delivery, Errand
-from flows.cluster.settings import scratch_folder
+from flows.cluster import dvc_transfer, git_transfer
+from flows.cluster.backends import scratch_folder, stopped_when_cancelled
+from flows.cluster.job import Delivery, Errand
 from flows.progress import EpochProgress
 from flows.stages import Kind, Outcome, Stages, passes_by_itself
 from flows.tasks import state_of
@@ -62,16 +61,16 @@ def _run(errand: Errand, where: str, on_line: Callable[[str], None]) -> Delivery
     # A clone for each stage, for dvc.lock is the stage's own; DVC's cache is common to all of them.
     with tempfile.TemporaryDirectory(dir=shared, prefix="stage-") as folder:
         root = Path(folder) / "repository"
-        mail.receive(root, errand.repository, errand.reference, variables)
+        git_transfer.receive(root, errand.repository, errand.reference, variables)
         link_checkpoints(root, shared / "checkpoints")
         common = {"remote": errand.remote, "settings": errand.remote_settings, "cache": str(shared / "cache")}
-        goods.operate(root, variables, "fetch", inputs=errand.inputs, **common)
+        dvc_transfer.operate(root, variables, "fetch", inputs=errand.inputs, **common)
         stages = Stages(root, variables)
         with stopped_when_cancelled(stages.stop):
             outcome = stages.run(errand.stage, force=errand.force, on_line=on_line)
         if outcome.kind in ("failed", "interrupted"):
             return state_of(outcome)
-        delivered = goods.operate(root, variables, "deliver", stage=errand.stage)
+        delivered = dvc_transfer.operate(root, variables, "deliver", stage=errand.stage)
         return Delivery(where=where, entry=delivered["entry"])
 
 

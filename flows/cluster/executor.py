@@ -11,11 +11,17 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner
 
-from flows.cluster import goods, mail
-from flows.cluster.connections import Connection, Kind, connection, unreachable
-from flows.cluster.errand import Delivery, Errand
-from flows.cluster.node import on_node
-from flows.cluster.settings import ClusterSettings, cluster_settings
+from flows.cluster import dvc_transfer, git_transfer
+from flows.cluster.backends import (
+    ClusterSettings,
+    Connection,
+    Kind,
+    cluster_settings,
+    connection,
+    unreachable,
+)
+from flows.cluster.job import Delivery, Errand
+from flows.cluster.worker import on_node
 from flows.graph import at_coordinator
 from flows.stages import Outcome, Stages, passes_by_itself
 from flows.tasks import INTERRUPTED
@@ -25,7 +31,7 @@ from pipelines.tracking import SCRATCH, TRACKING_URI
 
 
 class Nodes:
-    """A place (`flows.engines.Place`): stages of one architecture run on nodes, the others at home.
+    """A place (`flows.cluster.engines.Place`): stages of one architecture run on nodes, the others at home.
 
     So does one whose `meta` in dvc.yaml says `node: coordinator`.
     """
@@ -56,7 +62,7 @@ class Nodes:
         self._runner = runner
         self._settings = settings
         self._home = home
-        self._remote, self._remote_settings = goods.default_remote(workspace.root)
+        self._remote, self._remote_settings = dvc_transfer.default_remote(workspace.root)
         self._run = str(flow_run.id)
         self._waiting: set[PrefectFuture[Any]] = set()
         # One at a time handles the clone: git's index and what DVC lays out are not for two.
@@ -72,7 +78,7 @@ class Nodes:
         """
         settings = cluster_settings(workspace.checkout)
         cluster = connection(kind, settings, most=most)
-        goods.default_remote(workspace.root)
+        dvc_transfer.default_remote(workspace.root)
         try:
             runner = cluster.runner.__enter__()
             cluster.connect(runner)
@@ -108,7 +114,7 @@ class Nodes:
         try:
             arrived = self._send(errand)
         finally:
-            mail.recall(self._workspace, errand.repository, errand.reference)
+            git_transfer.recall(self._workspace, errand.repository, errand.reference)
         return arrived if isinstance(arrived, Outcome) else self._unpack(stage, arrived)
 
     def stop(self) -> None:
@@ -125,8 +131,8 @@ class Nodes:
         if not packed["away"]:
             return None
         repository = self._settings.repository
-        name = mail.reference(self._run, stage)
-        mail.post(self._workspace, repository, name)
+        name = git_transfer.reference(self._run, stage)
+        git_transfer.post(self._workspace, repository, name)
         return Errand(
             run=self._run,
             stage=stage,
@@ -161,7 +167,7 @@ class Nodes:
         return Outcome(stage=stage, kind="failed", said=said)
 
     def _goods(self, operation: str, **given: object) -> dict[str, Any]:
-        return goods.operate(self._workspace.root, self._workspace.environment, operation, **given)
+        return dvc_transfer.operate(self._workspace.root, self._workspace.environment, operation, **given)
 
 
 def _failed(stage: str, state: State[Any]) -> Outcome:

@@ -49,7 +49,7 @@ def _here(workspace: Workspace) -> Stages:
 
 def _nodes(kind: Literal["ray", "dask"], workspace: Workspace, most: int) -> Place:
     # Neither is needed, nor need be installed, for the other engines.
-    from flows.cluster.place import Nodes
+    from flows.cluster.executor import Nodes
 
     return Nodes.connect(kind, workspace, most=most, home=_here(workspace))
 
@@ -76,9 +76,9 @@ def engine_named(name: str) -> Engine:
 
 
 def missing_for(name: str, checkout: Path, *, reach: bool = False) -> list[str]:
-    """Everything that is missing for an engine to start, a sentence each; see `flows.cluster.needs`."""
+    """Everything that is missing for an engine to start, a sentence each; see `flows.cluster.preflight`."""
     if name not in _CLUSTERS:
         return []
-    from flows.cluster.needs import missing
+    from flows.cluster.preflight import missing
 
     return missing(_CLUSTERS[name], checkout, reach=reach)
