@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import cv2
 
-from flows.collecting.dataset import Held
+from flows.collect.dataset import Held
 from pipelines.preparation.hashing import pixel_sha256
 from serving.contract import Image, ImageError, decode
 from serving.contract.preprocessing import crop_square

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.collecting.dataset import POINTER, held_by
+from flows.collect.dataset import POINTER, held_by
 from flows.errors import CollectRefused
 from pipelines.params import PrepareParams, load_params
 from pipelines.preparation.hashing import pixel_sha256

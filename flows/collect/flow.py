@@ -25,8 +25,8 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows import data, results
-from flows.collecting.dataset import Held, add, held_by
-from flows.collecting.intake import Intake, take_in
+from flows.collect.dataset import Held, add, held_by
+from flows.collect.intake import Intake, take_in
 from flows.endings import failed, run_command
 from flows.errors import CollectRefused, FlowError, WorkspaceFailed
 from flows.settings import service_settings
@@ -201,7 +201,3 @@ def main() -> None:
     parser.add_argument("--revision", default="HEAD", help="branch, tag or commit to add to (HEAD)")
     parser.add_argument("--train", action="store_true", help="start the training deployment on the branch")
     run_command(collect, vars(parser.parse_args()), named=True)
-
-
-if __name__ == "__main__":
-    main()

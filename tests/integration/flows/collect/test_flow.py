@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.collect import BRANCH, SUMMARY, collect
-from flows.collecting import intake
+from flows.collect import intake
+from flows.collect.flow import BRANCH, SUMMARY, collect
 from pipelines.manifest import read_manifest
 from pipelines.params import load_params
 from pipelines.preparation.hashing import pixel_sha256
