@@ -84,7 +84,7 @@ serve: setup ## the service on port 8000: follows models:/emotion@production (do
 	@python -m serving
 
 up: setup ## MLflow, Prefect, a worker and the service together; Ctrl-C ends all (docs/flows.md)
-	@HOST=$(HOST) MLFLOW_PORT=$(MLFLOW_PORT) PREFECT_PORT=$(PREFECT_PORT) python -m flows.stack.up
+	@HOST=$(HOST) MLFLOW_PORT=$(MLFLOW_PORT) PREFECT_PORT=$(PREFECT_PORT) python -m flows.dev_stack
 
 train: export REASON ?=
 train: setup ## REASON="…": a training run by the worker of `make up`, followed to its end

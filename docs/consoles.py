@@ -196,7 +196,7 @@ def asked(address: str, body: dict[str, Any] | None = None) -> Any:
 @contextmanager
 def stack(checkout: Path, addresses: Addresses) -> Iterator[None]:
     """`make up` in a checkout, for as long as the block runs."""
-    command = [sys.executable, "-m", "flows.stack.up"]
+    command = [sys.executable, "-m", "flows.dev_stack"]
     with (checkout.parent / "stack.log").open("w") as log:
         process = subprocess.Popen(  # noqa: S603 # our own command
             command, cwd=checkout, env=addresses.environment(), stdout=log, stderr=log

@@ -47,4 +47,4 @@ USER 10001:10001
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['MLFLOW_PORT'] + '/health', timeout=4)"]
-CMD ["python", "-m", "flows.stack.tracking_server"]
+CMD ["python", "-m", "flows.dev_stack.mlflow_server"]

@@ -24,4 +24,4 @@ fi
   || dvc pull --quiet --remote sample data.dvc \
   || echo "the data of data.dvc are not on the store, not in $TRAINING_REPOSITORY and not the sample; dvc push them" >&2
 # The file is what the health check looks for; /tmp is empty at every start.
-exec python -m flows.stack.worker /tmp/deployed
+exec python -m flows.dev_stack.worker /tmp/deployed

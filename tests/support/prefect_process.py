@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from flows.stack.wait import is_healthy
+from flows.dev_stack.wait import is_healthy
 from tests.support.http_process import free_port
 
 # Its hundred migrations take twenty seconds on two idle cores.

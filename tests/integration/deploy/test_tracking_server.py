@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from moto.server import ThreadedMotoServer
 
-from flows.stack.wait import is_healthy
+from flows.dev_stack.wait import is_healthy
 from tests.support.compose import compose, new_variables
 from tests.support.http_process import START_S, free_port
 from tests.support.http_service import until
@@ -59,9 +59,11 @@ def run(module: str, *arguments: str, environment: dict[str, str]) -> subprocess
 
 @pytest.fixture(scope="module")
 def mlflow(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    assert run("flows.stack.bucket", "mien", environment=environment).stdout == "the bucket mien was made\n"
+    assert (
+        run("flows.dev_stack.bucket", "mien", environment=environment).stdout == "the bucket mien was made\n"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.stack.tracking_server"],
+        [sys.executable, "-m", "flows.dev_stack.mlflow_server"],
         # Like the image: nothing of the checkout's own mlruns/ is in reach.
         cwd=tmp_path_factory.mktemp("app"),
         env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[3])},
@@ -78,13 +80,13 @@ def mlflow(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 
 
 def test_the_bucket_is_made_once(environment: dict[str, str], mlflow: str) -> None:
-    again = run("flows.stack.bucket", "mien", environment=environment)
+    again = run("flows.dev_stack.bucket", "mien", environment=environment)
     assert (again.returncode, again.stdout) == (0, "the bucket mien is there\n")
 
 
 def test_a_store_that_is_away_is_told_in_one_line(environment: dict[str, str]) -> None:
     away = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "AWS_MAX_ATTEMPTS": "1"}
-    failed = run("flows.stack.bucket", "mien", environment=environment | away)
+    failed = run("flows.dev_stack.bucket", "mien", environment=environment | away)
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: the bucket mien: ")
     assert failed.stderr.count("\n") == 1

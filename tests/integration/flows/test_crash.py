@@ -23,8 +23,8 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.states import Pending
 
-from flows.stack.deployments import TAG, crash_automation
-from flows.stack.services import HEARTBEAT_S
+from flows.dev_stack.deployments import TAG, crash_automation
+from flows.dev_stack.services import HEARTBEAT_S
 from tests.support.dvc_project import REPOSITORY, DvcProject, new_project
 from tests.support.postgres import running_postgres
 from tests.support.prefect_process import prefect_process

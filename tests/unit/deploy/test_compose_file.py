@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flows.stack.services import read_stack
+from flows.dev_stack.services import read_stack
 from serving.settings import Settings, unknown_variables
 from tests.support.compose import VARIABLE, MissingVariable, compose, new_variables, variables_in
 

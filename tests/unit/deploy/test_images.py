@@ -142,7 +142,7 @@ class Lacking:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Lacking())
-import flows.stack.bucket, flows.stack.tracking_server, flows.stack.wait
+import flows.dev_stack.bucket, flows.dev_stack.mlflow_server, flows.dev_stack.wait
 import boto3, mlflow.cli, mlflow.server, psycopg
 """
 

@@ -1,4 +1,4 @@
-"""Make the store's bucket when it is not there: `python -m flows.stack.bucket NAME`.
+"""Make the store's bucket when it is not there: `python -m flows.dev_stack.bucket NAME`.
 
 Address and keys are boto3's own variables: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
 """
@@ -33,7 +33,7 @@ def main() -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m flows.stack.bucket NAME")
+        sys.exit("usage: python -m flows.dev_stack.bucket NAME")
     try:
         made = make_bucket(sys.argv[1])
     except (BotoCoreError, ClientError) as error:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.stack.services import Stack, read_stack
+from flows.dev_stack.services import Stack, read_stack
 from pipelines import layout
 
 BACKEND = "MLFLOW_BACKEND_STORE_URI"

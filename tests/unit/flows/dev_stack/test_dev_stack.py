@@ -12,11 +12,10 @@ import pytest
 import yaml
 from prefect.exceptions import FailedRun
 
+from flows.dev_stack.deployments import TAG, deployable
+from flows.dev_stack.services import HEARTBEAT_S, POOL, Stack, check_ports, read_stack
 from flows.endings import failed
 from flows.errors import PortTaken, StackError
-from flows.stack.deployments import TAG, deployable
-from flows.stack.ports import check_ports
-from flows.stack.services import HEARTBEAT_S, POOL, Stack, read_stack
 from serving.settings import unknown_variables
 
 

@@ -1,6 +1,6 @@
 """What a Prefect server needs before a worker starts: the pool, prefect.yaml's deployments, the automation.
 
-    python -m flows.stack.deployments
+    python -m flows.dev_stack.deployments
 
 Applies to the server of PREFECT_API_URL. What is there already stays as it was changed in Prefect's pages (a
 paused schedule, another limit); deployments are applied again only when prefect.yaml has changed.
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from flows.dev_stack.services import HEARTBEAT_S, POOL
 from flows.errors import StackError
-from flows.stack.services import HEARTBEAT_S, POOL
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -1,16 +1,20 @@
-"""What the stack consists of: each process's address, command and variables, all from the environment."""
+"""What the stack consists of: each process's address, command and variables, all from the environment.
+
+Ports that other programs hold are told before anything starts, with the setting that chooses another.
+"""
 
 from __future__ import annotations
 
 import os
 import shlex
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows import guard
-from flows.errors import StackError
+from flows.errors import PortTaken, StackError
 from flows.workspace import HOME
 
 POOL = "mien"
@@ -82,9 +86,9 @@ class Stack:
         """One shell command for each process, under guard; `owner` is whose end is theirs."""
         python = [sys.executable, "-m"]
         mlflow, prefect = f"{self.mlflow}/health", f"{self.prefect}/api/health"
-        wait = [*python, "flows.stack.wait"]
+        wait = [*python, "flows.dev_stack.wait"]
         plain = {
-            "mlflow": [*python, "flows.stack.tracking_server"],
+            "mlflow": [*python, "flows.dev_stack.mlflow_server"],
             "prefect": [
                 *python,
                 "prefect",
@@ -95,9 +99,9 @@ class Stack:
                 "--port",
                 str(self.prefect_port),
             ],
-            "worker": [*wait, mlflow, prefect, "--", *python, "flows.stack.worker"],
+            "worker": [*wait, mlflow, prefect, "--", *python, "flows.dev_stack.worker"],
             "service": [*wait, mlflow, "--", *python, "serving"],
-            "mien": [*python, "flows.stack.announce"],
+            "mien": [*python, "flows.dev_stack.status"],
         }
         return {
             name: shlex.join(guard.command(command, owner=owner, signal_name="TERM", grace_s=STOP_S))
@@ -130,3 +134,45 @@ def _port(environment: Mapping[str, str], variable: str, default: int) -> int:
     if not given.isdecimal() or not 1 <= int(given) <= 65535:
         raise StackError(f"{variable}: got {given!r}, expected a port from 1 to 65535; correct it")
     return int(given)
+
+
+def check_ports(stack: Stack) -> None:
+    """See whether the stack can listen where it wants to.
+
+    Raises:
+        PortTaken: another program does.
+        StackError: two services want one port, or the address is not this machine's.
+    """
+    wanted = {
+        "MLFLOW_PORT": ("MLflow", stack.host, stack.mlflow_port),
+        "PREFECT_PORT": ("Prefect", stack.host, stack.prefect_port),
+        "MIEN_PORT": ("the service", stack.service_host, stack.service_port),
+    }
+    ports = [port for _, _, port in wanted.values()]
+    if len(set(ports)) < len(ports):
+        given = ", ".join(f"{variable}={port}" for variable, (_, _, port) in wanted.items())
+        raise StackError(f"two services want one port ({given}); give each its own")
+    for variable, (service, host, port) in wanted.items():
+        try:
+            _listen(host, port)
+        except PermissionError as error:
+            raise StackError(
+                f"{variable}: port {port} needs rights ({error}); choose one above 1023"
+            ) from error
+        except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno in _NO_SUCH_ADDRESS:
+                raise StackError(f"{host} is no address of this machine ({error}); correct HOST") from error
+            raise PortTaken(service=service, host=host, port=port, variable=variable, others=ports) from error
+
+
+def _listen(host: str, port: int) -> None:
+    """Listen for a moment; as servers do, a port whose last connections still time out is free."""
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1)
+
+
+# EADDRNOTAVAIL on Linux and on macOS.
+_NO_SUCH_ADDRESS = (99, 49)

@@ -1,6 +1,6 @@
 """`make up`: the whole stack on this machine, without containers; Ctrl-C ends all of it.
 
-    HOST=127.0.0.1 MLFLOW_PORT=5000 PREFECT_PORT=4200 MIEN_PORT=8000 python -m flows.stack.up
+    HOST=127.0.0.1 MLFLOW_PORT=5000 PREFECT_PORT=4200 MIEN_PORT=8000 python -m flows.dev_stack
 
 When one process ends, all others are ended too, and the exit status is not 0.
 """
@@ -11,9 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from flows.dev_stack.services import STOP_S, Stack, check_ports, read_stack
 from flows.errors import StackError
-from flows.stack.ports import check_ports
-from flows.stack.services import STOP_S, Stack, read_stack
 from pipelines import layout
 from pipelines.errors import RegistryError
 from pipelines.stage import quiet_libraries

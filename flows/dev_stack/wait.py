@@ -1,4 +1,4 @@
-"""Start a command once others are healthy: `python -m flows.stack.wait URL… -- COMMAND…` becomes it."""
+"""Start a command once others are healthy: `python -m flows.dev_stack.wait URL… -- COMMAND…` becomes it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The stack's worker: sets up pool, deployments and automation, then becomes `prefect worker start`.
 
-    python -m flows.stack.worker [FILE]
+    python -m flows.dev_stack.worker [FILE]
 
 The file is written once the deployments are there: until then, nothing can be started.
 """
@@ -11,9 +11,9 @@ import os
 import sys
 from pathlib import Path
 
+from flows.dev_stack.deployments import set_up
+from flows.dev_stack.services import POOL
 from flows.errors import StackError
-from flows.stack.deployments import set_up
-from flows.stack.services import POOL
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.stack.services import POOL, Stack, read_stack
-from flows.stack.wait import is_healthy
+from flows.dev_stack.services import POOL, Stack, read_stack
+from flows.dev_stack.wait import is_healthy
 
 _EVERY_S = 1.0
 _REMIND_S = 20.0
