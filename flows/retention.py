@@ -21,8 +21,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.drifting.workspace import WORKSPACE as DRIFT_WORKSPACE
-from flows.drifting.workspace import delete_snapshots
+from flows.drift.workspace import WORKSPACE as DRIFT_WORKSPACE
+from flows.drift.workspace import delete_snapshots
 from flows.endings import failed, run_command
 from flows.errors import FlowError, TrainingBusy
 from flows.settings import service_settings

@@ -29,7 +29,7 @@ from flows.bulk.engines import ENGINES, check_engine, running
 from flows.bulk.progress import BatchProgress
 from flows.bulk.sources import Source, source_named
 from flows.bulk.verdict import verdict_of
-from flows.drifting.records import publish
+from flows.drift.publish import publish
 from flows.endings import failed, run_command
 from flows.errors import FlowError, ParametersInvalid, SourceUnusable
 from flows.settings import service_settings

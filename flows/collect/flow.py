@@ -154,7 +154,7 @@ def _lay(intake: Intake, held: Held) -> None:
 def _train(intake: Intake, branch: str) -> str:
     from prefect.client.orchestration import get_client
 
-    from flows.drifting.alarm import start_training, under_way
+    from flows.drift.alarm import start_training, under_way
 
     with get_client(sync_client=True) as client:
         if running := under_way(client):

@@ -12,9 +12,9 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Completed, Running
 
-from flows.drift import drift
-from flows.drifting import alarm
-from flows.drifting.records import REPORT, TABLE
+from flows.drift import alarm
+from flows.drift.flow import drift
+from flows.drift.publish import REPORT, TABLE
 from tests.support.drifting import PEOPLE, ROWS, DriftWorld, drift_world
 from tests.support.prefect_server import deployed, newest_artifact, runs_of
 from tests.support.webhook import Webhook, receiving

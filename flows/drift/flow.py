@@ -22,9 +22,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.drifting import alarm, records
-from flows.drifting.window import Examined, examined
-from flows.drifting.workspace import WORKSPACE, add_snapshot
+from flows.drift import alarm, publish
+from flows.drift.window import Examined, examined
+from flows.drift.workspace import WORKSPACE, add_snapshot
 from flows.endings import failed, run_command
 from flows.errors import FlowError
 from flows.settings import drift_run_name, service_settings
@@ -95,7 +95,7 @@ def _concluded(seen: Examined, settings: Settings, act: Act, *, consecutive: int
         report = _logged(seen, settings) or report
     with _told(troubles):
         _add_to_workspace(seen)
-    records.publish(seen.result, report=report, said=said)
+    publish.publish(seen.result, report=report, said=said)
     message = "; ".join([f"{seen.result.reason}; done: {said}", *troubles])
     return failed(message) if troubles else Completed(name=name, message=message)
 
@@ -117,7 +117,7 @@ def _answer(drifted: Sequence[DriftResult], act: Act, troubles: list[str]) -> st
             said = _retrained(drifted[0], reason, act.cooldown)
     if act.notify is not None:
         with _told(troubles):
-            records.notify(act.notify, subject="mien: the world has moved", body=f"{reason}; {said}")
+            publish.notify(act.notify, subject="mien: the world has moved", body=f"{reason}; {said}")
             said += f"; told {act.notify}"
     return said
 
@@ -139,7 +139,7 @@ def _logged(seen: Examined, settings: Settings) -> str | None:
     if seen.html is None or not settings.model.startswith("models:"):
         return None
     uri = absolute_uri(settings.tracking_uri.reveal())
-    return records.log_to_version(seen.identity, seen.result, seen.html, tracking_uri=uri)
+    return publish.log_to_version(seen.identity, seen.result, seen.html, tracking_uri=uri)
 
 
 def _add_to_workspace(seen: Examined) -> None:
@@ -168,7 +168,3 @@ def main() -> None:
     parser.add_argument("--no-retrain", dest="retrain", action="store_false", help="start no training")
     parser.add_argument("--notify", help="notification block of Prefect, TYPE/NAME")
     run_command(drift, vars(parser.parse_args()), named=True)
-
-
-if __name__ == "__main__":
-    main()

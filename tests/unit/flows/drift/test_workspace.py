@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flows.drifting.workspace import delete_snapshots, grouped
+from flows.drift.workspace import delete_snapshots, grouped
 
 
 def test_columns_are_plotted_with_their_like() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from flows.drifting.alarm import lasting, reason_of, windows
+from flows.drift.alarm import lasting, reason_of, windows
 from serving.drift.result import ColumnDrift, DriftResult, Verdict, WindowFacts
 
 # Verdict, first and last second of the window.
