@@ -25,8 +25,8 @@ from flows.drift.workspace import WORKSPACE as DRIFT_WORKSPACE
 from flows.drift.workspace import delete_snapshots
 from flows.endings import failed, run_command
 from flows.errors import FlowError, TrainingBusy
+from flows.repro.workspace import CHECKPOINTS, WORKSPACES, only_training
 from flows.settings import service_settings
-from flows.workspace import CHECKPOINTS, WORKSPACES, only_training
 from pipelines.stage import quiet_libraries
 from serving.errors import ServingError
 from serving.observing.pictures import PictureFolder

@@ -32,8 +32,8 @@ from flows.bulk.verdict import verdict_of
 from flows.drift.publish import publish
 from flows.endings import failed, run_command
 from flows.errors import FlowError, ParametersInvalid, SourceUnusable
+from flows.repro.tasks import INTERRUPTED, RETRY_DELAYS_S, UNCHANGED, passes_by_itself
 from flows.settings import service_settings
-from flows.tasks import INTERRUPTED, RETRY_DELAYS_S, UNCHANGED, passes_by_itself
 from pipelines.stage import quiet_libraries
 from serving.answering.pictures import FacesMode
 from serving.errors import ServingError

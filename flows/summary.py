@@ -7,9 +7,9 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from flows.conductor import Progress
-from flows.graph import Plan
-from flows.tasks import UNCHANGED
+from flows.repro.graph import Plan
+from flows.repro.scheduler import Progress
+from flows.repro.tasks import UNCHANGED
 from pipelines import layout
 from pipelines.registration.standing import Decision
 from pipelines.run_record import maker

@@ -3,7 +3,7 @@
     python -m flows.training --reason "new data"                        # here and now
     prefect deployment run training/training --param reason="new data"  # by the worker of `make up`
 
-Works in a clone (flows.workspace) and leaves its results as a branch (flows.results). Ends with
+Works in a clone (flows.repro.workspace) and leaves its results as a branch (flows.repro.reuse). Ends with
 one line: what failed, or what the gate decided and the registry holds.
 """
 
@@ -22,18 +22,19 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from flows import artifacts, data, results
-from flows.adoption import adopt
+from flows import artifacts
 from flows.cluster.engines import Engine, engine_named, missing_for
-from flows.conductor import Future, Progress, conduct
 from flows.endings import failed, run_command
 from flows.errors import FlowError, TrainingBusy
-from flows.graph import Plan, check_chosen, of_architectures, read_plan
 from flows.report import place_report
+from flows.repro import data, reuse
+from flows.repro.graph import Plan, check_chosen, of_architectures, read_plan
+from flows.repro.reuse import adopt
+from flows.repro.scheduler import Future, Progress, conduct
+from flows.repro.tasks import run_stage
+from flows.repro.workspace import Workspace, only_training, open_workspace, uncommitted
 from flows.settings import training_run_name
 from flows.summary import results_of, said_of
-from flows.tasks import run_stage
-from flows.workspace import Workspace, only_training, open_workspace, uncommitted
 from pipelines import layout
 from pipelines.errors import PipelineError, RegistryError
 from pipelines.files import read_json
@@ -103,7 +104,7 @@ def _settle(
         logger.info("going on from the results in %s", other)
     data.configure(workspace)
     if profile is not None:
-        results.use_profile(workspace, profile, publish=results_to == "branch")
+        reuse.use_profile(workspace, profile, publish=results_to == "branch")
     params = load_params(workspace.root / layout.PARAMS)
     check_chosen(architectures, params.architectures)
     return params
@@ -156,9 +157,9 @@ def _end(
     plan: Plan, workspace: Workspace, progress: Progress, said: str, *, results_to: ResultsTo
 ) -> State[Any]:
     # A rejected model's results are whole too; half of a plan's stay in the clone, for the next run.
-    whole = not plan.blocked_by(progress.failed) and results.are_whole(workspace)
+    whole = not plan.blocked_by(progress.failed) and reuse.are_whole(workspace)
     if results_to == "branch" and whole:
-        branch = results.commit(workspace, f"Results of {flow_run.name}")
+        branch = reuse.commit(workspace, f"Results of {flow_run.name}")
         if branch is not None:
             get_run_logger().info("results: git merge %s && dvc checkout", branch)
             said += f"; results are the branch {branch}"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from flows import guard
-from flows.commands import run
 from flows.errors import ClusterError
+from flows.repro.commands import run
 
 _PROGRAM = Path(__file__).with_name("remote.py")
 _RESULT = "result: "

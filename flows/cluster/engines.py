@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.errors import ParametersInvalid
-from flows.stages import Outcome, Stages
-from flows.workspace import Workspace
+from flows.repro.stages import Outcome, Stages
+from flows.repro.workspace import Workspace
 
 
 class Place(Protocol):

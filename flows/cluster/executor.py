@@ -22,10 +22,10 @@ from flows.cluster.backends import (
 )
 from flows.cluster.job import Delivery, Errand
 from flows.cluster.worker import on_node
-from flows.graph import at_coordinator
-from flows.stages import Outcome, Stages, passes_by_itself
-from flows.tasks import INTERRUPTED
-from flows.workspace import Workspace
+from flows.repro.graph import at_coordinator
+from flows.repro.stages import Outcome, Stages, passes_by_itself
+from flows.repro.tasks import INTERRUPTED
+from flows.repro.workspace import Workspace
 from pipelines.run_record import last_reason
 from pipelines.tracking import SCRATCH, TRACKING_URI
 

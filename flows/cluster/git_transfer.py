@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.commands import Done, run_git
 from flows.errors import ClusterError
-from flows.workspace import Workspace
+from flows.repro.commands import Done, run_git
+from flows.repro.workspace import Workspace
 
 _AUTHOR = ("-c", "user.name=mien", "-c", "user.email=mien@localhost")
 

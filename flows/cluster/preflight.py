@@ -16,9 +16,9 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.cluster import dvc_transfer
 from flows.cluster.backends import ADDRESS, Kind, cluster_settings
-from flows.commands import run_git
 from flows.errors import FlowError
-from flows.workspace import tracking_uri
+from flows.repro.commands import run_git
+from flows.repro.workspace import tracking_uri
 from pipelines.tracking import TRACKING_URI
 
 _PACKAGES = {"ray": ("ray", "prefect_ray"), "dask": ("distributed", "prefect_dask")}

@@ -15,14 +15,14 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
-from flows import commands
 from flows.cluster import dvc_transfer, git_transfer
 from flows.cluster.backends import scratch_folder, stopped_when_cancelled
 from flows.cluster.job import Delivery, Errand
-from flows.progress import EpochProgress
-from flows.stages import Kind, Outcome, Stages, passes_by_itself
-from flows.tasks import state_of
-from flows.workspace import link_checkpoints
+from flows.repro import commands
+from flows.repro.progress import EpochProgress
+from flows.repro.stages import Kind, Outcome, Stages, passes_by_itself
+from flows.repro.tasks import state_of
+from flows.repro.workspace import link_checkpoints
 from pipelines.run_record import last_reason
 
 # Runs whose folder a node has not touched for so long are over: longer than a weekly schedule's training.

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from flows import data
 from flows.errors import CollectRefused, WorkspaceFailed
-from flows.workspace import Workspace
+from flows.repro import data
+from flows.repro.workspace import Workspace
 from pipelines import layout
 from pipelines.errors import ManifestCorrupt
 from pipelines.manifest import read_manifest

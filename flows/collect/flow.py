@@ -24,13 +24,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import data, results
 from flows.collect.dataset import Held, add, held_by
 from flows.collect.intake import Intake, take_in
 from flows.endings import failed, run_command
 from flows.errors import CollectRefused, FlowError, WorkspaceFailed
+from flows.repro import data, reuse
+from flows.repro.workspace import HOME, Workspace, fresh_clone
 from flows.settings import service_settings
-from flows.workspace import HOME, Workspace, fresh_clone
 from pipelines import layout
 from pipelines.errors import PipelineError
 from pipelines.params import load_params
@@ -95,7 +95,7 @@ def _collected(told: list[Told], workspace: Workspace, settings: Settings, *, tr
         return Completed(name=NOTHING, message=said)
     _lay(intake, held)
     remote = add(workspace)
-    branch = results.commit(workspace, f"{_pictures(len(intake.taken))} with feedback join the data")
+    branch = reuse.commit(workspace, f"{_pictures(len(intake.taken))} with feedback join the data")
     if branch is None:
         raise CollectRefused("the data have a new version, and git sees no change; is data.dvc ignored?")
     kept = f"pushed to {remote}" if remote else "in this checkout's cache only: DVC has no default remote"
@@ -131,7 +131,7 @@ def _cloned(checkout: Path, revision: str, lock: int) -> Iterator[Workspace]:
     """A clone with the data, at the revision with what was collected before; gone afterwards."""
     workspace = fresh_clone(checkout, "collect", branch=BRANCH, revision=revision, lock=lock)
     try:
-        merged = workspace.git(*results.author(workspace), "merge", "--quiet", "--no-edit", workspace.commit)
+        merged = workspace.git(*reuse.author(workspace), "merge", "--quiet", "--no-edit", workspace.commit)
         if merged.status != 0:
             raise WorkspaceFailed(
                 what=f"the branch {BRANCH}",

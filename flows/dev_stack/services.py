@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flows import guard
 from flows.errors import PortTaken, StackError
-from flows.workspace import HOME
+from flows.repro.workspace import HOME
 
 POOL = "mien"
 HEARTBEAT_S = 30

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.repro.workspace import only_training
 from flows.retention import retention
-from flows.workspace import only_training
 from serving.observing.store import Batch, Store
 from tests.support.observing import MODEL, id_of, observation
 

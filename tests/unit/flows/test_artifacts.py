@@ -9,9 +9,9 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from flows import artifacts
-from flows.conductor import Progress
-from flows.progress import percent_done
 from flows.report import place_report
+from flows.repro.progress import percent_done
+from flows.repro.scheduler import Progress
 from flows.settings import OWN, profile_of, reason
 from flows.summary import SHOWN, results_of
 from pipelines import layout

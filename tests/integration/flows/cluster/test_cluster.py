@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State
 
-from flows import tasks
+from flows.repro import tasks
 from flows.training import training
 from tests.support.buckets import bucket_server
 from tests.support.dask_cluster import DaskCluster, dask_cluster

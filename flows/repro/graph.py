@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from flows.commands import run_dvc
 from flows.errors import GraphUnreadable, ParametersInvalid
+from flows.repro.commands import run_dvc
 
 _NODE = re.compile(r'^"([^"]+)";$')
 _EDGE = re.compile(r'^"([^"]+)" -> "([^"]+)";$')

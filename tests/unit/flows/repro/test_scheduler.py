@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from prefect.states import Completed, Failed
 
-from flows.conductor import Progress, startable
-from flows.graph import Plan
+from flows.repro.graph import Plan
+from flows.repro.scheduler import Progress, startable
 
 # a ─ b1 ─ c1 ┐
 #   └ b2 ─ c2 ┴ quiet ─ end

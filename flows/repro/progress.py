@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self, cast
 from uuid import UUID
 
-from flows.graph import architecture_of
+from flows.repro.graph import architecture_of
 
 # `vgg  epoch 3 (train 3/20)  431 images/s  1:20 left  …`, from pipelines/training/loop.py and progress.py.
 _EPOCH = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flows.errors import ParametersInvalid
-from flows.graph import Plan, architecture_of, check_chosen, of_architectures, parse_dot
+from flows.repro.graph import Plan, architecture_of, check_chosen, of_architectures, parse_dot
 
 DOT = """strict digraph {
 "data.dvc";

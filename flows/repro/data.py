@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from flows.errors import WorkspaceFailed
-from flows.workspace import Workspace
+from flows.repro.workspace import Workspace
 
 # A link costs no space; DVC takes the first kind that the file system can do.
 _LINKS = "reflink,hardlink,copy"

@@ -11,8 +11,8 @@ from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
 from flows.cluster.engines import Place
-from flows.progress import EpochProgress
-from flows.stages import Outcome
+from flows.repro.progress import EpochProgress
+from flows.repro.stages import Outcome
 
 UNCHANGED = "unchanged"
 RESTORED = "restored"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flows.commands import Done, environment
-from flows.stages import outcome
-from flows.tasks import INTERRUPTED, RESTORED, UNCHANGED, state_of
+from flows.repro.commands import Done, environment
+from flows.repro.stages import outcome
+from flows.repro.tasks import INTERRUPTED, RESTORED, UNCHANGED, state_of
 from pipelines.run_record import idle_stages, last_reason
 
 RUNNING = ["Running stage 'train@vgg':", "> python -m pipelines.train vgg"]

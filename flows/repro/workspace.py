@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flows import commands
-from flows.commands import Done
 from flows.errors import ParametersInvalid, TrainingBusy, WorkspaceFailed
+from flows.repro import commands
+from flows.repro.commands import Done
 from pipelines import layout
 from pipelines.lineage import DEFINING, FOREIGN_OWNER, git_remedy
 from pipelines.profile import BASE, CONF

@@ -15,7 +15,7 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
-from flows.graph import Plan
+from flows.repro.graph import Plan
 
 Future = PrefectFuture[Any]
 Submit = Callable[[str, Sequence[Future]], Future]

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from flows import data, guard, results
-from flows.adoption import adopt
+from flows import guard
 from flows.errors import TrainingBusy
-from flows.workspace import Workspace, only_training, open_workspace, tracking_uri, uncommitted
+from flows.repro import data, reuse
+from flows.repro.reuse import adopt
+from flows.repro.workspace import Workspace, only_training, open_workspace, tracking_uri, uncommitted
 from tests.support.dvc_project import DvcProject, new_project
 
 LOCK = -1  # nothing that runs here inherits it
@@ -50,24 +51,24 @@ def test_run_that_was_cut_off_is_continued_in_its_clone(project: DvcProject) -> 
     again = opened(project)
     assert again.root == first.root
     assert (again.root / "dvc.lock").read_text() == "half of it"
-    assert results.commit(again, "Results") == again.branch
+    assert reuse.commit(again, "Results") == again.branch
 
 
 def test_clone_that_was_deleted_begins_with_what_came_home(project: DvcProject) -> None:
     first = opened(project)
     write(first, "dvc.lock", "results")
-    branch = results.commit(first, "Results")
+    branch = reuse.commit(first, "Results")
     subprocess.run(["rm", "-rf", first.root], check=True)
     again = opened(project)
     assert (again.root / "dvc.lock").read_text() == "results"
     # And goes on from there: one line of commits, nothing is overwritten.
     write(again, "dvc.lock", "more results")
-    assert results.commit(again, "More") == branch
+    assert reuse.commit(again, "More") == branch
     assert project.run("git", "log", "--format=%s", branch or "").splitlines() == ["More", "Results", "Start"]
 
 
 def test_nothing_new_is_no_commit(project: DvcProject) -> None:
-    assert results.commit(opened(project), "Results") is None
+    assert reuse.commit(opened(project), "Results") is None
     assert project.branches() == ["main"]
 
 
@@ -75,20 +76,20 @@ def test_half_of_the_results_is_not_whole(project: DvcProject) -> None:
     project.write("reports/gate.json", "{}")
     project.commit()
     workspace = opened(project)
-    assert results.are_whole(workspace)
+    assert reuse.are_whole(workspace)
     (workspace.root / "reports/gate.json").unlink()  # as dvc does before a stage that then fails
-    assert not results.are_whole(workspace)
+    assert not reuse.are_whole(workspace)
 
 
 def test_profile_is_a_commit_that_exists_before_anything_is_trained(project: DvcProject) -> None:
     workspace = opened(project, profile="tiny")
-    results.use_profile(workspace, "tiny", publish=True)
+    reuse.use_profile(workspace, "tiny", publish=True)
     assert project.branches() == ["main", f"{workspace.branch}"]
     assert workspace.branch.endswith("-tiny")
     assert "image_size_px: 32" in project.file(workspace.branch, "params.yaml")
     head = workspace.git("rev-parse", "HEAD").output.strip()
     assert project.run("git", "rev-parse", workspace.branch).strip() == head
-    results.use_profile(workspace, "tiny", publish=True)
+    reuse.use_profile(workspace, "tiny", publish=True)
     assert workspace.git("rev-parse", "HEAD").output.strip() == head
 
 
@@ -184,6 +185,6 @@ def test_a_copied_checkout_s_clones_lead_to_the_copy(project: DvcProject, tmp_pa
     assert workspace.root.is_relative_to(copy.root)
     assert workspace.git("remote", "get-url", "origin").output.strip() == str(copy.root)
     write(workspace, "dvc.lock", "results")
-    assert results.commit(workspace, "Results") in copy.branches()
+    assert reuse.commit(workspace, "Results") in copy.branches()
     assert project.branches() == ["main"], "nothing is pushed into the original"
     assert (workspace.root / ".checkpoints").resolve().is_relative_to(copy.root)

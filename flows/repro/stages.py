@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows import guard
-from flows.commands import dvc
+from flows.repro.commands import dvc
 from pipelines.run_record import RESTORED, UNCHANGED, failure_reason, idle_stages, locked_results
 
 Kind = Literal["ran", "unchanged", "restored", "failed", "interrupted"]
