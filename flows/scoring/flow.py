@@ -24,15 +24,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.bulk.chunks import Job, fetch, keep_scorer, score
-from flows.bulk.engines import ENGINES, check_engine, running
-from flows.bulk.progress import BatchProgress
-from flows.bulk.sources import Source, source_named
-from flows.bulk.verdict import verdict_of
 from flows.drift.publish import publish
 from flows.endings import failed, run_command
 from flows.errors import FlowError, ParametersInvalid, SourceUnusable
 from flows.repro.tasks import INTERRUPTED, RETRY_DELAYS_S, UNCHANGED, passes_by_itself
+from flows.scoring.chunks import BatchProgress, Job, fetch, keep_scorer, score
+from flows.scoring.engines import ENGINES, check_engine, running
+from flows.scoring.sources import Source, source_named
+from flows.scoring.verdict import verdict_of
 from flows.settings import service_settings
 from pipelines.stage import quiet_libraries
 from serving.answering.pictures import FacesMode
@@ -237,7 +236,3 @@ def main() -> None:
     parser.add_argument("--no-drift", dest="drift", action="store_false", help="no verdict on the batch")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="where chunks are scored (local)")
     run_command(scoring, vars(parser.parse_args()))
-
-
-if __name__ == "__main__":
-    main()

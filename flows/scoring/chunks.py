@@ -1,4 +1,7 @@
-"""One chunk of a batch: laid out, scored; the model is loaded once by each process that scores."""
+"""One chunk of a batch: laid out, scored; the model is loaded once by each process that scores.
+
+How far a batch is, as an artifact in Prefect's pages.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, cast
+from uuid import UUID
 
-from flows.bulk.sources import Source
 from flows.errors import FlowError
+from flows.scoring.sources import Source
 from serving.answering.pictures import FacesMode
 from serving.runtime.admission import admit
 from serving.scoring.scorer import BATCH, Scorer
@@ -109,3 +114,45 @@ def keep_scorer(job: Job, scorer: Scorer) -> None:
     """Have chunks of this process use a scorer, so that it is not fetched a second time."""
     # Not a method of the object above: what the flow's module names travels to the nodes, and a lock cannot.
     _scorers.keep(job, scorer)
+
+
+KEY = "scoring-progress"
+
+
+class BatchProgress:
+    """Counts finished chunks."""
+
+    def __init__(self, *, total: int, done: int) -> None:
+        """Begin with what an earlier run has done."""
+        self._total = total
+        self._done = done
+        self._artifact: UUID | None = None
+
+    def __enter__(self) -> Self:
+        """Show it."""
+        from prefect.artifacts import create_progress_artifact
+
+        # Called outside of an event loop, Prefect answers with the id itself.
+        self._artifact = cast(
+            UUID, create_progress_artifact(self._percent(), key=KEY, description=self._said())
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """It stays as it is."""
+
+    def step(self) -> None:
+        """One more chunk is done."""
+        from prefect.artifacts import update_progress_artifact
+
+        self._done += 1
+        if self._artifact is not None:
+            update_progress_artifact(self._artifact, self._percent(), description=self._said())
+
+    def _percent(self) -> float:
+        return 100.0 * self._done / max(self._total, 1)
+
+    def _said(self) -> str:
+        return f"{self._done} of {self._total} chunks"

@@ -18,7 +18,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
-from flows.scoring import ARTIFACTS, scoring
+from flows.scoring.flow import ARTIFACTS, scoring
 from serving.scoring.run import score_folder
 from tests.support.buckets import bucket_server, filled
 from tests.support.drift import add_reference, picture
