@@ -23,10 +23,10 @@ from pydantic import Field
 
 from flows.drift.workspace import WORKSPACE as DRIFT_WORKSPACE
 from flows.drift.workspace import delete_snapshots
-from flows.endings import failed, run_command
 from flows.errors import FlowError, TrainingBusy
 from flows.repro.workspace import CHECKPOINTS, WORKSPACES, only_training
 from flows.settings import service_settings
+from flows.training.flow import failed, run_command
 from pipelines.stage import quiet_libraries
 from serving.errors import ServingError
 from serving.observing.pictures import PictureFolder

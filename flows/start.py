@@ -20,7 +20,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_UI_URL
 
-from flows.summary import ending
+from flows.training.summary import ending
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State

@@ -26,11 +26,11 @@ from prefect.states import Completed
 
 from flows.collect.dataset import Held, add, held_by
 from flows.collect.intake import Intake, take_in
-from flows.endings import failed, run_command
 from flows.errors import CollectRefused, FlowError, WorkspaceFailed
 from flows.repro import data, reuse
 from flows.repro.workspace import HOME, Workspace, fresh_clone
 from flows.settings import service_settings
+from flows.training.flow import failed, run_command
 from pipelines import layout
 from pipelines.errors import PipelineError
 from pipelines.params import load_params

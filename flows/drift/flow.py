@@ -25,9 +25,9 @@ from pydantic import Field
 from flows.drift import alarm, publish
 from flows.drift.window import Examined, examined
 from flows.drift.workspace import WORKSPACE, add_snapshot
-from flows.endings import failed, run_command
 from flows.errors import FlowError
 from flows.settings import drift_run_name, service_settings
+from flows.training.flow import failed, run_command
 from pipelines.errors import PipelineError
 from pipelines.stage import quiet_libraries
 from serving.drift.result import DriftResult

@@ -25,7 +25,6 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.drift.publish import publish
-from flows.endings import failed, run_command
 from flows.errors import FlowError, ParametersInvalid, SourceUnusable
 from flows.repro.tasks import INTERRUPTED, RETRY_DELAYS_S, UNCHANGED, passes_by_itself
 from flows.scoring.chunks import BatchProgress, Job, fetch, keep_scorer, score
@@ -33,6 +32,7 @@ from flows.scoring.engines import ENGINES, check_engine, running
 from flows.scoring.sources import Source, source_named
 from flows.scoring.verdict import verdict_of
 from flows.settings import service_settings
+from flows.training.flow import failed, run_command
 from pipelines.stage import quiet_libraries
 from serving.answering.pictures import FacesMode
 from serving.errors import ServingError

@@ -11,7 +11,7 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from flows.repro import tasks
-from flows.training import training
+from flows.training.flow import training
 from tests.support.buckets import bucket_server
 from tests.support.dask_cluster import DaskCluster, dask_cluster
 from tests.support.dvc_project import DvcProject, new_project

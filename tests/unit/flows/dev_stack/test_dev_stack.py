@@ -14,8 +14,8 @@ from prefect.exceptions import FailedRun
 
 from flows.dev_stack.deployments import TAG, deployable
 from flows.dev_stack.services import HEARTBEAT_S, POOL, Stack, check_ports, read_stack
-from flows.endings import failed
 from flows.errors import PortTaken, StackError
+from flows.training.flow import failed
 from serving.settings import unknown_variables
 
 
@@ -120,7 +120,7 @@ def test_deployed_runs_give_signs_of_life_as_often_as_the_automation_expects(
 def test_only_flows_that_are_there_are_deployed(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "prefect.yaml").write_text((repository / "prefect.yaml").read_text())
     (tmp_path / "flows").mkdir()
-    (tmp_path / "flows/training.py").touch()
+    (tmp_path / "flows/training/flow.py").touch()
     assert deployable(tmp_path) == ["training"]
     assert {"training", "drift", "retention"} <= set(deployable(repository))
 

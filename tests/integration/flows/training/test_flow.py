@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 
 from flows.repro import tasks
-from flows.training import training
+from flows.training.flow import training
 from tests.support.dvc_project import DvcProject, new_project
 from tests.support.prefect_server import newest_artifact
 

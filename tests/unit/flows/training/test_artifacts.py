@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
-from flows import artifacts
-from flows.report import place_report
 from flows.repro.progress import percent_done
 from flows.repro.scheduler import Progress
 from flows.settings import OWN, profile_of, reason
-from flows.summary import SHOWN, results_of
+from flows.training import artifacts
+from flows.training.report import place_report
+from flows.training.summary import SHOWN, results_of
 from pipelines import layout
 from pipelines.errors import RegistryError
 from pipelines.registration.standing import Decision, Registered, Standing, decide

@@ -1,0 +1,6 @@
+"""Run the flow `training`: `python -m flows.training`."""
+
+from flows.training.flow import main
+
+if __name__ == "__main__":
+    main()
