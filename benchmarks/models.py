@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import quiet_libraries
+from pipelines.core.cli import quiet_libraries
 
 FOLDER = Path(".mien/benchmarks")
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -53,9 +53,9 @@ def main() -> None:
 
 def _export(architecture: str, *, side_px: int) -> bytes:
     from pipelines.classifier import build_classifier
+    from pipelines.core.params import HeadParams, ModelParams
     from pipelines.export import converted
     from pipelines.exporting.inference import inference_function
-    from pipelines.params import HeadParams, ModelParams
     from pipelines.tensorflow_runtime import load_tensorflow
     from serving.contract import InputSpec, ModelContract
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import psutil
 
-from pipelines.layout import PARAMS
-from pipelines.params import load_params
+from pipelines.core.params import load_params
+from pipelines.core.paths import PARAMS
 from pipelines.preparation.summary import report
 from pipelines.prepare import prepare
 

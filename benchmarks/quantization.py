@@ -25,15 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.operators import operator_times
-from pipelines.errors import PipelineError
+from pipelines.core.cli import quiet_libraries
+from pipelines.core.errors import PipelineError
+from pipelines.core.params import Params, QuantizationParams, load_params
+from pipelines.core.variants import int8_of
 from pipelines.exporting.pictures import in_batches, read_split
 from pipelines.inference import open_model
-from pipelines.params import Params, QuantizationParams, load_params
 from pipelines.quantization import conversion
 from pipelines.quantization.ranges import Range
 from pipelines.quantize import validation_pictures
-from pipelines.stage import quiet_libraries
-from pipelines.variants import int8_of
 from serving.contract import Image, ModelContract
 from serving.inference import OnnxClassifier
 

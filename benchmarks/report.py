@@ -24,7 +24,7 @@ from benchmarks import machine
 from benchmarks.blocks import rewrite
 from benchmarks.peers.results import as_rows
 from benchmarks.plots import write_models, write_throughput
-from pipelines.layout import COMPARISON
+from pipelines.core.paths import COMPARISON
 
 DOCS = Path("docs/benchmarks.md")
 _LIMIT_S = 1800.0

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from benchmarks.peers.environments import default_cache
 from benchmarks.prepare import PeakMemory, cpu_seconds
-from pipelines.layout import PARAMS
-from pipelines.params import load_params
+from pipelines.core.params import load_params
+from pipelines.core.paths import PARAMS
 
 _SIDE_PX, _CLASSES = 48, 7
 _SIZES, _QUICK = (1_000, 10_000, 100_000), (1_000, 10_000)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.classifier import build_classifier
-from pipelines.params import AugmentationParams, HeadParams, ModelParams
-from pipelines.stage import quiet_libraries
+from pipelines.core.cli import quiet_libraries
+from pipelines.core.params import AugmentationParams, HeadParams, ModelParams
 from pipelines.tensorflow_runtime import load_tensorflow
 from pipelines.training.input import Batches, Split
 

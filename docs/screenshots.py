@@ -109,7 +109,7 @@ def taken(page: Page, name: str) -> None:
 
 def wait_for_drift(address: str) -> None:
     """Send the sample's test pictures in a dim light, and wait for a verdict on them."""
-    from pipelines.manifest import read_manifest
+    from pipelines.core.manifest import read_manifest
 
     folder = Path("prepared")
     rows = read_manifest(folder / "manifest.parquet", ["path", "split"])

@@ -27,7 +27,7 @@ from flows.errors import FlowError, TrainingBusy
 from flows.repro.workspace import CHECKPOINTS, WORKSPACES, only_training
 from flows.settings import service_settings
 from flows.training.flow import failed, run_command
-from pipelines.stage import quiet_libraries
+from pipelines.core.cli import quiet_libraries
 from serving.errors import ServingError
 from serving.observing.pictures import PictureFolder
 from serving.observing.store import Store

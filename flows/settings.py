@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from flows.errors import SettingsInvalid
-from pipelines.layout import PARAMS
+from pipelines.core.paths import PARAMS
 from pipelines.profile import CONF, compose, profiles
 from serving.settings import PREFIX, Settings
 

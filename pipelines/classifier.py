@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.architectures import Architecture, Pooling, Tokens, load_architecture
-from pipelines.errors import ParamsError
-from pipelines.params import HeadParams, ModelParams
+from pipelines.core.errors import ParamsError
+from pipelines.core.params import HeadParams, ModelParams
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,13 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipelines import layout
-from pipelines.errors import SelectionError
-from pipelines.files import write_json
-from pipelines.params import SelectionParams, load_params
-from pipelines.records import read_record
-from pipelines.stage import run_stage
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import SelectionError
+from pipelines.core.io import read_record, write_json
+from pipelines.core.params import SelectionParams, load_params
+from pipelines.core.variants import NOT_PRETRAINED, all_variants, architecture_of, is_int8
 from pipelines.timing import TIMING_KEYS, Timing
-from pipelines.variants import NOT_PRETRAINED, all_variants, architecture_of, is_int8
 
 FROM_TEST = (
     "accuracy",
@@ -155,7 +154,7 @@ def read_inputs(architectures: Sequence[str]) -> tuple[list[dict[str, Any]], dic
     keys = [*FROM_MODEL, "classes", *(f"test.{name}" for name in FROM_TEST)]
     names = all_variants(architectures)
     evaluations = [
-        read_record(layout.evaluation_metrics(name), keys=keys, stage=f"evaluate@{architecture_of(name)}")
+        read_record(paths.evaluation_metrics(name), keys=keys, stage=f"evaluate@{architecture_of(name)}")
         for name in names
     ]
     figures = [
@@ -164,7 +163,7 @@ def read_inputs(architectures: Sequence[str]) -> tuple[list[dict[str, Any]], dic
         for batch in ("batch_1", "batch_16")
         for figure in ("p50_ms", "p95_ms", *(("speed_up",) if is_int8(name) else ()))
     ]
-    return evaluations, read_record(layout.LATENCY, keys=[*TIMING_KEYS, *figures], stage="latency")
+    return evaluations, read_record(paths.LATENCY, keys=[*TIMING_KEYS, *figures], stage="latency")
 
 
 def main() -> None:
@@ -172,11 +171,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One table of all models, and the selected one.")
     parser.add_argument("--print", action="store_true", help="show the last comparison, compute nothing")
     if parser.parse_args().print:
-        print(render(read_record(layout.COMPARISON, keys=KEYS, stage="compare")))
+        print(render(read_record(paths.COMPARISON, keys=KEYS, stage="compare")))
         return
     params = load_params()
     comparison = compare(*read_inputs(params.architectures), params.selection)
-    write_json(layout.COMPARISON, comparison)
+    write_json(paths.COMPARISON, comparison)
     print(render(comparison))
 
 

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines import layout, metrics
+from pipelines import metrics
 from pipelines.architectures import Architecture, load_architecture
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.dataset import Dataset, read_dataset
+from pipelines.core.errors import ModelFileError
+from pipelines.core.io import read_record, replacing, write_json
+from pipelines.core.manifest import read_manifest
+from pipelines.core.params import load_params
+from pipelines.core.variants import display_name, variants_of
 from pipelines.crops import compare_crops
-from pipelines.dataset import Dataset, read_dataset
-from pipelines.errors import ModelFileError
-from pipelines.files import replacing, write_json
 from pipelines.inference import open_model, predict_batches
-from pipelines.manifest import read_manifest
 from pipelines.metrics import Answers
-from pipelines.params import load_params
-from pipelines.records import read_record
-from pipelines.stage import run_stage
-from pipelines.variants import display_name, variants_of
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier
 
@@ -154,13 +154,13 @@ def write(
     name: str, predictions: pandas.DataFrame, classes: Sequence[str], *, record: Mapping[str, Any]
 ) -> None:
     """Write table, plots, summary and `record`, the full metrics; these come last, never alone."""
-    with replacing(layout.evaluation_predictions(name)) as path:
+    with replacing(paths.evaluation_predictions(name)) as path:
         predictions.to_parquet(path, index=False)
     for plot, points in plot_points(predictions, classes).items():
-        with replacing(layout.evaluation_plot(name, plot)) as path:
+        with replacing(paths.evaluation_plot(name, plot)) as path:
             points.round(metrics.DECIMALS).to_csv(path, index=False)
-    write_json(layout.evaluation_summary(name), summary(record))
-    write_json(layout.evaluation_metrics(name), record)
+    write_json(paths.evaluation_summary(name), summary(record))
+    write_json(paths.evaluation_metrics(name), record)
 
 
 def open_variants(architecture: str, dataset: Dataset) -> dict[str, OnnxClassifier]:
@@ -171,15 +171,15 @@ def open_variants(architecture: str, dataset: Dataset) -> dict[str, OnnxClassifi
     """
     found = {}
     for name in variants_of(architecture):
-        found[name] = open_model(layout.onnx_model(name), threads=usable_cores())
-        check_model(layout.onnx_model(name), found[name], dataset)
+        found[name] = open_model(paths.onnx_model(name), threads=usable_cores())
+        check_model(paths.onnx_model(name), found[name], dataset)
     return found
 
 
 def describe(name: str, architecture: Architecture, classifier: OnnxClassifier) -> dict[str, Any]:
     """What a variant is: name, title, origin of its weights, parameters, size."""
     training = read_record(
-        layout.training_record(architecture.name), keys=["parameters"], stage=f"train@{architecture.name}"
+        paths.training_record(architecture.name), keys=["parameters"], stage=f"train@{architecture.name}"
     )
     return {
         "architecture": name,
@@ -196,9 +196,9 @@ def main() -> None:
     parser.add_argument("architecture", help="a name in pipelines/architectures/")
     architecture = load_architecture(parser.parse_args().architecture)
     params = load_params()
-    dataset = read_dataset(layout.DATASET)
+    dataset = read_dataset(paths.DATASET)
     classifiers = open_variants(architecture.name, dataset)
-    manifest = read_manifest(layout.MANIFEST)
+    manifest = read_manifest(paths.MANIFEST)
     crops = compare_crops(
         list(classifiers.values()),
         manifest[manifest["split"] == "test"],

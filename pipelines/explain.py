@@ -14,20 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import layout
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.io import read_predictions, read_record, replacing_folder, write_json
+from pipelines.core.params import load_params
+from pipelines.core.variants import architecture_of, is_int8
 from pipelines.explanation.agreement import TOLERANCE, check_agreement
 from pipelines.explanation.answers import Answers, answer
 from pipelines.explanation.gallery import architectures_panel, selected_panel
 from pipelines.explanation.heatmaps import Heatmaps, keras_heatmaps, method
 from pipelines.explanation.selection import PANELS, Pick, pick_faces, pick_panels
 from pipelines.exporting.pictures import read_pictures
-from pipelines.files import replacing_folder, write_json
-from pipelines.params import load_params
-from pipelines.records import read_predictions, read_record
-from pipelines.stage import run_stage
 from pipelines.tensorflow_runtime import load_tensorflow
 from pipelines.trained import read_training_record, trained_classifier
-from pipelines.variants import architecture_of, is_int8
 from serving.contract.arrays import Image
 
 
@@ -52,8 +51,8 @@ def explain(
     picks = [pick for name in PANELS for pick in panels[name]]
     pictures = read_pictures([prepared / pick.path for pick in picks])
     architecture = architecture_of(selected)
-    twin = answer(layout.onnx_model(architecture), pictures)
-    exported = answer(layout.onnx_model(selected), pictures) if is_int8(selected) else twin
+    twin = answer(paths.onnx_model(architecture), pictures)
+    exported = answer(paths.onnx_model(selected), pictures) if is_int8(selected) else twin
     kind, keras = _from_keras(architecture, pictures, twin)
     apart = check_agreement(
         twin.heatmaps, keras, architecture=architecture, paths=[pick.path for pick in picks]
@@ -92,13 +91,13 @@ def explain_all(
         For `explain.json`: one entry per face, with each architecture's answer.
     """
     pictures = read_pictures([prepared / face.path for face in faces])
-    answers = {name: answer(layout.onnx_model(name), pictures) for name in architectures}
+    answers = {name: answer(paths.onnx_model(name), pictures) for name in architectures}
     return architectures_panel(folder, faces=faces, pictures=pictures, answers=answers)
 
 
 def _from_keras(architecture: str, pictures: Image, exported: Answers) -> tuple[str, Heatmaps]:
-    record = read_training_record(layout.training_record(architecture))
-    classifier = trained_classifier(record, layout.trained_weights(architecture))
+    record = read_training_record(paths.training_record(architecture))
+    classifier = trained_classifier(record, paths.trained_weights(architecture))
     # The class the ONNX file chose: where two are level, rounding could make Keras choose the other.
     return method(classifier), keras_heatmaps(classifier, pictures, top=exported.top)
 
@@ -123,18 +122,18 @@ def _significant(value: float) -> float:
 def main() -> None:
     """Explain the model that `compare` selected."""
     params = load_params()
-    selected = read_record(layout.COMPARISON, keys=("selected",), stage="compare")["selected"]
+    selected = read_record(paths.COMPARISON, keys=("selected",), stage="compare")["selected"]
     stage = f"evaluate@{architecture_of(selected)}"
-    predictions = read_predictions(layout.evaluation_predictions(selected), stage=stage)
+    predictions = read_predictions(paths.evaluation_predictions(selected), stage=stage)
     count = params.explain.per_panel
     panels = pick_panels(predictions, count=count)
     faces = pick_faces(predictions, count=count, but=[pick for own in panels.values() for pick in own])
     load_tensorflow(gpu=False)
-    with replacing_folder(layout.EXPLANATIONS) as folder:
-        record = explain(selected, panels, folder=folder, prepared=layout.PREPARED)
+    with replacing_folder(paths.EXPLANATIONS) as folder:
+        record = explain(selected, panels, folder=folder, prepared=paths.PREPARED)
         record["architecture"] = selected
         record["architectures"] = params.architectures
-        record["faces"] = explain_all(params.architectures, faces, folder=folder, prepared=layout.PREPARED)
+        record["faces"] = explain_all(params.architectures, faces, folder=folder, prepared=paths.PREPARED)
         write_json(folder / "explain.json", record)
     print(
         f"{selected}: {record['method']} on {record['agreement']['pictures']} test pictures, "

@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import layout
 from pipelines.classifier import Classifier
-from pipelines.errors import ExportFailed
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import ExportFailed
+from pipelines.core.io import replacing_folder, write_json
+from pipelines.core.params import ExportParams, check_architecture, load_params
 from pipelines.exporting.calibration import Calibration, fit_temperature
 from pipelines.exporting.comparison import compare
 from pipelines.exporting.conversion import to_onnx
 from pipelines.exporting.inference import Logits, inference_function, keras_logits
 from pipelines.exporting.parity import tensors
 from pipelines.exporting.pictures import in_batches, read_split
-from pipelines.files import replacing_folder, write_json
-from pipelines.params import ExportParams, check_architecture, load_params
-from pipelines.stage import run_stage
 from pipelines.tensorflow_runtime import load_tensorflow
 from pipelines.trained import TrainingRecord, read_training_record, trained_classifier
 from serving.contract.model import ModelContract, check_signature
@@ -44,10 +44,10 @@ def main() -> None:
     params = load_params().export
     load_tensorflow(gpu=False)
     written = export_model(
-        record=layout.training_record(name),
-        weights=layout.trained_weights(name),
-        manifest=layout.MANIFEST,
-        folder=layout.onnx_model(name).parent,
+        record=paths.training_record(name),
+        weights=paths.trained_weights(name),
+        manifest=paths.MANIFEST,
+        folder=paths.onnx_model(name).parent,
         params=params,
     )
     print(

@@ -12,15 +12,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipelines import layout, tracking
-from pipelines.errors import RegistryError, ResultCorrupt
-from pipelines.files import write_json
+from pipelines import tracking
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import RegistryError, ResultCorrupt
+from pipelines.core.io import write_json
+from pipelines.core.params import Params, load_params
 from pipelines.judgement import checks
 from pipelines.judgement.judging import Case, ask_production, judge, read_case
 from pipelines.judgement.verdict import Verdict, read_verdict
-from pipelines.params import Params, load_params
 from pipelines.registration import memo
-from pipelines.stage import run_stage
 
 EXPERIMENT = "DVC_EXP_NAME"
 """Set by DVC for the commands of `dvc exp run`."""
@@ -40,7 +41,7 @@ def judge_selected(root: Path, params: Params, *, experiment: str | None = None)
     """
     checks.require_thresholds(params.gate)
     case = read_case(root, params, experiment=experiment)
-    standing = _standing(root / layout.GATE)
+    standing = _standing(root / paths.GATE)
     if standing is not None and _settled(root, case, standing):
         return standing
     production = ask_production(params.register_.model)
@@ -48,7 +49,7 @@ def judge_selected(root: Path, params: Params, *, experiment: str | None = None)
     if standing is not None and asked and standing.holds(case.subject, production.opponent):
         return standing
     verdict = judge(root, case, params, production)
-    write_json(root / layout.GATE, verdict.to_json())
+    write_json(root / paths.GATE, verdict.to_json())
     return verdict
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.errors import DataError, ModelFileError
-from pipelines.sources import read_image
+from pipelines.core.errors import DataError, ModelFileError
+from pipelines.core.source_images import read_image
 from serving import errors
 from serving.contract import (
     FACE_MODEL_VARIABLE,

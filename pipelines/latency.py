@@ -21,17 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import layout
-from pipelines.errors import ResultCorrupt
-from pipelines.files import write_json
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import ResultCorrupt
+from pipelines.core.io import read_record, write_json
+from pipelines.core.manifest import read_manifest
+from pipelines.core.params import load_params
+from pipelines.core.variants import all_variants, architecture_of
 from pipelines.inference import open_model, read_batches
 from pipelines.machine import Machine, this_machine
-from pipelines.manifest import read_manifest
-from pipelines.params import load_params
-from pipelines.records import read_record
-from pipelines.stage import run_stage
 from pipelines.timing import Calibration, Timing, now
-from pipelines.variants import all_variants, architecture_of
 from serving.contract.arrays import Image
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier
@@ -111,10 +110,10 @@ def read_pictures(
 def main() -> None:
     """Load every variant of `architectures`, time them, write the figures."""
     params = load_params()
-    machine = read_machine(layout.MACHINE)
+    machine = read_machine(paths.MACHINE)
     names = all_variants(params.architectures)
-    models = {name: open_model(layout.onnx_model(name), threads=THREADS) for name in names}
-    manifest = read_manifest(layout.MANIFEST, columns=["split", "source"])
+    models = {name: open_model(paths.onnx_model(name), threads=THREADS) for name in names}
+    manifest = read_manifest(paths.MANIFEST, columns=["split", "source"])
     test = manifest[manifest["split"] == "test"]["source"]
     chosen = test.sample(min(PICTURES, len(test)), random_state=params.seed)
     pictures = read_pictures(models, list(chosen), Path())
@@ -122,7 +121,7 @@ def main() -> None:
     figures, calibration_ms = measure(models, pictures, rounds=rounds, seed=params.seed)
     timing = Timing(machine=machine, measured_at=now(), calibration_ms=calibration_ms)
     record = {"timing": asdict(timing), "threads": THREADS, "rounds": rounds, "models": figures}
-    write_json(layout.LATENCY, record)
+    write_json(paths.LATENCY, record)
     for name, found in figures.items():
         one, many = found["batch_1"], found["batch_16"]
         faster = f", × {one['speed_up']:.2f}" if "speed_up" in one else ""

@@ -15,9 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
-from pipelines.files import write_text
-from pipelines.layout import MACHINE
-from pipelines.stage import run_stage
+from pipelines.core.cli import run_stage
+from pipelines.core.io import write_text
+from pipelines.core.paths import MACHINE
 from serving.cores import usable_cores
 
 UNKNOWN = "unknown"

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import layout
-from pipelines.files import read_json
-from pipelines.manifest import read_manifest
-from pipelines.records import read_record
+from pipelines.core import paths
+from pipelines.core.io import read_json, read_record
+from pipelines.core.manifest import read_manifest
+from pipelines.core.variants import architecture_of
 from pipelines.timing import TIMING_KEYS, Timing
-from pipelines.variants import architecture_of
 
 # How `python -m pipelines.sample` names its pictures; nobody's own data looks like this by chance.
 _SAMPLE_NAME = re.compile(r"^data/(?P<label>[a-z]+)/id\d+_(?P=label)_\d+\.jpg$")
@@ -89,13 +88,13 @@ def read_facts(root: Path, name: str) -> Facts:
         OSError: a result is missing.
         ResultCorrupt: the times are missing or damaged.
     """
-    manifest = read_manifest(root / layout.MANIFEST)
+    manifest = read_manifest(root / paths.MANIFEST)
     keys = [*TIMING_KEYS, f"models.{name}.batch_1.p50_ms"]
-    latency = read_record(root / layout.LATENCY, keys=keys, stage="latency")
+    latency = read_record(root / paths.LATENCY, keys=keys, stage="latency")
     return Facts(
-        training=read_json(root / layout.training_record(architecture_of(name))),
-        metrics=read_json(root / layout.evaluation_metrics(name)),
-        export=read_json(root / layout.export_record(name)),
+        training=read_json(root / paths.training_record(architecture_of(name))),
+        metrics=read_json(root / paths.evaluation_metrics(name)),
+        export=read_json(root / paths.export_record(name)),
         data=DataFacts(
             images={str(name): int(count) for name, count in manifest["split"].value_counts().items()},
             groups=int(manifest["group"].nunique()),

@@ -24,12 +24,14 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import Progress
 
-from pipelines.dataset import Dataset, write_dataset
-from pipelines.errors import ClassMissing, NoImages, TooManyUnreadable
-from pipelines.files import replacing_folder, write_json
-from pipelines.layout import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED
-from pipelines.manifest import SCHEMA, digest, write_manifest
-from pipelines.params import PrepareParams, load_params
+from pipelines.core.cli import run_stage
+from pipelines.core.dataset import Dataset, write_dataset
+from pipelines.core.errors import ClassMissing, NoImages, TooManyUnreadable
+from pipelines.core.io import replacing_folder, write_json
+from pipelines.core.manifest import SCHEMA, digest, write_manifest
+from pipelines.core.params import PrepareParams, load_params
+from pipelines.core.paths import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED
+from pipelines.core.sample_remote import check_remote
 from pipelines.preparation.duplicates import find_duplicates, find_near_duplicates
 from pipelines.preparation.finding import find_sources
 from pipelines.preparation.minimum import Move, fill_up
@@ -37,8 +39,6 @@ from pipelines.preparation.pictures import CHUNK, Failure, Settings, Task, proce
 from pipelines.preparation.presence import check_presence
 from pipelines.preparation.splitting import Placed, path_in, place
 from pipelines.preparation.summary import Outcome, Removed, describe, report
-from pipelines.sample.remote import check_remote
-from pipelines.stage import run_stage
 from serving.contract.faces import FACE_MODEL_VARIABLE
 from serving.cores import usable_cores
 

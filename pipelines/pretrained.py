@@ -15,9 +15,9 @@ from typing import Any
 
 from pipelines.architectures import Pretrained, load_architecture
 from pipelines.classifier import Classifier
-from pipelines.errors import WeightsUnavailable
-from pipelines.files import read_json
-from pipelines.params import ModelParams
+from pipelines.core.errors import WeightsUnavailable
+from pipelines.core.io import read_json
+from pipelines.core.params import ModelParams
 
 SCRATCH = "scratch"
 

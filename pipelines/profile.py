@@ -15,11 +15,11 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipelines.errors import ParamsError, UnknownProfile
-from pipelines.files import write_text
-from pipelines.layout import PARAMS
-from pipelines.params import parse_params
-from pipelines.stage import run_stage
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import ParamsError, UnknownProfile
+from pipelines.core.io import write_text
+from pipelines.core.params import parse_params
+from pipelines.core.paths import PARAMS
 
 CONF = Path("conf")
 BASE = "base"

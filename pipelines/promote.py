@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 
 from pipelines import tracking
-from pipelines.params import load_params
+from pipelines.core.cli import run_stage
+from pipelines.core.params import load_params
 from pipelines.registry import PRODUCTION, Registry
-from pipelines.stage import run_stage
 
 
 def promote(registry: Registry, number: int) -> str:

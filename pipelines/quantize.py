@@ -19,17 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import layout
-from pipelines.dataset import read_dataset
-from pipelines.errors import DataError, ModelFileError
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.dataset import read_dataset
+from pipelines.core.errors import DataError, ModelFileError
+from pipelines.core.io import replacing_folder, write_json
+from pipelines.core.params import QuantizationParams, check_architecture, load_params
+from pipelines.core.variants import int8_of
 from pipelines.exporting.pictures import read_pictures, read_split
-from pipelines.files import replacing_folder, write_json
 from pipelines.inference import open_model
-from pipelines.params import QuantizationParams, check_architecture, load_params
 from pipelines.quantization.conversion import converted, failed
 from pipelines.quantization.twins import Agreement, agreement, fault
-from pipelines.stage import run_stage
-from pipelines.variants import int8_of
 from serving.contract.arrays import Image
 from serving.contract.model import ModelContract
 from serving.cores import usable_cores
@@ -45,10 +45,10 @@ def main() -> None:
     parser.add_argument("architecture", help="one that `export` has finished")
     name = check_architecture(parser.parse_args().architecture)
     written = quantize_model(
-        source=layout.onnx_model(name),
-        manifest=layout.MANIFEST,
-        dataset=layout.DATASET,
-        folder=layout.onnx_model(int8_of(name)).parent,
+        source=paths.onnx_model(name),
+        manifest=paths.MANIFEST,
+        dataset=paths.DATASET,
+        folder=paths.onnx_model(int8_of(name)).parent,
         settings=load_params().quantization_of(name),
     )
     print(one_line(written))

@@ -12,22 +12,23 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipelines import layout, model_card, tracking
-from pipelines.errors import GateError
-from pipelines.files import write_json
+from pipelines import model_card, tracking
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import GateError
+from pipelines.core.io import write_json
+from pipelines.core.lineage import read_lineage
+from pipelines.core.params import Params, load_params
+from pipelines.core.reference import reference_table, write_reference, write_self_test
 from pipelines.gate import current_experiment
 from pipelines.judgement import checks
 from pipelines.judgement.judging import Case, Evaluated, evaluate, read_case
 from pipelines.judgement.verdict import Verdict, read_verdict
-from pipelines.lineage import read_lineage
-from pipelines.params import Params, load_params
-from pipelines.reference import reference_table, write_reference, write_self_test
 from pipelines.registration import memo, package
 from pipelines.registration.publish import Submission, publish, version_tags, withdraw
 from pipelines.registration.recorded import is_known, is_marked, mark, note_on_run
 from pipelines.registration.runs import RunRef, complete_run
 from pipelines.registry import Registry, Version
-from pipelines.stage import run_stage
 
 
 def register(root: Path, params: Params, *, experiment: str | None = None) -> str:
@@ -46,11 +47,11 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
         RegistryError: MLflow cannot be used.
         ResultCorrupt: the result of an earlier stage is missing.
     """
-    verdict = read_verdict(root / layout.GATE)
+    verdict = read_verdict(root / paths.GATE)
     case = read_case(root, params, experiment=experiment)
     if verdict.subject != case.subject:
         raise GateError(
-            reason=f"{layout.GATE} is a verdict on other results than those that are selected now",
+            reason=f"{paths.GATE} is a verdict on other results than those that are selected now",
             remedy="run `dvc repro`, which judges them",
         )
     if experiment is not None:
@@ -72,7 +73,7 @@ def _bring(root: Path, case: Case, params: Params, verdict: Verdict) -> str:
     is_old = is_known(verdict, registry, run.run_id)
     if not is_old:
         _decide(root, case, registry, run, verdict=verdict)
-        note_on_run(run.run_id, verdict, root / layout.GATE, uri=registry.uri)
+        note_on_run(run.run_id, verdict, root / paths.GATE, uri=registry.uri)
         state = memo.store_state(registry.uri)
     mark(root, verdict, registry.name)
     version = registry.find(case.subject.sha256)
@@ -151,7 +152,7 @@ def _write_extras(root: Path, folder: Path, case: Case, evaluated: Evaluated, *,
     )
     write_self_test(folder / package.SELF_TEST, classifier, evaluated.samples)
     write_json(folder / package.METRICS, case.selected.metrics)
-    shutil.copyfile(root / layout.COMPARISON, folder / package.COMPARISON)
+    shutil.copyfile(root / paths.COMPARISON, folder / package.COMPARISON)
 
 
 def main() -> None:

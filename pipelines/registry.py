@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pipelines import tracking
-from pipelines.errors import RegistryError
-from pipelines.files import sha256_of
-from pipelines.params import load_params
-from pipelines.stage import run_stage
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import RegistryError
+from pipelines.core.io import sha256_of
+from pipelines.core.params import load_params
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -18,9 +18,9 @@ from contextlib import closing
 from pathlib import Path
 
 from pipelines import tracking
-from pipelines.errors import RegistryError
-from pipelines.layout import MLFLOW_ARTIFACTS
-from pipelines.stage import run_stage
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import RegistryError
+from pipelines.core.paths import MLFLOW_ARTIFACTS
 
 # Where MLflow 3 keeps paths of artifacts (mlflow/store/tracking/dbmodels/models.py, model_registry/dbmodels).
 _COLUMNS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipelines.variants import architecture_of
+from pipelines.core.variants import architecture_of
 
 _REMEDIES = {
     "smoke": "export it again: dvc repro --force --single-item export@{architecture}",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.files import write_text
-from pipelines.layout import REPORT
+from pipelines.core.cli import run_stage
+from pipelines.core.io import write_text
+from pipelines.core.paths import REPORT
 from pipelines.reporting.inputs import read_inputs
 from pipelines.reporting.page import render
-from pipelines.stage import run_stage
 
 
 def report(root: Path, path: Path) -> None:

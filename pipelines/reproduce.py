@@ -22,18 +22,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import layout, tracking
-from pipelines.errors import NotReproducible
-from pipelines.files import read_json, sha256_of
-from pipelines.lineage import DATA_POINTER, UNKNOWN
-from pipelines.params import load_params
+from pipelines import tracking
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import NotReproducible
+from pipelines.core.io import read_json, sha256_of
+from pipelines.core.lineage import DATA_POINTER, UNKNOWN
+from pipelines.core.params import load_params
+from pipelines.core.variants import architecture_of
 from pipelines.registration.package import METRICS
 from pipelines.registration.runs import numbers
 from pipelines.registry import Registry, Version
 from pipelines.run import run
 from pipelines.run_record import RunRecord
-from pipelines.stage import run_stage
-from pipelines.variants import architecture_of
 
 # Metrics are kept with six decimals.
 _TOLERANCE = 1e-6
@@ -193,14 +194,14 @@ def _restore_results(clone: Path) -> None:
 
 
 def _compare(clone: Path, name: str, version: Version, metrics: Mapping[str, Any]) -> Iterator[Comparison]:
-    sha256 = sha256_of(clone / layout.onnx_model(name))
+    sha256 = sha256_of(clone / paths.onnx_model(name))
     yield Comparison(
         name="model.onnx, sha256",
         registered=(version.sha256 or "")[:16],
         rebuilt=sha256[:16],
         equal=sha256 == version.sha256,
     )
-    rebuilt = dict(numbers(read_json(clone / layout.evaluation_metrics(name))["test"], "test"))
+    rebuilt = dict(numbers(read_json(clone / paths.evaluation_metrics(name))["test"], "test"))
     for metric, value in numbers(metrics["test"], "test"):
         other = rebuilt.get(metric)
         yield Comparison(

@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines import summary
-from pipelines.errors import PipelineError
-from pipelines.params import load_params
+from pipelines.core.cli import quiet_libraries
+from pipelines.core.errors import PipelineError
+from pipelines.core.params import load_params
 from pipelines.registration.standing import Standing, read_standing
 from pipelines.run_record import RunRecord, idle_stages, locked_results
-from pipelines.stage import quiet_libraries
 
 _READ_BYTES = 1 << 16
 _INTERRUPTED = 130

@@ -10,9 +10,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipelines import layout
 from pipelines.compare import render
-from pipelines.files import read_json
+from pipelines.core import paths
+from pipelines.core.io import read_json
 from pipelines.registration.standing import Standing, decide
 from pipelines.remedies import remedies
 from pipelines.run_record import RunRecord, maker
@@ -64,11 +64,11 @@ def _is_current(root: Path, record: RunRecord, result: Path) -> bool:
 
 
 def _compared(root: Path, record: RunRecord) -> Iterator[str]:
-    if _is_current(root, record, layout.COMPARISON):
-        yield render(read_json(root / layout.COMPARISON))
-    elif (root / layout.COMPARISON).exists():
+    if _is_current(root, record, paths.COMPARISON):
+        yield render(read_json(root / paths.COMPARISON))
+    elif (root / paths.COMPARISON).exists():
         yield (
-            f"{layout.COMPARISON} holds results of an earlier run ({_origin(root, layout.COMPARISON)}); "
+            f"{paths.COMPARISON} holds results of an earlier run ({_origin(root, paths.COMPARISON)}); "
             "`python -m pipelines.compare --print` shows them."
         )
 
@@ -76,19 +76,19 @@ def _compared(root: Path, record: RunRecord) -> Iterator[str]:
 def _judged(
     root: Path, record: RunRecord, *, before: Standing | None, ask: Callable[[], Standing]
 ) -> Iterator[str]:
-    if _is_current(root, record, layout.GATE):
-        yield str(decide(read_json(root / layout.GATE), before=before, ask=ask))
+    if _is_current(root, record, paths.GATE):
+        yield str(decide(read_json(root / paths.GATE), before=before, ask=ask))
     if record.succeeded:
         yield activity(record)
 
 
 def _report(root: Path, record: RunRecord) -> Iterator[str]:
-    path = root / layout.REPORT
+    path = root / paths.REPORT
     if path.exists():
         place = path.resolve().as_uri()
         yield (
             f"Report: {place}"
-            if _is_current(root, record, layout.REPORT)
+            if _is_current(root, record, paths.REPORT)
             else f"Report of an earlier run: {place}"
         )
 
@@ -98,7 +98,7 @@ def _next(root: Path, record: RunRecord) -> Iterator[str]:
         yield f"What now?\n{_NEXT}"
     elif record.failed == VERDICT:
         advice = [
-            f"  - {reason}\n    → {remedy}" for reason, remedy in remedies(read_json(root / layout.GATE))
+            f"  - {reason}\n    → {remedy}" for reason, remedy in remedies(read_json(root / paths.GATE))
         ]
         yield "\n".join(["What now?", *advice])
 
@@ -109,7 +109,7 @@ def _failure(root: Path, record: RunRecord) -> Iterator[str]:
     if record.failed is None:
         yield f"FAILED before any stage: {record.reason}\nRead on: DVC's output above, {_GUIDE}"
     elif record.failed == VERDICT:
-        verdict = read_json(root / layout.GATE)
+        verdict = read_json(root / paths.GATE)
         count = sum(not check["passed"] for check in verdict["checks"])
         said = f"the gate rejected {verdict['architecture']}, {count} check{'s' * (count != 1)} failed"
         yield f"FAILED at stage {VERDICT}: {said}\nRead on: What now? above, docs/promotion.md"

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, url2pathname
 
-from pipelines.errors import RegistryError
-from pipelines.layout import MLFLOW_ARTIFACTS, MLFLOW_DATABASE
+from pipelines.core.errors import RegistryError
+from pipelines.core.paths import MLFLOW_ARTIFACTS, MLFLOW_DATABASE
 
 if TYPE_CHECKING:
     import mlflow

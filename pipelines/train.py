@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines import layout
 from pipelines.classifier import Classifier, build_classifier
-from pipelines.dataset import Dataset, read_dataset
-from pipelines.files import sha256_of, write_json
-from pipelines.lineage import read_lineage
-from pipelines.params import ModelParams, Params, check_architecture, load_params
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.dataset import Dataset, read_dataset
+from pipelines.core.io import sha256_of, write_json
+from pipelines.core.lineage import read_lineage
+from pipelines.core.params import ModelParams, Params, check_architecture, load_params
 from pipelines.pretrained import completed, load_pretrained, read_origin
-from pipelines.stage import run_stage
 from pipelines.training import loop
 from pipelines.training.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile
 from pipelines.training.curves import draw_curves
@@ -41,20 +41,20 @@ def main() -> None:
 
 
 def train_architecture(name: str, params: Params) -> None:
-    """Train one architecture from and to the places of `pipelines.layout`.
+    """Train one architecture from and to the places of `pipelines.core.paths`.
 
     Raises:
         PipelineError: an input is missing or bad, MLflow does not answer, training fails, or an output
             cannot be written.
     """
-    weights = layout.weights_folder(name)
-    dataset = read_dataset(layout.DATASET)
+    weights = paths.weights_folder(name)
+    dataset = read_dataset(paths.DATASET)
     for split in ("train", "val"):
-        check_split(layout.PREPARED_IMAGES / split, dataset.classes)
+        check_split(paths.PREPARED_IMAGES / split, dataset.classes)
     origin = read_origin(name, weights)
     model = completed(name, params.model(name), weights)
     key = run_key(name, params, dataset=dataset, origin=origin, weights=weights)
-    file = CheckpointFile(layout.CHECKPOINTS / name, key)
+    file = CheckpointFile(paths.CHECKPOINTS / name, key)
     file.remove_others()
     state = _resumed(name, file)
     log = _open_log(name, params, dataset=dataset, origin=origin, state=state)
@@ -83,7 +83,7 @@ def _train(
     strategy = set_up(params.training, seed=params.seed)
     with strategy.scope():
         classifier = _build(name, params, model, dataset=dataset)
-        load_pretrained(classifier, layout.weights_folder(name))
+        load_pretrained(classifier, paths.weights_folder(name))
     trained = loop.train(
         classifier,
         _data(params, dataset, cache=file.folder),
@@ -99,9 +99,9 @@ def _train(
         run_id=log.run_id,
     )
     values = record(classifier, trained, params=params, model=model, dataset=dataset, origin=origin)
-    write_weights(classifier.model, layout.trained_weights(name))
-    write_history(trained.history, layout.training_history(name))
-    write_json(layout.training_record(name), values)
+    write_weights(classifier.model, paths.trained_weights(name))
+    write_history(trained.history, paths.training_history(name))
+    write_json(paths.training_record(name), values)
     _close_log(log, name, trained)
 
 
@@ -149,7 +149,7 @@ def _build(name: str, params: Params, model: ModelParams, *, dataset: Dataset) -
 def _data(params: Params, dataset: Dataset, *, cache: Path) -> loop.Data:
     train, val = (
         read_split(
-            layout.PREPARED_IMAGES / split,
+            paths.PREPARED_IMAGES / split,
             dataset.input,
             classes=dataset.classes,
             cache_mib=params.training.cache_mib,
@@ -195,8 +195,8 @@ def _close_log(log: RunLog, name: str, trained: loop.Trained) -> None:
         curves = Path(folder) / "curves.png"
         draw_curves(trained.history, title=name, best_epoch=trained.best_epoch, path=curves)
         log.finish(
-            [curves, layout.training_history(name), layout.training_record(name)],
-            {WEIGHTS_TAG: sha256_of(layout.trained_weights(name))},
+            [curves, paths.training_history(name), paths.training_record(name)],
+            {WEIGHTS_TAG: sha256_of(paths.trained_weights(name))},
         )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.classifier import Classifier, build_classifier
-from pipelines.errors import ResultCorrupt
-from pipelines.params import HeadParams, ModelParams
-from pipelines.records import read_record
+from pipelines.core.errors import ResultCorrupt
+from pipelines.core.io import read_record
+from pipelines.core.params import HeadParams, ModelParams
 from serving.contract.model import InputSpec
 from serving.errors import ContractError
 

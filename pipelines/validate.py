@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.dataset import Dataset, read_dataset
-from pipelines.errors import ManifestCorrupt, ValidationFailed
-from pipelines.files import write_json
-from pipelines.layout import DATA_DOCS, DATASET, MANIFEST, VALIDATED, VALIDATION_REPORT
-from pipelines.manifest import digest, read_manifest
-from pipelines.params import ValidateParams, load_params
-from pipelines.stage import run_stage
+from pipelines.core.cli import run_stage
+from pipelines.core.dataset import Dataset, read_dataset
+from pipelines.core.errors import ManifestCorrupt, ValidationFailed
+from pipelines.core.io import write_json
+from pipelines.core.manifest import digest, read_manifest
+from pipelines.core.params import ValidateParams, load_params
+from pipelines.core.paths import DATA_DOCS, DATASET, MANIFEST, VALIDATED, VALIDATION_REPORT
 from pipelines.validation.checks import class_checks, image_checks
 from pipelines.validation.docs import write_docs
 from pipelines.validation.suite import Verdict, load_library, run_checks

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import GateRejected
-from pipelines.layout import GATE
-from pipelines.records import read_record
-from pipelines.stage import run_stage
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import GateRejected
+from pipelines.core.io import read_record
+from pipelines.core.paths import GATE
 
 
 def verdict(path: Path) -> str:

@@ -11,12 +11,12 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipelines import layout
 from pipelines.architectures import Pretrained, load_architecture
-from pipelines.errors import WeightsUnavailable
-from pipelines.params import Params, WeightsParams, load_params
+from pipelines.core import paths
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import WeightsUnavailable
+from pipelines.core.params import Params, WeightsParams, load_params
 from pipelines.pretrained import SCRATCH, published_url
-from pipelines.stage import run_stage
 from pipelines.weight_sources.intact import problem_with
 from pipelines.weight_sources.local import FOLDER_VARIABLE, Found, find_local, repository_of
 from pipelines.weight_sources.remote import (
@@ -35,7 +35,7 @@ def main() -> None:
     resolve_all(load_params())
 
 
-def resolve_all(params: Params, *, root: Path = layout.WEIGHTS) -> None:
+def resolve_all(params: Params, *, root: Path = paths.WEIGHTS) -> None:
     """Leave `root/ARCHITECTURE/` as `pipelines.pretrained` reads it; what is as it should be stays untouched.
 
     So do the folders of architectures that are not listed now: they may be again, when there is no network.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from pipelines.stage import quiet_libraries
+from pipelines.core.cli import quiet_libraries
 
 quiet_libraries()
 

@@ -12,20 +12,20 @@ import yaml
 from flows.errors import CollectRefused, WorkspaceFailed
 from flows.repro import data
 from flows.repro.workspace import Workspace
-from pipelines import layout
-from pipelines.errors import ManifestCorrupt
-from pipelines.manifest import read_manifest
-from pipelines.params import PrepareParams
-from pipelines.pixel_table import NAME as CSV_NAME
+from pipelines.core import paths
+from pipelines.core.errors import ManifestCorrupt
+from pipelines.core.manifest import read_manifest
+from pipelines.core.params import PrepareParams
+from pipelines.core.pixel_table import NAME as CSV_NAME
+from pipelines.core.source_images import Source, read_image
 from pipelines.preparation.duplicates import find_duplicates
 from pipelines.preparation.finding import find_sources
 from pipelines.preparation.hashing import pixel_sha256
 from pipelines.preparation.minimum import fill_up
 from pipelines.preparation.splitting import Placement, place
-from pipelines.sources import Source, read_image
 from serving.contract import ImageError
 
-POINTER = Path(f"{layout.DATA}.dvc")
+POINTER = Path(f"{paths.DATA}.dvc")
 _HELD_OUT = ("val", "test")
 
 
@@ -51,15 +51,15 @@ def held_by(root: Path, params: PrepareParams, *, seed: int, minimum: int) -> He
         CollectRefused: the data have a form that pictures cannot be added to.
         DataError: they contradict themselves.
     """
-    folder = root / layout.DATA
+    folder = root / paths.DATA
     if (folder / CSV_NAME).is_file():
         raise CollectRefused(
-            f"the data are {layout.DATA}/{CSV_NAME}, a published table that pictures cannot be added to; "
-            f"lay its pictures out as {layout.DATA}/<class>/ to collect beside them"
+            f"the data are {paths.DATA}/{CSV_NAME}, a published table that pictures cannot be added to; "
+            f"lay its pictures out as {paths.DATA}/<class>/ to collect beside them"
         )
     if not (root / POINTER).is_file():
         raise CollectRefused(
-            f"there is no {POINTER}, so the data have no versions; run `dvc add {layout.DATA}` and commit it"
+            f"there is no {POINTER}, so the data have no versions; run `dvc add {paths.DATA}` and commit it"
         )
     found = find_sources(folder, root=root)
     sources = found.sources
@@ -107,7 +107,7 @@ def add(workspace: Workspace) -> str | None:
     Raises:
         WorkspaceFailed: DVC refuses.
     """
-    added = workspace.dvc("add", "--quiet", str(layout.DATA))
+    added = workspace.dvc("add", "--quiet", str(paths.DATA))
     if added.status != 0:
         raise WorkspaceFailed(
             what="the new version of the data", reason=added.reason, remedy="check disk and DVC's settings"
@@ -156,7 +156,7 @@ def _hashes(root: Path, sources: Sequence[Source]) -> dict[str, str]:
 def _prepared(root: Path) -> Mapping[str, tuple[str, int]]:
     """Locator → hash and size of the file, as the last `prepare` has seen it; empty when none is there."""
     try:
-        rows = read_manifest(root / layout.MANIFEST, ["source", "pixel_sha256", "bytes"])
+        rows = read_manifest(root / paths.MANIFEST, ["source", "pixel_sha256", "bytes"])
     except ManifestCorrupt:
         return {}
     pairs = zip(rows["pixel_sha256"].tolist(), rows["bytes"].tolist(), strict=True)

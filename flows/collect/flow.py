@@ -31,10 +31,10 @@ from flows.repro import data, reuse
 from flows.repro.workspace import HOME, Workspace, fresh_clone
 from flows.settings import service_settings
 from flows.training.flow import failed, run_command
-from pipelines import layout
-from pipelines.errors import PipelineError
-from pipelines.params import load_params
-from pipelines.stage import quiet_libraries
+from pipelines.core import paths
+from pipelines.core.cli import quiet_libraries
+from pipelines.core.errors import PipelineError
+from pipelines.core.params import load_params
 from serving.errors import ServingError
 from serving.observing.pictures import PictureFolder
 from serving.observing.told import Told, told_pictures
@@ -78,7 +78,7 @@ def collect(revision: str = "HEAD", train: bool = False) -> State[Any]:
 
 
 def _collected(told: list[Told], workspace: Workspace, settings: Settings, *, train: bool) -> State[Any]:
-    params = load_params(workspace.root / layout.PARAMS)
+    params = load_params(workspace.root / paths.PARAMS)
     held = held_by(
         workspace.root,
         params.prepare,

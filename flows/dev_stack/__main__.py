@@ -13,9 +13,9 @@ from pathlib import Path
 
 from flows.dev_stack.services import STOP_S, Stack, check_ports, read_stack
 from flows.errors import StackError
-from pipelines import layout
-from pipelines.errors import RegistryError
-from pipelines.stage import quiet_libraries
+from pipelines.core import paths
+from pipelines.core.cli import quiet_libraries
+from pipelines.core.errors import RegistryError
 from pipelines.tracking import check_place
 
 # What honcho returns when it was told to end: 128 + SIGINT, 128 + SIGTERM.
@@ -28,7 +28,7 @@ def main() -> int:
     try:
         stack = read_stack(os.environ, Path.cwd())
         check_ports(stack)
-        check_place(stack.root / layout.MLFLOW_DATABASE)
+        check_place(stack.root / paths.MLFLOW_DATABASE)
     except (StackError, RegistryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -47,7 +47,7 @@ def run(stack: Stack) -> int:
     honcho.KILL_WAIT = STOP_S + 5
     manager = honcho.Manager()
     environment = stack.environment(os.environ)
-    for folder in (stack.prefect_home, stack.root / layout.MLRUNS):
+    for folder in (stack.prefect_home, stack.root / paths.MLRUNS):
         folder.mkdir(parents=True, exist_ok=True)
     for name, command in stack.commands(os.getpid()).items():
         # exec: no shell stays between honcho and the guard.

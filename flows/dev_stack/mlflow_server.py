@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flows.dev_stack.services import Stack, read_stack
-from pipelines import layout
+from pipelines.core import paths
 
 BACKEND = "MLFLOW_BACKEND_STORE_URI"
 """MLflow's own; without it the checkout's SQLite file is served."""
@@ -25,7 +25,7 @@ def main() -> None:
     """Make the database if there is none, then serve it."""
     stack = read_stack(os.environ, Path.cwd())
     if not os.environ.get(BACKEND):
-        database = (stack.root / layout.MLFLOW_DATABASE).absolute()
+        database = (stack.root / paths.MLFLOW_DATABASE).absolute()
         if not database.exists():
             create(database)
     wanted = command(stack, os.environ)
@@ -48,9 +48,9 @@ def command(stack: Stack, environment: Mapping[str, str]) -> list[str]:
     if environment.get(BACKEND):
         # Not as options: the database's address holds a password, and a command line can be read by all.
         return [*server, "--default-artifact-root", "mlflow-artifacts:/"]
-    database = (stack.root / layout.MLFLOW_DATABASE).absolute()
+    database = (stack.root / paths.MLFLOW_DATABASE).absolute()
     # Files go where `dvc repro` without a server puts them, so that both find each other's.
-    artifacts = (stack.root / layout.MLFLOW_ARTIFACTS).absolute()
+    artifacts = (stack.root / paths.MLFLOW_ARTIFACTS).absolute()
     return [
         *server,
         *("--backend-store-uri", f"sqlite:///{database}"),

@@ -28,8 +28,8 @@ from flows.drift.workspace import WORKSPACE, add_snapshot
 from flows.errors import FlowError
 from flows.settings import drift_run_name, service_settings
 from flows.training.flow import failed, run_command
-from pipelines.errors import PipelineError
-from pipelines.stage import quiet_libraries
+from pipelines.core.cli import quiet_libraries
+from pipelines.core.errors import PipelineError
 from serving.drift.result import DriftResult
 from serving.errors import ServingError
 from serving.failures import WindowTooSmall

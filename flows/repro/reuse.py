@@ -17,9 +17,9 @@ from flows.errors import WorkspaceFailed
 from flows.repro import commands
 from flows.repro.commands import Done
 from flows.repro.workspace import COMMIT_DIGITS, Workspace
-from pipelines import layout
-from pipelines.files import write_text
-from pipelines.lineage import DEFINING
+from pipelines.core import paths
+from pipelines.core.io import write_text
+from pipelines.core.lineage import DEFINING
 from pipelines.profile import CONF, compose
 
 _LOCK = "dvc.lock"
@@ -103,7 +103,7 @@ def use_profile(workspace: Workspace, profile: str, *, publish: bool) -> None:
         ParamsError: there is no such profile, or it is damaged.
         WorkspaceFailed: the branch cannot be pushed.
     """
-    write_text(workspace.root / layout.PARAMS, compose(profile, workspace.root / CONF))
+    write_text(workspace.root / paths.PARAMS, compose(profile, workspace.root / CONF))
     if publish:
         commit(workspace, f"Settings of the profile {profile}")
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from flows.errors import ParametersInvalid, TrainingBusy, WorkspaceFailed
 from flows.repro import commands
 from flows.repro.commands import Done
-from pipelines import layout
-from pipelines.lineage import DEFINING, FOREIGN_OWNER, git_remedy
+from pipelines.core import paths
+from pipelines.core.lineage import DEFINING, FOREIGN_OWNER, git_remedy
 from pipelines.profile import BASE, CONF
 from pipelines.tracking import SCRATCH, TRACKING_URI
 
@@ -161,7 +161,7 @@ def tracking_uri(checkout: Path, given: Mapping[str, str]) -> str:
     """Where a run in a clone logs to: what is configured, else the checkout's own store. Always absolute."""
     uri = given.get(TRACKING_URI, "").strip()
     if not uri:
-        return f"sqlite:///{checkout.absolute() / layout.MLFLOW_DATABASE}"
+        return f"sqlite:///{checkout.absolute() / paths.MLFLOW_DATABASE}"
     kind, slashes, path = uri.partition("sqlite:///")
     if slashes and not kind and not Path(path).is_absolute():
         return f"sqlite:///{checkout.absolute() / path}"
@@ -171,10 +171,10 @@ def tracking_uri(checkout: Path, given: Mapping[str, str]) -> str:
 def link_checkpoints(root: Path, home: Path) -> None:
     """Let a clone keep its training state in a folder that outlives it."""
     home.mkdir(parents=True, exist_ok=True)
-    (root / layout.CHECKPOINTS).symlink_to(home.absolute())
+    (root / paths.CHECKPOINTS).symlink_to(home.absolute())
     # .gitignore names the folder with a slash, which a link does not match.
     with (root / ".git" / "info" / "exclude").open("a") as file:
-        file.write(f"/{layout.CHECKPOINTS}\n")
+        file.write(f"/{paths.CHECKPOINTS}\n")
 
 
 def _locked(descriptor: int) -> bool:
@@ -244,7 +244,7 @@ def _tidy(workspace: Workspace) -> None:
         (workspace.root / name).unlink(missing_ok=True)
     # In a checkout that was copied or moved they still lead to the original.
     _need(workspace.git("remote", "set-url", "origin", str(workspace.checkout)))
-    checkpoints = workspace.root / layout.CHECKPOINTS
+    checkpoints = workspace.root / paths.CHECKPOINTS
     checkpoints.unlink(missing_ok=True)
     checkpoints.symlink_to((workspace.checkout / CHECKPOINTS).absolute())
 

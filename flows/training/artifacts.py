@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pipelines import layout
-from pipelines.files import read_json
+from pipelines.core import paths
+from pipelines.core.io import read_json
 from pipelines.registration.standing import Decision
 from pipelines.timing import Timing
 from serving.urls import SecretUrl
@@ -34,19 +34,19 @@ def publish(
     """
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-    if layout.COMPARISON in current:
-        comparison = read_json(root / layout.COMPARISON)
+    if paths.COMPARISON in current:
+        comparison = read_json(root / paths.COMPARISON)
         table = [comparison_row(row, comparison["selected"]) for row in comparison["rows"]]
         metric = comparison["metric"].replace("macro_f1", "macro-F1").replace("_", " ")
         best = f"Test split, best {metric} first; {comparison['selected']} goes to the gate"
         timed = f"p50 on {Timing.from_json(comparison['timing'])}"
         create_table_artifact(table, key=COMPARISON, description=f"{best}. {timed}")
     if decision is not None:
-        checks = read_json(root / layout.GATE)["checks"]
+        checks = read_json(root / paths.GATE)["checks"]
         text = verdict(decision, checks, tracking_uri=tracking_uri, report=report)
         create_markdown_artifact(text, key=VERDICT)
-    if layout.VALIDATION_REPORT in current:
-        create_markdown_artifact(expectations(read_json(root / layout.VALIDATION_REPORT)), key=VALIDATION)
+    if paths.VALIDATION_REPORT in current:
+        create_markdown_artifact(expectations(read_json(root / paths.VALIDATION_REPORT)), key=VALIDATION)
 
 
 def comparison_row(row: Row, selected: str) -> dict[str, Any]:

@@ -41,12 +41,12 @@ from flows.settings import training_run_name
 from flows.training import artifacts
 from flows.training.report import place_report
 from flows.training.summary import results_of, said_of
-from pipelines import layout
-from pipelines.errors import PipelineError, RegistryError
-from pipelines.files import read_json
-from pipelines.params import Params, load_params
+from pipelines.core import paths
+from pipelines.core.cli import quiet_libraries
+from pipelines.core.errors import PipelineError, RegistryError
+from pipelines.core.io import read_json
+from pipelines.core.params import Params, load_params
 from pipelines.registration.standing import Decision, Standing, decide, read_standing
-from pipelines.stage import quiet_libraries
 from pipelines.tracking import TRACKING_URI
 
 # Where the engine logs how a run went; its records reach Prefect's pages.
@@ -164,7 +164,7 @@ def _settle(
     data.configure(workspace)
     if profile is not None:
         reuse.use_profile(workspace, profile, publish=results_to == "branch")
-    params = load_params(workspace.root / layout.PARAMS)
+    params = load_params(workspace.root / paths.PARAMS)
     check_chosen(architectures, params.architectures)
     return params
 
@@ -202,12 +202,12 @@ def _show(
     """Publish the results of this run; returns what the gate decided, None where it was not asked."""
     root, uri = workspace.root, workspace.environment[TRACKING_URI]
     decision = None
-    if layout.GATE in current:
-        verdict = read_json(root / layout.GATE)
+    if paths.GATE in current:
+        verdict = read_json(root / paths.GATE)
         decision = decide(verdict, before=before, ask=lambda: _standing(workspace, params))
     report = "not written: the run stopped before it"
-    if layout.REPORT in current:
-        report = place_report(root / layout.REPORT, decision, tracking_uri=uri)
+    if paths.REPORT in current:
+        report = place_report(root / paths.REPORT, decision, tracking_uri=uri)
     artifacts.publish(root, current, decision, tracking_uri=uri, report=report)
     return decision
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.errors import RegistryError
+from pipelines.core.errors import RegistryError
 from pipelines.registration.standing import Decision
 from serving.urls import SecretUrl
 

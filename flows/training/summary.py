@@ -10,11 +10,11 @@ from prefect.client.schemas.objects import State
 from flows.repro.graph import Plan
 from flows.repro.scheduler import Progress
 from flows.repro.tasks import UNCHANGED
-from pipelines import layout
+from pipelines.core import paths
 from pipelines.registration.standing import Decision
 from pipelines.run_record import maker
 
-SHOWN = (layout.COMPARISON, layout.GATE, layout.VALIDATION_REPORT, layout.REPORT)
+SHOWN = (paths.COMPARISON, paths.GATE, paths.VALIDATION_REPORT, paths.REPORT)
 """Results that are shown after a run."""
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines.errors import ParamsError
-from pipelines.params import check_architecture
+from pipelines.core.errors import ParamsError
+from pipelines.core.params import check_architecture
 
 SHORT_TRAINING = 0.9
 """Batch-norm momentum for trainings of some hundred steps, PyTorch's default.

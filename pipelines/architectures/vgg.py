@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from pipelines.architectures._registry import Options, architecture
-from pipelines.errors import ParamsError
+from pipelines.core.errors import ParamsError
 
 
 class VggOptions(Options):

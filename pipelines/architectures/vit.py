@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from pipelines.architectures._registry import Options, Tokens, architecture
-from pipelines.errors import ParamsError
+from pipelines.core.errors import ParamsError
 
 # The paper's code. Keras' default counts the area of a patch among the outputs, which makes tokens four times
 # too small beside what the blocks add to them.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import ExplanationFailed
+from pipelines.core.errors import ExplanationFailed
 
 TOLERANCE = 1e-3
 """Largest accepted difference of two heatmaps, both in [0, 1]: a quarter of one step in 255."""

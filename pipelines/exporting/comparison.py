@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import ExportFailed
+from pipelines.core.errors import ExportFailed
 from pipelines.exporting.inference import Logits
 from pipelines.exporting.parity import BATCHES, Answers, differences, least_difference, varied
 from pipelines.exporting.pictures import read_pictures

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import ClassMissing, DataError
-from pipelines.manifest import read_manifest
+from pipelines.core.errors import ClassMissing, DataError
+from pipelines.core.manifest import read_manifest
 from serving.contract.arrays import Image
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from pipelines import metrics
-from pipelines.errors import GateError
-from pipelines.params import GateParams
+from pipelines.core.errors import GateError
+from pipelines.core.params import GateParams
 
 # Shares of whole images differ by far more; this only absorbs binary fractions (0.80 - 0.78 > 0.02).
 _ROUNDING = 1e-9

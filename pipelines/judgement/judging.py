@@ -13,22 +13,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines import layout
-from pipelines.dataset import Dataset, read_dataset
-from pipelines.errors import GateError, ModelFileError, RegistryError
-from pipelines.files import sha256_of
+from pipelines.core import paths
+from pipelines.core.dataset import Dataset, read_dataset
+from pipelines.core.errors import GateError, ModelFileError, RegistryError
+from pipelines.core.io import read_record, sha256_of
+from pipelines.core.manifest import read_manifest
+from pipelines.core.params import Params
+from pipelines.core.reference import predicted_classes, self_test_images
+from pipelines.core.variants import all_variants
 from pipelines.inference import open_model, predict_sources
 from pipelines.judgement import checks
 from pipelines.judgement.smoke import smoke
 from pipelines.judgement.verdict import Latency, Opponent, Subject, Verdict
-from pipelines.manifest import read_manifest
-from pipelines.params import Params
-from pipelines.records import read_record
-from pipelines.reference import predicted_classes, self_test_images
 from pipelines.registration.runs import Results, read_results
 from pipelines.registry import MODEL_FILE, PRODUCTION, Registry, Version, look
 from pipelines.timing import TIMING_KEYS, Timing
-from pipelines.variants import all_variants
 from serving.contract.arrays import Image
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier, Prediction
@@ -104,32 +103,32 @@ def read_case(root: Path, params: Params, *, experiment: str | None = None) -> C
         ModelFileError: the selected ONNX file is missing.
         GateError: the results do not belong together.
     """
-    comparison = read_record(root / layout.COMPARISON, keys=("selected", "rows", "timing"), stage="compare")
-    latency = read_record(root / layout.LATENCY, keys=("models", *TIMING_KEYS), stage="latency")
+    comparison = read_record(root / paths.COMPARISON, keys=("selected", "rows", "timing"), stage="compare")
+    latency = read_record(root / paths.LATENCY, keys=("models", *TIMING_KEYS), stage="latency")
     name = comparison["selected"]
     names = all_variants(params.architectures)
     if comparison["timing"] != latency["timing"]:
-        raise GateError(reason=f"{layout.COMPARISON} has other times than {layout.LATENCY}", remedy=_REMEDY)
+        raise GateError(reason=f"{paths.COMPARISON} has other times than {paths.LATENCY}", remedy=_REMEDY)
     results = {one: read_results(root, one, latency["models"].get(one, {})) for one in names}
     if name not in results:
         raise GateError(
             reason=f"the comparison selected {name}, whose architecture `architectures` does not list",
             remedy=_REMEDY,
         )
-    onnx = root / layout.onnx_model(name)
+    onnx = root / paths.onnx_model(name)
     if not onnx.is_file():
         raise ModelFileError(path=onnx, reason="no such file")
     sha256 = sha256_of(onnx)
     if results[name].export["sha256"] != sha256:
         raise GateError(
-            reason=f"{onnx} is not the file that {layout.export_record(name)} describes", remedy=_REMEDY
+            reason=f"{onnx} is not the file that {paths.export_record(name)} describes", remedy=_REMEDY
         )
     if "batch_1" not in results[name].latency:
-        raise GateError(reason=f"{layout.LATENCY} has no figures for {name}", remedy=_REMEDY)
+        raise GateError(reason=f"{paths.LATENCY} has no figures for {name}", remedy=_REMEDY)
     subject = Subject(
         architecture=name,
         sha256=sha256,
-        dataset=read_dataset(root / layout.DATASET).dataset,
+        dataset=read_dataset(root / paths.DATASET).dataset,
         thresholds=checks.thresholds_digest(params.gate),
         latency=Latency(
             p50_ms=float(results[name].latency["batch_1"]["p50_ms"]),
@@ -177,8 +176,8 @@ def evaluate(root: Path, case: Case) -> Evaluated:
         GateError: it was made from other data than there is now.
     """
     classifier = open_model(case.onnx, threads=usable_cores())
-    _check_data(case.onnx, classifier, read_dataset(root / layout.DATASET))
-    manifest = read_manifest(root / layout.MANIFEST)
+    _check_data(case.onnx, classifier, read_dataset(root / paths.DATASET))
+    manifest = read_manifest(root / paths.MANIFEST)
     rows = manifest[manifest["split"] == "test"]
     prediction = predict_sources(classifier, list(rows["source"]), root)
     classes = classifier.contract.classes
@@ -187,7 +186,7 @@ def evaluate(root: Path, case: Case) -> Evaluated:
         rows=rows,
         prediction=prediction,
         scores=checks.score(list(rows["label"]), predicted_classes(prediction, classes), classes),
-        samples=self_test_images(rows, root / layout.PREPARED),
+        samples=self_test_images(rows, root / paths.PREPARED),
     )
 
 

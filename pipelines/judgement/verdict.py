@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from pipelines.errors import ResultCorrupt
+from pipelines.core.errors import ResultCorrupt
+from pipelines.core.io import read_record
 from pipelines.judgement.checks import Check, as_json, reasons
-from pipelines.records import read_record
 from pipelines.timing import Timing
 
 STAGE = "gate"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.errors import DataError
+from pipelines.core.errors import DataError
 
 LEFT_BEHIND = frozenset(
     {

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import cv2
 
-from pipelines.errors import DataError
+from pipelines.core.errors import DataError
+from pipelines.core.source_images import Original, read_original
 from pipelines.preparation.hashing import perceptual_hash, pixel_sha256
-from pipelines.sources import Original, read_original
 from serving.contract import (
     FaceDetector,
     FaceDetectorError,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipelines.errors import ClassMissing
-from pipelines.manifest import SPLITS
+from pipelines.core.errors import ClassMissing
+from pipelines.core.manifest import SPLITS
 from pipelines.preparation.splitting import Placement
 from pipelines.preparation.summary import Removed
 

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection
 
-from pipelines.errors import SplitsUnclear
+from pipelines.core.errors import SplitsUnclear
 
 # FER2013's PublicTest ranked its challenge's teams, PrivateTest decided (Goodfellow et al., 2013).
 _WORDS = {

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.sources import Source
+    from pipelines.core.source_images import Source
 
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 """Where something can be kept in one split only, the test keeps it, so that it stays what it was."""

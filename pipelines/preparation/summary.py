@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.layout import PREPARE_REPORT
-from pipelines.manifest import SPLITS
+from pipelines.core.manifest import SPLITS
+from pipelines.core.paths import PREPARE_REPORT
 from pipelines.preparation.duplicates import Duplicates, NearDuplicates
 from pipelines.preparation.minimum import Move
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.errors import QuantizationFailed
+from pipelines.core.errors import QuantizationFailed
+from pipelines.core.params import QuantizationParams
+from pipelines.core.variants import architecture_of
 from pipelines.exporting.canonical import canonical
-from pipelines.params import QuantizationParams
 from pipelines.quantization import qdq
 from pipelines.quantization.calibration import Observed
 from pipelines.quantization.floating import int8_nodes
 from pipelines.quantization.graph import Graph
 from pipelines.quantization.ranges import Range
 from pipelines.quantization.rewriting import rewritten
-from pipelines.variants import architecture_of
 from serving.contract.arrays import Image
 from serving.contract.model import METADATA_KEY, ModelContract
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines import layout
-from pipelines.files import read_json, sha256_of, write_json
+from pipelines.core import paths
+from pipelines.core.io import read_json, sha256_of, write_json
 
-MEMO = layout.CHECKPOINTS / "register.json"
+MEMO = paths.CHECKPOINTS / "register.json"
 """Beside the training state: of this checkout only, and nothing is lost with it."""
 
 _SQLITE = "sqlite:///"
@@ -70,4 +70,4 @@ def settled(root: Path, state: State | None, case: str) -> bool:
 
 
 def _note(root: Path, state: State, case: str) -> dict[str, object]:
-    return {"store": state, "case": case, "gate": sha256_of(root / layout.GATE)}
+    return {"store": state, "case": case, "gate": sha256_of(root / paths.GATE)}

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import tracking
-from pipelines.errors import RegistryError
-from pipelines.files import sha256_of
+from pipelines.core.errors import RegistryError
+from pipelines.core.io import sha256_of
+from pipelines.core.lineage import Lineage
 from pipelines.judgement.checks import Check
 from pipelines.judgement.verdict import Verdict
-from pipelines.lineage import Lineage
 from pipelines.registration.package import write_package
 from pipelines.registration.runs import RESTORED_TAG, Results, RunRef
 from pipelines.registry import CANDIDATE, MODEL_FILE, PRODUCTION, SHA256, Registry, Version

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines import layout, tracking
-from pipelines.files import read_json, write_json
+from pipelines import tracking
+from pipelines.core import paths
+from pipelines.core.io import read_json, write_json
 from pipelines.judgement.verdict import Verdict
 from pipelines.registration.publish import VERDICT, verdict_tags
 from pipelines.registry import PRODUCTION, Registry
@@ -59,13 +60,13 @@ def mark(root: Path, verdict: Verdict, model: str) -> None:
         "verdict": verdict.digest,
         "experiment": verdict.subject.experiment,
     }
-    if _read(root / layout.REGISTERED) != said:
-        write_json(root / layout.REGISTERED, said)
+    if _read(root / paths.REGISTERED) != said:
+        write_json(root / paths.REGISTERED, said)
 
 
 def is_marked(root: Path, verdict: Verdict) -> bool:
     """Whether the mark is there and is of this verdict."""
-    return (_read(root / layout.REGISTERED) or {}).get("verdict") == verdict.digest
+    return (_read(root / paths.REGISTERED) or {}).get("verdict") == verdict.digest
 
 
 def _read(path: Path) -> Mapping[str, object] | None:

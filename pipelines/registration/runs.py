@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import layout, tracking
-from pipelines.files import sha256_of
-from pipelines.lineage import Lineage
-from pipelines.records import read_record
+from pipelines import tracking
+from pipelines.core import paths
+from pipelines.core.io import read_record, sha256_of
+from pipelines.core.lineage import Lineage
+from pipelines.core.variants import architecture_of, is_int8
 from pipelines.training.runlog import WEIGHTS_TAG
-from pipelines.variants import architecture_of, is_int8
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,9 +76,9 @@ def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> Results:
     architecture = architecture_of(name)
     made = "quantize" if is_int8(name) else "export"
     paths = {
-        "train": layout.training_record(architecture),
-        made: layout.export_record(name),
-        "evaluate": layout.evaluation_metrics(name),
+        "train": paths.training_record(architecture),
+        made: paths.export_record(name),
+        "evaluate": paths.evaluation_metrics(name),
     }
     keys = {
         "train": ("weights", "dataset"),
@@ -106,7 +106,7 @@ def _digest(files: Iterable[bytes], latency: Mapping[str, Any]) -> str:
 
 def complete_run(root: Path, results: Results, lineage: Lineage, *, uri: str, experiment_id: str) -> RunRef:
     """Find the run that trained this model, or make one, and log the test metrics unless they are there."""
-    weights = sha256_of(root / layout.trained_weights(architecture_of(results.architecture)))
+    weights = sha256_of(root / paths.trained_weights(architecture_of(results.architecture)))
     run = tracking.retrying(uri, lambda: _find(experiment_id, weights))
     if run is None:
         run = tracking.retrying(
@@ -178,10 +178,10 @@ def _restore(root: Path, results: Results, lineage: Lineage, *, experiment_id: s
     run_id = run.info.run_id
     scalars = {key: value for key, value in training.items() if isinstance(value, str | int | float)}
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in scalars.items()])
-    history = list(_history(root / layout.training_history(architecture)))
+    history = list(_history(root / paths.training_history(architecture)))
     for start in range(0, len(history), _BATCH):
         client.log_batch(run_id, metrics=history[start : start + _BATCH])
-    client.log_artifact(run_id, str(root / layout.training_record(architecture)))
+    client.log_artifact(run_id, str(root / paths.training_record(architecture)))
     client.set_terminated(run_id, "FINISHED")
     # Last, so that a run that was interrupted here is not taken for a whole one.
     client.set_tag(run_id, WEIGHTS_TAG, weights)
@@ -201,7 +201,7 @@ def _log_results(run_id: str, root: Path, results: Results) -> None:
     client.log_batch(
         run_id, metrics=[Metric(f"{prefix}{key}", value, now_ms, 0) for key, value in figures.items()]
     )
-    folder = root / layout.evaluation_metrics(results.architecture).parent
+    folder = root / paths.evaluation_metrics(results.architecture).parent
     client.log_artifacts(run_id, str(folder), f"{prefix}{_RESULTS_FOLDER}")
     if not is_int8(results.architecture):
         client.set_tag(run_id, "title", str(results.metrics["title"]))

@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines import layout, tracking
-from pipelines.errors import RegistryError
-from pipelines.files import read_json, write_json
+from pipelines import tracking
+from pipelines.core import paths
+from pipelines.core.errors import RegistryError
+from pipelines.core.io import read_json, write_json
 from pipelines.registration.memo import store_state
 from pipelines.registry import Registry
 
-NOTE = layout.CHECKPOINTS / "registry.json"
+NOTE = paths.CHECKPOINTS / "registry.json"
 """Beside the training state: of this checkout only, and nothing is lost with it."""
 _SQLITE = "sqlite:///"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from pipelines import layout
+from pipelines.core import paths
 from pipelines.run_record import read_yaml
 
 _LOCK = Path("dvc.lock")
@@ -27,7 +27,7 @@ def earlier_stages(root: Path) -> list[str]:
     try:
         locked = read_yaml(root / _LOCK)["stages"]
         wanted = read_yaml(root / _STAGES)["stages"]["report"]["deps"]
-        settings = read_yaml(root / layout.PARAMS)
+        settings = read_yaml(root / paths.PARAMS)
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return []
     made = {out["path"]: out.get("md5") for stage in locked.values() for out in stage.get("outs", ())}
@@ -58,7 +58,7 @@ def _overlap(one: str, other: str) -> bool:
 
 def _has_changed(stage: Mapping[str, Any], made: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     inputs = any(made.get(dep["path"], dep.get("md5")) != dep.get("md5") for dep in stage.get("deps", ()))
-    recorded = stage.get("params", {}).get(str(layout.PARAMS), {})
+    recorded = stage.get("params", {}).get(str(paths.PARAMS), {})
     return inputs or any(_value(settings, key) != value for key, value in recorded.items())
 
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipelines import layout
-from pipelines.errors import ResultCorrupt
-from pipelines.lineage import Lineage, read_lineage
-from pipelines.manifest import read_manifest
-from pipelines.params import Params, load_params
-from pipelines.records import read_predictions, read_record
+from pipelines.core import paths
+from pipelines.core.errors import ResultCorrupt
+from pipelines.core.io import read_predictions, read_record
+from pipelines.core.lineage import Lineage, read_lineage
+from pipelines.core.manifest import read_manifest
+from pipelines.core.params import Params, load_params
+from pipelines.core.variants import architecture_of, int8_of, is_int8
 from pipelines.reporting.freshness import earlier_stages
 from pipelines.timing import TIMING_KEYS
-from pipelines.variants import architecture_of, int8_of, is_int8
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,21 +109,21 @@ def read_inputs(root: Path) -> Inputs:
         ParamsError: `params.yaml` is absent or invalid.
         PipelineError: a result is there, but damaged.
     """
-    params = load_params(root / layout.PARAMS)
-    manifest = root / layout.MANIFEST
-    explanation = layout.EXPLANATIONS / "explain.json"
+    params = load_params(root / paths.PARAMS)
+    manifest = root / paths.MANIFEST
+    explanation = paths.EXPLANATIONS / "explain.json"
     return Inputs(
         root=root,
         params=params,
-        settings=yaml.safe_load((root / layout.PARAMS).read_text(encoding="utf-8")),
+        settings=yaml.safe_load((root / paths.PARAMS).read_text(encoding="utf-8")),
         lineage=read_lineage(root),
-        dataset=_record(root / layout.DATASET, "prepare", "classes", "input", "dataset"),
+        dataset=_record(root / paths.DATASET, "prepare", "classes", "input", "dataset"),
         manifest=read_manifest(manifest) if manifest.exists() else None,
-        prepared=_record(root / layout.PREPARE_REPORT, "prepare", "found", "kept", "removed"),
-        validation=_record(root / layout.VALIDATION_REPORT, "validate", "passed", "checks"),
-        comparison=_record(root / layout.COMPARISON, "compare", *_COMPARISON_KEYS),
+        prepared=_record(root / paths.PREPARE_REPORT, "prepare", "found", "kept", "removed"),
+        validation=_record(root / paths.VALIDATION_REPORT, "validate", "passed", "checks"),
+        comparison=_record(root / paths.COMPARISON, "compare", *_COMPARISON_KEYS),
         explanation=_record(root / explanation, "explain", "method", "agreement", "panels", "faces"),
-        gate=_record(root / layout.GATE, "gate", "passed", "checks", "reasons"),
+        gate=_record(root / paths.GATE, "gate", "passed", "checks", "reasons"),
         earlier=earlier_stages(root),
         models=[_model(root, name) for name in params.architectures],
         quantized=[_model(root, int8_of(name)) for name in params.architectures],
@@ -131,7 +131,7 @@ def read_inputs(root: Path) -> Inputs:
 
 
 def _model(root: Path, name: str) -> ModelInputs:
-    predictions = root / layout.evaluation_predictions(name)
+    predictions = root / paths.evaluation_predictions(name)
     architecture = architecture_of(name)
     evaluate, train = f"evaluate@{architecture}", f"train@{architecture}"
     made = f"quantize@{architecture}" if is_int8(name) else f"export@{architecture}"
@@ -139,15 +139,15 @@ def _model(root: Path, name: str) -> ModelInputs:
     return ModelInputs(
         name=name,
         origin=_record(
-            root / layout.weights_folder(architecture) / "origin.json", "weights", "origin", "reason"
+            root / paths.weights_folder(architecture) / "origin.json", "weights", "origin", "reason"
         ),
-        training=_record(root / layout.training_record(architecture), train, "best_epoch", "epochs_run"),
-        history=_table(root / layout.training_history(architecture), train, "epoch", "loss", "val_loss"),
-        export=_record(root / layout.export_record(name), made, "temperature", "parity"),
-        metrics=_record(root / layout.evaluation_metrics(name), evaluate, "title", "test", "slices", "crops"),
+        training=_record(root / paths.training_record(architecture), train, "best_epoch", "epochs_run"),
+        history=_table(root / paths.training_history(architecture), train, "epoch", "loss", "val_loss"),
+        export=_record(root / paths.export_record(name), made, "temperature", "parity"),
+        metrics=_record(root / paths.evaluation_metrics(name), evaluate, "title", "test", "slices", "crops"),
         predictions=None if table is None else table[table["split"] == "test"],
-        roc=_table(root / layout.evaluation_plot(name, "roc"), evaluate, "class"),
-        calibration=_table(root / layout.evaluation_plot(name, "calibration"), evaluate, "confidence"),
+        roc=_table(root / paths.evaluation_plot(name, "roc"), evaluate, "class"),
+        calibration=_table(root / paths.evaluation_plot(name, "calibration"), evaluate, "confidence"),
     )
 
 

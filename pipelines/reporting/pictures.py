@@ -6,7 +6,7 @@ import base64
 import io
 from pathlib import Path
 
-from pipelines import layout
+from pipelines.core import paths
 from pipelines.exporting.pictures import read_pictures
 from serving.contract.arrays import Image
 
@@ -30,7 +30,7 @@ def prepared_uri(root: Path, path: str) -> str | None:
     Raises:
         DataError: it is damaged.
     """
-    place = root / layout.PREPARED / path
+    place = root / paths.PREPARED / path
     return data_uri(read_pictures([place])[0]) if place.exists() else None
 
 

@@ -13,11 +13,11 @@ import argparse
 import re
 from pathlib import Path
 
-from pipelines.errors import SampleError
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import SampleError
 from pipelines.sample.action_units import CLASSES
 from pipelines.sample.dataset import SampleSpec, write_sample
 from pipelines.sample.sheet import draw_sheet, write_sheet
-from pipelines.stage import run_stage
 
 _SHEET_PX = 104
 _SHEET_PEOPLE = (52, 45, 6, 1, 48, 0)

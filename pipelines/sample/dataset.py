@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import SampleError
-from pipelines.files import replacing_folder
+from pipelines.core.errors import SampleError
+from pipelines.core.io import replacing_folder
 from pipelines.sample.action_units import CLASSES, draw_expression, draw_intensity
 from pipelines.sample.camera import photograph
 from pipelines.sample.identity import draw_identity

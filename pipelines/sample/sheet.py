@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import SampleError
-from pipelines.files import replacing
+from pipelines.core.errors import SampleError
+from pipelines.core.io import replacing
 from pipelines.sample.action_units import CLASSES
 from pipelines.sample.dataset import SampleSpec, Shot, draw_image, encode
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.params import AugmentationParams
+from pipelines.core.params import AugmentationParams
 
 Images = NDArray[np.uint8]
 """uint8 [n, height, width, 3], RGB, 0–255."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.files import replacing
+from pipelines.core.io import replacing
 from pipelines.training.metrics import Validation
 from pipelines.training.stopping import Stopping
 

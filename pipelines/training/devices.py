@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.params import TrainingParams
+from pipelines.core.params import TrainingParams
 from pipelines.tensorflow_runtime import load_tensorflow
 
 

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipelines.dataset import Dataset
-from pipelines.files import sha256_of
-from pipelines.params import Params
+from pipelines.core.dataset import Dataset
+from pipelines.core.io import sha256_of
+from pipelines.core.params import Params
 from pipelines.training.checkpoint import checkpoint_key
 
 _CODE = Path(__file__).parents[1]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import ClassMissing, NoImages, OutputError
-from pipelines.params import AugmentationParams
+from pipelines.core.errors import ClassMissing, NoImages, OutputError
+from pipelines.core.params import AugmentationParams
 from pipelines.training.augmentation import Images, augment, is_idle, random_transforms
 from serving.contract.model import InputSpec
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipelines.classifier import Classifier
-from pipelines.errors import TrainingFailed
-from pipelines.params import AugmentationParams, TrainingParams
+from pipelines.core.errors import TrainingFailed
+from pipelines.core.params import AugmentationParams, TrainingParams
 from pipelines.training.checkpoint import Arrays, Checkpoint
 from pipelines.training.input import Batches, Split, in_order
 from pipelines.training.metrics import Validation, class_weights, validate_logits

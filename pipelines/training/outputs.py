@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.classifier import Classifier
-from pipelines.dataset import Dataset
-from pipelines.errors import OutputError
-from pipelines.files import replacing, write_text
-from pipelines.params import ModelParams, Params
+from pipelines.core.dataset import Dataset
+from pipelines.core.errors import OutputError
+from pipelines.core.io import replacing, write_text
+from pipelines.core.params import ModelParams, Params
 from pipelines.training.loop import Trained
 
 HISTORY_COLUMNS = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipelines.classifier import Classifier
-from pipelines.params import ModelParams
+from pipelines.core.params import ModelParams
 
 Learns = Literal["all", "head", "top"]
 # Usual for fine-tuning: a tenth of the head's rate (Howard & Ruder, 2018, "ULMFiT", lower layers slower).

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from pipelines.errors import RegistryError
+from pipelines.core.errors import RegistryError
 from pipelines.tracking import configure, connect, retrying
 
 WEIGHTS_TAG = "mien.weights_sha256"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pipelines.params import EarlyStopping
+from pipelines.core.params import EarlyStopping
 from pipelines.training.metrics import Validation
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipelines.manifest import SPLITS
-from pipelines.params import ValidateParams
+from pipelines.core.manifest import SPLITS
+from pipelines.core.params import ValidateParams
 
 Severity = Literal["critical", "warning"]
 

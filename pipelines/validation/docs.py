@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.files import replacing_folder
+from pipelines.core.io import replacing_folder
 from pipelines.validation.suite import Verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.stage import quiet_libraries
+from pipelines.core.cli import quiet_libraries
 from pipelines.validation.checks import Check
 
 _EXAMPLES = 3

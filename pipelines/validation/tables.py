@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pipelines.manifest import SPLITS
+from pipelines.core.manifest import SPLITS
 from pipelines.preparation.duplicates import find_near_duplicates
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.architectures import Pretrained
-from pipelines.files import read_json, sha256_of
+from pipelines.core.io import read_json, sha256_of
 from pipelines.weight_sources.intact import CHECKPOINT_FILES, problem_with
 
 FOLDER_VARIABLE = "MIEN_WEIGHTS_DIR"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.architectures import Pretrained
-from pipelines.files import read_json, replacing_folder, write_json
+from pipelines.core.io import read_json, replacing_folder, write_json
 from pipelines.weight_sources.intact import CHECKPOINT_FILES, OPTIONAL_FILES
 from pipelines.weight_sources.local import Found, description
 

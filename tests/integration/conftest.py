@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.params import ExportParams, known_architectures
+from pipelines.core.params import ExportParams, known_architectures
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with `prepared/`, `models/` and `onnx/` of every architecture; not to be changed."""
     # Not above: other tests of this folder need no TensorFlow.
-    from pipelines.dataset import write_dataset
+    from pipelines.core.dataset import write_dataset
     from pipelines.export import export_model
     from tests.support.networks import lively, small_classifier, write_trained
 

@@ -14,10 +14,9 @@ import pytest
 from sklearn import metrics as sklearn
 
 from pipelines import evaluate
-from pipelines.errors import ModelFileError, ResultCorrupt
-from pipelines.files import read_json, sha256_of, write_json
+from pipelines.core.errors import ModelFileError, ResultCorrupt
+from pipelines.core.io import read_json, read_predictions, read_record, sha256_of, write_json
 from pipelines.inference import open_model
-from pipelines.records import read_predictions, read_record
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
 

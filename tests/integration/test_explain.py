@@ -12,15 +12,16 @@ import pytest
 import yaml
 from PIL import Image
 
-from pipelines import explain, layout
-from pipelines.dataset import write_dataset
-from pipelines.errors import ExplanationFailed
+from pipelines import explain
+from pipelines.core import paths
+from pipelines.core.dataset import write_dataset
+from pipelines.core.errors import ExplanationFailed
+from pipelines.core.io import read_json, write_json
+from pipelines.core.params import ExportParams, load_params
 from pipelines.explanation.heatmaps import keras_heatmaps, method
 from pipelines.export import export_model
 from pipelines.exporting.inference import inference_function
-from pipelines.files import read_json, write_json
 from pipelines.inference import open_model
-from pipelines.params import ExportParams, load_params
 from pipelines.quantize import quantize_model
 from tests.support.networks import CLASSES, lively, pictures, small_classifier, write_trained
 
@@ -41,25 +42,25 @@ def world(
     root = tmp_path_factory.mktemp("world")
     for name in ("lenet", "vit"):
         shutil.rmtree(root / "prepared", ignore_errors=True)
-        write_dataset(root / layout.DATASET, write_trained(root, networks[name]))
+        write_dataset(root / paths.DATASET, write_trained(root, networks[name]))
         export_model(
-            record=root / layout.training_record(name),
-            weights=root / layout.trained_weights(name),
-            manifest=root / layout.MANIFEST,
-            folder=root / layout.onnx_model(name).parent,
+            record=root / paths.training_record(name),
+            weights=root / paths.trained_weights(name),
+            manifest=root / paths.MANIFEST,
+            folder=root / paths.onnx_model(name).parent,
             params=ExportParams(opset=18, tolerance=1e-4),
         )
         _write_predictions(root, name)
     params = yaml.safe_load((request.config.rootpath / "params.yaml").read_text())
     params |= {"architectures": ["lenet", "vit"], "explain": {"per_panel": 3}}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    write_json(root / layout.COMPARISON, {"metric": "macro_f1", "selected": "lenet", "rows": []})
+    write_json(root / paths.COMPARISON, {"metric": "macro_f1", "selected": "lenet", "rows": []})
     return root
 
 
 def _write_predictions(root: Path, name: str) -> None:
-    manifest = pd.read_parquet(root / layout.MANIFEST)
-    classifier = open_model(root / layout.onnx_model(name))
+    manifest = pd.read_parquet(root / paths.MANIFEST)
+    classifier = open_model(root / paths.onnx_model(name))
     images = np.stack([np.asarray(Image.open(root / "prepared" / path)) for path in manifest["path"]])
     probabilities = classifier.predict(images).probabilities
     table = manifest[["path", "split", "label"]].assign(
@@ -67,8 +68,8 @@ def _write_predictions(root: Path, name: str) -> None:
         confidence=probabilities.max(1),
         **{f"p_{label}": probabilities[:, index] for index, label in enumerate(CLASSES)},
     )
-    (root / layout.evaluation_predictions(name)).parent.mkdir(parents=True)
-    table.to_parquet(root / layout.evaluation_predictions(name))
+    (root / paths.evaluation_predictions(name)).parent.mkdir(parents=True)
+    table.to_parquet(root / paths.evaluation_predictions(name))
 
 
 @pytest.fixture
@@ -130,16 +131,16 @@ def test_the_stage_draws_its_panels_and_says_how_far_keras_and_onnx_are_apart(
 ) -> None:
     explain.main()
 
-    record = read_json(inside / layout.EXPLANATIONS / "explain.json")
+    record = read_json(inside / paths.EXPLANATIONS / "explain.json")
     assert record["architecture"] == "lenet"
     assert record["method"] == "Grad-CAM"
     assert 0 < record["agreement"]["max_difference"] <= 1e-4
     assert record["quantized"] is None
     assert record["agreement"]["pictures"] == sum(len(panel) for panel in record["panels"].values())
     for name, panel in record["panels"].items():
-        assert (inside / layout.EXPLANATIONS / f"{name}.png").exists() == bool(panel)
+        assert (inside / paths.EXPLANATIONS / f"{name}.png").exists() == bool(panel)
     assert [set(face["answers"]) for face in record["faces"]] == [{"lenet", "vit"}] * 3
-    with Image.open(inside / layout.EXPLANATIONS / "architectures.png") as panel:
+    with Image.open(inside / paths.EXPLANATIONS / "architectures.png") as panel:
         assert panel.width > 600
     assert "lenet: Grad-CAM on" in capsys.readouterr().out
 
@@ -147,7 +148,7 @@ def test_the_stage_draws_its_panels_and_says_how_far_keras_and_onnx_are_apart(
 def test_every_tile_the_record_names_is_there_and_no_other(inside: Path) -> None:
     explain.main()
 
-    folder = inside / layout.EXPLANATIONS
+    folder = inside / paths.EXPLANATIONS
     record = read_json(folder / "explain.json")
     entries = [*record["faces"], *(entry for panel in record["panels"].values() for entry in panel)]
     named = {place for entry in entries for place in entry["tiles"].values()}
@@ -158,35 +159,35 @@ def test_a_second_run_writes_the_same_bytes(inside: Path) -> None:
     written = []
     for _ in range(2):
         explain.main()
-        files = sorted(path for path in (inside / layout.EXPLANATIONS).rglob("*") if path.is_file())
+        files = sorted(path for path in (inside / paths.EXPLANATIONS).rglob("*") if path.is_file())
         written.append({path.name: path.read_bytes() for path in files})
 
     assert written[0] == written[1]
 
 
 def test_a_vision_transformer_can_be_the_selected_one(inside: Path) -> None:
-    write_json(inside / layout.COMPARISON, {"metric": "macro_f1", "selected": "vit", "rows": []})
+    write_json(inside / paths.COMPARISON, {"metric": "macro_f1", "selected": "vit", "rows": []})
 
     explain.main()
 
-    assert read_json(inside / layout.EXPLANATIONS / "explain.json")["method"] == "attention rollout"
+    assert read_json(inside / paths.EXPLANATIONS / "explain.json")["method"] == "attention rollout"
 
 
 def test_an_int8_variant_is_explained_beside_its_twin(inside: Path) -> None:
     """Keras is held against the float file; how far the int8 one is from that is told, not judged."""
     quantize_model(
-        source=inside / layout.onnx_model("lenet"),
-        manifest=inside / layout.MANIFEST,
-        dataset=inside / layout.DATASET,
-        folder=inside / layout.onnx_model("lenet-int8").parent,
+        source=inside / paths.onnx_model("lenet"),
+        manifest=inside / paths.MANIFEST,
+        dataset=inside / paths.DATASET,
+        folder=inside / paths.onnx_model("lenet-int8").parent,
         settings=load_params(inside / "params.yaml").quantization_of("lenet"),
     )
     _write_predictions(inside, "lenet-int8")
-    write_json(inside / layout.COMPARISON, {"metric": "macro_f1", "selected": "lenet-int8", "rows": []})
+    write_json(inside / paths.COMPARISON, {"metric": "macro_f1", "selected": "lenet-int8", "rows": []})
 
     explain.main()
 
-    record = read_json(inside / layout.EXPLANATIONS / "explain.json")
+    record = read_json(inside / paths.EXPLANATIONS / "explain.json")
     assert record["architecture"] == "lenet-int8"
     assert record["architectures"] == ["lenet", "vit"]
     assert 0 < record["agreement"]["max_difference"] <= 1e-4
@@ -200,9 +201,9 @@ def test_a_file_that_explains_differently_is_refused_and_nothing_is_written(
 ) -> None:
     # Other weights than those the ONNX file was made from.
     other = small_classifier("lenet", side=32)
-    other.model.save_weights(inside / layout.trained_weights("lenet"))
+    other.model.save_weights(inside / paths.trained_weights("lenet"))
 
     with pytest.raises(ExplanationFailed, match=r"expected agreement within 0\.001"):
         explain.main()
 
-    assert not (inside / layout.EXPLANATIONS).exists()
+    assert not (inside / paths.EXPLANATIONS).exists()

@@ -17,10 +17,10 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 
-from pipelines.errors import ExportFailed, OutputError, PipelineError, ResultCorrupt
+from pipelines.core.errors import ExportFailed, OutputError, PipelineError, ResultCorrupt
+from pipelines.core.io import read_json, sha256_of, write_json
+from pipelines.core.params import ExportParams, known_architectures
 from pipelines.export import converted, export_model
-from pipelines.files import read_json, sha256_of, write_json
-from pipelines.params import ExportParams, known_architectures
 from serving.contract import METADATA_KEY, OUTPUTS, InputSpec, ModelContract
 from tests.support.networks import CLASSES, HEAD, SIDE, lively, pictures, small_classifier, write_trained
 

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from pipelines.errors import DataError, ModelFileError
-from pipelines.files import sha256_of
+from pipelines.core.errors import DataError, ModelFileError
+from pipelines.core.io import sha256_of
 from pipelines.inference import open_model, predict_sources
 from serving.inference import BATCH_SIZES, OnnxClassifier
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model

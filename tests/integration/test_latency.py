@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from pipelines import compare
-from pipelines.errors import ResultCorrupt
-from pipelines.files import read_json, write_json
+from pipelines.core.errors import ResultCorrupt
+from pipelines.core.io import read_json, write_json
 from pipelines.inference import open_model
 from pipelines.latency import _shuffled, measure, read_pictures
 from pipelines.machine import this_machine

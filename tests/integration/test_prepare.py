@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from pipelines.dataset import read_dataset
-from pipelines.errors import ClassMissing, DataError, NoImages, OutputError, TooManyUnreadable
-from pipelines.files import write_json
-from pipelines.manifest import COLUMNS, digest, read_manifest
-from pipelines.params import PrepareParams
+from pipelines.core.dataset import read_dataset
+from pipelines.core.errors import ClassMissing, DataError, NoImages, OutputError, TooManyUnreadable
+from pipelines.core.io import write_json
+from pipelines.core.manifest import COLUMNS, digest, read_manifest
+from pipelines.core.params import PrepareParams
 from pipelines.preparation.pictures import CHUNK
 from pipelines.preparation.summary import MAX_LISTED, Outcome, Removed, describe, report
 from pipelines.prepare import prepare

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.manifest import read_manifest
+from pipelines.core.manifest import read_manifest
 from tests.support.pictures import textured, write_picture
 
 COMMAND = [sys.executable, "-m", "pipelines.prepare"]

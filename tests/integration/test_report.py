@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import layout
-from pipelines.errors import ResultCorrupt
-from pipelines.files import read_json, write_json
+from pipelines.core import paths
+from pipelines.core.errors import ResultCorrupt
+from pipelines.core.io import read_json, write_json
 from pipelines.report import report
 from pipelines.reporting.freshness import earlier_stages
 from pipelines.reporting.inputs import read_inputs
@@ -154,7 +154,7 @@ def test_the_markup_is_sound(page: Page) -> None:
 
 
 def test_it_says_which_model_how_good_and_what_the_gate_said(html: str, results: Path) -> None:
-    test = read_json(results / layout.evaluation_metrics("vgg"))["test"]
+    test = read_json(results / paths.evaluation_metrics("vgg"))["test"]
     top = html[html.index("<header>") : html.index("</header>")]
 
     assert "VGG-like" in top
@@ -182,7 +182,7 @@ def test_int8_variants_stand_beside_their_twins_with_what_they_gain_and_lose(htm
 
 def test_a_selected_int8_variant_takes_the_place_of_its_twin(copy: Path) -> None:
     select(copy, "vgg-int8", architectures=("lenet", "vgg"))
-    explained = copy / layout.EXPLANATIONS / "explain.json"
+    explained = copy / paths.EXPLANATIONS / "explain.json"
     apart = {"pictures": 18, "same_answer": 17, "mean_difference": 0.0042, "max_difference": 0.13}
     write_json(explained, read_json(explained) | {"architecture": "vgg-int8", "quantized": apart})
 
@@ -221,7 +221,7 @@ def test_equal_results_give_equal_bytes(results: Path, html: str) -> None:
 
 
 def test_a_rejected_model_is_reported_with_its_reasons(copy: Path) -> None:
-    write_json(copy / layout.GATE, gate(passed=False))
+    write_json(copy / paths.GATE, gate(passed=False))
 
     html = render(read_inputs(copy))
 
@@ -233,11 +233,11 @@ def test_a_rejected_model_is_reported_with_its_reasons(copy: Path) -> None:
 
 def test_nothing_is_said_that_the_registry_changes_later(copy: Path) -> None:
     """A promotion does not make the page again: it names neither the version nor an alias."""
-    said = read_json(copy / layout.GATE)
+    said = read_json(copy / paths.GATE)
     assert said["registered"]["aliases"] == ["candidate", "production"]
     shown = render(read_inputs(copy))
     said["registered"] = said["registered"] | {"aliases": ["candidate"], "version": 5}
-    write_json(copy / layout.GATE, said)
+    write_json(copy / paths.GATE, said)
     assert render(read_inputs(copy)) == shown
 
 
@@ -310,7 +310,7 @@ def test_nothing_is_cut_off_on_a_laptop_a_tablet_and_a_phone(html: str, tmp_path
 
 def test_markup_in_a_name_stays_text(copy: Path) -> None:
     verdict = gate(passed=False) | {"production": {"version": "<script>alert(1)</script>"}}
-    write_json(copy / layout.GATE, verdict)
+    write_json(copy / paths.GATE, verdict)
 
     html = render(read_inputs(copy))
 
@@ -321,15 +321,15 @@ def test_markup_in_a_name_stays_text(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("gone", "says"),
     [
-        (layout.PREPARED, {"data": "prepare", "augmentation": "prepare", "card": "compare"}),
-        (layout.PREPARE_REPORT, {"preparation": "prepare"}),
-        (layout.VALIDATION_REPORT, {"validation": "validate"}),
-        (layout.WEIGHTS, {"weights": "weights"}),
-        (layout.MODELS, {"training": "train", "card": "evaluate"}),
-        (layout.EVALUATIONS, {"confusion": "evaluate", "roc": "evaluate", "slices": "evaluate"}),
-        (layout.COMPARISON, {"comparison": "compare", "confusion": "compare", "mistakes": "compare"}),
-        (layout.EXPLANATIONS, {"heatmaps": "explain"}),
-        (layout.GATE, {}),
+        (paths.PREPARED, {"data": "prepare", "augmentation": "prepare", "card": "compare"}),
+        (paths.PREPARE_REPORT, {"preparation": "prepare"}),
+        (paths.VALIDATION_REPORT, {"validation": "validate"}),
+        (paths.WEIGHTS, {"weights": "weights"}),
+        (paths.MODELS, {"training": "train", "card": "evaluate"}),
+        (paths.EVALUATIONS, {"confusion": "evaluate", "roc": "evaluate", "slices": "evaluate"}),
+        (paths.COMPARISON, {"comparison": "compare", "confusion": "compare", "mistakes": "compare"}),
+        (paths.EXPLANATIONS, {"heatmaps": "explain"}),
+        (paths.GATE, {}),
     ],
     ids=lambda value: value.name if isinstance(value, Path) else "",
 )
@@ -360,7 +360,7 @@ def test_nothing_but_parameters_still_makes_a_report(tmp_path: Path, repository:
 def test_a_model_without_mistakes_says_so(copy: Path) -> None:
     import pandas as pd
 
-    path = copy / layout.evaluation_predictions("vgg")
+    path = copy / paths.evaluation_predictions("vgg")
     table = pd.read_parquet(path)
     table.assign(predicted=table["label"]).to_parquet(path, index=False)
 
@@ -368,7 +368,7 @@ def test_a_model_without_mistakes_says_so(copy: Path) -> None:
 
 
 def test_a_damaged_result_is_one_line_that_names_it(copy: Path) -> None:
-    (copy / layout.COMPARISON).write_text('{"metric": "macro')
+    (copy / paths.COMPARISON).write_text('{"metric": "macro')
 
     with pytest.raises(ResultCorrupt, match=r"comparison\.json.*dvc repro --force --single-item compare"):
         report(copy, copy / "report.html")

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from pipelines.files import sha256_of
+from pipelines.core.io import sha256_of
 from pipelines.sample.action_units import CLASSES
 from pipelines.sample.dataset import SampleSpec, draw_image, plan_shots
 

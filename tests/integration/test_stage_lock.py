@@ -16,7 +16,7 @@ PATIENCE_S = 120.0
 STAGE = """
 import os, time
 from pathlib import Path
-from pipelines.stage import run_stage
+from pipelines.core.cli import run_stage
 
 def main():
     with Path("started").open("a") as file:

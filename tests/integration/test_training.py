@@ -15,9 +15,9 @@ import pytest
 
 from pipelines import train as stage
 from pipelines.classifier import Classifier, build_classifier
-from pipelines.errors import OutputError, PipelineError, TrainingFailed
-from pipelines.files import sha256_of
-from pipelines.params import AugmentationParams, load_params
+from pipelines.core.errors import OutputError, PipelineError, TrainingFailed
+from pipelines.core.io import sha256_of
+from pipelines.core.params import AugmentationParams, load_params
 from pipelines.training import loop
 from pipelines.training.checkpoint import Checkpoint
 from pipelines.training.input import in_order

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.params import AugmentationParams, ModelParams, load_params
+from pipelines.core.params import AugmentationParams, ModelParams, load_params
 from pipelines.training import loop
 from pipelines.training.augmentation import random_transforms
 from pipelines.training.checkpoint import Checkpoint

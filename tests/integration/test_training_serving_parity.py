@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.errors import DataError
+from pipelines.core.errors import DataError
+from pipelines.core.source_images import read_image
 from pipelines.inference import InputReader, open_model, predict_sources
 from pipelines.preparation.finding import find_sources
 from pipelines.preparation.pictures import Facts, Preparer, Settings, Task
 from pipelines.sample.dataset import SampleSpec, write_sample
-from pipelines.sources import read_image
 from serving.contract import InputSpec, preprocess
 from tests.support.onnx_models import make_contract, write_model
 

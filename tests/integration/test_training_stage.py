@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pipelines.params import load_params
+from pipelines.core.params import load_params
 from pipelines.train import train_architecture
 from tests.support.training_project import REPOSITORY, make_project, run_stage, start_stage
 

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines import layout
-from pipelines.dataset import Dataset, write_dataset
-from pipelines.errors import ManifestCorrupt, ValidationFailed
-from pipelines.manifest import SCHEMA, SPLITS, digest, write_manifest
-from pipelines.params import ValidateParams
+from pipelines.core import paths
+from pipelines.core.dataset import Dataset, write_dataset
+from pipelines.core.errors import ManifestCorrupt, ValidationFailed
+from pipelines.core.manifest import SCHEMA, SPLITS, digest, write_manifest
+from pipelines.core.params import ValidateParams
 from pipelines.validate import Validation, main, validate
 from serving.contract import InputSpec
 
@@ -65,16 +65,16 @@ def sound_rows(per_class: int = 8) -> Rows:
 
 def write(root: Path, rows: Rows) -> None:
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    write_manifest(root / layout.MANIFEST, table)
+    write_manifest(root / paths.MANIFEST, table)
     classes = tuple(sorted({row["label"] for row in rows}))
-    write_dataset(root / layout.DATASET, Dataset(classes=classes, input=SPEC, dataset=digest(table, SPEC)))
+    write_dataset(root / paths.DATASET, Dataset(classes=classes, input=SPEC, dataset=digest(table, SPEC)))
 
 
 def judge(root: Path, rows: Rows, **changes: Any) -> Validation:
     write(root, rows)
     return validate(
-        root / layout.MANIFEST,
-        root / layout.DATASET,
+        root / paths.MANIFEST,
+        root / paths.DATASET,
         params=ValidateParams.model_validate(PARAMS.model_dump() | changes, strict=False),
         near_duplicate_bits=2,
         docs=root / "docs",
@@ -204,11 +204,11 @@ def test_a_manifest_of_another_dataset_is_refused(tmp_path: Path) -> None:
     rows = sound_rows()
     write(tmp_path, rows)
     rows[0]["label"] = "sad"
-    write_manifest(tmp_path / layout.MANIFEST, pa.Table.from_pylist(rows, schema=SCHEMA))
+    write_manifest(tmp_path / paths.MANIFEST, pa.Table.from_pylist(rows, schema=SCHEMA))
     with pytest.raises(ManifestCorrupt, match=r"not the one dataset\.json names"):
         validate(
-            tmp_path / layout.MANIFEST,
-            tmp_path / layout.DATASET,
+            tmp_path / paths.MANIFEST,
+            tmp_path / paths.DATASET,
             params=PARAMS,
             near_duplicate_bits=2,
             docs=tmp_path / "docs",
@@ -227,8 +227,8 @@ def test_passing_leaves_the_hash_of_the_dataset(project: Path, capsys: pytest.Ca
     write(project, rows)
     main()
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    assert json.loads((project / layout.VALIDATED).read_text()) == {"dataset": digest(table, SPEC)}
-    report = json.loads((project / layout.VALIDATION_REPORT).read_text())
+    assert json.loads((project / paths.VALIDATED).read_text()) == {"dataset": digest(table, SPEC)}
+    report = json.loads((project / paths.VALIDATION_REPORT).read_text())
     assert report["passed"] is True
     assert set(report["checks"][0]) == {"name", "severity", "passed", "observed", "expected", "message"}
     assert "expectations hold" in capsys.readouterr().out
@@ -245,9 +245,9 @@ def test_failing_names_why_and_takes_an_older_pass_away(project: Path) -> None:
     ) as caught:
         main()
     assert "\n" not in str(caught.value)
-    assert not (project / layout.VALIDATED).exists()
-    assert json.loads((project / layout.VALIDATION_REPORT).read_text())["passed"] is False
-    assert (project / layout.DATA_DOCS / "index.html").is_file()
+    assert not (project / paths.VALIDATED).exists()
+    assert json.loads((project / paths.VALIDATION_REPORT).read_text())["passed"] is False
+    assert (project / paths.DATA_DOCS / "index.html").is_file()
 
 
 def test_a_warning_is_printed_and_does_not_stop(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,7 +259,7 @@ def test_a_warning_is_printed_and_does_not_stop(project: Path, capsys: pytest.Ca
     said = capsys.readouterr().out
     assert "warning: 20 of 108 rows fail" in said
     assert "rule: at least 98% of the images have a brightness of 0.05 to 0.95" in said
-    assert (project / layout.VALIDATED).is_file()
+    assert (project / paths.VALIDATED).is_file()
 
 
 def test_without_a_manifest_the_error_names_it(project: Path) -> None:

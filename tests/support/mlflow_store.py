@@ -8,12 +8,12 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from pipelines import layout
+from pipelines.core import paths
 
 
 def new_store(root: Path) -> str:
     """Lay a migrated, empty database where a checkout at `root` has it; returns its URI."""
-    path = root / layout.MLFLOW_DATABASE
+    path = root / paths.MLFLOW_DATABASE
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(_template(), path)
     return f"sqlite:///{path}"

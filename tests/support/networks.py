@@ -12,10 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.classifier import Classifier, build_classifier
-from pipelines.dataset import Dataset
-from pipelines.files import write_json
-from pipelines.manifest import COLUMNS, SCHEMA, write_manifest
-from pipelines.params import HeadParams, ModelParams
+from pipelines.core.dataset import Dataset
+from pipelines.core.io import write_json
+from pipelines.core.manifest import COLUMNS, SCHEMA, write_manifest
+from pipelines.core.params import HeadParams, ModelParams
 from serving.contract import InputSpec
 
 SIDE = 64

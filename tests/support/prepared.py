@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.files import write_json
+from pipelines.core.io import write_json
 from serving.contract import InputSpec
 
 CLASSES = ("angry", "happy", "sad")

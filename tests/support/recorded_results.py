@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines import layout
-from pipelines.files import read_json
+from pipelines.core import paths
+from pipelines.core.io import read_json
 
 
 def contradictions(root: Path) -> list[str]:
     """What the files of one project say differently from the file that owns the figure."""
     machine, latency, comparison, gate = (
-        read_json(root / path) for path in (layout.MACHINE, layout.LATENCY, layout.COMPARISON, layout.GATE)
+        read_json(root / path) for path in (paths.MACHINE, paths.LATENCY, paths.COMPARISON, paths.GATE)
     )
     pairs = [
         *_machine(machine, latency, comparison, gate),
@@ -46,10 +46,10 @@ def _times(latency: Any, comparison: Any, gate: Any) -> Iterator[tuple[str, obje
 def _selected(root: Path, comparison: Any, gate: Any) -> Iterator[tuple[str, object, object]]:
     name = comparison["selected"]
     yield "architecture of gate.json", gate["architecture"], name
-    record = read_json(root / layout.export_record(name))
+    record = read_json(root / paths.export_record(name))
     yield "sha256 of gate.json", gate["sha256"], record["sha256"]
     for row in comparison["rows"]:
-        test = read_json(root / layout.evaluation_metrics(row["architecture"]))["test"]
+        test = read_json(root / paths.evaluation_metrics(row["architecture"]))["test"]
         scores = ("accuracy", "macro_f1", "ece")
         yield (
             f"scores of {row['architecture']} in comparison.json",

@@ -16,14 +16,14 @@ import pyarrow as pa
 import yaml
 from PIL import Image
 
-from pipelines import layout
-from pipelines.dataset import Dataset, write_dataset
-from pipelines.files import read_json, sha256_of, write_json, write_text
+from pipelines.core import paths
+from pipelines.core.dataset import Dataset, write_dataset
+from pipelines.core.io import read_json, sha256_of, write_json, write_text
+from pipelines.core.manifest import SCHEMA, digest, write_manifest
+from pipelines.core.params import Params, parse_params
+from pipelines.core.variants import all_variants, is_int8, variants_of
 from pipelines.gate import judge_selected
-from pipelines.manifest import SCHEMA, digest, write_manifest
-from pipelines.params import Params, parse_params
 from pipelines.register import register
-from pipelines.variants import all_variants, is_int8, variants_of
 from serving.contract import InputSpec
 from tests.support.onnx_models import brightness_levels, make_contract, write_model
 from tests.support.timings import TIMING
@@ -51,7 +51,7 @@ class World:
         return parse_params(values)
 
     def architectures(self) -> list[str]:
-        found = (path.parent.name for path in (self.root / layout.ONNX).glob("*/model.onnx"))
+        found = (path.parent.name for path in (self.root / paths.ONNX).glob("*/model.onnx"))
         return sorted(name for name in found if not is_int8(name))
 
     def add_model(
@@ -70,40 +70,38 @@ class World:
             contract = make_contract(
                 classes=self.classes, side=self.side, architecture=name, dataset=self.dataset
             )
-            onnx = write_model(root / layout.onnx_model(name), contract=contract, levels=levels, seed=seed)
-            twin = root / layout.onnx_model(architecture) if is_int8(name) else None
-            write_json(root / layout.export_record(name), _export(onnx, twin=twin))
-            write_json(root / layout.evaluation_metrics(name), _metrics(name, self.classes))
-        weights = root / layout.trained_weights(architecture)
+            onnx = write_model(root / paths.onnx_model(name), contract=contract, levels=levels, seed=seed)
+            twin = root / paths.onnx_model(architecture) if is_int8(name) else None
+            write_json(root / paths.export_record(name), _export(onnx, twin=twin))
+            write_json(root / paths.evaluation_metrics(name), _metrics(name, self.classes))
+        weights = root / paths.trained_weights(architecture)
         weights.parent.mkdir(parents=True, exist_ok=True)
         weights.write_bytes(f"{architecture} {seed} {levels}".encode())
-        write_text(root / layout.training_history(architecture), _HISTORY)
+        write_text(root / paths.training_history(architecture), _HISTORY)
         write_json(
-            root / layout.training_record(architecture),
+            root / paths.training_record(architecture),
             _training(architecture, self.dataset, self.side, self.classes),
         )
         self.select(architecture)
-        return sha256_of(root / layout.onnx_model(architecture))
+        return sha256_of(root / paths.onnx_model(architecture))
 
     def select(self, name: str) -> None:
         """Write the comparison and latency tables with this variant on top."""
         row = {"architecture": name, "title": name.title(), "macro_f1": 0.9}
         write_json(
-            self.root / layout.COMPARISON,
+            self.root / paths.COMPARISON,
             {"metric": "macro_f1", "variants": "fastest", "timing": TIMING, "selected": name, "rows": [row]},
         )
         times = {"batch_1": {"p50_ms": 2.5, "p95_ms": 3.0}, "batch_16": {"p50_ms": 30.0, "p95_ms": 31.0}}
         models = dict.fromkeys(all_variants(self.architectures()), times)
-        write_json(
-            self.root / layout.LATENCY, {"timing": TIMING, "threads": 1, "rounds": 3, "models": models}
-        )
+        write_json(self.root / paths.LATENCY, {"timing": TIMING, "threads": 1, "rounds": 3, "models": models})
 
 
 def judge_and_register(world: World, params: Params, *, experiment: str | None = None) -> dict[str, Any]:
     """Run the stages `gate` and `register` in the current folder; returns `gate.json`."""
     judge_selected(Path(), params, experiment=experiment)
     register(Path(), params, experiment=experiment)
-    return read_json(world.root / layout.GATE)
+    return read_json(world.root / paths.GATE)
 
 
 def make_world(root: Path, *, side: int = SIDE, classes: tuple[str, ...] = CLASSES) -> World:
@@ -119,16 +117,16 @@ def make_world(root: Path, *, side: int = SIDE, classes: tuple[str, ...] = CLASS
                     )
                 )
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    write_manifest(root / layout.MANIFEST, table)
+    write_manifest(root / paths.MANIFEST, table)
     dataset = digest(table, spec)
-    write_dataset(root / layout.DATASET, Dataset(classes=classes, input=spec, dataset=dataset))
+    write_dataset(root / paths.DATASET, Dataset(classes=classes, input=spec, dataset=dataset))
     return World(root=root, dataset=dataset, side=side, classes=classes)
 
 
 def _picture(root: Path, split: str, label: str, *, side: int, value: int, index: int) -> dict[str, Any]:
     name = f"id{index:03d}_{label}_{split}.png"
     source, prepared = Path("data") / label / name, Path("images") / split / label / name
-    for path, px in ((root / source, 2 * SIDE), (root / layout.PREPARED / prepared, side)):
+    for path, px in ((root / source, 2 * SIDE), (root / paths.PREPARED / prepared, side)):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((px, px, 3), value, np.uint8)).save(path)
     return {

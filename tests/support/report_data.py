@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from pipelines import layout
-from pipelines.dataset import Dataset, write_dataset
-from pipelines.files import write_json
-from pipelines.manifest import SCHEMA, digest, read_manifest, write_manifest
+from pipelines.core import paths
+from pipelines.core.dataset import Dataset, write_dataset
+from pipelines.core.io import write_json
+from pipelines.core.manifest import SCHEMA, digest, read_manifest, write_manifest
 from serving.contract import InputSpec, image_statistics
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -61,13 +61,13 @@ def write_data(root: Path, classes: Sequence[str] = CLASSES) -> str:
         # Classes of different size, as real ones are.
         for index in range(count + 3 * position * (split == "train"))
     ]
-    write_manifest(root / layout.MANIFEST, pa.Table.from_pylist(rows, schema=SCHEMA))
-    manifest = read_manifest(root / layout.MANIFEST)
+    write_manifest(root / paths.MANIFEST, pa.Table.from_pylist(rows, schema=SCHEMA))
+    manifest = read_manifest(root / paths.MANIFEST)
     spec = InputSpec(height=SIDE, width=SIDE)
     dataset = digest(manifest, spec)
-    write_dataset(root / layout.DATASET, Dataset(classes=tuple(classes), input=spec, dataset=dataset))
-    write_json(root / layout.PREPARE_REPORT, prepare_report(len(rows)))
-    write_json(root / layout.VALIDATION_REPORT, validation_report())
+    write_dataset(root / paths.DATASET, Dataset(classes=tuple(classes), input=spec, dataset=dataset))
+    write_json(root / paths.PREPARE_REPORT, prepare_report(len(rows)))
+    write_json(root / paths.VALIDATION_REPORT, validation_report())
     return dataset
 
 
@@ -76,11 +76,11 @@ def _write_picture(
 ) -> dict[str, Any]:
     image = draw_face(label, rng)
     name = f"id{index:03d}{split}_{label}_0"
-    path = root / layout.PREPARED_IMAGES / split / label / f"{name}.png"
+    path = root / paths.PREPARED_IMAGES / split / label / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return {
-        "path": path.relative_to(root / layout.PREPARED).as_posix(),
+        "path": path.relative_to(root / paths.PREPARED).as_posix(),
         "split": split,
         "label": label,
         "group": name.split("_")[0],

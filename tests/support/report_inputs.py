@@ -16,15 +16,16 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipelines import evaluate, layout
+from pipelines import evaluate
 from pipelines.compare import losses
+from pipelines.core import paths
+from pipelines.core.io import read_json, write_json
+from pipelines.core.manifest import read_manifest
+from pipelines.core.variants import all_variants, architecture_of, display_name, int8_of, is_int8, variants_of
 from pipelines.explanation.answers import Answers
 from pipelines.explanation.gallery import architectures_panel, selected_panel
 from pipelines.explanation.selection import PANELS, pick_faces, pick_panels
 from pipelines.exporting.pictures import read_pictures
-from pipelines.files import read_json, write_json
-from pipelines.manifest import read_manifest
-from pipelines.variants import all_variants, architecture_of, display_name, int8_of, is_int8, variants_of
 from tests.support.report_data import CLASSES, write_data
 from tests.support.timings import TIMING
 
@@ -98,24 +99,24 @@ def write_report_inputs(root: Path, params: Path, *, architectures: Sequence[str
         params: a `params.yaml` to copy.
         architectures: some of `MODELS`, `SELECTED` among them.
     """
-    shutil.copy(params, root / layout.PARAMS)
+    shutil.copy(params, root / paths.PARAMS)
     dataset = write_data(root)
     for seed, name in enumerate(architectures):
         _write_model(root, name, dataset=dataset, seed=seed)
     select(root, SELECTED, architectures=architectures)
     _write_explanations(root, architectures)
-    write_json(root / layout.GATE, gate())
+    write_json(root / paths.GATE, gate())
 
 
 def select(root: Path, name: str, *, architectures: Sequence[str] = tuple(MODELS)) -> None:
     """Write the comparison with this variant selected."""
     rows = [_row(root, one) for one in all_variants(architectures)]
     comparison = {"metric": "macro_f1", "variants": "fastest", "selected": name, "rows": rows}
-    write_json(root / layout.COMPARISON, comparison | {"timing": TIMING})
+    write_json(root / paths.COMPARISON, comparison | {"timing": TIMING})
     times = {
         row["architecture"]: {"batch_1": {"p50_ms": row["p50_ms"], "p95_ms": row["p95_ms"]}} for row in rows
     }
-    write_json(root / layout.LATENCY, {"timing": TIMING, "threads": 1, "rounds": 3, "models": times})
+    write_json(root / paths.LATENCY, {"timing": TIMING, "threads": 1, "rounds": 3, "models": times})
 
 
 def gate(*, passed: bool = True) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def _check(
 def _write_model(root: Path, name: str, *, dataset: str, seed: int) -> None:
     model, rng = MODELS[name], np.random.default_rng(seed)
     write_json(
-        root / layout.weights_folder(name) / "origin.json",
+        root / paths.weights_folder(name) / "origin.json",
         {"origin": "scratch", "reason": model.reason, "file": None},
     )
     history = _history(model, rng)
@@ -161,7 +162,7 @@ def _write_model(root: Path, name: str, *, dataset: str, seed: int) -> None:
     record = {
         "architecture": name,
         "classes": list(CLASSES),
-        "input": read_json(root / layout.DATASET)["input"],
+        "input": read_json(root / paths.DATASET)["input"],
         "dataset": dataset,
         "head": {"hidden": [128], "dropout": 0.3},
         "options": {},
@@ -174,8 +175,8 @@ def _write_model(root: Path, name: str, *, dataset: str, seed: int) -> None:
         "phases": [{"name": "all", "epochs": model.epochs}],
         "precision": "float32",
     }
-    write_json(root / layout.training_record(name), record)
-    history.to_csv(root / layout.training_history(name), index=False)
+    write_json(root / paths.training_record(name), record)
+    history.to_csv(root / paths.training_history(name), index=False)
     export = {
         "architecture": name,
         "temperature": 1.21,
@@ -188,10 +189,10 @@ def _write_model(root: Path, name: str, *, dataset: str, seed: int) -> None:
         "heatmap": [4, 4],
         "embedding": 128,
     }
-    write_json(root / layout.export_record(name), export)
+    write_json(root / paths.export_record(name), export)
     twin = {"sha256": "ab" * 32, "size_bytes": export["size_bytes"], "pictures": 70, "same_answer": 0.986}
     small = {"architecture": int8_of(name), "size_bytes": export["size_bytes"] // 4, "twin": twin}
-    write_json(root / layout.export_record(int8_of(name)), export | small)
+    write_json(root / paths.export_record(int8_of(name)), export | small)
     for variant in variants_of(name):
         _write_evaluation(root, variant, rng)
 
@@ -218,7 +219,7 @@ def _history(model: Simulated, rng: np.random.Generator) -> pd.DataFrame:
 
 def _write_evaluation(root: Path, name: str, rng: np.random.Generator) -> None:
     model = MODELS[architecture_of(name)]
-    manifest = read_manifest(root / layout.MANIFEST)
+    manifest = read_manifest(root / paths.MANIFEST)
     rows = manifest[manifest["split"] != "train"]
     truth = rows["label"].map(list(CLASSES).index).to_numpy()
     logits = rng.normal(0, 1, (len(rows), len(CLASSES)))
@@ -238,17 +239,17 @@ def _write_evaluation(root: Path, name: str, rng: np.random.Generator) -> None:
         "parameters": model.parameters,
         "size_mb": model.size_mb / (4 if is_int8(name) else 1),
     }
-    write_json(root / layout.evaluation_metrics(name), facts | scores | {"crops": CROPS})
-    table.to_parquet(root / layout.evaluation_predictions(name), index=False)
+    write_json(root / paths.evaluation_metrics(name), facts | scores | {"crops": CROPS})
+    table.to_parquet(root / paths.evaluation_predictions(name), index=False)
     for plot, points in evaluate.plot_points(table, CLASSES).items():
-        points.to_csv(root / layout.evaluation_plot(name, plot), index=False)
+        points.to_csv(root / paths.evaluation_plot(name, plot), index=False)
 
 
 def _row(root: Path, name: str) -> dict[str, Any]:
     twin = architecture_of(name) if is_int8(name) else None
-    model, metrics = MODELS[architecture_of(name)], read_json(root / layout.evaluation_metrics(name))
+    model, metrics = MODELS[architecture_of(name)], read_json(root / paths.evaluation_metrics(name))
     p50_ms = model.p50_ms / 2 if twin else model.p50_ms
-    lost = losses(metrics, read_json(root / layout.evaluation_metrics(twin))) if twin else {}
+    lost = losses(metrics, read_json(root / paths.evaluation_metrics(twin))) if twin else {}
     keys = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "macro_f1_low", "macro_f1_high")
     return {
         "architecture": name,
@@ -269,10 +270,10 @@ def _row(root: Path, name: str) -> dict[str, Any]:
 
 
 def _write_explanations(root: Path, architectures: Sequence[str]) -> None:
-    table = pd.read_parquet(root / layout.evaluation_predictions(SELECTED))
+    table = pd.read_parquet(root / paths.evaluation_predictions(SELECTED))
     panels = pick_panels(table, count=6)
     faces = pick_faces(table, count=6, but=[pick for own in panels.values() for pick in own])
-    folder = root / layout.EXPLANATIONS
+    folder = root / paths.EXPLANATIONS
     folder.mkdir(parents=True)
     record: dict[str, Any] = {
         "architecture": SELECTED,
@@ -284,12 +285,12 @@ def _write_explanations(root: Path, architectures: Sequence[str]) -> None:
     }
     for name in PANELS:
         picks = panels[name]
-        pictures = read_pictures([root / layout.PREPARED / pick.path for pick in picks])
+        pictures = read_pictures([root / paths.PREPARED / pick.path for pick in picks])
         maps = _heatmaps(len(picks), seed=0)
         record["panels"][name] = selected_panel(
             folder, name, picks=picks, pictures=pictures, keras=maps, onnx=maps
         )
-    pictures = read_pictures([root / layout.PREPARED / face.path for face in faces])
+    pictures = read_pictures([root / paths.PREPARED / face.path for face in faces])
     answers = {name: _answers(len(faces), seed=seed) for seed, name in enumerate(architectures)}
     record["faces"] = architectures_panel(folder, faces=faces, pictures=pictures, answers=answers)
     write_json(folder / "explain.json", record)

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from pipelines.classifier import Classifier, build_classifier
-from pipelines.files import write_json
-from pipelines.params import HeadParams, ModelParams
+from pipelines.core.io import write_json
+from pipelines.core.params import HeadParams, ModelParams
 from pipelines.training.input import Split, read_split
 from serving.contract import InputSpec
 from tests.support.prepared import CLASSES, write_prepared

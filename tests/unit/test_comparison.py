@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipelines.compare import compare, losses, render
-from pipelines.errors import SelectionError
-from pipelines.params import SelectionParams
+from pipelines.core.errors import SelectionError
+from pipelines.core.params import SelectionParams
 from tests.support.timings import SAID, TIMING
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.compare import render
-from pipelines.variants import display_name
+from pipelines.core.variants import display_name
 from tests.support.timings import TIMING
 
 TITLE = "ViT (pretrained)"

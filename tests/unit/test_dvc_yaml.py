@@ -11,29 +11,29 @@ import grimp
 import pytest
 import yaml
 
-from pipelines import layout
-from pipelines.params import Params, load_params
-from pipelines.variants import variants_of
+from pipelines.core import paths
+from pipelines.core.params import Params, load_params
+from pipelines.core.variants import variants_of
 
 # Modules that carry a result but do not shape it: an edit of an error message retrains nothing.
 PLUMBING = {
-    "pipelines.dataset",
-    "pipelines.errors",
-    "pipelines.files",
-    "pipelines.layout",
-    "pipelines.lineage",
-    "pipelines.manifest",
-    "pipelines.params",
-    "pipelines.records",
-    "pipelines.sample.remote",
-    "pipelines.stage",
+    "pipelines.core.dataset",
+    "pipelines.core.errors",
+    "pipelines.core.io",
+    "pipelines.core.paths",
+    "pipelines.core.lineage",
+    "pipelines.core.manifest",
+    "pipelines.core.params",
+    "pipelines.core.io",
+    "pipelines.core.sample_remote",
+    "pipelines.core.cli",
     "pipelines.tensorflow_runtime",
     "pipelines.tracking",
     "pipelines.trained",
     "pipelines.training.curves",
     "pipelines.training.progress",
     "pipelines.training.runlog",
-    "pipelines.variants",
+    "pipelines.core.variants",
     "serving.contract.arrays",
     "serving.contract.model",
     "serving.cores",
@@ -145,7 +145,7 @@ def test_dependencies_are_outputs_or_files_of_the_repository(
     made = [path for stage in stages.values() for path in outputs(stage)]
     for stage in stages.values():
         for path in stage.get("deps", []):
-            if path.startswith(("pipelines", "serving")) or path in map(str, (layout.DATA, layout.PARAMS)):
+            if path.startswith(("pipelines", "serving")) or path in map(str, (paths.DATA, paths.PARAMS)):
                 continue
             assert any(
                 path == out or f"{path}/".startswith(f"{out}/") or f"{out}/".startswith(f"{path}/")
@@ -172,15 +172,15 @@ def test_every_parameter_is_some_stage_s(stages: dict[str, Any], repository: Pat
 def test_outputs_are_the_layout_s(stages: dict[str, Any]) -> None:
     made = {path.replace("${item}", "A") for stage in stages.values() for path in outputs(stage)}
     owned = {
-        layout.PREPARED, layout.PREPARE_REPORT, layout.VALIDATED, layout.VALIDATION_REPORT,
-        layout.DATA_DOCS, layout.WEIGHTS, layout.MACHINE, layout.LATENCY, layout.COMPARISON,
-        layout.EXPLANATIONS, layout.GATE, layout.REGISTERED, layout.REPORT, layout.trained_weights("A"),
-        layout.training_record("A"), layout.training_history("A"),
+        paths.PREPARED, paths.PREPARE_REPORT, paths.VALIDATED, paths.VALIDATION_REPORT,
+        paths.DATA_DOCS, paths.WEIGHTS, paths.MACHINE, paths.LATENCY, paths.COMPARISON,
+        paths.EXPLANATIONS, paths.GATE, paths.REGISTERED, paths.REPORT, paths.trained_weights("A"),
+        paths.training_record("A"), paths.training_history("A"),
     }  # fmt: skip
     for name in variants_of("A"):
-        owned |= {layout.onnx_model(name), layout.export_record(name), layout.evaluation_predictions(name)}
-        owned |= {layout.evaluation_metrics(name), layout.evaluation_summary(name)}
-        owned |= {layout.evaluation_plot(name, plot) for plot in ("confusion", "roc", "calibration")}
+        owned |= {paths.onnx_model(name), paths.export_record(name), paths.evaluation_predictions(name)}
+        owned |= {paths.evaluation_metrics(name), paths.evaluation_summary(name)}
+        owned |= {paths.evaluation_plot(name, plot) for plot in ("confusion", "roc", "calibration")}
     assert made == {str(path) for path in owned}
 
 
@@ -213,13 +213,13 @@ def test_report_needs_no_registry(stages: dict[str, Any]) -> None:
     assert "register" not in waits
     order = list(stages)
     assert order.index("report") < order.index("register") < order.index("verdict")
-    assert str(layout.REGISTERED) in stages["verdict"]["deps"]
+    assert str(paths.REGISTERED) in stages["verdict"]["deps"]
 
 
 def test_times_are_measured_where_the_machine_is_described(stages: dict[str, Any]) -> None:
     """On a cluster too: both stages ask for the same node, and the one waits for the other."""
     assert stages["machine"]["meta"]["node"] == stages["latency"]["meta"]["node"]
-    assert str(layout.MACHINE) in stages["latency"]["deps"]
+    assert str(paths.MACHINE) in stages["latency"]["deps"]
 
 
 def test_parameters_load(repository: Path) -> None:

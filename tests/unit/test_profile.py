@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.errors import ParamsError, UnknownArchitecture, UnknownProfile
-from pipelines.params import known_architectures, load_params, parse_params
+from pipelines.core.errors import ParamsError, UnknownArchitecture, UnknownProfile
+from pipelines.core.params import known_architectures, load_params, parse_params
 from pipelines.profile import compose, profiles
 from serving.settings import Settings
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from pipelines import gate
-from pipelines.params import GateParams
+from pipelines.core.params import GateParams
 from pipelines.remedies import remedies
 
 BAD = gate.Scores(accuracy=0.1, macro_f1=0.1, recall={"happy": 0.1, "sad": math.nan})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines import layout
+from pipelines.core import paths
 from pipelines.explanation.selection import Pick, spread
 from pipelines.exporting.pictures import read_pictures
 from pipelines.reporting.inputs import Inputs
@@ -26,7 +26,7 @@ def section(inputs: Inputs) -> Section:
         Pick(path=path, label=label, predicted=label, confidence=1.0)
         for path, label in zip(train["path"], train["label"], strict=True)
     )[:_FACES]
-    places = [inputs.root / layout.PREPARED / pick.path for pick in picks]
+    places = [inputs.root / paths.PREPARED / pick.path for pick in picks]
     if not all(place.exists() for place in places):
         return absent(_ID, _TITLE, short=_SHORT, lacks="A prepared picture", stage="prepare")
     settings = inputs.params.augmentation

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pipelines.core.variants import architecture_of
 from pipelines.reporting.inputs import Inputs
 from pipelines.reporting.section import Section
-from pipelines.variants import architecture_of
 
 
 def section(inputs: Inputs) -> Section:

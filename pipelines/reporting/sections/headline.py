@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.lineage import UNKNOWN
+from pipelines.core.lineage import UNKNOWN
 from pipelines.model_card import is_sample
 from pipelines.remedies import remedies
 from pipelines.reporting.inputs import Inputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines import layout
+from pipelines.core import paths
 from pipelines.explanation.selection import CONFIDENT_WRONG, CORRECT, WRONG
 from pipelines.reporting.inputs import Inputs, Record
 from pipelines.reporting.pictures import file_uri
@@ -52,7 +52,7 @@ def hero(inputs: Inputs, count: int) -> list[dict[str, Any]]:
 
 def _faces(inputs: Inputs, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Entries of `explain.json` with their tiles as data URIs; a tile that is gone has none."""
-    folder = inputs.root / layout.EXPLANATIONS
+    folder = inputs.root / paths.EXPLANATIONS
     return [
         {**entry, "tiles": {kind: file_uri(folder / place) for kind, place in entry["tiles"].items()}}
         for entry in entries

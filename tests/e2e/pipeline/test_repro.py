@@ -10,7 +10,7 @@ import subprocess
 
 import yaml
 
-from pipelines.variants import all_variants
+from pipelines.core.variants import all_variants
 from tests.support.project import Project
 from tests.support.recorded_results import contradictions
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from pipelines.architectures import Architecture, _registry
-from pipelines.errors import ParamsError
-from pipelines.params import ModelParams, QuantizationParams
+from pipelines.core.errors import ParamsError
+from pipelines.core.params import ModelParams, QuantizationParams
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/architectures.md"
 NAME = "squeeze"

@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 import pytest
 
-from pipelines import layout
-from pipelines.files import read_json
+from pipelines.core import paths
+from pipelines.core.io import read_json
+from pipelines.core.params import known_architectures, load_params
+from pipelines.core.variants import int8_of
 from pipelines.inference import open_model
-from pipelines.params import known_architectures, load_params
 from pipelines.quantization import qdq
 from pipelines.quantization.rewriting import rewritten
 from pipelines.quantize import quantize_model
-from pipelines.variants import int8_of
 from tests.support.graphs import live_operators, run
 from tests.support.networks import SIDE, pictures
 
@@ -33,10 +33,10 @@ def quantized(exported: Path, repository_params: Path, tmp_path_factory: pytest.
     root = tmp_path_factory.mktemp("quantized")
     for name in NAMES:
         quantize_model(
-            source=exported / layout.onnx_model(name),
-            manifest=exported / layout.MANIFEST,
-            dataset=exported / layout.DATASET,
-            folder=root / layout.onnx_model(int8_of(name)).parent,
+            source=exported / paths.onnx_model(name),
+            manifest=exported / paths.MANIFEST,
+            dataset=exported / paths.DATASET,
+            folder=root / paths.onnx_model(int8_of(name)).parent,
             settings=load_params(repository_params).quantization_of(name),
         )
         shutil.copytree(exported / "onnx" / name, root / "onnx" / name)
@@ -51,8 +51,8 @@ def repository_params() -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_signature_and_contract_are_the_twins(quantized: Path, name: str) -> None:
     """`open_model` holds tensors against the contract; sizes of heatmap and embedding are compared here."""
-    twin = open_model(quantized / layout.onnx_model(name))
-    found = open_model(quantized / layout.onnx_model(int8_of(name)))
+    twin = open_model(quantized / paths.onnx_model(name))
+    found = open_model(quantized / paths.onnx_model(int8_of(name)))
     assert found.contract.to_json() == twin.contract.to_json().replace(f'"{name}"', f'"{name}-int8"')
     images = pictures(5)
     for output in ("probabilities", "heatmap", "embedding"):
@@ -62,7 +62,7 @@ def test_signature_and_contract_are_the_twins(quantized: Path, name: str) -> Non
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_picture_is_answered_alone_as_among_others(quantized: Path, name: str) -> None:
-    found = open_model(quantized / layout.onnx_model(int8_of(name)))
+    found = open_model(quantized / paths.onnx_model(int8_of(name)))
     images = pictures(5)
     together = found.predict(images)
     for index in range(5):
@@ -73,7 +73,7 @@ def test_one_picture_is_answered_alone_as_among_others(quantized: Path, name: st
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rewriting_changes_no_answer(exported: Path, name: str) -> None:
-    content = (exported / layout.onnx_model(name)).read_bytes()
+    content = (exported / paths.onnx_model(name)).read_bytes()
     model = rewritten(qdq.prepared(content))
     onnx.checker.check_model(model, full_check=True)
     images = pictures(5)
@@ -94,7 +94,7 @@ def test_rewriting_changes_no_answer(exported: Path, name: str) -> None:
 def test_what_holds_int8_back_is_rewritten(
     exported: Path, name: str, gone: tuple[str, ...], there: str
 ) -> None:
-    operators = live_operators(rewritten(qdq.prepared((exported / layout.onnx_model(name)).read_bytes())))
+    operators = live_operators(rewritten(qdq.prepared((exported / paths.onnx_model(name)).read_bytes())))
     assert not [operator for operator in gone if operators[operator] > (1 if operator == "Shape" else 0)]
     assert operators[there] > 0
     # One for each squeeze, and none around its convolutions: the head's heatmap keeps its own.
@@ -103,14 +103,14 @@ def test_what_holds_int8_back_is_rewritten(
 
 @pytest.mark.parametrize("name", SHALLOW)
 def test_the_answers_are_the_twins(quantized: Path, name: str) -> None:
-    found = read_json(quantized / layout.export_record(int8_of(name)))
+    found = read_json(quantized / paths.export_record(int8_of(name)))
     assert found["twin"]["same_answer"] >= 0.85
     assert found["parity"]["probabilities"] < 0.2
 
 
 @pytest.mark.parametrize("name", LARGE)
 def test_the_file_is_a_third_of_its_twin_or_less(quantized: Path, name: str) -> None:
-    sizes = [(quantized / layout.onnx_model(one)).stat().st_size for one in (int8_of(name), name)]
+    sizes = [(quantized / paths.onnx_model(one)).stat().st_size for one in (int8_of(name), name)]
     assert sizes[0] < 0.36 * sizes[1]
 
 

@@ -16,12 +16,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from pipelines import layout
-from pipelines.dataset import Dataset, write_dataset
-from pipelines.errors import ClassMissing, DataError, ModelFileError, PipelineError, QuantizationFailed
-from pipelines.files import read_json, sha256_of
+from pipelines.core import paths
+from pipelines.core.dataset import Dataset, write_dataset
+from pipelines.core.errors import ClassMissing, DataError, ModelFileError, PipelineError, QuantizationFailed
+from pipelines.core.io import read_json, sha256_of
+from pipelines.core.params import QuantizationParams
 from pipelines.inference import open_model
-from pipelines.params import QuantizationParams
 from pipelines.quantize import quantize_model, validation_pictures
 from serving.contract import InputSpec
 from tests.support.networks import CLASSES, pictures, write_prepared
@@ -41,9 +41,9 @@ def settings(**changes: Any) -> QuantizationParams:
 
 def quantize(root: Path, *, out: str = "onnx/lenet-int8", **changes: Any) -> dict[str, Any]:
     return quantize_model(
-        source=root / layout.onnx_model("lenet"),
-        manifest=root / layout.MANIFEST,
-        dataset=root / layout.DATASET,
+        source=root / paths.onnx_model("lenet"),
+        manifest=root / paths.MANIFEST,
+        dataset=root / paths.DATASET,
         folder=root / out,
         settings=settings(**changes),
     )
@@ -55,9 +55,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     write_prepared(root / "prepared", per_class=6, side=SIDE)
     spec = InputSpec(height=SIDE, width=SIDE)
-    write_dataset(root / layout.DATASET, Dataset(classes=CLASSES, input=spec, dataset=DATASET))
+    write_dataset(root / paths.DATASET, Dataset(classes=CLASSES, input=spec, dataset=DATASET))
     contract = make_contract(classes=CLASSES, spec=spec, dataset=DATASET, weights="imagenet", temperature=1.3)
-    write_model(root / layout.onnx_model("lenet"), contract=contract)
+    write_model(root / paths.onnx_model("lenet"), contract=contract)
     params = yaml.safe_load((CHECKOUT / "params.yaml").read_text())
     params["quantization"]["lenet"] = settings().model_dump()
     (root / "params.yaml").write_text(yaml.safe_dump(params))
@@ -78,8 +78,8 @@ def _operators(path: Path) -> Counter[str]:
 
 
 def test_the_contract_is_the_twins_under_the_variants_name(finished: Path) -> None:
-    twin = open_model(finished / layout.onnx_model("lenet")).contract
-    found = open_model(finished / layout.onnx_model("lenet-int8")).contract
+    twin = open_model(finished / paths.onnx_model("lenet")).contract
+    found = open_model(finished / paths.onnx_model("lenet-int8")).contract
     assert found.architecture == "lenet-int8"
     assert twin.architecture == "lenet"
     assert found.to_json() == twin.to_json().replace('"lenet"', '"lenet-int8"')
@@ -87,8 +87,8 @@ def test_the_contract_is_the_twins_under_the_variants_name(finished: Path) -> No
 
 def test_outputs_are_float_and_close_to_the_twins(finished: Path) -> None:
     images = pictures(20, side=SIDE)
-    twin = open_model(finished / layout.onnx_model("lenet")).predict(images)
-    found = open_model(finished / layout.onnx_model("lenet-int8")).predict(images)
+    twin = open_model(finished / paths.onnx_model("lenet")).predict(images)
+    found = open_model(finished / paths.onnx_model("lenet-int8")).predict(images)
     assert found.heatmap.dtype == found.embedding.dtype == found.probabilities.dtype == np.float32
     assert found.embedding.shape == (20, CHANNELS)
     np.testing.assert_allclose(found.probabilities, twin.probabilities, atol=0.05)
@@ -98,10 +98,10 @@ def test_outputs_are_float_and_close_to_the_twins(finished: Path) -> None:
 
 
 def test_the_convolution_is_in_eight_bits_and_the_last_layer_is_not(finished: Path) -> None:
-    operators = _operators(finished / layout.onnx_model("lenet-int8"))
+    operators = _operators(finished / paths.onnx_model("lenet-int8"))
     # The picture's planes, what the convolution makes of them, and their means.
     assert operators["QuantizeLinear"] == 3
-    model = onnx.load(finished / layout.onnx_model("lenet-int8"))
+    model = onnx.load(finished / paths.onnx_model("lenet-int8"))
     types = {weight.name: weight.data_type for weight in model.graph.initializer}
     [dense] = [node for node in model.graph.node if node.op_type == "Gemm"]
     assert types[dense.input[1]] == onnx.TensorProto.FLOAT
@@ -109,14 +109,14 @@ def test_the_convolution_is_in_eight_bits_and_the_last_layer_is_not(finished: Pa
 
 
 def test_the_record_describes_the_file_and_its_twin(finished: Path) -> None:
-    path = finished / layout.onnx_model("lenet-int8")
-    found = read_json(finished / layout.export_record("lenet-int8"))
+    path = finished / paths.onnx_model("lenet-int8")
+    found = read_json(finished / paths.export_record("lenet-int8"))
     assert found["architecture"] == "lenet-int8"
     assert found["sha256"] == sha256_of(path)
     assert found["size_bytes"] == path.stat().st_size
     assert (found["temperature"], found["opset"], found["embedding"]) == (1.3, 18, CHANNELS)
     assert found["heatmap"] == [SIDE // 4, SIDE // 4]
-    assert found["twin"]["sha256"] == sha256_of(finished / layout.onnx_model("lenet"))
+    assert found["twin"]["sha256"] == sha256_of(finished / paths.onnx_model("lenet"))
     assert found["twin"]["pictures"] == 18
     assert found["twin"]["same_answer"] >= 0.9
     assert found["settings"]["keep_float"] == ["last"]
@@ -154,7 +154,7 @@ def test_another_process_writes_the_same_bytes_and_loads_no_tensorflow(
         )
         assert "tensorflow" not in done.stderr
         assert done.stdout.startswith("lenet-int8: 0.0 MB, ")
-        content = (copy / layout.onnx_model("lenet-int8")).read_bytes()
+        content = (copy / paths.onnx_model("lenet-int8")).read_bytes()
         assert first in (None, content)
         first = content
 
@@ -175,9 +175,9 @@ def test_the_settings_decide_what_is_quantised(root: Path) -> None:
 
 
 def test_calibration_pictures_come_from_all_of_the_split(finished: Path) -> None:
-    contract = open_model(finished / layout.onnx_model("lenet")).contract
-    few = validation_pictures(finished / layout.MANIFEST, contract, count=3)
-    everything = validation_pictures(finished / layout.MANIFEST, contract, count=1000)
+    contract = open_model(finished / paths.onnx_model("lenet")).contract
+    few = validation_pictures(finished / paths.MANIFEST, contract, count=3)
+    everything = validation_pictures(finished / paths.MANIFEST, contract, count=1000)
     assert (len(few), len(everything)) == (3, 18)
     # The first, the middle and the last of a table sorted by class.
     for picture, index in zip(few, (0, 8, 17), strict=True):
@@ -212,18 +212,18 @@ def test_a_picture_of_another_size_is_named(root: Path) -> None:
 
 def test_a_model_of_other_data_is_refused(root: Path) -> None:
     spec = InputSpec(height=SIDE, width=SIDE)
-    write_dataset(root / layout.DATASET, Dataset(classes=CLASSES, input=spec, dataset="cd" * 32))
+    write_dataset(root / paths.DATASET, Dataset(classes=CLASSES, input=spec, dataset="cd" * 32))
     _refused(root, ModelFileError, "trained on dataset abababababab, the prepared one is cdcdcdcdcdcd")
 
 
 def test_a_model_of_other_classes_is_refused(root: Path) -> None:
     contract = make_contract(classes=("happy", "sad"), side=SIDE, dataset=DATASET)
-    write_model(root / layout.onnx_model("lenet"), contract=contract)
+    write_model(root / paths.onnx_model("lenet"), contract=contract)
     _refused(root, ClassMissing, "unknown class 'neutral'")
 
 
 def test_a_truncated_model_is_refused(root: Path) -> None:
-    path = root / layout.onnx_model("lenet")
+    path = root / paths.onnx_model("lenet")
     path.write_bytes(path.read_bytes()[:500])
     _refused(root, ModelFileError, "not a readable ONNX file")
 
@@ -235,7 +235,7 @@ def test_rules_that_leave_nothing_to_quantise_are_refused(root: Path) -> None:
 
 
 def test_a_network_that_answers_everything_alike_is_refused(root: Path) -> None:
-    path = root / layout.onnx_model("lenet")
+    path = root / paths.onnx_model("lenet")
     model = onnx.load(path)
     for weight in model.graph.initializer:
         if weight.name == "kernel":
@@ -245,7 +245,7 @@ def test_a_network_that_answers_everything_alike_is_refused(root: Path) -> None:
 
 
 def test_activations_that_are_not_finite_are_refused(root: Path) -> None:
-    path = root / layout.onnx_model("lenet")
+    path = root / paths.onnx_model("lenet")
     model = onnx.load(path)
     for weight in model.graph.initializer:
         if weight.name == "kernel":

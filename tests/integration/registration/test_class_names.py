@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import tracking
-from pipelines.files import read_json
+from pipelines.core.io import read_json
+from pipelines.core.paths import GATE
 from pipelines.inference import open_model
-from pipelines.layout import GATE
 from pipelines.registry import MODEL_FILE
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import World, judge_and_register, make_world

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import layout, tracking
-from pipelines.files import read_json, sha256_of
+from pipelines import tracking
+from pipelines.core import paths
+from pipelines.core.io import read_json, sha256_of
 from pipelines.inference import open_model
 from pipelines.registration import package
 from pipelines.registration.runs import RESULTS_TAG
@@ -63,9 +64,9 @@ def test_first_version_is_candidate_and_production(version: Version) -> None:
 
 
 def test_gate_file_names_the_file_and_nothing_of_the_registry_s(world: World, version: Version) -> None:
-    said = read_json(world.root / layout.GATE)
+    said = read_json(world.root / paths.GATE)
     assert said["passed"] is True
-    assert said["sha256"] == version.sha256 == sha256_of(world.root / layout.onnx_model("vgg"))
+    assert said["sha256"] == version.sha256 == sha256_of(world.root / paths.onnx_model("vgg"))
     assert said["production"] is None
     assert said["latency"] == {"p50_ms": 2.5, "timing": TIMING}
     assert "registered" not in said
@@ -73,7 +74,7 @@ def test_gate_file_names_the_file_and_nothing_of_the_registry_s(world: World, ve
 
 
 def test_registered_file_is_the_exported_one_byte_for_byte(world: World, folder: Path) -> None:
-    exported = world.root / layout.onnx_model("vgg")
+    exported = world.root / paths.onnx_model("vgg")
     assert (folder / MODEL_FILE).read_bytes() == exported.read_bytes()
     # The point of the test: written by MLflow alone, the file would not be the same in general.
     assert not list(folder.glob("*.data"))

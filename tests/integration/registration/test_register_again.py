@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipelines import layout, tracking
-from pipelines.errors import GateError, GateRejected, RegistryError
-from pipelines.files import read_json, sha256_of, write_json
+from pipelines import tracking
+from pipelines.core import paths
+from pipelines.core.errors import GateError, GateRejected, RegistryError
+from pipelines.core.io import read_json, sha256_of, write_json
 from pipelines.gate import judge_selected
 from pipelines.promote import promote
 from pipelines.register import register
@@ -47,7 +48,7 @@ def forget(world: World) -> None:
 
 def remeasure(world: World, *, p50_ms: float) -> None:
     """Measure again, a day later."""
-    for path in (layout.LATENCY, layout.COMPARISON):
+    for path in (paths.LATENCY, paths.COMPARISON):
         record = read_json(world.root / path)
         record["timing"]["measured_at"] = "2026-11-29T10:00:00Z"
         for times in record.get("models", {}).values():
@@ -61,25 +62,25 @@ def failures(said: dict[str, Any]) -> list[str]:
 
 def test_second_run_changes_nothing(world: World) -> None:
     run(world)
-    before, store = (world.root / layout.GATE).read_bytes(), sha256_of(world.root / layout.MLFLOW_DATABASE)
+    before, store = (world.root / paths.GATE).read_bytes(), sha256_of(world.root / paths.MLFLOW_DATABASE)
     for ask in (False, True):
         if ask:
             forget(world)
         assert "already registered as version 1" in register(Path(), world.params(**LENIENT))
-        assert (world.root / layout.GATE).read_bytes() == before
-        assert sha256_of(world.root / layout.MLFLOW_DATABASE) == store
+        assert (world.root / paths.GATE).read_bytes() == before
+        assert sha256_of(world.root / paths.MLFLOW_DATABASE) == store
 
 
 def test_lost_gate_file_comes_back_with_the_same_bytes(world: World) -> None:
     run(world)
-    before = (world.root / layout.GATE).read_bytes()
+    before = (world.root / paths.GATE).read_bytes()
     for damage in (None, b"{", b'{"sha256": 1}'):
         if damage is None:
-            (world.root / layout.GATE).unlink()
+            (world.root / paths.GATE).unlink()
         else:
-            (world.root / layout.GATE).write_bytes(damage)
+            (world.root / paths.GATE).write_bytes(damage)
         run(world)
-        assert (world.root / layout.GATE).read_bytes() == before
+        assert (world.root / paths.GATE).read_bytes() == before
     assert len(versions()) == 1
 
 
@@ -91,13 +92,13 @@ def test_failed_model_is_logged_and_not_registered(world: World) -> None:
     assert found.data.tags["gate"] == "failed"
     assert found.data.tags["gate.max_size_mb"] == "0.001794"
     with pytest.raises(GateRejected, match=r"file size is .* MB, but at most 1e-06 MB is allowed"):
-        verdict(world.root / layout.GATE)
+        verdict(world.root / paths.GATE)
 
 
 def test_failed_model_is_not_judged_twice(world: World) -> None:
     said = run(world, min_accuracy=0.9, max_size_mb=1e-6)
     forget(world)
-    (world.root / layout.GATE).unlink()
+    (world.root / paths.GATE).unlink()
     assert run(world, min_accuracy=0.9, max_size_mb=1e-6) == said
 
 
@@ -125,10 +126,10 @@ def test_promotion_does_not_judge_the_promoted_again(world: World) -> None:
     run(world)
     world.add_model("vgg", seed=1)
     run(world)
-    before = (world.root / layout.GATE).read_bytes()
+    before = (world.root / paths.GATE).read_bytes()
     assert promote(registry(), 2) == "emotion version 2 is production now, in place of version 1"
     run(world)
-    assert (world.root / layout.GATE).read_bytes() == before
+    assert (world.root / paths.GATE).read_bytes() == before
     assert promote(registry(), 2) == "emotion version 2 is production already"
 
 
@@ -180,7 +181,7 @@ def test_training_run_that_is_there_is_used(world: World) -> None:
     experiment_id = tracking.configure("emotion")
     client = mlflow.MlflowClient()
     trained = client.create_run(experiment_id).info.run_id
-    client.set_tag(trained, WEIGHTS_TAG, sha256_of(world.root / layout.trained_weights("lenet")))
+    client.set_tag(trained, WEIGHTS_TAG, sha256_of(world.root / paths.trained_weights("lenet")))
     run(world)
     assert "restored" not in versions()[0].tags
     [found] = _runs()
@@ -190,7 +191,7 @@ def test_training_run_that_is_there_is_used(world: World) -> None:
 
 def test_deleted_files_of_a_version_are_stored_again(world: World) -> None:
     run(world)
-    shutil.rmtree(world.root / layout.MLFLOW_ARTIFACTS)
+    shutil.rmtree(world.root / paths.MLFLOW_ARTIFACTS)
     run(world)
     assert (world.root / MEMO).exists()
     [version] = versions()
@@ -203,7 +204,7 @@ def test_experiment_registers_nothing_and_its_verdict_passes(world: World) -> No
     assert said["passed"] is False
     assert said["reasons"][-1] == "this is the experiment lost-yeti: nothing is registered"
     assert versions() == []
-    assert "would not pass" in verdict(world.root / layout.GATE)
+    assert "would not pass" in verdict(world.root / paths.GATE)
 
 
 def test_after_an_experiment_the_workspace_registers(world: World) -> None:
@@ -216,7 +217,7 @@ def test_production_of_another_image_size_is_compared_through_its_own_contract(
     tmp_path: Path, world: World
 ) -> None:
     run(world)
-    shutil.rmtree(tmp_path / layout.PREPARED)
+    shutil.rmtree(tmp_path / paths.PREPARED)
     larger = make_world(tmp_path, side=24)
     larger.add_model("lenet", levels=CONFUSED)
     said = run(larger, min_accuracy=0.1, max_accuracy_drop=0.1)
@@ -243,16 +244,16 @@ def test_production_with_other_classes_is_a_failed_check(world: World) -> None:
 def test_missing_thresholds_stop_before_anything_is_asked(world: World) -> None:
     with pytest.raises(GateError, match="no thresholds are configured"):
         judge_selected(Path(), world.params())
-    assert not (world.root / layout.GATE).exists()
+    assert not (world.root / paths.GATE).exists()
 
 
 def test_times_measured_again_are_judged_again(world: World) -> None:
     """Also where file, thresholds and production are as they were: one time, the same in every file."""
     run(world, max_latency_ms=5.0)
-    before = sha256_of(world.root / layout.GATE)
+    before = sha256_of(world.root / paths.GATE)
     remeasure(world, p50_ms=9.0)
     said = run(world, max_latency_ms=5.0)
-    assert sha256_of(world.root / layout.GATE) != before
+    assert sha256_of(world.root / paths.GATE) != before
     assert failures(said) == ["max_latency_ms"]
     assert said["latency"]["p50_ms"] == 9.0
     assert "2026-11-29" in said["reasons"][0]
@@ -263,7 +264,7 @@ def test_times_measured_again_are_judged_again(world: World) -> None:
 
 
 def test_comparison_with_other_times_is_not_judged(world: World) -> None:
-    path = world.root / layout.COMPARISON
+    path = world.root / paths.COMPARISON
     old = path.read_text()
     remeasure(world, p50_ms=9.0)
     path.write_text(old)
@@ -272,15 +273,15 @@ def test_comparison_with_other_times_is_not_judged(world: World) -> None:
 
 
 def test_gate_publishes_nothing_and_makes_no_store(world: World) -> None:
-    shutil.rmtree(world.root / layout.MLRUNS)
+    shutil.rmtree(world.root / paths.MLRUNS)
     assert judge_selected(Path(), world.params(**LENIENT)).passed
-    assert not (world.root / layout.MLRUNS).exists()
+    assert not (world.root / paths.MLRUNS).exists()
     run(world)
     world.add_model("vgg", levels=CONFUSED)
-    store = sha256_of(world.root / layout.MLFLOW_DATABASE)
+    store = sha256_of(world.root / paths.MLFLOW_DATABASE)
     said = judge_selected(Path(), world.params(min_accuracy=0.1, max_accuracy_drop=0.1))
     assert not said.passed
-    assert sha256_of(world.root / layout.MLFLOW_DATABASE) == store
+    assert sha256_of(world.root / paths.MLFLOW_DATABASE) == store
 
 
 @pytest.mark.parametrize("drop", [None, 0.1])
@@ -296,7 +297,7 @@ def test_registry_that_cannot_be_asked_leaves_a_verdict_but_no_comparison(
         )
         with pytest.raises(RegistryError):
             register(Path(), params)
-    assert not (world.root / layout.REGISTERED).exists()
+    assert not (world.root / paths.REGISTERED).exists()
     # Asked again as soon as somebody answers.
     said = judge_and_register(world, params)
     assert said["passed"] is said["production_known"] is True

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipelines import layout, tracking
-from pipelines.errors import GateError
-from pipelines.files import sha256_of
+from pipelines import tracking
+from pipelines.core import paths
+from pipelines.core.errors import GateError
+from pipelines.core.io import sha256_of
 from pipelines.registration.memo import MEMO
 from pipelines.registry import Registry, Version
 from pipelines.training.runlog import WEIGHTS_TAG
@@ -41,8 +42,8 @@ def test_it_is_registered_under_its_own_name_and_tells_its_twin(world: World) ->
     assert said["architecture"] == "lenet-int8"
     [version] = versions()
     assert version.tags["architecture"] == "lenet-int8"
-    assert version.sha256 == sha256_of(world.root / layout.onnx_model("lenet-int8"))
-    assert version.tags["twin_sha256"] == sha256_of(world.root / layout.onnx_model("lenet"))
+    assert version.sha256 == sha256_of(world.root / paths.onnx_model("lenet-int8"))
+    assert version.tags["twin_sha256"] == sha256_of(world.root / paths.onnx_model("lenet"))
 
 
 def test_both_variants_stand_in_the_run_that_trained_them(world: World) -> None:
@@ -50,18 +51,18 @@ def test_both_variants_stand_in_the_run_that_trained_them(world: World) -> None:
     metrics, tags = the_run().data.metrics, the_run().data.tags
     assert metrics["test/accuracy"] == metrics["int8/test/accuracy"] == 0.9
     assert tags["architecture"] == "lenet"
-    assert tags[WEIGHTS_TAG] == sha256_of(world.root / layout.trained_weights("lenet"))
+    assert tags[WEIGHTS_TAG] == sha256_of(world.root / paths.trained_weights("lenet"))
     assert len({tags["mien.results_sha256"], tags["mien.results_sha256.int8"]}) == 2
 
 
 def test_a_second_run_changes_nothing(world: World) -> None:
     world.select("lenet-int8")
     run(world)
-    before, store = (world.root / layout.GATE).read_bytes(), sha256_of(world.root / layout.MLFLOW_DATABASE)
+    before, store = (world.root / paths.GATE).read_bytes(), sha256_of(world.root / paths.MLFLOW_DATABASE)
     (world.root / MEMO).unlink()
     run(world)
-    assert (world.root / layout.GATE).read_bytes() == before
-    assert sha256_of(world.root / layout.MLFLOW_DATABASE) == store
+    assert (world.root / paths.GATE).read_bytes() == before
+    assert sha256_of(world.root / paths.MLFLOW_DATABASE) == store
 
 
 def test_selected_after_its_twin_it_is_judged_against_it(world: World) -> None:
@@ -69,7 +70,7 @@ def test_selected_after_its_twin_it_is_judged_against_it(world: World) -> None:
     world.select("lenet-int8")
     said = run(world)
     assert said["production"] == {
-        "version": 1, "sha256": sha256_of(world.root / layout.onnx_model("lenet")),
+        "version": 1, "sha256": sha256_of(world.root / paths.onnx_model("lenet")),
     }  # fmt: skip
     assert sorted(version.tags["architecture"] for version in versions()) == ["lenet", "lenet-int8"]
 

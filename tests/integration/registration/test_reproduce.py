@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import layout, tracking
-from pipelines.errors import NotReproducible, RegistryError
-from pipelines.lineage import read_lineage
+from pipelines import tracking
+from pipelines.core import paths
+from pipelines.core.errors import NotReproducible, RegistryError
+from pipelines.core.lineage import read_lineage
+from pipelines.core.variants import variants_of
 from pipelines.registry import Registry
 from pipelines.reproduce import render, reproduce, told
-from pipelines.variants import variants_of
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import judge_and_register, make_world
 
@@ -108,9 +109,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 def _as_repository(root: Path) -> str:
     made = [
-        where(name)
-        for name in variants_of("lenet")
-        for where in (layout.onnx_model, layout.evaluation_metrics)
+        where(name) for name in variants_of("lenet") for where in (paths.onnx_model, paths.evaluation_metrics)
     ]
     for path in made:
         (root / "pipelines" / path.parent).mkdir(parents=True)
@@ -125,7 +124,7 @@ def _as_repository(root: Path) -> str:
 
 
 def _other_figures(root: Path) -> str:
-    path = root / "pipelines" / layout.evaluation_metrics("lenet")
+    path = root / "pipelines" / paths.evaluation_metrics("lenet")
     metrics = json.loads(path.read_text())
     metrics["test"]["accuracy"] = 0.7
     path.write_text(json.dumps(metrics))
@@ -219,7 +218,7 @@ def test_lineage_tells_changes_of_code_from_those_of_results(checkout: Checkout)
     assert len(lineage.data) == 36  # an MD5 and DVC's `.dir`
     assert not lineage.dirty
     # A run rewrites these itself.
-    (checkout.root / layout.evaluation_metrics("lenet")).write_text("{}")
+    (checkout.root / paths.evaluation_metrics("lenet")).write_text("{}")
     (checkout.root / "dvc.lock").write_text("")
     assert not read_lineage(checkout.root).dirty
     (checkout.root / "pipelines/make.py").write_text("")

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines import layout, tracking
-from pipelines.errors import RegistryError
+from pipelines import tracking
+from pipelines.core import paths
+from pipelines.core.errors import RegistryError
+from pipelines.core.params import load_params
 from pipelines.gate import judge_selected
-from pipelines.params import load_params
 from pipelines.register import register
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import World
@@ -141,14 +142,14 @@ def test_missing_server_is_told_in_one_line(checkout: Path, monkeypatch: pytest.
 
 
 def test_damaged_database_is_told_in_one_line(checkout: Path) -> None:
-    (checkout / layout.MLFLOW_DATABASE).write_bytes(b"no database" * 1000)
+    (checkout / paths.MLFLOW_DATABASE).write_bytes(b"no database" * 1000)
     with pytest.raises(RegistryError, match="damaged or not an SQLite database") as caught:
         tracking.configure("emotion")
     one_line(caught)
 
 
 def test_database_of_another_version_is_told_in_one_line(checkout: Path) -> None:
-    with closing(sqlite3.connect(checkout / layout.MLFLOW_DATABASE)) as database:
+    with closing(sqlite3.connect(checkout / paths.MLFLOW_DATABASE)) as database:
         database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
         database.commit()
     with pytest.raises(RegistryError, match="mlflow db upgrade") as caught:
@@ -184,12 +185,12 @@ def test_locked_registry_loses_nothing(world: World) -> None:
     params = world.params(min_accuracy=0.1)
     judge_selected(Path(), params)
     with (
-        locked(world.root / layout.MLFLOW_DATABASE),
+        locked(world.root / paths.MLFLOW_DATABASE),
         pytest.raises(RegistryError, match="locked by another process") as caught,
     ):
         register(Path(), params)
     one_line(caught)
-    assert not (world.root / layout.REGISTERED).exists()
+    assert not (world.root / paths.REGISTERED).exists()
     assert "emotion version 1" in register(Path(), params)
 
 
@@ -212,14 +213,14 @@ def test_files_that_cannot_be_stored_register_nothing(world: World) -> None:
     experiment = mlflow.MlflowClient().get_experiment_by_name("emotion")
     assert experiment is not None
     # In the place of the folder stands a file: writing below it fails, as on a full disk.
-    (world.root / layout.MLFLOW_ARTIFACTS).write_text("full")
+    (world.root / paths.MLFLOW_ARTIFACTS).write_text("full")
     params = world.params(min_accuracy=0.1)
     judge_selected(Path(), params)
     with pytest.raises(RegistryError) as caught:
         register(Path(), params)
     one_line(caught)
-    assert not (world.root / layout.REGISTERED).exists()
-    (world.root / layout.MLFLOW_ARTIFACTS).unlink()
+    assert not (world.root / paths.REGISTERED).exists()
+    (world.root / paths.MLFLOW_ARTIFACTS).unlink()
     assert "emotion version 1" in register(Path(), params)
 
 
@@ -289,7 +290,7 @@ def test_a_copied_project_leaves_the_original_alone(
     copy = tmp_path / "a copy"
     shutil.copytree(registered, copy)
     before = listing(registered)
-    shutil.rmtree(copy / layout.CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(copy / paths.CHECKPOINTS, ignore_errors=True)
     for refused in (
         ["pipelines.register"],
         ["pipelines.registry"],
@@ -298,17 +299,17 @@ def test_a_copied_project_leaves_the_original_alone(
         done = command(copy, repository, *refused)
         assert done.returncode == 1, refused
         assert len(done.stderr.splitlines()) == 1
-        assert str(registered / layout.MLRUNS) in done.stderr
-        assert str(copy / layout.MLRUNS) in done.stderr
+        assert str(registered / paths.MLRUNS) in done.stderr
+        assert str(copy / paths.MLRUNS) in done.stderr
         assert "make relocate" in done.stderr
     moved = command(copy, repository, "pipelines.relocation")
     assert moved.returncode == 0, moved.stderr
     # Everything that MLflow records is the copy's own now, and there.
-    with closing(sqlite3.connect(copy / layout.MLFLOW_DATABASE)) as database:
+    with closing(sqlite3.connect(copy / paths.MLFLOW_DATABASE)) as database:
         dump = "\n".join(database.iterdump())
     assert registered.as_uri() not in dump
-    assert (copy / layout.MLRUNS).as_uri() in dump
-    (copy / layout.GATE).unlink()
+    assert (copy / paths.MLRUNS).as_uri() in dump
+    (copy / paths.GATE).unlink()
     for stage in ("pipelines.gate", "pipelines.register"):
         done = command(copy, repository, stage)
         assert done.returncode == 0, done.stderr
@@ -343,12 +344,12 @@ def test_a_database_without_its_files_is_not_pointed_at_nothing(
     registered: Path, repository: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "only the database"
-    (copy / layout.MLRUNS).mkdir(parents=True)
-    shutil.copyfile(registered / layout.MLFLOW_DATABASE, copy / layout.MLFLOW_DATABASE)
+    (copy / paths.MLRUNS).mkdir(parents=True)
+    shutil.copyfile(registered / paths.MLFLOW_DATABASE, copy / paths.MLFLOW_DATABASE)
     done = command(copy, repository, "pipelines.relocation")
     assert done.returncode == 1
-    assert f"cp -r {registered / layout.MLFLOW_ARTIFACTS}" in done.stderr
-    shutil.copytree(registered / layout.MLFLOW_ARTIFACTS, copy / layout.MLFLOW_ARTIFACTS)
+    assert f"cp -r {registered / paths.MLFLOW_ARTIFACTS}" in done.stderr
+    shutil.copytree(registered / paths.MLFLOW_ARTIFACTS, copy / paths.MLFLOW_ARTIFACTS)
     assert command(copy, repository, "pipelines.relocation").returncode == 0
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipelines.architectures import Architecture, load_architecture
-from pipelines.errors import ParamsError, UnknownArchitecture
-from pipelines.params import known_architectures, load_params
+from pipelines.core.errors import ParamsError, UnknownArchitecture
+from pipelines.core.params import known_architectures, load_params
 
 
 @pytest.fixture(params=known_architectures())

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from pipelines.architectures import load_architecture
-from pipelines.params import ModelParams, Params, QuantizationParams, known_architectures
+from pipelines.core.params import ModelParams, Params, QuantizationParams, known_architectures
 from serving.http.app import create_app
 from serving.http.metrics import Metrics
 from serving.http.routes import stream

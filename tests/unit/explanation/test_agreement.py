@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.errors import ExplanationFailed
+from pipelines.core.errors import ExplanationFailed
 from pipelines.explanation.agreement import check_agreement
 
 PATHS = ("a.png", "b.png")

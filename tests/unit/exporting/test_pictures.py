@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.errors import ClassMissing, DataError
+from pipelines.core.errors import ClassMissing, DataError
 from pipelines.exporting.pictures import in_batches, read_pictures, read_split
 from tests.support.networks import CLASSES, write_prepared
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.dataset import Dataset, read_dataset, write_dataset
-from pipelines.errors import ManifestCorrupt
-from pipelines.manifest import COLUMNS, SCHEMA, digest, read_manifest, write_manifest
+from pipelines.core.dataset import Dataset, read_dataset, write_dataset
+from pipelines.core.errors import ManifestCorrupt
+from pipelines.core.manifest import COLUMNS, SCHEMA, digest, read_manifest, write_manifest
 from serving.contract import InputSpec
 
 SPEC = InputSpec(height=32, width=32)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.errors import ClassMissing, DataError, NoImages, SplitsUnclear
+from pipelines.core.errors import ClassMissing, DataError, NoImages, SplitsUnclear
+from pipelines.core.source_images import read_image, read_original
 from pipelines.preparation.finding import find_sources
-from pipelines.sources import read_image, read_original
 from serving.errors import ImageError, ImageUndecodable
 from tests.support.pictures import textured, write_picture
 

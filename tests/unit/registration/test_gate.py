@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.errors import GateError
+from pipelines.core.errors import GateError
+from pipelines.core.params import GateParams
 from pipelines.judgement.checks import (
     Candidate,
     Production,
@@ -19,7 +20,6 @@ from pipelines.judgement.checks import (
     score,
     thresholds_digest,
 )
-from pipelines.params import GateParams
 
 NOTHING = dict.fromkeys(GateParams.model_fields)
 GOOD = Scores(accuracy=0.80, macro_f1=0.75, recall={"happy": 0.9, "sad": 0.7})

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import layout
-from pipelines.files import write_json
+from pipelines.core import paths
+from pipelines.core.io import write_json
 from pipelines.registration.memo import MEMO, remember, settled, store_state
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:
-    write_json(tmp_path / layout.GATE, {"passed": True})
+    write_json(tmp_path / paths.GATE, {"passed": True})
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         database.execute("CREATE TABLE t (x)")
         database.commit()
@@ -58,9 +58,9 @@ def test_reading_the_store_does_not_void_it(tmp_path: Path, store: str) -> None:
 
 def test_edited_or_missing_gate_file_voids_it(tmp_path: Path, store: str) -> None:
     remember(tmp_path, store_state(store), "case")
-    write_json(tmp_path / layout.GATE, {"passed": False})
+    write_json(tmp_path / paths.GATE, {"passed": False})
     assert not settled(tmp_path, store_state(store), "case")
-    (tmp_path / layout.GATE).unlink()
+    (tmp_path / paths.GATE).unlink()
     assert not settled(tmp_path, store_state(store), "case")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pipelines.core.params import GateParams
 from pipelines.judgement.checks import Candidate, Production, Scores, judge
 from pipelines.judgement.verdict import Latency, Opponent, Subject, Verdict
-from pipelines.params import GateParams
 from pipelines.registration.publish import fitted, verdict_page, verdict_tags
 from pipelines.timing import Timing
 from tests.support.timings import TIMING

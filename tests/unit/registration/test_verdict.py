@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import GateRejected, ResultCorrupt
-from pipelines.files import write_json
+from pipelines.core.errors import GateRejected, ResultCorrupt
+from pipelines.core.io import write_json
 from pipelines.verdict import verdict
 
 PASSED: dict[str, Any] = {

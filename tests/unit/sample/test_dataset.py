@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.errors import SampleError
+from pipelines.core.errors import SampleError
 from pipelines.sample.action_units import CLASSES
 from pipelines.sample.dataset import SampleSpec, Shot, class_counts, draw_image, plan_shots
 from pipelines.sample.identity import draw_identity

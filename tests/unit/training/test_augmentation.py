@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import affine_transform
 
-from pipelines.params import AugmentationParams
+from pipelines.core.params import AugmentationParams
 from pipelines.training.augmentation import augment, is_idle, random_transforms
 
 OFF = {"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.errors import OutputError
+from pipelines.core.errors import OutputError
 from pipelines.training.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile, checkpoint_key
 from pipelines.training.metrics import Validation
 from pipelines.training.stopping import Stopping

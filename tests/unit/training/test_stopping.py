@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.params import EarlyStopping
+from pipelines.core.params import EarlyStopping
 from pipelines.training.metrics import Validation
 from pipelines.training.stopping import Stopping
 

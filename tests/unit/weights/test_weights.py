@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.errors import WeightsUnavailable
-from pipelines.files import read_json
-from pipelines.params import Params, parse_params
+from pipelines.core.errors import WeightsUnavailable
+from pipelines.core.io import read_json
+from pipelines.core.params import Params, parse_params
 from pipelines.pretrained import read_origin
 from pipelines.weights import resolve_all
 from tests.support.weight_files import serving, write_checkpoint, write_hdf5

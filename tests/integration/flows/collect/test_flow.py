@@ -11,8 +11,8 @@ import yaml
 
 from flows.collect import intake
 from flows.collect.flow import BRANCH, SUMMARY, collect
-from pipelines.manifest import read_manifest
-from pipelines.params import load_params
+from pipelines.core.manifest import read_manifest
+from pipelines.core.params import load_params
 from pipelines.preparation.hashing import pixel_sha256
 from pipelines.preparation.splitting import carve
 from pipelines.prepare import prepare

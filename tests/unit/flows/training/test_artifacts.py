@@ -14,8 +14,8 @@ from flows.settings import OWN, profile_of, reason
 from flows.training import artifacts
 from flows.training.report import place_report
 from flows.training.summary import SHOWN, results_of
-from pipelines import layout
-from pipelines.errors import RegistryError
+from pipelines.core import paths
+from pipelines.core.errors import RegistryError
 from pipelines.registration.standing import Decision, Registered, Standing, decide
 
 ROW: dict[str, Any] = {
@@ -141,14 +141,14 @@ def test_results_of_an_earlier_run_are_not_shown(repository: Path, tmp_path: Pat
     for path in SHOWN:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("{}")
-    began_s = (tmp_path / layout.REPORT).stat().st_mtime + 1
+    began_s = (tmp_path / paths.REPORT).stat().st_mtime + 1
     states = {"validate": state(StateType.COMPLETED), "compare": state(StateType.FAILED)}
     stopped = Progress(states=states)
-    assert results_of(stopped, tmp_path, since_s=began_s) == {layout.VALIDATION_REPORT}
+    assert results_of(stopped, tmp_path, since_s=began_s) == {paths.VALIDATION_REPORT}
     # A stage that failed after it wrote its report: that one is of this run.
     failed = Progress(states={"validate": state(StateType.FAILED)})
     assert results_of(failed, tmp_path, since_s=began_s) == set()
-    assert results_of(failed, tmp_path, since_s=began_s - 60) == {layout.VALIDATION_REPORT}
+    assert results_of(failed, tmp_path, since_s=began_s - 60) == {paths.VALIDATION_REPORT}
 
 
 def test_only_a_new_version_is_called_registered() -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.errors import DataError
+from pipelines.core.errors import DataError
 from serving.contract.arrays import Image
 from serving.contract.decoding import decode
 from serving.inference import OnnxClassifier, Prediction

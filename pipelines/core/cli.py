@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.errors import PipelineError, StageRunning
+from pipelines.core.errors import PipelineError, StageRunning
 
 _LOCKS = Path(".mien", "stages")
 

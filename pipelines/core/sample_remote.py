@@ -1,6 +1,6 @@
 """The sample's DVC remote inside the repository, `.dvc/sample`: it holds the sample's files and nothing else.
 
-    python -m pipelines.sample.remote FILE…     status 1 if one of these files is not the sample's
+    python -m pipelines.core.sample_remote FILE…     status 1 if one of these files is not the sample's
 
 The remote is in git, so pictures that are pushed to it are published with the repository. `.dvc/sample.md5`
 lists the hashes of the sample's files. git ignores others, `data.dvc` says `push: false`, and `prepare` and
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from pipelines.errors import PrivateData
-from pipelines.stage import run_stage
+from pipelines.core.cli import run_stage
+from pipelines.core.errors import PrivateData
 
 REMOTE = Path(".dvc/sample")
 HASHES = Path(".dvc/sample.md5")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines import pixel_table
+from pipelines.core import pixel_table
 from serving.contract import Image, decode_with_header
 from serving.libraries import MOST_ORIGINAL_PIXELS
 

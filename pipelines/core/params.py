@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipelines.errors import ParamsError, UnknownArchitecture
-from pipelines.layout import PARAMS
+from pipelines.core.errors import ParamsError, UnknownArchitecture
+from pipelines.core.paths import PARAMS
 from serving.contract.model import InputSpec
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from pipelines.layout import PARAMS
+from pipelines.core.paths import PARAMS
 
 DATA_POINTER = Path("data.dvc")
 UNKNOWN = "unknown"

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import DataError
+from pipelines.core.errors import DataError
 from serving.contract import ImageUndecodable
 
 NAME = "fer2013.csv"

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import ManifestCorrupt
-from pipelines.files import replacing
+from pipelines.core.errors import ManifestCorrupt
+from pipelines.core.io import replacing
 from serving.contract.model import InputSpec
 
 SPLITS = ("train", "val", "test")
@@ -34,7 +34,7 @@ SCHEMA = pa.schema(
         ("contrast", pa.float64()),
         ("sharpness", pa.float64()),
         ("exif_orientation", pa.int8()),  # 1-8
-        ("source", pa.string()),  # locator of the original, see pipelines.sources
+        ("source", pa.string()),  # locator of the original, see pipelines.core.source_images
     ]
 )
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipelines.errors import ManifestCorrupt
-from pipelines.files import read_json, write_json
+from pipelines.core.errors import ManifestCorrupt
+from pipelines.core.io import read_json, write_json
 from serving.contract.model import InputSpec
 from serving.errors import ContractError
 
@@ -20,7 +20,7 @@ class Dataset:
     input: InputSpec
     """How each picture was turned into the network's input."""
     dataset: str
-    """SHA-256 over the manifest's content and `input`, see `pipelines.manifest.digest`."""
+    """SHA-256 over the manifest's content and `input`, see `pipelines.core.manifest.digest`."""
 
 
 def write_dataset(path: Path, dataset: Dataset) -> None:
