@@ -18,7 +18,7 @@ from pipelines.core.errors import SelectionError
 from pipelines.core.io import read_record, write_json
 from pipelines.core.params import SelectionParams, load_params
 from pipelines.core.variants import NOT_PRETRAINED, all_variants, architecture_of, is_int8
-from pipelines.timing import TIMING_KEYS, Timing
+from pipelines.evaluate.timing import TIMING_KEYS, Timing
 
 FROM_TEST = (
     "accuracy",

@@ -18,7 +18,7 @@ from pipelines.core import paths
 from pipelines.core.io import read_json, read_record
 from pipelines.core.manifest import read_manifest
 from pipelines.core.variants import architecture_of
-from pipelines.timing import TIMING_KEYS, Timing
+from pipelines.evaluate.timing import TIMING_KEYS, Timing
 
 # How `python -m pipelines.sample` names its pictures; nobody's own data looks like this by chance.
 _SAMPLE_NAME = re.compile(r"^data/(?P<label>[a-z]+)/id\d+_(?P=label)_\d+\.jpg$")

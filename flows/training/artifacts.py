@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from pipelines.core import paths
 from pipelines.core.io import read_json
+from pipelines.evaluate.timing import Timing
 from pipelines.registration.standing import Decision
-from pipelines.timing import Timing
 from serving.urls import SecretUrl
 
 COMPARISON = "training-comparison"

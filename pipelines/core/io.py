@@ -144,7 +144,7 @@ def read_record(path: Path, *, keys: Sequence[str], stage: str) -> dict[str, Any
 
 
 def read_predictions(path: Path, *, stage: str) -> pandas.DataFrame:
-    """Read `predictions.parquet`; see `pipelines.evaluate.predict_rows` for its columns.
+    """Read `predictions.parquet`; see `pipelines.evaluate.stage.predict_rows` for its columns.
 
     Raises:
         ResultCorrupt: absent, truncated, or a column is missing.

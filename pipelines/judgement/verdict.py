@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from pipelines.core.errors import ResultCorrupt
 from pipelines.core.io import read_record
+from pipelines.evaluate.timing import Timing
 from pipelines.judgement.checks import Check, as_json, reasons
-from pipelines.timing import Timing
 
 STAGE = "gate"
 _KEYS = (

@@ -16,8 +16,8 @@ from pipelines.core.lineage import Lineage, read_lineage
 from pipelines.core.manifest import read_manifest
 from pipelines.core.params import Params, load_params
 from pipelines.core.variants import architecture_of, int8_of, is_int8
+from pipelines.evaluate.timing import TIMING_KEYS
 from pipelines.reporting.freshness import earlier_stages
-from pipelines.timing import TIMING_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd

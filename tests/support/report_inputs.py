@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipelines import evaluate
 from pipelines.compare import losses
 from pipelines.core import paths
 from pipelines.core.io import read_json, write_json
 from pipelines.core.manifest import read_manifest
 from pipelines.core.variants import all_variants, architecture_of, display_name, int8_of, is_int8, variants_of
+from pipelines.evaluate import stage
 from pipelines.explanation.answers import Answers
 from pipelines.explanation.gallery import architectures_panel, selected_panel
 from pipelines.explanation.selection import PANELS, pick_faces, pick_panels
@@ -231,7 +231,7 @@ def _write_evaluation(root: Path, name: str, rng: np.random.Generator) -> None:
         confidence=probabilities.max(1),
         **{f"p_{label}": probabilities[:, index] for index, label in enumerate(CLASSES)},
     )
-    scores = evaluate.score(table, manifest, CLASSES, samples=200, seed=0)
+    scores = stage.score(table, manifest, CLASSES, samples=200, seed=0)
     facts = {
         "architecture": name,
         "title": display_name(model.title, name, weights="scratch"),
@@ -241,7 +241,7 @@ def _write_evaluation(root: Path, name: str, rng: np.random.Generator) -> None:
     }
     write_json(root / paths.evaluation_metrics(name), facts | scores | {"crops": CROPS})
     table.to_parquet(root / paths.evaluation_predictions(name), index=False)
-    for plot, points in evaluate.plot_points(table, CLASSES).items():
+    for plot, points in stage.plot_points(table, CLASSES).items():
         points.to_csv(root / paths.evaluation_plot(name, plot), index=False)
 
 

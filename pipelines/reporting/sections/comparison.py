@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from pipelines.evaluate.timing import Timing
 from pipelines.reporting import style
 from pipelines.reporting.inputs import Inputs, Record
 from pipelines.reporting.labels import Box, place
 from pipelines.reporting.section import Section, absent
 from pipelines.reporting.svg import responsive
-from pipelines.timing import Timing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

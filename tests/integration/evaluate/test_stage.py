@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sklearn
 
-from pipelines import evaluate
 from pipelines.core.errors import ModelFileError, ResultCorrupt
 from pipelines.core.io import read_json, read_predictions, read_record, sha256_of, write_json
+from pipelines.evaluate import stage
 from pipelines.inference import open_model
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
@@ -156,7 +156,7 @@ def test_the_table_has_a_row_for_every_val_and_test_picture(project: Path, predi
 def test_the_summary_repeats_the_figures_of_the_whole(project: Path, written: dict) -> None:
     summary = read_json(project / "evaluations/lenet/summary.json")
     assert summary.pop("val_accuracy") == written["val"]["accuracy"]
-    assert summary == {name: written["test"][name] for name in evaluate.IN_SUMMARY}
+    assert summary == {name: written["test"][name] for name in stage.IN_SUMMARY}
 
 
 def test_the_plots_agree_with_the_metrics(project: Path, written: dict) -> None:
@@ -206,7 +206,7 @@ def test_a_model_with_other_classes_is_refused(tmp_path: Path) -> None:
     contract = make_contract(classes=["a", "b"], dataset=dataset.dataset)
     path = write_model(tmp_path / MODEL, contract=contract)
     with pytest.raises(ModelFileError, match="its classes are"):
-        evaluate.check_model(path, open_model(path), dataset)
+        stage.check_model(path, open_model(path), dataset)
 
 
 def test_a_truncated_model_is_one_line(project: Path, tmp_path: Path) -> None:

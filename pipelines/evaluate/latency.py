@@ -1,10 +1,10 @@
-"""Time every model on real test pictures: `python -m pipelines.latency`.
+"""Time every model on real test pictures: `python -m pipelines.evaluate.latency`.
 
 One process, one thread, all models loaded, their turns shuffled anew in every round: what else the machine
 does at a moment then falls on all of them alike, and the figures compare. Variants of one architecture take
 their turns together; how much faster one is, is the median of the rounds' own ratios. Close other programs.
 Times differ from run to run, so the stage runs only when a model file or the machine changes. Machine, date
-and a calibration time stand beside the figures (`pipelines.timing`).
+and a calibration time stand beside the figures (`pipelines.evaluate.timing`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from pipelines.core.io import read_record, write_json
 from pipelines.core.manifest import read_manifest
 from pipelines.core.params import load_params
 from pipelines.core.variants import all_variants, architecture_of
+from pipelines.evaluate.timing import Calibration, Timing, now
 from pipelines.inference import open_model, read_batches
 from pipelines.machine import Machine, this_machine
-from pipelines.timing import Calibration, Timing, now
 from serving.contract.arrays import Image
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier

@@ -17,14 +17,13 @@ import numpy as np
 from pipelines import metrics
 from pipelines.architectures import Architecture, load_architecture
 from pipelines.core import paths
-from pipelines.core.cli import run_stage
 from pipelines.core.dataset import Dataset, read_dataset
 from pipelines.core.errors import ModelFileError
 from pipelines.core.io import read_record, replacing, write_json
 from pipelines.core.manifest import read_manifest
 from pipelines.core.params import load_params
 from pipelines.core.variants import display_name, variants_of
-from pipelines.crops import compare_crops
+from pipelines.evaluate.crops import compare_crops
 from pipelines.inference import open_model, predict_batches
 from pipelines.metrics import Answers
 from serving.cores import usable_cores
@@ -234,7 +233,3 @@ def _roc_points(test: Answers, index: int) -> pandas.DataFrame:
     return pandas.DataFrame(
         {"class": test.classes[index], "false_positive_rate": false, "true_positive_rate": true}
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipelines.core.errors import DataError
-from pipelines.crops import compare_crops
+from pipelines.evaluate.crops import compare_crops
 from pipelines.inference import open_model
 from serving.contract import InputSpec
 from tests.support.onnx_models import make_contract, write_model

@@ -17,8 +17,8 @@ import yaml
 from pipelines import compare
 from pipelines.core.errors import ResultCorrupt
 from pipelines.core.io import read_json, write_json
+from pipelines.evaluate.latency import _shuffled, measure, read_pictures
 from pipelines.inference import open_model
-from pipelines.latency import _shuffled, measure, read_pictures
 from pipelines.machine import this_machine
 from tests.support.onnx_models import make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
