@@ -22,9 +22,9 @@ from pipelines.core.io import read_json, write_json
 from pipelines.core.manifest import read_manifest
 from pipelines.core.variants import all_variants, architecture_of, display_name, int8_of, is_int8, variants_of
 from pipelines.evaluate import stage
-from pipelines.explanation.answers import Answers
-from pipelines.explanation.gallery import architectures_panel, selected_panel
-from pipelines.explanation.selection import PANELS, pick_faces, pick_panels
+from pipelines.explain.answers import Answers
+from pipelines.explain.gallery import architectures_panel, selected_panel
+from pipelines.explain.selection import PANELS, pick_faces, pick_panels
 from pipelines.exporting.pictures import read_pictures
 from tests.support.report_data import CLASSES, write_data
 from tests.support.timings import TIMING

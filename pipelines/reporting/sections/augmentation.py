@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.core import paths
-from pipelines.explanation.selection import Pick, spread
+from pipelines.explain.selection import Pick, spread
 from pipelines.exporting.pictures import read_pictures
 from pipelines.reporting.inputs import Inputs
 from pipelines.reporting.pictures import data_uri

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core.manifest import SPLITS
-from pipelines.explanation.selection import Pick, spread
+from pipelines.explain.selection import Pick, spread
 from pipelines.reporting import style
 from pipelines.reporting.inputs import Inputs
 from pipelines.reporting.pictures import prepared_uri

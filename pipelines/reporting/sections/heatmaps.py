@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.core import paths
-from pipelines.explanation.selection import CONFIDENT_WRONG, CORRECT, WRONG
+from pipelines.explain.selection import CONFIDENT_WRONG, CORRECT, WRONG
 from pipelines.reporting.inputs import Inputs, Record
 from pipelines.reporting.pictures import file_uri
 from pipelines.reporting.section import Section, absent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.explanation.selection import CONFIDENT_WRONG, pick_panels
+from pipelines.explain.selection import CONFIDENT_WRONG, pick_panels
 from pipelines.reporting.inputs import Inputs
 from pipelines.reporting.pictures import prepared_uri
 from pipelines.reporting.section import Section, absent

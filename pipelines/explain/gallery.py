@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.explanation.answers import Answers
-from pipelines.explanation.drawing import overlay, save_tile, tile
-from pipelines.explanation.heatmaps import Heatmaps
-from pipelines.explanation.panels import Cell, Row, save_panel
-from pipelines.explanation.selection import CONFIDENT_WRONG, CORRECT, WRONG, Pick
+from pipelines.explain.answers import Answers
+from pipelines.explain.heatmaps import Heatmaps
+from pipelines.explain.panels import Cell, Row, overlay, save_panel, save_tile, tile
+from pipelines.explain.selection import CONFIDENT_WRONG, CORRECT, WRONG, Pick
 from serving.contract.arrays import Image
 
 TILES = "tiles"

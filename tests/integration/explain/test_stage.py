@@ -12,13 +12,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from pipelines import explain
 from pipelines.core import paths
 from pipelines.core.dataset import write_dataset
 from pipelines.core.errors import ExplanationFailed
 from pipelines.core.io import read_json, write_json
 from pipelines.core.params import ExportParams, load_params
-from pipelines.explanation.heatmaps import keras_heatmaps, method
+from pipelines.explain import stage
+from pipelines.explain.heatmaps import keras_heatmaps, method
 from pipelines.export import export_model
 from pipelines.exporting.inference import inference_function
 from pipelines.inference import open_model
@@ -129,7 +129,7 @@ def test_a_transformer_is_explained_by_its_attention(networks: dict[str, Any]) -
 def test_the_stage_draws_its_panels_and_says_how_far_keras_and_onnx_are_apart(
     inside: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    explain.main()
+    stage.main()
 
     record = read_json(inside / paths.EXPLANATIONS / "explain.json")
     assert record["architecture"] == "lenet"
@@ -146,7 +146,7 @@ def test_the_stage_draws_its_panels_and_says_how_far_keras_and_onnx_are_apart(
 
 
 def test_every_tile_the_record_names_is_there_and_no_other(inside: Path) -> None:
-    explain.main()
+    stage.main()
 
     folder = inside / paths.EXPLANATIONS
     record = read_json(folder / "explain.json")
@@ -158,7 +158,7 @@ def test_every_tile_the_record_names_is_there_and_no_other(inside: Path) -> None
 def test_a_second_run_writes_the_same_bytes(inside: Path) -> None:
     written = []
     for _ in range(2):
-        explain.main()
+        stage.main()
         files = sorted(path for path in (inside / paths.EXPLANATIONS).rglob("*") if path.is_file())
         written.append({path.name: path.read_bytes() for path in files})
 
@@ -168,7 +168,7 @@ def test_a_second_run_writes_the_same_bytes(inside: Path) -> None:
 def test_a_vision_transformer_can_be_the_selected_one(inside: Path) -> None:
     write_json(inside / paths.COMPARISON, {"metric": "macro_f1", "selected": "vit", "rows": []})
 
-    explain.main()
+    stage.main()
 
     assert read_json(inside / paths.EXPLANATIONS / "explain.json")["method"] == "attention rollout"
 
@@ -185,7 +185,7 @@ def test_an_int8_variant_is_explained_beside_its_twin(inside: Path) -> None:
     _write_predictions(inside, "lenet-int8")
     write_json(inside / paths.COMPARISON, {"metric": "macro_f1", "selected": "lenet-int8", "rows": []})
 
-    explain.main()
+    stage.main()
 
     record = read_json(inside / paths.EXPLANATIONS / "explain.json")
     assert record["architecture"] == "lenet-int8"
@@ -204,6 +204,6 @@ def test_a_file_that_explains_differently_is_refused_and_nothing_is_written(
     other.model.save_weights(inside / paths.trained_weights("lenet"))
 
     with pytest.raises(ExplanationFailed, match=r"expected agreement within 0\.001"):
-        explain.main()
+        stage.main()
 
     assert not (inside / paths.EXPLANATIONS).exists()

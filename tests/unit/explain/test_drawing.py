@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipelines.explanation.drawing import TILE_PX, overlay, save_tile, tile
-from pipelines.explanation.panels import Cell, Row, save_panel
+from pipelines.explain.panels import TILE_PX, Cell, Row, overlay, save_panel, save_tile, tile
 
 
 def picture() -> np.ndarray:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from pipelines.explanation.selection import CONFIDENT_WRONG, CORRECT, WRONG, pick_faces, pick_panels
+from pipelines.explain.selection import CONFIDENT_WRONG, CORRECT, WRONG, pick_faces, pick_panels
 
 CLASSES = ("happy", "sad", "fear")
 

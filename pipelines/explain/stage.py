@@ -15,15 +15,13 @@ from typing import Any
 import numpy as np
 
 from pipelines.core import paths
-from pipelines.core.cli import run_stage
 from pipelines.core.io import read_predictions, read_record, replacing_folder, write_json
 from pipelines.core.params import load_params
 from pipelines.core.variants import architecture_of, is_int8
-from pipelines.explanation.agreement import TOLERANCE, check_agreement
-from pipelines.explanation.answers import Answers, answer
-from pipelines.explanation.gallery import architectures_panel, selected_panel
-from pipelines.explanation.heatmaps import Heatmaps, keras_heatmaps, method
-from pipelines.explanation.selection import PANELS, Pick, pick_faces, pick_panels
+from pipelines.explain.answers import TOLERANCE, Answers, answer, check_agreement
+from pipelines.explain.gallery import architectures_panel, selected_panel
+from pipelines.explain.heatmaps import Heatmaps, keras_heatmaps, method
+from pipelines.explain.selection import PANELS, Pick, pick_faces, pick_panels
 from pipelines.exporting.pictures import read_pictures
 from pipelines.tensorflow_runtime import load_tensorflow
 from pipelines.trained import read_training_record, trained_classifier
@@ -139,7 +137,3 @@ def main() -> None:
         f"{selected}: {record['method']} on {record['agreement']['pictures']} test pictures, "
         f"Keras and ONNX apart by at most {record['agreement']['max_difference']:g}"
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)

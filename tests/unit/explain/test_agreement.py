@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.core.errors import ExplanationFailed
-from pipelines.explanation.agreement import check_agreement
+from pipelines.explain.answers import check_agreement
 
 PATHS = ("a.png", "b.png")
 
