@@ -54,8 +54,8 @@ def main() -> None:
 def _export(architecture: str, *, side_px: int) -> bytes:
     from pipelines.classifier import build_classifier
     from pipelines.core.params import HeadParams, ModelParams
-    from pipelines.export import converted
-    from pipelines.exporting.inference import inference_function
+    from pipelines.export.inference import inference_function
+    from pipelines.export.stage import converted
     from pipelines.tensorflow_runtime import load_tensorflow
     from serving.contract import InputSpec, ModelContract
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.classifier import Classifier
-from pipelines.exporting.heatmaps import LEAST_EVIDENCE
+from pipelines.export.heatmaps import LEAST_EVIDENCE
 from serving.contract.arrays import Image
 
 Heatmaps = NDArray[np.float32]

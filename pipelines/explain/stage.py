@@ -22,7 +22,7 @@ from pipelines.explain.answers import TOLERANCE, Answers, answer, check_agreemen
 from pipelines.explain.gallery import architectures_panel, selected_panel
 from pipelines.explain.heatmaps import Heatmaps, keras_heatmaps, method
 from pipelines.explain.selection import PANELS, Pick, pick_faces, pick_panels
-from pipelines.exporting.pictures import read_pictures
+from pipelines.export.pictures import read_pictures
 from pipelines.tensorflow_runtime import load_tensorflow
 from pipelines.trained import read_training_record, trained_classifier
 from serving.contract.arrays import Image

@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.core.errors import QuantizationFailed
 from pipelines.core.params import QuantizationParams
 from pipelines.core.variants import architecture_of
-from pipelines.exporting.canonical import canonical
+from pipelines.export.canonical import canonical
 from pipelines.quantization import qdq
 from pipelines.quantization.calibration import Observed
 from pipelines.quantization.floating import int8_nodes

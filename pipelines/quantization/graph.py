@@ -24,7 +24,7 @@ class Graph:
     """A model without subgraphs.
 
     A change adds nodes beside the old ones and turns their readers to the new ones. What nobody reads
-    any more stays until `pipelines.exporting.canonical` writes the graph anew.
+    any more stays until `pipelines.export.canonical` writes the graph anew.
     """
 
     def __init__(self, model: Any) -> None:

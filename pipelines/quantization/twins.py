@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.exporting.parity import BATCHES, least_difference, varied
+from pipelines.export.parity import BATCHES, least_difference, varied
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, OUTPUTS, PROBABILITIES
 from serving.inference import OnnxClassifier, Prediction

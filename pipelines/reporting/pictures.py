@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 from pipelines.core import paths
-from pipelines.exporting.pictures import read_pictures
+from pipelines.export.pictures import read_pictures
 from serving.contract.arrays import Image
 
 _QUALITY = 90

@@ -14,7 +14,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with `prepared/`, `models/` and `onnx/` of every architecture; not to be changed."""
     # Not above: other tests of this folder need no TensorFlow.
     from pipelines.core.dataset import write_dataset
-    from pipelines.export import export_model
+    from pipelines.export.stage import export_model
     from tests.support.networks import lively, small_classifier, write_trained
 
     root = tmp_path_factory.mktemp("exported")

@@ -14,8 +14,8 @@ import tensorflow as tf
 from pipelines.classifier import Classifier, build_classifier
 from pipelines.core.errors import ParamsError
 from pipelines.core.params import HeadParams, ModelParams, known_architectures
-from pipelines.exporting.heatmaps import LEAST_EVIDENCE
-from pipelines.exporting.inference import class_heatmap, head_outputs, inference_function
+from pipelines.export.heatmaps import LEAST_EVIDENCE
+from pipelines.export.inference import class_heatmap, head_outputs, inference_function
 from tests.support.networks import CLASSES, HEAD, SIDE, lively, pictures, small_classifier
 
 NAMES = known_architectures()

@@ -25,7 +25,7 @@ from pipelines.evaluate import stage
 from pipelines.explain.answers import Answers
 from pipelines.explain.gallery import architectures_panel, selected_panel
 from pipelines.explain.selection import PANELS, pick_faces, pick_panels
-from pipelines.exporting.pictures import read_pictures
+from pipelines.export.pictures import read_pictures
 from tests.support.report_data import CLASSES, write_data
 from tests.support.timings import TIMING
 

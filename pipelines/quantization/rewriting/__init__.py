@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.exporting.canonical import canonical
+from pipelines.export.canonical import canonical
 from pipelines.quantization.graph import Graph
 from pipelines.quantization.rewriting.attention import einsum_products, rows_of_scores
 from pipelines.quantization.rewriting.elementwise import gelu, layer_norm

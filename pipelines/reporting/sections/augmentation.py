@@ -6,7 +6,7 @@ import numpy as np
 
 from pipelines.core import paths
 from pipelines.explain.selection import Pick, spread
-from pipelines.exporting.pictures import read_pictures
+from pipelines.export.pictures import read_pictures
 from pipelines.reporting.inputs import Inputs
 from pipelines.reporting.pictures import data_uri
 from pipelines.reporting.section import Section, absent

@@ -19,8 +19,8 @@ from pipelines.core.io import read_json, write_json
 from pipelines.core.params import ExportParams, load_params
 from pipelines.explain import stage
 from pipelines.explain.heatmaps import keras_heatmaps, method
-from pipelines.export import export_model
-from pipelines.exporting.inference import inference_function
+from pipelines.export.inference import inference_function
+from pipelines.export.stage import export_model
 from pipelines.inference import open_model
 from pipelines.quantize import quantize_model
 from tests.support.networks import CLASSES, lively, pictures, small_classifier, write_trained

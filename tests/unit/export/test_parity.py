@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.exporting.parity import differences, least_difference, varied
+from pipelines.export.parity import differences, least_difference, varied
 
 PROBABILITIES = np.array(
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.exporting.calibration import LEAST, MOST, fit_temperature, negative_log_likelihood
+from pipelines.export.inference import LEAST, MOST, fit_temperature, negative_log_likelihood
 
 
 def answers(*, sharpened: float, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from pipelines.exporting.canonical import canonical
+from pipelines.export.canonical import canonical
 
 
 def model(*, names: dict[str, str], nodes: list[int], unused: bool = False) -> onnx.ModelProto:

@@ -19,16 +19,14 @@ import numpy as np
 
 from pipelines.classifier import Classifier
 from pipelines.core import paths
-from pipelines.core.cli import run_stage
 from pipelines.core.errors import ExportFailed
 from pipelines.core.io import replacing_folder, write_json
 from pipelines.core.params import ExportParams, check_architecture, load_params
-from pipelines.exporting.calibration import Calibration, fit_temperature
-from pipelines.exporting.comparison import compare
-from pipelines.exporting.conversion import to_onnx
-from pipelines.exporting.inference import Logits, inference_function, keras_logits
-from pipelines.exporting.parity import tensors
-from pipelines.exporting.pictures import in_batches, read_split
+from pipelines.export.comparison import compare
+from pipelines.export.conversion import to_onnx
+from pipelines.export.inference import Calibration, Logits, fit_temperature, inference_function, keras_logits
+from pipelines.export.parity import tensors
+from pipelines.export.pictures import in_batches, read_split
 from pipelines.tensorflow_runtime import load_tensorflow
 from pipelines.trained import TrainingRecord, read_training_record, trained_classifier
 from serving.contract.model import ModelContract, check_signature
@@ -176,7 +174,3 @@ def _record(
         "heatmap": list(classifier.grid),
         "embedding": int(classifier.head[-1].kernel.shape[0]),
     }
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from typing import Any
 
-from pipelines.exporting.canonical import canonical
+from pipelines.export.canonical import canonical
 from serving.contract.model import IMAGE, METADATA_KEY, ModelContract
 
 # The passes of tf2onnx that change these graphs. Each copies all weights: with the other seven, EfficientNet-

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.errors import ExportFailed
-from pipelines.exporting.inference import Logits
-from pipelines.exporting.parity import BATCHES, Answers, differences, least_difference, varied
-from pipelines.exporting.pictures import read_pictures
+from pipelines.export.inference import Logits
+from pipelines.export.parity import BATCHES, Answers, differences, least_difference, varied
+from pipelines.export.pictures import read_pictures
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, PROBABILITIES
 from serving.sessions import open_session

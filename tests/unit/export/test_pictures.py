@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.core.errors import ClassMissing, DataError
-from pipelines.exporting.pictures import in_batches, read_pictures, read_split
+from pipelines.export.pictures import in_batches, read_pictures, read_split
 from tests.support.networks import CLASSES, write_prepared
 
 

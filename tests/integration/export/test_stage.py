@@ -20,7 +20,7 @@ import tensorflow as tf
 from pipelines.core.errors import ExportFailed, OutputError, PipelineError, ResultCorrupt
 from pipelines.core.io import read_json, sha256_of, write_json
 from pipelines.core.params import ExportParams, known_architectures
-from pipelines.export import converted, export_model
+from pipelines.export.stage import converted, export_model
 from serving.contract import METADATA_KEY, OUTPUTS, InputSpec, ModelContract
 from tests.support.networks import CLASSES, HEAD, SIDE, lively, pictures, small_classifier, write_trained
 
@@ -107,7 +107,7 @@ def test_another_process_in_another_order_writes_the_same_bytes(exported: Path, 
     """Names that Keras and tf2onnx number, and sets of strings they walk over, leave no trace."""
     code = (
         "from pathlib import Path\n"
-        "from tests.integration.test_export import export\n"
+        "from tests.integration.export.test_stage import export\n"
         f"for name in {NAMES[::-1]!r}: export(Path({str(exported)!r}), name, out={str(tmp_path)!r})\n"
     )
     subprocess.run(
