@@ -26,9 +26,8 @@ from pipelines.metrics.classification import (
     roc_curve,
     top_k_accuracy,
 )
-from pipelines.metrics.rounding import DECIMALS, rounded
 from pipelines.metrics.slices import GRAY_MODES, color_slices, tercile_slices
-from pipelines.metrics.summary import Answers, bounds, brief, by_class, by_slice, overall
+from pipelines.metrics.summary import DECIMALS, Answers, bounds, brief, by_class, by_slice, overall, rounded
 
 __all__ = [
     "DECIMALS",

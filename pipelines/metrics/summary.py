@@ -1,10 +1,14 @@
-"""All metrics of one set of answers, as they go into `metrics.json`."""
+"""All metrics of one set of answers, as they go into `metrics.json`.
+
+Numbers as they go into JSON: rounded, and null where they are undefined.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +31,18 @@ from pipelines.metrics.classification import (
     roc_auc,
     top_k_accuracy,
 )
-from pipelines.metrics.rounding import rounded
 from pipelines.metrics.slices import Mask
+
+# Six decimals: far below any metric's own uncertainty, far above what another processor's
+# rounding changes, so that two machines write the same file.
+DECIMALS = 6
+
+
+def rounded(value: SupportsFloat | None, decimals: int = DECIMALS) -> float | None:
+    """`value` with `decimals` places; None for None and NaN."""
+    if value is None or math.isnan(number := float(value)):
+        return None
+    return round(number, decimals)
 
 
 @dataclass(frozen=True, kw_only=True)
