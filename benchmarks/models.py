@@ -52,11 +52,11 @@ def main() -> None:
 
 
 def _export(architecture: str, *, side_px: int) -> bytes:
-    from pipelines.classifier import build_classifier
     from pipelines.core.params import HeadParams, ModelParams
     from pipelines.export.inference import inference_function
     from pipelines.export.stage import converted
-    from pipelines.tensorflow_runtime import load_tensorflow
+    from pipelines.model.keras_classifier import build_classifier
+    from pipelines.model.tensorflow_runtime import load_tensorflow
     from serving.contract import InputSpec, ModelContract
 
     load_tensorflow(gpu=False)

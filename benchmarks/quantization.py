@@ -30,7 +30,7 @@ from pipelines.core.errors import PipelineError
 from pipelines.core.params import Params, QuantizationParams, load_params
 from pipelines.core.variants import int8_of
 from pipelines.export.pictures import in_batches, read_split
-from pipelines.inference import open_model
+from pipelines.model.predict import open_model
 from pipelines.quantization import conversion
 from pipelines.quantization.ranges import Range
 from pipelines.quantize import validation_pictures

@@ -15,7 +15,7 @@ import sys
 
 _WAYS = {
     "import tensorflow": "import tensorflow, keras",
-    "load_tensorflow": "from pipelines.tensorflow_runtime import load_tensorflow; load_tensorflow()",
+    "load_tensorflow": "from pipelines.model.tensorflow_runtime import load_tensorflow; load_tensorflow()",
 }
 _TIMED = (
     "import sys, time; begun = time.process_time(); {}; print(time.process_time() - begun, len(sys.modules))"

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.classifier import build_classifier
 from pipelines.core.cli import quiet_libraries
 from pipelines.core.params import AugmentationParams, HeadParams, ModelParams
-from pipelines.tensorflow_runtime import load_tensorflow
+from pipelines.model.keras_classifier import build_classifier
+from pipelines.model.tensorflow_runtime import load_tensorflow
 from pipelines.training.input import Batches, Split
 
 _SIDE_PX, _CLASSES, _BATCH = 64, 7, 32

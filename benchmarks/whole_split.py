@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.inference import open_model, predict_batches
 from pipelines.metrics import Answers, bounds, brief
+from pipelines.model.predict import open_model, predict_batches
 from serving.cores import usable_cores
 
 SAMPLES, SEED = 1000, 0

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.architectures import Pretrained, load_architecture
-from pipelines.classifier import Classifier
 from pipelines.core.errors import WeightsUnavailable
 from pipelines.core.io import read_json
 from pipelines.core.params import ModelParams
+from pipelines.model.keras_classifier import Classifier
 
 SCRATCH = "scratch"
 

@@ -27,7 +27,7 @@ from pipelines.core.io import replacing_folder, write_json
 from pipelines.core.params import QuantizationParams, check_architecture, load_params
 from pipelines.core.variants import int8_of
 from pipelines.export.pictures import read_pictures, read_split
-from pipelines.inference import open_model
+from pipelines.model.predict import open_model
 from pipelines.quantization.conversion import converted, failed
 from pipelines.quantization.twins import Agreement, agreement, fault
 from serving.contract.arrays import Image

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.classifier import Classifier, build_classifier
 from pipelines.core import paths
 from pipelines.core.cli import run_stage
 from pipelines.core.dataset import Dataset, read_dataset
 from pipelines.core.io import sha256_of, write_json
 from pipelines.core.lineage import read_lineage
 from pipelines.core.params import ModelParams, Params, check_architecture, load_params
+from pipelines.model.keras_classifier import Classifier, build_classifier
 from pipelines.pretrained import completed, load_pretrained, read_origin
 from pipelines.training import loop
 from pipelines.training.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile

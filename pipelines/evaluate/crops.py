@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.inference import find_face_detector, read_original
 from pipelines.metrics import brief, confusion_matrix
+from pipelines.model.predict import find_face_detector, read_original
 from serving.contract import FaceDetector, Image, InputSpec, largest_face, preprocess
 from serving.cores import usable_cores
 from serving.inference import BATCH_SIZES, OnnxClassifier

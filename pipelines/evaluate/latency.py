@@ -29,8 +29,8 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.params import load_params
 from pipelines.core.variants import all_variants, architecture_of
 from pipelines.evaluate.timing import Calibration, Timing, now
-from pipelines.inference import open_model, read_batches
 from pipelines.machine import Machine, this_machine
+from pipelines.model.predict import open_model, read_batches
 from serving.contract.arrays import Image
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier

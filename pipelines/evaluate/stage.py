@@ -24,8 +24,8 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.params import load_params
 from pipelines.core.variants import display_name, variants_of
 from pipelines.evaluate.crops import compare_crops
-from pipelines.inference import open_model, predict_batches
 from pipelines.metrics import Answers
+from pipelines.model.predict import open_model, predict_batches
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier
 

@@ -44,7 +44,7 @@ def answer(path: Path, pictures: Image) -> Answers:
     Raises:
         ModelFileError: no valid model.
     """
-    from pipelines.inference import open_model
+    from pipelines.model.predict import open_model
 
     classifier = open_model(path)
     prediction = classifier.predict(pictures)

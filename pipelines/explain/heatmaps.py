@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.classifier import Classifier
 from pipelines.export.heatmaps import LEAST_EVIDENCE
+from pipelines.model.keras_classifier import Classifier
 from serving.contract.arrays import Image
 
 Heatmaps = NDArray[np.float32]

@@ -23,8 +23,8 @@ from pipelines.explain.gallery import architectures_panel, selected_panel
 from pipelines.explain.heatmaps import Heatmaps, keras_heatmaps, method
 from pipelines.explain.selection import PANELS, Pick, pick_faces, pick_panels
 from pipelines.export.pictures import read_pictures
-from pipelines.tensorflow_runtime import load_tensorflow
-from pipelines.trained import read_training_record, trained_classifier
+from pipelines.model.tensorflow_runtime import load_tensorflow
+from pipelines.model.trained import read_training_record, trained_classifier
 from serving.contract.arrays import Image
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.classifier import Classifier
 from pipelines.export.heatmaps import grad_cam, rollout, score_gradient
+from pipelines.model.keras_classifier import Classifier
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES
 

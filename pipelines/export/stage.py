@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.classifier import Classifier
 from pipelines.core import paths
 from pipelines.core.errors import ExportFailed
 from pipelines.core.io import replacing_folder, write_json
@@ -27,8 +26,9 @@ from pipelines.export.conversion import to_onnx
 from pipelines.export.inference import Calibration, Logits, fit_temperature, inference_function, keras_logits
 from pipelines.export.parity import tensors
 from pipelines.export.pictures import in_batches, read_split
-from pipelines.tensorflow_runtime import load_tensorflow
-from pipelines.trained import TrainingRecord, read_training_record, trained_classifier
+from pipelines.model.keras_classifier import Classifier
+from pipelines.model.tensorflow_runtime import load_tensorflow
+from pipelines.model.trained import TrainingRecord, read_training_record, trained_classifier
 from serving.contract.model import ModelContract, check_signature
 from serving.errors import ContractError
 from serving.sessions import open_session

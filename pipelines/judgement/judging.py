@@ -22,10 +22,10 @@ from pipelines.core.params import Params
 from pipelines.core.reference import predicted_classes, self_test_images
 from pipelines.core.variants import all_variants
 from pipelines.evaluate.timing import TIMING_KEYS, Timing
-from pipelines.inference import open_model, predict_sources
 from pipelines.judgement import checks
 from pipelines.judgement.smoke import smoke
 from pipelines.judgement.verdict import Latency, Opponent, Subject, Verdict
+from pipelines.model.predict import open_model, predict_sources
 from pipelines.registration.runs import Results, read_results
 from pipelines.registry import MODEL_FILE, PRODUCTION, Registry, Version, look
 from serving.contract.arrays import Image

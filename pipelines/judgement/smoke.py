@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.core.errors import ModelFileError
-from pipelines.inference import open_model
+from pipelines.model.predict import open_model
 from serving.contract.arrays import Image
 from serving.contract.model import OUTPUTS
 from serving.inference import Prediction

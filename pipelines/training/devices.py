@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.core.params import TrainingParams
-from pipelines.tensorflow_runtime import load_tensorflow
+from pipelines.model.tensorflow_runtime import load_tensorflow
 
 
 def set_up(training: TrainingParams, *, seed: int) -> Any:

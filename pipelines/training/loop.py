@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipelines.classifier import Classifier
 from pipelines.core.errors import TrainingFailed
 from pipelines.core.params import AugmentationParams, TrainingParams
+from pipelines.model.keras_classifier import Classifier
 from pipelines.training.checkpoint import Arrays, Checkpoint
 from pipelines.training.input import Batches, Split, in_order
 from pipelines.training.metrics import Validation, class_weights, validate_logits

@@ -11,11 +11,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from pipelines.classifier import Classifier
 from pipelines.core.dataset import Dataset
 from pipelines.core.errors import OutputError
 from pipelines.core.io import replacing, write_text
 from pipelines.core.params import ModelParams, Params
+from pipelines.model.keras_classifier import Classifier
 from pipelines.training.loop import Trained
 
 HISTORY_COLUMNS = (

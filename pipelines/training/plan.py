@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipelines.classifier import Classifier
 from pipelines.core.params import ModelParams
+from pipelines.model.keras_classifier import Classifier
 
 Learns = Literal["all", "head", "top"]
 # Usual for fine-tuning: a tenth of the head's rate (Howard & Ruder, 2018, "ULMFiT", lower layers slower).

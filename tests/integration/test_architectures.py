@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.classifier import Classifier, build_classifier
 from pipelines.core.errors import ParamsError
 from pipelines.core.params import HeadParams, ModelParams, known_architectures
 from pipelines.export.heatmaps import LEAST_EVIDENCE
 from pipelines.export.inference import class_heatmap, head_outputs, inference_function
+from pipelines.model.keras_classifier import Classifier, build_classifier
 from tests.support.networks import CLASSES, HEAD, SIDE, lively, pictures, small_classifier
 
 NAMES = known_architectures()

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from pipelines import train as stage
-from pipelines.classifier import Classifier, build_classifier
 from pipelines.core.errors import OutputError, PipelineError, TrainingFailed
 from pipelines.core.io import sha256_of
 from pipelines.core.params import AugmentationParams, load_params
+from pipelines.model.keras_classifier import Classifier, build_classifier
 from pipelines.training import loop
 from pipelines.training.checkpoint import Checkpoint
 from pipelines.training.input import in_order

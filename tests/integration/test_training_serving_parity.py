@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.core.errors import DataError
 from pipelines.core.source_images import read_image
-from pipelines.inference import InputReader, open_model, predict_sources
+from pipelines.model.predict import InputReader, open_model, predict_sources
 from pipelines.preparation.finding import find_sources
 from pipelines.preparation.pictures import Facts, Preparer, Settings, Task
 from pipelines.sample.dataset import SampleSpec, write_sample

@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.classifier import Classifier, build_classifier
 from pipelines.core.dataset import Dataset
 from pipelines.core.io import write_json
 from pipelines.core.manifest import COLUMNS, SCHEMA, write_manifest
 from pipelines.core.params import HeadParams, ModelParams
+from pipelines.model.keras_classifier import Classifier, build_classifier
 from serving.contract import InputSpec
 
 SIDE = 64

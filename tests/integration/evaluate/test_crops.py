@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.core.errors import DataError
 from pipelines.evaluate.crops import compare_crops
-from pipelines.inference import open_model
+from pipelines.model.predict import open_model
 from serving.contract import InputSpec
 from tests.support.onnx_models import make_contract, write_model
 from tests.support.pictures import drawn_face

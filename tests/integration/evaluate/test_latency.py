@@ -18,8 +18,8 @@ from pipelines import compare
 from pipelines.core.errors import ResultCorrupt
 from pipelines.core.io import read_json, write_json
 from pipelines.evaluate.latency import _shuffled, measure, read_pictures
-from pipelines.inference import open_model
 from pipelines.machine import this_machine
+from pipelines.model.predict import open_model
 from tests.support.onnx_models import make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
 from tests.support.timings import TIMING

@@ -16,7 +16,7 @@ from sklearn import metrics as sklearn
 from pipelines.core.errors import ModelFileError, ResultCorrupt
 from pipelines.core.io import read_json, read_predictions, read_record, sha256_of, write_json
 from pipelines.evaluate import stage
-from pipelines.inference import open_model
+from pipelines.model.predict import open_model
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
 

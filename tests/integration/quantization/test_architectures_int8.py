@@ -13,7 +13,7 @@ from pipelines.core import paths
 from pipelines.core.io import read_json
 from pipelines.core.params import known_architectures, load_params
 from pipelines.core.variants import int8_of
-from pipelines.inference import open_model
+from pipelines.model.predict import open_model
 from pipelines.quantization import qdq
 from pipelines.quantization.rewriting import rewritten
 from pipelines.quantize import quantize_model

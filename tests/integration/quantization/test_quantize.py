@@ -21,7 +21,7 @@ from pipelines.core.dataset import Dataset, write_dataset
 from pipelines.core.errors import ClassMissing, DataError, ModelFileError, PipelineError, QuantizationFailed
 from pipelines.core.io import read_json, sha256_of
 from pipelines.core.params import QuantizationParams
-from pipelines.inference import open_model
+from pipelines.model.predict import open_model
 from pipelines.quantize import quantize_model, validation_pictures
 from serving.contract import InputSpec
 from tests.support.networks import CLASSES, pictures, write_prepared

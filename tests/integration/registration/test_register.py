@@ -12,7 +12,7 @@ import pytest
 from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.io import read_json, sha256_of
-from pipelines.inference import open_model
+from pipelines.model.predict import open_model
 from pipelines.registration import package
 from pipelines.registration.runs import RESULTS_TAG
 from pipelines.registry import MODEL_FILE, Registry, Version, describe

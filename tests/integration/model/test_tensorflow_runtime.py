@@ -10,7 +10,7 @@ import sys
 LOADED = """
 import json, sys
 import pandas
-from pipelines.tensorflow_runtime import load_tensorflow
+from pipelines.model.tensorflow_runtime import load_tensorflow
 tf = load_tensorflow()
 came = [name for name in ("IPython", "matplotlib", "pandas", "sklearn") if name in sys.modules]
 import keras, matplotlib.figure, scipy.stats, sklearn.base

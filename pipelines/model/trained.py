@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.classifier import Classifier, build_classifier
 from pipelines.core.errors import ResultCorrupt
 from pipelines.core.io import read_record
 from pipelines.core.params import HeadParams, ModelParams
+from pipelines.model.keras_classifier import Classifier, build_classifier
 from serving.contract.model import InputSpec
 from serving.errors import ContractError
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipelines.core.errors import DataError, ModelFileError
 from pipelines.core.io import sha256_of
-from pipelines.inference import open_model, predict_sources
+from pipelines.model.predict import open_model, predict_sources
 from serving.inference import BATCH_SIZES, OnnxClassifier
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
 from tests.support.originals import write_originals
@@ -119,7 +119,7 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 
 
 def test_opening_is_silent(tmp_path: Path, model: Path) -> None:
-    code = f"from pipelines.inference import *; open_model, open_model(Path({str(model)!r}), threads=2)"
+    code = f"from pipelines.model.predict import *; open_model, open_model(Path({str(model)!r}), threads=2)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout + done.stderr == ""
 
