@@ -22,8 +22,8 @@ import psutil
 
 from pipelines.core.params import load_params
 from pipelines.core.paths import PARAMS
-from pipelines.preparation.summary import report
-from pipelines.prepare import prepare
+from pipelines.prepare.stage import prepare
+from pipelines.prepare.summary import report
 
 _SAMPLE_S = 0.05
 

@@ -151,7 +151,7 @@ def _run(stage: str, folder: Path) -> dict[str, float | str]:
 
 
 def _prepare(folder: Path) -> Callable[[], int]:
-    from pipelines.prepare import prepare
+    from pipelines.prepare.stage import prepare
 
     changes = {"color": "rgb", "image_size_px": _SIDE_PX}
     params = load_params(PARAMS).prepare.model_copy(update=changes)

@@ -18,11 +18,11 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.params import PrepareParams
 from pipelines.core.pixel_table import NAME as CSV_NAME
 from pipelines.core.source_images import Source, read_image
-from pipelines.preparation.duplicates import find_duplicates
-from pipelines.preparation.finding import find_sources
-from pipelines.preparation.hashing import pixel_sha256
-from pipelines.preparation.minimum import fill_up
-from pipelines.preparation.splitting import Placement, place
+from pipelines.prepare.duplicates import find_duplicates
+from pipelines.prepare.hashing import pixel_sha256
+from pipelines.prepare.listing import find_sources
+from pipelines.prepare.minimum import fill_up
+from pipelines.prepare.splitting import Placement, place
 from serving.contract import ImageError
 
 POINTER = Path(f"{paths.DATA}.dvc")

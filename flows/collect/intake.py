@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import cv2
 
 from flows.collect.dataset import Held
-from pipelines.preparation.hashing import pixel_sha256
+from pipelines.prepare.hashing import pixel_sha256
 from serving.contract import Image, ImageError, decode
 from serving.contract.preprocessing import crop_square
 from serving.libraries import MOST_ORIGINAL_PIXELS

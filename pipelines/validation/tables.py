@@ -9,7 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 from pipelines.core.manifest import SPLITS
-from pipelines.preparation.duplicates import find_near_duplicates
+from pipelines.prepare.duplicates import find_near_duplicates
 
 
 def image_table(manifest: pd.DataFrame, *, near_duplicate_bits: int) -> pd.DataFrame:

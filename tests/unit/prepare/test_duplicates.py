@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.preparation.duplicates import find_duplicates, find_near_duplicates, near_pairs
+from pipelines.prepare.duplicates import find_duplicates, find_near_duplicates, near_pairs
 
 
 def rows(*items: tuple[str, str, str, str]) -> pd.DataFrame:

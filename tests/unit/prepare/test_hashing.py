@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from pipelines.preparation.hashing import perceptual_hash, pixel_sha256
+from pipelines.prepare.hashing import perceptual_hash, pixel_sha256
 from serving.contract import decode
 from tests.support.pictures import Pixels, encoded, textured
 

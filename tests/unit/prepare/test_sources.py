@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.core.errors import ClassMissing, DataError, NoImages, SplitsUnclear
 from pipelines.core.source_images import read_image, read_original
-from pipelines.preparation.finding import find_sources
+from pipelines.prepare.listing import find_sources
 from serving.errors import ImageError, ImageUndecodable
 from tests.support.pictures import textured, write_picture
 

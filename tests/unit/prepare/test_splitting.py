@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.core.source_images import Source
-from pipelines.preparation.splitting import Placement, carve, place
+from pipelines.prepare.splitting import Placement, carve, place
 
 FRACTIONS = {"test": 0.2, "val": 0.12}
 NAMES = st.lists(st.from_regex(r"id[0-9]{1,3}_[a-z]{1,3}\.jpg", fullmatch=True), unique=True, max_size=40)

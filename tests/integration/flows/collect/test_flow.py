@@ -13,9 +13,9 @@ from flows.collect import intake
 from flows.collect.flow import BRANCH, SUMMARY, collect
 from pipelines.core.manifest import read_manifest
 from pipelines.core.params import load_params
-from pipelines.preparation.hashing import pixel_sha256
-from pipelines.preparation.splitting import carve
-from pipelines.prepare import prepare
+from pipelines.prepare.hashing import pixel_sha256
+from pipelines.prepare.splitting import carve
+from pipelines.prepare.stage import prepare
 from serving.contract import decode
 from serving.contract.preprocessing import crop_square
 from tests.support.collecting import CLASSES, KeptPictures, noise, project_with_data, seed_of

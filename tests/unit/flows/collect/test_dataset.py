@@ -10,7 +10,7 @@ import pytest
 from flows.collect.dataset import POINTER, held_by
 from flows.errors import CollectRefused
 from pipelines.core.params import PrepareParams, load_params
-from pipelines.preparation.hashing import pixel_sha256
+from pipelines.prepare.hashing import pixel_sha256
 from tests.support.pictures import encoded
 
 SEED = 3

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipelines.preparation.splitting import PRECEDENCE
+from pipelines.prepare.splitting import PRECEDENCE
 
 _BITS = 64
 # Bands of fewer bits than this put so many pictures into one bucket that comparing all is as fast.

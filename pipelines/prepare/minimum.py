@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipelines.preparation.splitting import PRECEDENCE, position
+from pipelines.prepare.splitting import PRECEDENCE, position
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import pandas as pd
 
 from pipelines.core.manifest import SPLITS
 from pipelines.core.paths import PREPARE_REPORT
-from pipelines.preparation.duplicates import Duplicates, NearDuplicates
-from pipelines.preparation.minimum import Move
+from pipelines.prepare.duplicates import Duplicates, NearDuplicates
+from pipelines.prepare.minimum import Move
 
 MAX_LISTED = 1000
 """Entries of each list in the report; the counts beside it are of all."""

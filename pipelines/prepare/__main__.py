@@ -1,19 +1,7 @@
-"""Turn the originals in data/ into what the network takes: cropped, resized, split, without duplicates.
+"""Run the stage `prepare`: `python -m pipelines.prepare`."""
 
-    python -m pipelines.prepare
-
-Reads data/<class>/*, data/{train,val,test}/<class>/* or data/fer2013.csv (docs/dataset.md); writes
-prepared/ and reports/prepare.json. docs/benchmarks.md has how fast.
-"""
-
-from __future__ import annotations
-
-import os
-import time
-from collections.abc import Sequence
-from pathlib import Path
-
-from serving.libraries import MOST_ORIGINAL_PIXELS, limit_opencv
+from pipelines.core.cli import run_stage
+from pipelines.prepare.stage import main
 
 if __name__ == "__main__":
     # OpenCV reads it when it is imported, here and in the processes that this one starts.
@@ -32,13 +20,13 @@ from pipelines.core.manifest import SCHEMA, digest, write_manifest
 from pipelines.core.params import PrepareParams, load_params
 from pipelines.core.paths import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED
 from pipelines.core.sample_remote import check_remote
-from pipelines.preparation.duplicates import find_duplicates, find_near_duplicates
-from pipelines.preparation.finding import find_sources
-from pipelines.preparation.minimum import Move, fill_up
-from pipelines.preparation.pictures import CHUNK, Failure, Settings, Task, process_all
-from pipelines.preparation.presence import check_presence
-from pipelines.preparation.splitting import Placed, path_in, place
-from pipelines.preparation.summary import Outcome, Removed, describe, report
+from pipelines.prepare.duplicates import find_duplicates, find_near_duplicates
+from pipelines.prepare.images import CHUNK, Failure, Settings, Task, process_all
+from pipelines.prepare.listing import find_sources
+from pipelines.prepare.minimum import Move, fill_up
+from pipelines.prepare.presence import check_presence
+from pipelines.prepare.splitting import Placed, path_in, place
+from pipelines.prepare.summary import Outcome, Removed, describe, report
 from serving.contract.faces import FACE_MODEL_VARIABLE
 from serving.cores import usable_cores
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from pipelines.core import pixel_table
 from pipelines.core.errors import ClassMissing, ClassNameInvalid, DataError, NoImages, SplitsUnclear
 from pipelines.core.source_images import Source
-from pipelines.preparation.folders import FolderReader, PassedOver, is_left_behind
-from pipelines.preparation.split_names import split_named, splits_named
+from pipelines.prepare.folders import FolderReader, PassedOver, is_left_behind
+from pipelines.prepare.split_names import split_named, splits_named
 from serving.contract.model import class_name_problem
 
 _EXPECTED = f"data/<class>/*, data/{{train,val,test}}/<class>/* or data/{pixel_table.NAME}"

@@ -9,8 +9,8 @@ import pandas as pd
 
 from pipelines.core.errors import ClassMissing
 from pipelines.core.manifest import SPLITS
-from pipelines.preparation.splitting import Placement
-from pipelines.preparation.summary import Removed
+from pipelines.prepare.splitting import Placement
+from pipelines.prepare.summary import Removed
 
 
 def check_presence(

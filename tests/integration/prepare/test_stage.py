@@ -17,9 +17,9 @@ from pipelines.core.errors import ClassMissing, DataError, NoImages, OutputError
 from pipelines.core.io import write_json
 from pipelines.core.manifest import COLUMNS, digest, read_manifest
 from pipelines.core.params import PrepareParams
-from pipelines.preparation.pictures import CHUNK
-from pipelines.preparation.summary import MAX_LISTED, Outcome, Removed, describe, report
-from pipelines.prepare import prepare
+from pipelines.prepare.images import CHUNK
+from pipelines.prepare.stage import prepare
+from pipelines.prepare.summary import MAX_LISTED, Outcome, Removed, describe, report
 from serving.contract import image_statistics, preprocess
 from tests.support.pictures import drawn_face, encoded, pillow_rgb, textured, write_picture
 

@@ -22,7 +22,7 @@ import cv2
 
 from pipelines.core.errors import DataError
 from pipelines.core.source_images import Original, read_original
-from pipelines.preparation.hashing import perceptual_hash, pixel_sha256
+from pipelines.prepare.hashing import perceptual_hash, pixel_sha256
 from serving.contract import (
     FaceDetector,
     FaceDetectorError,
