@@ -31,9 +31,9 @@ from pipelines.core.params import Params, QuantizationParams, load_params
 from pipelines.core.variants import int8_of
 from pipelines.export.pictures import in_batches, read_split
 from pipelines.model.predict import open_model
-from pipelines.quantization import conversion
-from pipelines.quantization.ranges import Range
-from pipelines.quantize import validation_pictures
+from pipelines.quantize import conversion
+from pipelines.quantize.calibration import Range
+from pipelines.quantize.stage import validation_pictures
 from serving.contract import Image, ModelContract
 from serving.inference import OnnxClassifier
 

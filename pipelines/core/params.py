@@ -197,7 +197,7 @@ class QuantizationParams(_Block):
     scope: Literal["graph", "products"]
     """`graph`: activations stay in eight bits between layers; `products`: they are float between them."""
     keep_float: list[Literal["first", "stem", "last", "head", "heatmap", "swish", "squeeze"]]
-    """What stays in float32 all the same, by the rules of `pipelines/quantization/floating.py`."""
+    """What stays in float32 all the same, by the rules of `pipelines/quantize/mixed_precision.py`."""
     per_channel: bool
     """One scale for each output channel of a weight: more exact, slightly slower and larger."""
     ranges: Literal["minmax", "percentile", "entropy"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.quantization.graph import Graph, attribute
+from pipelines.quantize.graph import Graph, attribute
 
 _HEADS_FIRST = [0, 2, 1, 3]
 _KEYS = [0, 2, 3, 1]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.quantization.graph import Graph
+from pipelines.quantize.graph import Graph
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.quantization.graph import Graph, attribute
+from pipelines.quantize.graph import Graph, attribute
 
 _TO_PLANES = [0, 3, 1, 2]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.quantization.graph import Graph, attribute
+from pipelines.quantize.graph import Graph, attribute
 
 
 def average_pool(graph: Graph) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.quantization.graph import Graph, attribute
+from pipelines.quantize.graph import Graph, attribute
 from serving.sessions import open_session
 
 # Two batches at which shapes are asked for: what differs between them is the batch.

@@ -22,7 +22,7 @@ from pipelines.explain.heatmaps import keras_heatmaps, method
 from pipelines.export.inference import inference_function
 from pipelines.export.stage import export_model
 from pipelines.model.predict import open_model
-from pipelines.quantize import quantize_model
+from pipelines.quantize.stage import quantize_model
 from tests.support.networks import CLASSES, lively, pictures, small_classifier, write_trained
 
 # One for each kind of pooling: flattened, averaged, class token.

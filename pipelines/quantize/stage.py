@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from pipelines.core import paths
-from pipelines.core.cli import run_stage
 from pipelines.core.dataset import read_dataset
 from pipelines.core.errors import DataError, ModelFileError
 from pipelines.core.io import replacing_folder, write_json
@@ -28,8 +27,7 @@ from pipelines.core.params import QuantizationParams, check_architecture, load_p
 from pipelines.core.variants import int8_of
 from pipelines.export.pictures import read_pictures, read_split
 from pipelines.model.predict import open_model
-from pipelines.quantization.conversion import converted, failed
-from pipelines.quantization.twins import Agreement, agreement, fault
+from pipelines.quantize.conversion import Agreement, agreement, converted, failed, fault
 from serving.contract.arrays import Image
 from serving.contract.model import ModelContract
 from serving.cores import usable_cores
@@ -167,7 +165,3 @@ def _opset(content: bytes) -> int:
     import onnx
 
     return next(int(one.version) for one in onnx.load_from_string(content).opset_import if not one.domain)
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pipelines.quantization.calibration import Observed
+from pipelines.quantize.calibration import Observed
 from tests.support.graphs import build
 
 LEVELS = (0, 51, 102, 255)

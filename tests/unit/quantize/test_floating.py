@@ -7,9 +7,9 @@ from collections.abc import Collection
 import numpy as np
 import pytest
 
-from pipelines.quantization.floating import RULES, int8_nodes
-from pipelines.quantization.graph import Graph
-from pipelines.quantization.qdq import activations
+from pipelines.quantize.graph import Graph
+from pipelines.quantize.mixed_precision import RULES, int8_nodes
+from pipelines.quantize.qdq import activations
 from tests.support.graphs import Node, build
 
 RNG = np.random.default_rng(0)

@@ -22,7 +22,7 @@ from pipelines.core.errors import ClassMissing, DataError, ModelFileError, Pipel
 from pipelines.core.io import read_json, sha256_of
 from pipelines.core.params import QuantizationParams
 from pipelines.model.predict import open_model
-from pipelines.quantize import quantize_model, validation_pictures
+from pipelines.quantize.stage import quantize_model, validation_pictures
 from serving.contract import InputSpec
 from tests.support.networks import CLASSES, pictures, write_prepared
 from tests.support.onnx_models import CHANNELS, make_contract, write_model

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from pipelines.quantization.graph import Graph
+from pipelines.quantize.graph import Graph
 from serving.contract.model import HEATMAP, OUTPUTS, PROBABILITIES
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")

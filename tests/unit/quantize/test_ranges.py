@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.quantization.ranges import Histogram, entropy, minmax, percentile
+from pipelines.quantize.calibration import Histogram, entropy, minmax, percentile
 
 
 def _histogram(values: np.ndarray, *, bins: int = 2048) -> Histogram:

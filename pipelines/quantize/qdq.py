@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.quantization.graph import Graph
-from pipelines.quantization.ranges import Range
+from pipelines.quantize.calibration import Range
+from pipelines.quantize.graph import Graph
 
 # The result of a product is left in float where nothing in eight bits follows: it need not be rounded twice.
 _FLOAT_RESULTS = ["Gemm", "MatMul"]
