@@ -22,11 +22,11 @@ from pipelines.core.params import QuantizationParams
 from pipelines.core.variants import architecture_of
 from pipelines.export.canonical import canonical
 from pipelines.export.parity import BATCHES, least_difference, varied
-from pipelines.quantization.rewriting import rewritten
 from pipelines.quantize import qdq
 from pipelines.quantize.calibration import Observed, Range
 from pipelines.quantize.graph import Graph
 from pipelines.quantize.mixed_precision import int8_nodes
+from pipelines.quantize.rewriting import rewritten
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, METADATA_KEY, OUTPUTS, PROBABILITIES, ModelContract
 from serving.inference import OnnxClassifier, Prediction

@@ -14,8 +14,8 @@ from pipelines.core.io import read_json
 from pipelines.core.params import known_architectures, load_params
 from pipelines.core.variants import int8_of
 from pipelines.model.predict import open_model
-from pipelines.quantization.rewriting import rewritten
 from pipelines.quantize import qdq
+from pipelines.quantize.rewriting import rewritten
 from pipelines.quantize.stage import quantize_model
 from tests.support.graphs import live_operators, run
 from tests.support.networks import SIDE, pictures

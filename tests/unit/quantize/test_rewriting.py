@@ -6,12 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from pipelines.quantization.rewriting.attention import einsum_products, rows_of_scores
-from pipelines.quantization.rewriting.elementwise import gelu, layer_norm
-from pipelines.quantization.rewriting.picture import channel_order
-from pipelines.quantization.rewriting.pooling import average_pool, first_pool
-from pipelines.quantization.rewriting.shapes import class_token, flat_products, idle_reshapes, static_shapes
 from pipelines.quantize.graph import Graph
+from pipelines.quantize.rewriting.attention import einsum_products, rows_of_scores
+from pipelines.quantize.rewriting.elementwise import average_pool, channel_order, first_pool, gelu, layer_norm
+from pipelines.quantize.rewriting.shapes import class_token, flat_products, idle_reshapes, static_shapes
 from tests.support.graphs import Node, build, live_operators, run
 
 RNG = np.random.default_rng(0)
