@@ -94,7 +94,7 @@ profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
 	@python -m pipelines.profile $(NAME)
 
 reproduce: setup ## VERSION=n [FROM_SCRATCH=1]: rebuild a registered version from its commit and compare
-	@python -m pipelines.reproduce $(VERSION) $(if $(FROM_SCRATCH),--from-scratch) $(if $(ANYWAY),--anyway)
+	@python -m pipelines.register.reproduce $(VERSION) $(if $(FROM_SCRATCH),--from-scratch) $(if $(ANYWAY),--anyway)
 
 bandit: setup ## dangerous calls in the code, by bandit
 	@bandit --quiet --recursive --severity-level medium --configfile pyproject.toml serving pipelines flows

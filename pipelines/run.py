@@ -19,7 +19,7 @@ from pipelines import summary
 from pipelines.core.cli import quiet_libraries
 from pipelines.core.errors import PipelineError
 from pipelines.core.params import load_params
-from pipelines.registration.standing import Standing, read_standing
+from pipelines.register.status import Standing, read_standing
 from pipelines.run_record import RunRecord, idle_stages, locked_results
 
 _READ_BYTES = 1 << 16

@@ -13,8 +13,8 @@ from pathlib import Path
 from pipelines.compare import render
 from pipelines.core import paths
 from pipelines.core.io import read_json
-from pipelines.registration.standing import Standing, decide
-from pipelines.remedies import remedies
+from pipelines.gate.remedies import remedies
+from pipelines.register.status import Standing, decide
 from pipelines.run_record import RunRecord, maker
 
 VERDICT = "verdict"

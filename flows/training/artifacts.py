@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pipelines.core import paths
 from pipelines.core.io import read_json
 from pipelines.evaluate.timing import Timing
-from pipelines.registration.standing import Decision
+from pipelines.register.status import Decision
 from serving.urls import SecretUrl
 
 COMPARISON = "training-comparison"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.core.errors import RegistryError
-from pipelines.registration.standing import Decision
+from pipelines.register.status import Decision
 from serving.urls import SecretUrl
 
 

@@ -11,7 +11,7 @@ from flows.repro.graph import Plan
 from flows.repro.scheduler import Progress
 from flows.repro.tasks import UNCHANGED
 from pipelines.core import paths
-from pipelines.registration.standing import Decision
+from pipelines.register.status import Decision
 from pipelines.run_record import maker
 
 SHOWN = (paths.COMPARISON, paths.GATE, paths.VALIDATION_REPORT, paths.REPORT)

@@ -22,8 +22,8 @@ from pipelines.core.io import read_json, sha256_of, write_json, write_text
 from pipelines.core.manifest import SCHEMA, digest, write_manifest
 from pipelines.core.params import Params, parse_params
 from pipelines.core.variants import all_variants, is_int8, variants_of
-from pipelines.gate import judge_selected
-from pipelines.register import register
+from pipelines.gate.stage import judge_selected
+from pipelines.register.stage import register
 from serving.contract import InputSpec
 from tests.support.onnx_models import brightness_levels, make_contract, write_model
 from tests.support.timings import TIMING

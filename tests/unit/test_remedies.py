@@ -6,23 +6,23 @@ import math
 
 import pytest
 
-from pipelines import gate
 from pipelines.core.params import GateParams
-from pipelines.remedies import remedies
+from pipelines.gate import stage
+from pipelines.gate.remedies import remedies
 
-BAD = gate.Scores(accuracy=0.1, macro_f1=0.1, recall={"happy": 0.1, "sad": math.nan})
-GOOD = gate.Scores(accuracy=0.9, macro_f1=0.9, recall={"happy": 0.9, "sad": 0.9})
-PRODUCTION = gate.Production(version=3, scores=GOOD)
-UNUSABLE = gate.Production(version=3, scores=None, problem="production (version 3) cannot be loaded")
+BAD = stage.Scores(accuracy=0.1, macro_f1=0.1, recall={"happy": 0.1, "sad": math.nan})
+GOOD = stage.Scores(accuracy=0.9, macro_f1=0.9, recall={"happy": 0.9, "sad": 0.9})
+PRODUCTION = stage.Production(version=3, scores=GOOD)
+UNUSABLE = stage.Production(version=3, scores=None, problem="production (version 3) cannot be loaded")
 
 
 @pytest.mark.parametrize("production", [None, PRODUCTION, UNUSABLE])
-def test_every_check_that_can_fail_has_a_remedy(production: gate.Production | None) -> None:
+def test_every_check_that_can_fail_has_a_remedy(production: stage.Production | None) -> None:
     thresholds = GateParams(**dict.fromkeys(GateParams.model_fields, 0.5))
-    candidate = gate.Candidate(scores=BAD, latency_ms=900.0, size_mb=900.0, smoke="it answers NaN")
-    checks = gate.judge(candidate, production, thresholds)
+    candidate = stage.Candidate(scores=BAD, latency_ms=900.0, size_mb=900.0, smoke="it answers NaN")
+    checks = stage.judge(candidate, production, thresholds)
     failed = [check for check in checks if not check.passed]
-    verdict = {"architecture": "vgg-int8", "checks": gate.as_json(checks)}
+    verdict = {"architecture": "vgg-int8", "checks": stage.as_json(checks)}
     found = list(remedies(verdict))
     assert [reason for reason, _ in found] == [check.reason for check in failed]
     assert all(remedy and "{" not in remedy for _, remedy in found)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.core.lineage import UNKNOWN
+from pipelines.gate.remedies import remedies
 from pipelines.model_card import is_sample
-from pipelines.remedies import remedies
 from pipelines.reporting.inputs import Inputs
 from pipelines.reporting.sections.heatmaps import hero
 from pipelines.reporting.sections.weights import is_lacking

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import tracking
-from pipelines.register import register
+from pipelines.register.stage import register
 from pipelines.registry import Registry
 from serving.following.follower import Follower
 from serving.following.location import Registered

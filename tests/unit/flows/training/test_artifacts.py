@@ -16,7 +16,7 @@ from flows.training.report import place_report
 from flows.training.summary import SHOWN, results_of
 from pipelines.core import paths
 from pipelines.core.errors import RegistryError
-from pipelines.registration.standing import Decision, Registered, Standing, decide
+from pipelines.register.status import Decision, Registered, Standing, decide
 
 ROW: dict[str, Any] = {
     "architecture": "vgg", "weights": "scratch", "reason": None,

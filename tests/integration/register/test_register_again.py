@@ -13,10 +13,10 @@ from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.errors import GateError, GateRejected, RegistryError
 from pipelines.core.io import read_json, sha256_of, write_json
-from pipelines.gate import judge_selected
-from pipelines.promote import promote
-from pipelines.register import register
-from pipelines.registration.memo import MEMO
+from pipelines.gate.stage import judge_selected
+from pipelines.register.promote import promote
+from pipelines.register.stage import register
+from pipelines.register.status import MEMO
 from pipelines.registry import Registry, Version
 from pipelines.training.runlog import WEIGHTS_TAG
 from pipelines.verdict import verdict

@@ -17,7 +17,7 @@ from typing import Any, Self
 from pipelines.core.errors import ResultCorrupt
 from pipelines.core.io import read_record
 from pipelines.evaluate.timing import Timing
-from pipelines.judgement.checks import Check, as_json, reasons
+from pipelines.gate.rules import Check, as_json, reasons
 
 STAGE = "gate"
 _KEYS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.judgement.smoke import smoke
+from pipelines.gate.evaluation import smoke
 from tests.support.onnx_models import make_contract, write_model
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)

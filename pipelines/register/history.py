@@ -8,8 +8,8 @@ from pathlib import Path
 from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.io import read_json, write_json
-from pipelines.judgement.verdict import Verdict
-from pipelines.registration.publish import VERDICT, verdict_tags
+from pipelines.gate.record import Verdict
+from pipelines.register.publish import VERDICT, verdict_tags
 from pipelines.registry import PRODUCTION, Registry
 
 

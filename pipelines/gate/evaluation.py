@@ -2,6 +2,8 @@
 
 The selected model and the production model answer to the same current test pictures in the same run, each
 through its own contract, so that a change of image size, colour or class order compares fairly.
+
+Load a model file as the service does and ask it something.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipelines.core import paths
@@ -22,15 +25,60 @@ from pipelines.core.params import Params
 from pipelines.core.reference import predicted_classes, self_test_images
 from pipelines.core.variants import all_variants
 from pipelines.evaluate.timing import TIMING_KEYS, Timing
-from pipelines.judgement import checks
-from pipelines.judgement.smoke import smoke
-from pipelines.judgement.verdict import Latency, Opponent, Subject, Verdict
+from pipelines.gate import rules
+from pipelines.gate.record import Latency, Opponent, Subject, Verdict
 from pipelines.model.predict import open_model, predict_sources
-from pipelines.registration.runs import Results, read_results
+from pipelines.register.runs import Results, read_results
 from pipelines.registry import MODEL_FILE, PRODUCTION, Registry, Version, look
 from serving.contract.arrays import Image
+from serving.contract.model import OUTPUTS
 from serving.cores import usable_cores
 from serving.inference import OnnxClassifier, Prediction
+
+# The same as between Keras and ONNX Runtime at export (`export.tolerance`): float32 sums in another order.
+_TOLERANCE = 1e-4
+
+
+def smoke(path: Path, images: Image) -> str | None:
+    """Load with one thread, predict one picture and all of them at once.
+
+    Args:
+        path: of the ONNX file.
+        images: uint8 [n, H, W, 3], n ≥ 1, of the contract's size.
+
+    Returns:
+        What went wrong, in one sentence; None if nothing did.
+    """
+    try:
+        classifier = open_model(path, threads=1)
+    except ModelFileError as error:
+        return f"the file does not load: {error}"
+    try:
+        one, many = classifier.predict(images[:1]), classifier.predict(images)
+    except Exception as error:  # ONNX Runtime's exceptions share no other base
+        return f"the file loads but does not answer: {str(error).splitlines()[0]}"
+    return _invalid(many) or _different(one, many)
+
+
+def _invalid(prediction: Prediction) -> str | None:
+    for name in OUTPUTS:
+        if not np.isfinite(getattr(prediction, name)).all():
+            return f"{name} holds values that are not finite"
+    sums = prediction.probabilities.sum(axis=1)
+    if np.abs(sums - 1).max() > _TOLERANCE:
+        return f"probabilities sum to {sums.min():.4f}–{sums.max():.4f}, expected 1"
+    low, high = prediction.heatmap.min(), prediction.heatmap.max()
+    if low < 0 or high > 1:
+        return f"heatmap lies in [{low:.3f}, {high:.3f}], expected [0, 1]"
+    return None
+
+
+def _different(one: Prediction, many: Prediction) -> str | None:
+    gap = float(np.abs(one.probabilities[0] - many.probabilities[0]).max())
+    if gap > _TOLERANCE:
+        return f"one picture alone and in a batch differ by {gap:.2g}, at most {_TOLERANCE:g} is allowed"
+    return None
+
 
 _REMEDY = "run `dvc repro`, which makes what is stale"
 
@@ -56,7 +104,7 @@ class Evaluated:
     rows: pd.DataFrame
     """Of the manifest, test split, in the order of `prediction`."""
     prediction: Prediction
-    scores: checks.Scores
+    scores: rules.Scores
     samples: Image
     """A few inputs of the network, uint8 [n, H, W, 3]."""
 
@@ -129,7 +177,7 @@ def read_case(root: Path, params: Params, *, experiment: str | None = None) -> C
         architecture=name,
         sha256=sha256,
         dataset=read_dataset(root / paths.DATASET).dataset,
-        thresholds=checks.thresholds_digest(params.gate),
+        thresholds=rules.thresholds_digest(params.gate),
         latency=Latency(
             p50_ms=float(results[name].latency["batch_1"]["p50_ms"]),
             timing=Timing.from_json(latency["timing"]),
@@ -153,7 +201,7 @@ def judge(root: Path, case: Case, params: Params, production: InProduction) -> V
         GateError: the model was made from other data than there is now.
     """
     evaluated = evaluate(root, case)
-    candidate = checks.Candidate(
+    candidate = rules.Candidate(
         scores=evaluated.scores,
         latency_ms=case.subject.latency.p50_ms,
         measured=str(case.subject.latency.timing),
@@ -163,7 +211,7 @@ def judge(root: Path, case: Case, params: Params, production: InProduction) -> V
     found, problem = _opponent(root, case, evaluated, production)
     return Verdict(
         subject=case.subject,
-        checks=checks.judge(candidate, found, params.gate),
+        checks=rules.judge(candidate, found, params.gate),
         production=None if _is_itself(case, production) else production.opponent,
         production_known=problem is None,
     )
@@ -185,14 +233,14 @@ def evaluate(root: Path, case: Case) -> Evaluated:
         classifier=classifier,
         rows=rows,
         prediction=prediction,
-        scores=checks.score(list(rows["label"]), predicted_classes(prediction, classes), classes),
+        scores=rules.score(list(rows["label"]), predicted_classes(prediction, classes), classes),
         samples=self_test_images(rows, root / paths.PREPARED),
     )
 
 
 def _opponent(
     root: Path, case: Case, evaluated: Evaluated, production: InProduction
-) -> tuple[checks.Production | None, str | None]:
+) -> tuple[rules.Production | None, str | None]:
     """What is compared with, and why the registry or its files could not be reached."""
     registry, version, problem = production.registry, production.version, production.problem
     if problem is None and registry is not None and version is not None:
@@ -205,7 +253,7 @@ def _opponent(
     if problem is None:
         return None, None
     said = f"the model in production is not known, so that nothing can be compared: {problem}"
-    return checks.Production(version=None, scores=None, problem=said), problem
+    return rules.Production(version=None, scores=None, problem=said), problem
 
 
 def _is_itself(case: Case, production: InProduction) -> bool:
@@ -213,7 +261,7 @@ def _is_itself(case: Case, production: InProduction) -> bool:
     return production.version is not None and production.version.sha256 == case.subject.sha256
 
 
-def _answers(root: Path, evaluated: Evaluated, registry: Registry, version: Version) -> checks.Production:
+def _answers(root: Path, evaluated: Evaluated, registry: Registry, version: Version) -> rules.Production:
     wanted = evaluated.classifier.contract.classes
     with registry.downloaded(version) as folder:
         try:
@@ -225,12 +273,12 @@ def _answers(root: Path, evaluated: Evaluated, registry: Registry, version: Vers
             return _unusable(version, f"knows other classes ({', '.join(theirs)})")
         prediction = predict_sources(classifier, list(evaluated.rows["source"]), root)
     # By name: the two models may keep their classes in different order.
-    scores = checks.score(list(evaluated.rows["label"]), predicted_classes(prediction, theirs), wanted)
-    return checks.Production(version=version.number, scores=scores)
+    scores = rules.score(list(evaluated.rows["label"]), predicted_classes(prediction, theirs), wanted)
+    return rules.Production(version=version.number, scores=scores)
 
 
-def _unusable(version: Version, why: str) -> checks.Production:
-    return checks.Production(
+def _unusable(version: Version, why: str) -> rules.Production:
+    return rules.Production(
         version=version.number,
         scores=None,
         problem=f"production (version {version.number}) {why}, so that nothing can be compared: "

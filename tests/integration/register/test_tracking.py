@@ -20,8 +20,8 @@ from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.errors import RegistryError
 from pipelines.core.params import load_params
-from pipelines.gate import judge_selected
-from pipelines.register import register
+from pipelines.gate.stage import judge_selected
+from pipelines.register.stage import register
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import World
 

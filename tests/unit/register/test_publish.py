@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pipelines.core.params import GateParams
 from pipelines.evaluate.timing import Timing
-from pipelines.judgement.checks import Candidate, Production, Scores, judge
-from pipelines.judgement.verdict import Latency, Opponent, Subject, Verdict
-from pipelines.registration.publish import fitted, verdict_page, verdict_tags
+from pipelines.gate.record import Latency, Opponent, Subject, Verdict
+from pipelines.gate.rules import Candidate, Production, Scores, judge
+from pipelines.register.publish import fitted, verdict_page, verdict_tags
 from tests.support.timings import TIMING
 
 RECALL = {"angry": 0.50, "happy": 0.90, "sad": 0.70}

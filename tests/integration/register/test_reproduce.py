@@ -20,8 +20,8 @@ from pipelines.core import paths
 from pipelines.core.errors import NotReproducible, RegistryError
 from pipelines.core.lineage import read_lineage
 from pipelines.core.variants import variants_of
+from pipelines.register.reproduce import render, reproduce, told
 from pipelines.registry import Registry
-from pipelines.reproduce import render, reproduce, told
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import judge_and_register, make_world
 
@@ -159,7 +159,7 @@ def test_make_passes_from_scratch_on(request: pytest.FixtureRequest) -> None:
         *("make", "--dry-run", "--directory", str(request.config.rootpath)),
         *("reproduce", "VERSION=1", "FROM_SCRATCH=1"),
     )
-    assert "pipelines.reproduce 1 --from-scratch" in shown
+    assert "pipelines.register.reproduce 1 --from-scratch" in shown
 
 
 def test_an_int8_variant_is_rebuilt_with_its_architecture(checkout: Checkout) -> None:

@@ -1,7 +1,7 @@
 """Rebuild a registered version from its commit: `make reproduce VERSION=n`.
 
-    python -m pipelines.reproduce 3                   what the cache still has is restored; the rest is made
-    python -m pipelines.reproduce 3 --from-scratch    only the data is taken; everything is trained again
+    python -m pipelines.register.reproduce 3                   what the cache still has is restored; the rest is made
+    python -m pipelines.register.reproduce 3 --from-scratch    only the data is taken; everything is trained again
 
 The version's commit is cloned into a scratch folder, its data is restored, `dvc repro` makes the model, and
 the ONNX file and the test metrics are compared with those in the registry. Exits with 1 where they differ,
@@ -30,8 +30,8 @@ from pipelines.core.io import read_json, sha256_of
 from pipelines.core.lineage import DATA_POINTER, UNKNOWN
 from pipelines.core.params import load_params
 from pipelines.core.variants import architecture_of
-from pipelines.registration.package import METRICS
-from pipelines.registration.runs import numbers
+from pipelines.register.package import METRICS
+from pipelines.register.runs import numbers
 from pipelines.registry import Registry, Version
 from pipelines.run import run
 from pipelines.run_record import RunRecord

@@ -1,4 +1,4 @@
-"""Serve another version: `python -m pipelines.promote VERSION`.
+"""Serve another version: `python -m pipelines.register.promote VERSION`.
 
 Sets the alias `production`, as a click in MLflow's page of the version does. The service follows without a
 restart; to roll back, promote the earlier version.

@@ -14,20 +14,19 @@ from pathlib import Path
 
 from pipelines import model_card, tracking
 from pipelines.core import paths
-from pipelines.core.cli import run_stage
 from pipelines.core.errors import GateError
 from pipelines.core.io import write_json
 from pipelines.core.lineage import read_lineage
 from pipelines.core.params import Params, load_params
 from pipelines.core.reference import reference_table, write_reference, write_self_test
-from pipelines.gate import current_experiment
-from pipelines.judgement import checks
-from pipelines.judgement.judging import Case, Evaluated, evaluate, read_case
-from pipelines.judgement.verdict import Verdict, read_verdict
-from pipelines.registration import memo, package
-from pipelines.registration.publish import Submission, publish, version_tags, withdraw
-from pipelines.registration.recorded import is_known, is_marked, mark, note_on_run
-from pipelines.registration.runs import RunRef, complete_run
+from pipelines.gate import rules
+from pipelines.gate.evaluation import Case, Evaluated, evaluate, read_case
+from pipelines.gate.record import Verdict, read_verdict
+from pipelines.gate.stage import current_experiment
+from pipelines.register import package, status
+from pipelines.register.history import is_known, is_marked, mark, note_on_run
+from pipelines.register.publish import Submission, publish, version_tags, withdraw
+from pipelines.register.runs import RunRef, complete_run
 from pipelines.registry import Registry, Version
 
 
@@ -57,10 +56,10 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
     if experiment is not None:
         mark(root, verdict, params.register_.model)
         return f"{case.selected.architecture} is not registered: this is the experiment {experiment}"
-    if is_marked(root, verdict) and memo.settled(
-        root, memo.store_state(tracking.tracking_uri()), case.digest
+    if is_marked(root, verdict) and status.settled(
+        root, status.store_state(tracking.tracking_uri()), case.digest
     ):
-        return known(verdict, memo.noted_version(root))
+        return known(verdict, status.noted_version(root))
     return _bring(root, case, params, verdict)
 
 
@@ -69,16 +68,16 @@ def _bring(root: Path, case: Case, params: Params, verdict: Verdict) -> str:
     registry, runs = _open(root, case, params)
     run = runs[case.selected.architecture]
     # What is asked from here on is noted for this state; metrics may have been logged into it just now.
-    state = memo.store_state(registry.uri)
+    state = status.store_state(registry.uri)
     is_old = is_known(verdict, registry, run.run_id)
     if not is_old:
         _decide(root, case, registry, run, verdict=verdict)
         note_on_run(run.run_id, verdict, root / paths.GATE, uri=registry.uri)
-        state = memo.store_state(registry.uri)
+        state = status.store_state(registry.uri)
     mark(root, verdict, registry.name)
     version = registry.find(case.subject.sha256)
     number, stored = (version.number, registry.stored_file(version)) if version else (None, None)
-    memo.remember(root, state, case.digest, stored=stored, version=number)
+    status.remember(root, state, case.digest, stored=stored, version=number)
     return known(verdict, number) if is_old else summary(verdict, registry.name, version)
 
 
@@ -88,7 +87,7 @@ def summary(verdict: Verdict, model: str, version: Version | None) -> str:
     if verdict.passed and version is not None:
         aliases = ", ".join(version.aliases) or "no alias"
         return f"{name} passed the gate: {model} version {version.number} ({aliases})"
-    return f"{name} did not pass the gate and was not registered: {'; '.join(checks.reasons(verdict.checks))}"
+    return f"{name} did not pass the gate and was not registered: {'; '.join(rules.reasons(verdict.checks))}"
 
 
 def known(verdict: Verdict, number: int | None) -> str:
@@ -101,7 +100,7 @@ def known(verdict: Verdict, number: int | None) -> str:
     name = verdict.subject.architecture
     if verdict.passed and number is not None:
         return f"{name} is already registered as version {number}"
-    return f"{name} was judged before and did not pass the gate: {'; '.join(checks.reasons(verdict.checks))}"
+    return f"{name} was judged before and did not pass the gate: {'; '.join(rules.reasons(verdict.checks))}"
 
 
 def _open(root: Path, case: Case, params: Params) -> tuple[Registry, dict[str, RunRef]]:
@@ -158,7 +157,3 @@ def _write_extras(root: Path, folder: Path, case: Case, evaluated: Evaluated, *,
 def main() -> None:
     """Register what the current folder's pipeline made."""
     print(register(Path(), load_params(), experiment=current_experiment()))
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.core.errors import GateError
 from pipelines.core.params import GateParams
-from pipelines.judgement.checks import (
+from pipelines.gate.rules import (
     Candidate,
     Production,
     Scores,

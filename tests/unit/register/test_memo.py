@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.core import paths
 from pipelines.core.io import write_json
-from pipelines.registration.memo import MEMO, remember, settled, store_state
+from pipelines.register.status import MEMO, remember, settled, store_state
 
 
 @pytest.fixture

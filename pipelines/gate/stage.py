@@ -14,14 +14,13 @@ from pathlib import Path
 
 from pipelines import tracking
 from pipelines.core import paths
-from pipelines.core.cli import run_stage
 from pipelines.core.errors import RegistryError, ResultCorrupt
 from pipelines.core.io import write_json
 from pipelines.core.params import Params, load_params
-from pipelines.judgement import checks
-from pipelines.judgement.judging import Case, ask_production, judge, read_case
-from pipelines.judgement.verdict import Verdict, read_verdict
-from pipelines.registration import memo
+from pipelines.gate import rules
+from pipelines.gate.evaluation import Case, ask_production, judge, read_case
+from pipelines.gate.record import Verdict, read_verdict
+from pipelines.register import status
 
 EXPERIMENT = "DVC_EXP_NAME"
 """Set by DVC for the commands of `dvc exp run`."""
@@ -39,7 +38,7 @@ def judge_selected(root: Path, params: Params, *, experiment: str | None = None)
         GateError: no thresholds, or results that do not belong together.
         ResultCorrupt: the result of an earlier stage is missing.
     """
-    checks.require_thresholds(params.gate)
+    rules.require_thresholds(params.gate)
     case = read_case(root, params, experiment=experiment)
     standing = _standing(root / paths.GATE)
     if standing is not None and _settled(root, case, standing):
@@ -71,20 +70,14 @@ def _settled(root: Path, case: Case, standing: Verdict) -> bool:
     if standing.subject != case.subject:
         return False
     try:
-        state = memo.store_state(tracking.tracking_uri())
+        state = status.store_state(tracking.tracking_uri())
     except RegistryError:
         return False
-    return memo.settled(root, state, case.digest)
+    return status.settled(root, state, case.digest)
 
 
 def main() -> None:
     """Judge what the current folder's pipeline made."""
     verdict = judge_selected(Path(), load_params(), experiment=current_experiment())
     outcome = "passed" if verdict.passed else "did not pass"
-    print(
-        "\n  ".join((f"{verdict.subject.architecture} {outcome} the gate", *checks.reasons(verdict.checks)))
-    )
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    print("\n  ".join((f"{verdict.subject.architecture} {outcome} the gate", *rules.reasons(verdict.checks))))

@@ -14,10 +14,10 @@ from pipelines import tracking
 from pipelines.core.errors import RegistryError
 from pipelines.core.io import sha256_of
 from pipelines.core.lineage import Lineage
-from pipelines.judgement.checks import Check
-from pipelines.judgement.verdict import Verdict
-from pipelines.registration.package import write_package
-from pipelines.registration.runs import RESTORED_TAG, Results, RunRef
+from pipelines.gate.record import Verdict
+from pipelines.gate.rules import Check
+from pipelines.register.package import write_package
+from pipelines.register.runs import RESTORED_TAG, Results, RunRef
 from pipelines.registry import CANDIDATE, MODEL_FILE, PRODUCTION, SHA256, Registry, Version
 from serving.contract.arrays import Image
 from serving.contract.model import ModelContract
