@@ -8,8 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers.results import Row, median
-from pipelines.reporting.style import ACCENT, FAINT, INK, LINE, SECOND, SMALL_PX, SOFT, only_vertical_grid
-from pipelines.reporting.svg import chart
+from pipelines.report.charts import (
+    ACCENT,
+    FAINT,
+    INK,
+    LINE,
+    SECOND,
+    SMALL_PX,
+    SOFT,
+    chart,
+    only_vertical_grid,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

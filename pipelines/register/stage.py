@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipelines import model_card, tracking
+from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.errors import GateError
 from pipelines.core.io import write_json
@@ -28,6 +28,7 @@ from pipelines.register.history import is_known, is_marked, mark, note_on_run
 from pipelines.register.publish import Submission, publish, version_tags, withdraw
 from pipelines.register.runs import RunRef, complete_run
 from pipelines.registry import Registry, Version
+from pipelines.report import model_card
 
 
 def register(root: Path, params: Params, *, experiment: str | None = None) -> str:

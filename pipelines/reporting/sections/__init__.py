@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.section import Section
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section
 from pipelines.reporting.sections import (
     augmentation,
     calibration,

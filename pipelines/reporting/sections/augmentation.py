@@ -7,9 +7,9 @@ import numpy as np
 from pipelines.core import paths
 from pipelines.explain.selection import Pick, spread
 from pipelines.export.pictures import read_pictures
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.pictures import data_uri
-from pipelines.reporting.section import Section, absent
+from pipelines.report.formatting import data_uri
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section, absent
 from pipelines.training.augmentation import augment, is_idle, random_transforms
 from serving.contract.arrays import Image
 

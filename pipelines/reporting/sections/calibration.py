@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pipelines.reporting import style
-from pipelines.reporting.inputs import Inputs, ModelInputs
-from pipelines.reporting.section import Section, absent
-from pipelines.reporting.svg import responsive
+from pipelines.report import charts
+from pipelines.report.charts import responsive
+from pipelines.report.inputs import Inputs, ModelInputs
+from pipelines.report.page import Section, absent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,12 +46,12 @@ def section(inputs: Inputs) -> Section:
 def _reliability(model: ModelInputs, bins: pd.DataFrame) -> Markup:
     def draw(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        upper.plot([0, 1], [0, 1], color=style.FAINT, linewidth=1, linestyle=(0, (3, 3)))
+        upper.plot([0, 1], [0, 1], color=charts.FAINT, linewidth=1, linestyle=(0, (3, 3)))
         upper.vlines(
             bins["confidence"],
             bins["confidence"],
             bins["accuracy"],
-            color=style.SECOND,
+            color=charts.SECOND,
             linewidth=3,
             alpha=0.6,
         )
@@ -59,14 +59,14 @@ def _reliability(model: ModelInputs, bins: pd.DataFrame) -> Markup:
             bins["confidence"],
             bins["accuracy"],
             "-o",
-            color=style.ACCENT,
+            color=charts.ACCENT,
             markersize=6,
-            markeredgecolor=style.CARD,
+            markeredgecolor=charts.CARD,
         )
         upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is right")
-        lower.bar(bins["confidence"], bins["images"], width=0.045, color=style.FAINT)
+        lower.bar(bins["confidence"], bins["images"], width=0.045, color=charts.FAINT)
         lower.set(xlabel="probability of the answer", ylabel="pictures")
-        style.only_horizontal_grid(lower)
+        charts.only_horizontal_grid(lower)
 
     return responsive(
         "reliability",

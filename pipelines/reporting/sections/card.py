@@ -6,9 +6,9 @@ import re
 
 from markupsafe import Markup
 
-from pipelines import model_card
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.section import Section, absent
+from pipelines.report import model_card
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section, absent
 
 _ID, _TITLE, _SHORT = "card", "Model card", "Model card"
 _HEADING = re.compile(r"<(/?)h([1-4])>")

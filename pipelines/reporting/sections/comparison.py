@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from pipelines.evaluate.timing import Timing
-from pipelines.reporting import style
-from pipelines.reporting.inputs import Inputs, Record
-from pipelines.reporting.labels import Box, place
-from pipelines.reporting.section import Section, absent
-from pipelines.reporting.svg import responsive
+from pipelines.report import charts
+from pipelines.report.charts import Box, place, responsive
+from pipelines.report.inputs import Inputs, Record
+from pipelines.report.page import Section, absent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,16 +74,16 @@ def _scatter(rows: Sequence[Record], selected: str) -> Markup:
 
 def _point(axes: Axes, row: Record, *, chosen: bool) -> None:
     low, high = row["accuracy_low"], row["accuracy_high"]
-    color = style.ACCENT if chosen else style.SOFT
+    color = charts.ACCENT if chosen else charts.SOFT
     if low is not None and high is not None:
         axes.plot([row["p50_ms"]] * 2, [low, high], color=color, linewidth=2, alpha=0.45)
     axes.plot(
         row["p50_ms"],
         row["accuracy"],
         "o",
-        color=color if row["twin"] is None else style.CARD,
+        color=color if row["twin"] is None else charts.CARD,
         markersize=(11 if chosen else 8) - (2 if row["twin"] else 0),
-        markeredgecolor=style.CARD if row["twin"] is None else color,
+        markeredgecolor=charts.CARD if row["twin"] is None else color,
         markeredgewidth=1.5,
     )
 
@@ -94,7 +93,7 @@ def _lead(axes: Axes, row: Record, twins: Mapping[str, Record]) -> None:
     twin = twins.get(row["twin"] or "")
     if twin is not None:
         ends = [(one["p50_ms"], one["accuracy"]) for one in (twin, row)]
-        axes.plot(*zip(*ends, strict=True), color=style.FAINT, linewidth=1, zorder=0)
+        axes.plot(*zip(*ends, strict=True), color=charts.FAINT, linewidth=1, zorder=0)
 
 
 def _scales(axes: Axes, rows: Sequence[Record]) -> None:
@@ -125,7 +124,7 @@ def _names(
             annotation_clip=False,
             ha="center",
             va="center",
-            color=style.ACCENT if row["architecture"] == selected else style.INK,
+            color=charts.ACCENT if row["architecture"] == selected else charts.INK,
             weight="bold" if row["architecture"] == selected else "normal",
         )
         for row in rows
@@ -151,7 +150,7 @@ def _names(
                 end,
                 xycoords="figure pixels",
                 textcoords="figure pixels",
-                arrowprops={"arrowstyle": "-", "color": style.FAINT, "linewidth": 1, "shrinkB": 6},
+                arrowprops={"arrowstyle": "-", "color": charts.FAINT, "linewidth": 1, "shrinkB": 6},
             )
 
 

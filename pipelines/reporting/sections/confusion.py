@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines import metrics
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.section import Section, absent
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section, absent
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.core.manifest import SPLITS
 from pipelines.explain.selection import Pick, spread
-from pipelines.reporting import style
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.pictures import prepared_uri
-from pipelines.reporting.section import Section, absent
-from pipelines.reporting.svg import responsive
+from pipelines.report import charts
+from pipelines.report.charts import responsive
+from pipelines.report.formatting import prepared_uri
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section, absent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ID, _TITLE, _SHORT = "data", "The data", "Data"
 _SAMPLES = 8
 """Faces shown of each class."""
-_COLORS = {"train": style.ACCENT, "val": style.SECOND, "test": style.FAINT}
+_COLORS = {"train": charts.ACCENT, "val": charts.SECOND, "test": charts.FAINT}
 
 
 def section(inputs: Inputs) -> Section:
@@ -74,12 +74,12 @@ def _distribution(manifest: pd.DataFrame, labels: list[str]) -> object:
         )
         for bars in axes.containers:
             if isinstance(bars, BarContainer):
-                axes.bar_label(bars, padding=4, fontsize=style.SMALL_PX, color=style.SOFT)
+                axes.bar_label(bars, padding=4, fontsize=charts.SMALL_PX, color=charts.SOFT)
         axes.set(xlabel="pictures", ylabel="")
         axes.margins(x=0.09)
-        axes.tick_params(axis="y", labelsize=style.TEXT_PX, labelcolor=style.INK)
+        axes.tick_params(axis="y", labelsize=charts.TEXT_PX, labelcolor=charts.INK)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, title=None)
-        style.only_vertical_grid(axes)
+        charts.only_vertical_grid(axes)
 
     height = 60 + 46 * len(labels)
     return responsive(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipelines.core.variants import architecture_of
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.section import Section
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section
 
 
 def section(inputs: Inputs) -> Section:

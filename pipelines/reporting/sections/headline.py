@@ -7,11 +7,11 @@ from typing import Any
 
 from pipelines.core.lineage import UNKNOWN
 from pipelines.gate.remedies import remedies
-from pipelines.model_card import is_sample
-from pipelines.reporting.inputs import Inputs
+from pipelines.report.formatting import count
+from pipelines.report.inputs import Inputs
+from pipelines.report.model_card import is_sample
 from pipelines.reporting.sections.heatmaps import hero
 from pipelines.reporting.sections.weights import is_lacking
-from pipelines.reporting.words import count
 
 _FACES = 6
 _HASH = 10

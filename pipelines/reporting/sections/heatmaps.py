@@ -6,9 +6,9 @@ from typing import Any
 
 from pipelines.core import paths
 from pipelines.explain.selection import CONFIDENT_WRONG, CORRECT, WRONG
-from pipelines.reporting.inputs import Inputs, Record
-from pipelines.reporting.pictures import file_uri
-from pipelines.reporting.section import Section, absent
+from pipelines.report.formatting import file_uri
+from pipelines.report.inputs import Inputs, Record
+from pipelines.report.page import Section, absent
 
 _ID, _TITLE, _SHORT = "heatmaps", "What it looked at", "Heatmaps"
 _PANELS = {

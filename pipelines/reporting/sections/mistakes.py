@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipelines.explain.selection import CONFIDENT_WRONG, pick_panels
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.pictures import prepared_uri
-from pipelines.reporting.section import Section, absent
+from pipelines.report.formatting import prepared_uri
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section, absent
 
 _ID, _TITLE, _SHORT = "mistakes", "The most confident mistakes", "Mistakes"
 _SHOWN = 16

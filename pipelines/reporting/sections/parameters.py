@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.section import Section
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section
 
 _NESTED = ("models", "quantization")
 """Blocks of blocks: each network's settings stand on their own."""

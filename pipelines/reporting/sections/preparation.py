@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.section import Section, absent
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section, absent
 
 _ID, _TITLE, _SHORT = "preparation", "What was removed, and why", "Preparation"
 _SHOWN = 8

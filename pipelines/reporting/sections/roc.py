@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from pipelines.reporting import style
-from pipelines.reporting.inputs import Inputs, ModelInputs
-from pipelines.reporting.section import Section, absent
-from pipelines.reporting.svg import chart
+from pipelines.report import charts
+from pipelines.report.charts import chart
+from pipelines.report.inputs import Inputs, ModelInputs
+from pipelines.report.page import Section, absent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def section(inputs: Inputs) -> Section:
 def _curve(name: str, scores: dict[str, Any], selected: ModelInputs, others: list[ModelInputs]) -> Markup:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color=style.LINE, linewidth=1)
+        axes.plot([0, 1], [0, 1], color=charts.LINE, linewidth=1)
         for model in (*others, selected):
             rows = model.roc[model.roc["class"] == name] if model.roc is not None else None
             chosen = model is selected
@@ -52,7 +52,7 @@ def _curve(name: str, scores: dict[str, Any], selected: ModelInputs, others: lis
                 axes.plot(
                     rows["false_positive_rate"],
                     rows["true_positive_rate"],
-                    color=style.ACCENT if chosen else style.FAINT,
+                    color=charts.ACCENT if chosen else charts.FAINT,
                     linewidth=2.2 if chosen else 1,
                     alpha=1 if chosen else 0.55,
                 )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from pipelines.reporting import style
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.section import Section, absent
-from pipelines.reporting.svg import responsive
+from pipelines.report import charts
+from pipelines.report.charts import responsive
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section, absent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,14 +78,14 @@ def _dots(
         from matplotlib.ticker import PercentFormatter
 
         axes = figure.subplots()
-        axes.axvline(overall, color=style.ACCENT, linewidth=1, linestyle=(0, (3, 3)))
+        axes.axvline(overall, color=charts.ACCENT, linewidth=1, linestyle=(0, (3, 3)))
         for other in others:
             known = [row for row in other if (row["kind"], row["part"]) in places]
             axes.plot(
                 [row["accuracy"] for row in known],
                 [places[row["kind"], row["part"]] for row in known],
                 "o",
-                color=style.FAINT,
+                color=charts.FAINT,
                 alpha=0.5,
                 markersize=5,
                 markeredgewidth=0,
@@ -95,15 +95,15 @@ def _dots(
             [row["accuracy"] for row in rows],
             spots,
             "o",
-            color=style.ACCENT,
+            color=charts.ACCENT,
             markersize=10,
-            markeredgecolor=style.CARD,
+            markeredgecolor=charts.CARD,
             markeredgewidth=1.5,
         )
-        axes.set_yticks(spots, [f"{row['kind']}: {row['name']}" for row in rows], color=style.INK)
+        axes.set_yticks(spots, [f"{row['kind']}: {row['name']}" for row in rows], color=charts.INK)
         axes.set(ylim=(max(spots) + 0.7, -0.7), xlabel="accuracy")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-        style.only_vertical_grid(axes)
+        charts.only_vertical_grid(axes)
 
     height = 60 + round(27 * (max(places.values()) + 1))
     return responsive(

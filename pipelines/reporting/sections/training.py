@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from pipelines.reporting import style
-from pipelines.reporting.inputs import Inputs, ModelInputs, Record
-from pipelines.reporting.section import Section, absent
-from pipelines.reporting.svg import chart
+from pipelines.report import charts
+from pipelines.report.charts import chart
+from pipelines.report.inputs import Inputs, ModelInputs, Record
+from pipelines.report.page import Section, absent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,12 +57,12 @@ def _curves(model: ModelInputs, history: pd.DataFrame, record: Record, *, top: f
     def draw(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True)
         epochs = history["epoch"]
-        upper.plot(epochs, history["loss"], color=style.FAINT)
-        upper.plot(epochs, history["val_loss"], color=style.ACCENT)
+        upper.plot(epochs, history["loss"], color=charts.FAINT)
+        upper.plot(epochs, history["val_loss"], color=charts.ACCENT)
         upper.set(ylim=(0, top), title="loss")
         upper.tick_params(labelbottom=False)
-        lower.plot(epochs, history["accuracy"], color=style.FAINT)
-        lower.plot(epochs, history["val_macro_f1"], color=style.ACCENT)
+        lower.plot(epochs, history["accuracy"], color=charts.FAINT)
+        lower.plot(epochs, history["val_macro_f1"], color=charts.ACCENT)
         lower.set(ylim=(0, 1.02), title="accuracy / macro-F1", xlabel="epoch")
         for axes, column in ((upper, "val_loss"), (lower, "val_macro_f1")):
             _mark(axes, history, column, record)
@@ -83,10 +83,12 @@ def _mark(axes: Axes, history: pd.DataFrame, column: str, record: Record) -> Non
     from matplotlib.ticker import MaxNLocator
 
     kept = history[history["epoch"] == record["best_epoch"]]
-    axes.plot(kept["epoch"], kept[column], "o", color=style.ACCENT, markersize=6, markeredgecolor=style.CARD)
+    axes.plot(
+        kept["epoch"], kept[column], "o", color=charts.ACCENT, markersize=6, markeredgecolor=charts.CARD
+    )
     changes = history["phase"].ne(history["phase"].shift()).to_numpy().nonzero()[0][1:]
     for row in changes:
-        axes.axvline(history["epoch"].iloc[row] - 0.5, color=style.FAINT, linewidth=1, linestyle=(0, (2, 3)))
+        axes.axvline(history["epoch"].iloc[row] - 0.5, color=charts.FAINT, linewidth=1, linestyle=(0, (2, 3)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     last = int(history["epoch"].max())
     axes.set_xlim(min(0.5, last - 0.5), last + 0.5)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.reporting.inputs import Inputs
-from pipelines.reporting.section import Section, absent
+from pipelines.report.inputs import Inputs
+from pipelines.report.page import Section, absent
 
 _ID, _TITLE, _SHORT = "validation", "Is the data what it should be?", "Validation"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pipelines.architectures import load_architecture
 from pipelines.core.variants import SCRATCH
-from pipelines.reporting.inputs import Inputs, ModelInputs
-from pipelines.reporting.section import Section, absent
+from pipelines.report.inputs import Inputs, ModelInputs
+from pipelines.report.page import Section, absent
 
 _ID, _TITLE, _SHORT = "weights", "Where the weights come from", "Weights"
 

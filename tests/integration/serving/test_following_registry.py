@@ -442,7 +442,7 @@ def test_of_a_file_nothing_beside_it_counts(tmp_path: Path, state: Path) -> None
 
 
 def test_mark_of_the_sample_is_the_one_that_the_model_card_bears() -> None:
-    from pipelines.model_card import SAMPLE_WARNING
+    from pipelines.report.model_card import SAMPLE_WARNING
     from serving.following import follower
 
     assert follower._SAMPLE_MARK in SAMPLE_WARNING

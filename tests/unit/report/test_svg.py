@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from pipelines.reporting import style
-from pipelines.reporting.svg import chart
+from pipelines.report import charts
+from pipelines.report.charts import chart
 
 
 def draw(figure: Any) -> None:
     axes = figure.subplots()
-    axes.plot([1, 2, 3], [3, 1, 2], "-o", color=style.ACCENT)
+    axes.plot([1, 2, 3], [3, 1, 2], "-o", color=charts.ACCENT)
     axes.set(title="5 < 6 & more")
 
 

@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.reporting.labels import Box, place
+from pipelines.report.charts import Box, place
 
 BOUNDS = Box(0, 0, 600, 400)
 

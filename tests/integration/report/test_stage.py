@@ -16,10 +16,9 @@ import yaml
 from pipelines.core import paths
 from pipelines.core.errors import ResultCorrupt
 from pipelines.core.io import read_json, write_json
-from pipelines.report import report
-from pipelines.reporting.freshness import earlier_stages
-from pipelines.reporting.inputs import read_inputs
-from pipelines.reporting.page import render
+from pipelines.report.freshness import earlier_stages
+from pipelines.report.inputs import read_inputs
+from pipelines.report.stage import render, report
 from tests.support.browser import chromium
 from tests.support.report_inputs import MODELS, gate, select, write_report_inputs
 

@@ -17,7 +17,7 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.params import Params, load_params
 from pipelines.core.variants import architecture_of, int8_of, is_int8
 from pipelines.evaluate.timing import TIMING_KEYS
-from pipelines.reporting.freshness import earlier_stages
+from pipelines.report.freshness import earlier_stages
 
 if TYPE_CHECKING:
     import pandas as pd
