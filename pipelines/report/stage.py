@@ -15,8 +15,8 @@ from pipelines.core.io import write_text
 from pipelines.core.paths import REPORT
 from pipelines.report import formatting
 from pipelines.report.inputs import Inputs, read_inputs
-from pipelines.reporting.sections import all_sections
-from pipelines.reporting.sections.headline import headline
+from pipelines.report.sections import all_sections
+from pipelines.report.sections.headline import headline
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

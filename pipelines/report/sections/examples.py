@@ -1,12 +1,15 @@
-"""What the networks looked at, from `explain`."""
+"""What the networks looked at, from `explain`.
+
+The answers that were wrong and sounded surest.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from pipelines.core import paths
-from pipelines.explain.selection import CONFIDENT_WRONG, CORRECT, WRONG
-from pipelines.report.formatting import file_uri
+from pipelines.explain.selection import CONFIDENT_WRONG, CORRECT, WRONG, pick_panels
+from pipelines.report.formatting import file_uri, prepared_uri
 from pipelines.report.inputs import Inputs, Record
 from pipelines.report.page import Section, absent
 
@@ -18,7 +21,7 @@ _PANELS = {
 }
 
 
-def section(inputs: Inputs) -> Section:
+def heatmaps_section(inputs: Inputs) -> Section:
     """The selected network's heatmaps, Keras beside ONNX, and all networks on the same faces."""
     record = inputs.explanation
     if record is None:
@@ -57,3 +60,36 @@ def _faces(inputs: Inputs, entries: list[dict[str, Any]]) -> list[dict[str, Any]
         {**entry, "tiles": {kind: file_uri(folder / place) for kind, place in entry["tiles"].items()}}
         for entry in entries
     ]
+
+
+_ID, _TITLE, _SHORT = "mistakes", "The most confident mistakes", "Mistakes"
+_SHOWN = 16
+
+
+def mistakes_section(inputs: Inputs) -> Section:
+    """Wrongly classified test pictures, the most confident first."""
+    selected = inputs.selected
+    if selected is None or selected.predictions is None:
+        return absent(
+            _ID, _TITLE, short=_SHORT, lacks="The selected model's predictions", stage="evaluate compare"
+        )
+    wrong = int((selected.predictions["label"] != selected.predictions["predicted"]).sum())
+    picks = pick_panels(selected.predictions, count=_SHOWN)[CONFIDENT_WRONG]
+    return Section(
+        id=_ID,
+        title=_TITLE,
+        short=_SHORT,
+        context={
+            "title": selected.title,
+            "wrong": wrong,
+            "total": len(selected.predictions),
+            "faces": [
+                {
+                    "pick": pick,
+                    "name": pick.path.rsplit("/", 1)[-1],
+                    "uri": prepared_uri(inputs.root, pick.path),
+                }
+                for pick in picks
+            ],
+        },
+    )

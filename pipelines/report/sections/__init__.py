@@ -4,42 +4,25 @@ from __future__ import annotations
 
 from pipelines.report.inputs import Inputs
 from pipelines.report.page import Section
-from pipelines.reporting.sections import (
-    augmentation,
-    calibration,
-    card,
-    comparison,
-    confusion,
-    data,
-    guide,
-    heatmaps,
-    mistakes,
-    parameters,
-    preparation,
-    roc,
-    slices,
-    training,
-    validation,
-    weights,
-)
+from pipelines.report.sections import comparison, data, examples, headline, quality, slices, training
 
 _SECTIONS = (
     comparison,
-    confusion,
-    roc,
-    calibration,
+    quality,
+    quality,
+    quality,
     slices,
-    mistakes,
-    heatmaps,
+    examples,
+    examples,
     training,
-    weights,
+    training,
     data,
-    augmentation,
-    preparation,
-    validation,
-    card,
-    parameters,
-    guide,
+    training,
+    data,
+    data,
+    headline,
+    data,
+    headline,
 )
 
 

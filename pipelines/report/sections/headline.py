@@ -1,17 +1,28 @@
-"""The top of the page: which model, how good, and what the gate said."""
+"""The top of the page: which model, how good, and what the gate said.
+
+The model card, as it goes onto the registered version.
+
+How to read the figures, and what to do next.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import Markup
+
 from pipelines.core.lineage import UNKNOWN
+from pipelines.core.variants import architecture_of
 from pipelines.gate.remedies import remedies
+from pipelines.report import model_card
 from pipelines.report.formatting import count
 from pipelines.report.inputs import Inputs
 from pipelines.report.model_card import is_sample
-from pipelines.reporting.sections.heatmaps import hero
-from pipelines.reporting.sections.weights import is_lacking
+from pipelines.report.page import Section, absent
+from pipelines.report.sections.examples import hero
+from pipelines.report.sections.training import is_lacking
 
 _FACES = 6
 _HASH = 10
@@ -67,3 +78,47 @@ def _warnings(inputs: Inputs) -> list[str]:
     if inputs.validation is None:
         return []
     return [check["message"] for check in inputs.validation["checks"] if not check["passed"]]
+
+
+_ID, _TITLE, _SHORT = "card", "Model card", "Model card"
+_HEADING = re.compile(r"<(/?)h([1-4])>")
+
+
+def card_section(inputs: Inputs) -> Section:
+    """Intended use, prohibited use and limits; figures that stand elsewhere are repeated for the record."""
+    selected = inputs.selected
+    if selected is None or inputs.manifest is None:
+        return absent(_ID, _TITLE, short=_SHORT, lacks="A selected model", stage="compare")
+    if selected.training is None or selected.metrics is None or selected.export is None:
+        return absent(_ID, _TITLE, short=_SHORT, lacks="The selected model's record", stage="evaluate")
+    facts = model_card.read_facts(inputs.root, selected.name)
+    return Section(id=_ID, title=_TITLE, short=_SHORT, context={"card": _html(model_card.render(facts))})
+
+
+def _html(markdown: str) -> Markup:
+    """Markdown → HTML; raw HTML in it stays text, headings go below the section's own."""
+    from markdown_it import MarkdownIt
+
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    lowered = _HEADING.sub(lambda found: f"<{found[1]}h{int(found[2]) + 2}>", html)
+    scrolling = lowered.replace("<table>", '<div class="scroll"><table>').replace(
+        "</table>", "</table></div>"
+    )
+    return Markup(scrolling)  # noqa: S704  # markdown-it escapes what is not Markdown
+
+
+def guide_section(inputs: Inputs) -> Section:
+    """Words only; the commands name what this run has."""
+    selected = inputs.selected
+    name = inputs.params.architectures[0] if selected is None else architecture_of(selected.name)
+    return Section(
+        id="guide",
+        title="How to read this, and what next",
+        short="What next",
+        context={
+            "architecture": name,
+            "epochs": inputs.params.model(name).epochs,
+            "classes": len(inputs.classes),
+            "passed": None if inputs.gate is None else inputs.gate["passed"],
+        },
+    )

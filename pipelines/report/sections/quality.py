@@ -1,0 +1,201 @@
+"""Whether a probability means what it says.
+
+Which expressions are taken for which.
+
+How well each class is told from the rest, whatever the threshold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from pipelines import metrics
+from pipelines.report import charts
+from pipelines.report.charts import chart, responsive
+from pipelines.report.inputs import Inputs, ModelInputs
+from pipelines.report.page import Section, absent
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_ID, _TITLE, _SHORT = "calibration", "Can the probabilities be believed?", "Calibration"
+
+
+def calibration_section(inputs: Inputs) -> Section:
+    """Reliability of the selected network, and every network's calibration error."""
+    selected = inputs.selected
+    if selected is None or selected.calibration is None or selected.metrics is None:
+        return absent(
+            _ID, _TITLE, short=_SHORT, lacks="The selected model's calibration", stage="evaluate compare"
+        )
+    scored = [(model, model.metrics["test"]["ece"]) for model in inputs.compared if model.metrics is not None]
+    return Section(
+        id=_ID,
+        title=_TITLE,
+        short=_SHORT,
+        context={
+            "title": selected.title,
+            "error": selected.metrics["test"]["ece"],
+            "export": selected.export,
+            "models": [
+                {"title": model.title, "error": error, "selected": model is selected}
+                for model, error in sorted(scored, key=lambda item: (item[1] is None, item[1]))
+            ],
+            "chart": _reliability(selected, selected.calibration),
+        },
+    )
+
+
+def _reliability(model: ModelInputs, bins: pd.DataFrame) -> Markup:
+    def draw(figure: Figure) -> None:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        upper.plot([0, 1], [0, 1], color=charts.FAINT, linewidth=1, linestyle=(0, (3, 3)))
+        upper.vlines(
+            bins["confidence"],
+            bins["confidence"],
+            bins["accuracy"],
+            color=charts.SECOND,
+            linewidth=3,
+            alpha=0.6,
+        )
+        upper.plot(
+            bins["confidence"],
+            bins["accuracy"],
+            "-o",
+            color=charts.ACCENT,
+            markersize=6,
+            markeredgecolor=charts.CARD,
+        )
+        upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is right")
+        lower.bar(bins["confidence"], bins["images"], width=0.045, color=charts.FAINT)
+        lower.set(xlabel="probability of the answer", ylabel="pictures")
+        charts.only_horizontal_grid(lower)
+
+    return responsive(
+        "reliability",
+        draw,
+        wide=(520, 400),
+        narrow=(330, 340),
+        alt=f"{model.title}: share of right answers against their probability, in {len(bins)} bins",
+    )
+
+
+_ID, _TITLE, _SHORT = "confusion", "What is taken for what", "Confusion"
+_PAIRS = 3
+"""Most frequent confusions named in words."""
+
+
+def confusion_section(inputs: Inputs) -> Section:
+    """The selected network's matrix large, all others small."""
+    found = [
+        (model, _matrix(model.predictions, model.classes))
+        for model in inputs.compared
+        if model.predictions is not None
+    ]
+    selected = inputs.selected
+    large = next((matrix for model, matrix in found if model is selected), None)
+    if selected is None or large is None:
+        return absent(
+            _ID, _TITLE, short=_SHORT, lacks="The selected model's predictions", stage="evaluate compare"
+        )
+    return Section(
+        id=_ID,
+        title=_TITLE,
+        short=_SHORT,
+        context={
+            "classes": inputs.classes,
+            "title": selected.title,
+            "large": large,
+            "pairs": _pairs(large, inputs.classes),
+            "small": [
+                {"title": model.title, "classes": model.classes, "matrix": matrix} for model, matrix in found
+            ],
+        },
+    )
+
+
+def _matrix(predictions: pd.DataFrame, classes: tuple[str, ...]) -> list[list[dict[str, Any]]]:
+    """Rows are the true classes: count and share of the row for each predicted class."""
+    index = {name: position for position, name in enumerate(classes)}
+    actual, predicted = (
+        np.array([index[name] for name in predictions[column]], dtype=np.int64)
+        for column in ("label", "predicted")
+    )
+    counts = metrics.confusion_matrix(actual, predicted, classes=len(classes))
+    return [
+        [
+            {"count": int(count), "share": int(count) / max(1, int(row.sum())), "right": actual == predicted}
+            for predicted, count in enumerate(row)
+        ]
+        for actual, row in enumerate(counts)
+    ]
+
+
+def _pairs(matrix: list[list[dict[str, Any]]], classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    wrong = [
+        {"actual": classes[actual], "predicted": classes[predicted], **cell}
+        for actual, row in enumerate(matrix)
+        for predicted, cell in enumerate(row)
+        if cell["count"] and not cell["right"]
+    ]
+    return sorted(wrong, key=lambda pair: (-pair["share"], pair["actual"], pair["predicted"]))[:_PAIRS]
+
+
+_ID, _TITLE, _SHORT = "roc", "Class by class", "ROC"
+_SIDE = 210
+
+
+def roc_section(inputs: Inputs) -> Section:
+    """Precision, recall, F1 and a ROC curve for every class of the selected network."""
+    selected = inputs.selected
+    if selected is None or selected.roc is None or selected.metrics is None:
+        return absent(_ID, _TITLE, short=_SHORT, lacks="The selected model's ROC", stage="evaluate compare")
+    classes = selected.metrics["classes"]
+    others = [model for model in inputs.compared if model.roc is not None and model is not selected]
+    return Section(
+        id=_ID,
+        title=_TITLE,
+        short=_SHORT,
+        context={
+            "title": selected.title,
+            "overall": selected.metrics["test"].get("roc_auc"),
+            "classes": [
+                {"name": name, **classes[name], "chart": _curve(name, classes[name], selected, others)}
+                for name in inputs.classes
+                if name in classes
+            ],
+        },
+    )
+
+
+def _curve(name: str, scores: dict[str, Any], selected: ModelInputs, others: list[ModelInputs]) -> Markup:
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=charts.LINE, linewidth=1)
+        for model in (*others, selected):
+            rows = model.roc[model.roc["class"] == name] if model.roc is not None else None
+            chosen = model is selected
+            if rows is not None:
+                axes.plot(
+                    rows["false_positive_rate"],
+                    rows["true_positive_rate"],
+                    color=charts.ACCENT if chosen else charts.FAINT,
+                    linewidth=2.2 if chosen else 1,
+                    alpha=1 if chosen else 0.55,
+                )
+        ticks = [0, 0.5, 1]
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=ticks, yticks=ticks)
+        axes.set(xlabel="false positives", ylabel="true positives")
+
+    area = scores.get("roc_auc")
+    return chart(
+        f"roc-{name}",
+        draw,
+        width=_SIDE,
+        height=_SIDE,
+        alt=f"ROC of {name} against the rest" + (f", area {area:.3f}" if area is not None else ""),
+    )

@@ -1,0 +1,195 @@
+"""How each network learned: one small pair of curves for each.
+
+What the network sees of a training picture, epoch after epoch.
+
+Where each network's training started.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from pipelines.architectures import load_architecture
+from pipelines.core import paths
+from pipelines.core.variants import SCRATCH
+from pipelines.explain.selection import Pick, spread
+from pipelines.export.pictures import read_pictures
+from pipelines.report import charts
+from pipelines.report.charts import chart
+from pipelines.report.formatting import data_uri
+from pipelines.report.inputs import Inputs, ModelInputs, Record
+from pipelines.report.page import Section, absent
+from pipelines.training.augmentation import augment, is_idle, random_transforms
+from serving.contract.arrays import Image
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ID, _TITLE, _SHORT = "training", "How they learned", "Training"
+_WIDTH, _HEIGHT = 240, 290
+
+
+def training_section(inputs: Inputs) -> Section:
+    """Loss and macro-F1 over the epochs, all architectures on the same scales."""
+    trained = [
+        (model, model.history, model.training)
+        for model in inputs.models
+        if model.history is not None and model.training is not None
+    ]
+    if not trained:
+        return absent(_ID, _TITLE, short=_SHORT, lacks="A training history", stage="train")
+    # The same loss scale for all, cut where untrained networks start to dwarf the rest.
+    losses = [value for _, history, _ in trained for value in (*history["loss"], *history["val_loss"])]
+    top = sorted(losses)[int(0.97 * (len(losses) - 1))] * 1.08
+    return Section(
+        id=_ID,
+        title=_TITLE,
+        short=_SHORT,
+        context={
+            "models": [_entry(model, history, record, top=top) for model, history, record in trained],
+            "waiting": [model.name for model in inputs.models if model.history is None],
+        },
+    )
+
+
+def _entry(model: ModelInputs, history: pd.DataFrame, record: Record, *, top: float) -> dict[str, Any]:
+    return {
+        "title": model.title,
+        "epochs": record["epochs_run"],
+        "best_epoch": record["best_epoch"],
+        "phases": record.get("phases", []),
+        "chart": _curves(model, history, record, top=top),
+    }
+
+
+def _curves(model: ModelInputs, history: pd.DataFrame, record: Record, *, top: float) -> Markup:
+    def draw(figure: Figure) -> None:
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        epochs = history["epoch"]
+        upper.plot(epochs, history["loss"], color=charts.FAINT)
+        upper.plot(epochs, history["val_loss"], color=charts.ACCENT)
+        upper.set(ylim=(0, top), title="loss")
+        upper.tick_params(labelbottom=False)
+        lower.plot(epochs, history["accuracy"], color=charts.FAINT)
+        lower.plot(epochs, history["val_macro_f1"], color=charts.ACCENT)
+        lower.set(ylim=(0, 1.02), title="accuracy / macro-F1", xlabel="epoch")
+        for axes, column in ((upper, "val_loss"), (lower, "val_macro_f1")):
+            _mark(axes, history, column, record)
+
+    best = record.get("best", {}).get("val_macro_f1")
+    reached = f", validation macro-F1 {best:.2f} at epoch {record['best_epoch']}" if best else ""
+    return chart(
+        f"curves-{model.name}",
+        draw,
+        width=_WIDTH,
+        height=_HEIGHT,
+        alt=f"{model.title}: loss and macro-F1 over {record['epochs_run']} epochs{reached}",
+    )
+
+
+def _mark(axes: Axes, history: pd.DataFrame, column: str, record: Record) -> None:
+    """A dot at the epoch whose weights were kept, a line where a phase ends; whole epochs only."""
+    from matplotlib.ticker import MaxNLocator
+
+    kept = history[history["epoch"] == record["best_epoch"]]
+    axes.plot(
+        kept["epoch"], kept[column], "o", color=charts.ACCENT, markersize=6, markeredgecolor=charts.CARD
+    )
+    changes = history["phase"].ne(history["phase"].shift()).to_numpy().nonzero()[0][1:]
+    for row in changes:
+        axes.axvline(history["epoch"].iloc[row] - 0.5, color=charts.FAINT, linewidth=1, linestyle=(0, (2, 3)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    last = int(history["epoch"].max())
+    axes.set_xlim(min(0.5, last - 0.5), last + 0.5)
+
+
+_ID, _TITLE, _SHORT = "augmentation", "Augmentation", "Augmentation"
+_FACES, _VARIANTS = 4, 7
+
+
+def augmentation_section(inputs: Inputs) -> Section:
+    """A few training faces, each as it is and as training changes it at random."""
+    if inputs.manifest is None:
+        return absent(_ID, _TITLE, short=_SHORT, lacks="The manifest", stage="prepare")
+    train = inputs.manifest[inputs.manifest["split"] == "train"]
+    picks = spread(
+        Pick(path=path, label=label, predicted=label, confidence=1.0)
+        for path, label in zip(train["path"], train["label"], strict=True)
+    )[:_FACES]
+    places = [inputs.root / paths.PREPARED / pick.path for pick in picks]
+    if not all(place.exists() for place in places):
+        return absent(_ID, _TITLE, short=_SHORT, lacks="A prepared picture", stage="prepare")
+    settings = inputs.params.augmentation
+    rng = np.random.default_rng(inputs.params.seed)
+    rows = []
+    for pick, face in zip(picks, read_pictures(places), strict=True):
+        rows.append(
+            {
+                "label": pick.label,
+                "original": data_uri(face),
+                "variants": [data_uri(variant) for variant in _variants(face, inputs, rng)],
+            }
+        )
+    return Section(
+        id=_ID,
+        title=_TITLE,
+        short=_SHORT,
+        context={
+            "rows": rows,
+            "idle": is_idle(settings),
+            "flip": settings.flip,
+            "degrees": settings.rotation * 360,
+            "zoom": settings.zoom,
+            "shift": settings.shift,
+        },
+    )
+
+
+def _variants(face: Image, inputs: Inputs, rng: np.random.Generator) -> Image:
+    height, width = face.shape[:2]
+    transforms = random_transforms(
+        inputs.params.augmentation, rng, count=_VARIANTS, height=height, width=width
+    )
+    return augment(np.stack([face] * _VARIANTS), transforms)
+
+
+_ID, _TITLE, _SHORT = "weights", "Where the weights come from", "Weights"
+
+
+def weights_section(inputs: Inputs) -> Section:
+    """Origin by architecture; loud where pretrained weights could not be had."""
+    known = [model for model in inputs.models if model.origin is not None]
+    if not known:
+        return absent(_ID, _TITLE, short=_SHORT, lacks="The weights' origin", stage="weights")
+    return Section(
+        id=_ID,
+        title=_TITLE,
+        short=_SHORT,
+        context={
+            "models": [
+                {
+                    "title": model.title,
+                    "name": model.name,
+                    "origin": (model.origin or {})["origin"],
+                    "reason": (model.origin or {})["reason"],
+                    "lacking": is_lacking(inputs, model),
+                }
+                for model in known
+            ],
+            "lacking": [model.title for model in known if is_lacking(inputs, model)],
+            "source": inputs.params.weights.source,
+        },
+    )
+
+
+def is_lacking(inputs: Inputs, model: ModelInputs) -> bool:
+    """Whether the network was to start from pretrained weights and did not, for there were none."""
+    if model.origin is None or model.origin["origin"] != SCRATCH or inputs.params.weights.source == SCRATCH:
+        return False
+    options = inputs.params.model(model.name).options
+    return load_architecture(model.name).pretrained_weights(options) is not None
