@@ -72,13 +72,13 @@ benchmark: setup ## every figure of docs/benchmarks.md, on a quiet machine (need
 	@python -m benchmarks.report
 
 ui: setup ## MLflow's pages: runs, registry, promotion
-	@python -m pipelines.relocation --check
+	@python -m pipelines.tracking.relocation --check
 	@echo "MLflow: http://$(HOST):$(MLFLOW_PORT)"
 	@mlflow server --backend-store-uri sqlite:///mlruns/mlflow.db \
 	  --artifacts-destination mlruns/artifacts --host $(HOST) --port $(MLFLOW_PORT) --workers 1
 
 relocate: setup ## after copying or moving the project: MLflow's recorded paths follow
-	@python -m pipelines.relocation
+	@python -m pipelines.tracking.relocation
 
 serve: setup ## the service on port 8000: follows models:/emotion@production (docs/serving.md)
 	@python -m serving

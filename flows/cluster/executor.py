@@ -27,7 +27,7 @@ from flows.repro.stages import Outcome, Stages, passes_by_itself
 from flows.repro.tasks import INTERRUPTED
 from flows.repro.workspace import Workspace
 from pipelines.run_record import last_reason
-from pipelines.tracking import SCRATCH, TRACKING_URI
+from pipelines.tracking.runs import SCRATCH, TRACKING_URI
 
 
 class Nodes:

@@ -19,7 +19,7 @@ from flows.cluster.backends import ADDRESS, Kind, cluster_settings
 from flows.errors import FlowError
 from flows.repro.commands import run_git
 from flows.repro.workspace import tracking_uri
-from pipelines.tracking import TRACKING_URI
+from pipelines.tracking.runs import TRACKING_URI
 
 _PACKAGES = {"ray": ("ray", "prefect_ray"), "dask": ("distributed", "prefect_dask")}
 _CONFIG = ".dvc/config"

@@ -16,7 +16,7 @@ from flows.errors import StackError
 from pipelines.core import paths
 from pipelines.core.cli import quiet_libraries
 from pipelines.core.errors import RegistryError
-from pipelines.tracking import check_place
+from pipelines.tracking.runs import check_place
 
 # What honcho returns when it was told to end: 128 + SIGINT, 128 + SIGTERM.
 _ASKED_TO_END = (130, 143)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import DriftUnfinished
-from pipelines.tracking import translated
+from pipelines.tracking.runs import translated
 from serving.drift.result import DriftResult, WindowFacts
 from serving.runtime.identity import ModelIdentity
 from serving.urls import SecretUrl

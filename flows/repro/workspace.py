@@ -21,7 +21,7 @@ from flows.repro.commands import Done
 from pipelines.core import paths
 from pipelines.core.lineage import DEFINING, FOREIGN_OWNER, git_remedy
 from pipelines.profile import BASE, CONF
-from pipelines.tracking import SCRATCH, TRACKING_URI
+from pipelines.tracking.runs import SCRATCH, TRACKING_URI
 
 HOME = Path(".mien")
 WORKSPACES = HOME / "workspaces"

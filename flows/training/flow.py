@@ -47,7 +47,7 @@ from pipelines.core.errors import PipelineError, RegistryError
 from pipelines.core.io import read_json
 from pipelines.core.params import Params, load_params
 from pipelines.register.status import Decision, Standing, decide, read_standing
-from pipelines.tracking import TRACKING_URI
+from pipelines.tracking.runs import TRACKING_URI
 
 # Where the engine logs how a run went; its records reach Prefect's pages.
 _LOGGER = "prefect.flow_runs"

@@ -29,7 +29,7 @@ def _log(path: Path, model: str, number: int, uri: str) -> str:
     """Add the file to the artifacts of the version's run; returns the address of its page."""
     from mlflow import MlflowClient
 
-    from pipelines.tracking import translated
+    from pipelines.tracking.runs import translated
 
     with translated(uri):
         client = MlflowClient(tracking_uri=uri)

@@ -29,7 +29,7 @@ from pipelines.gate import rules
 from pipelines.gate.record import Latency, Opponent, Subject, Verdict
 from pipelines.model.predict import open_model, predict_sources
 from pipelines.register.runs import Results, read_results
-from pipelines.registry import MODEL_FILE, PRODUCTION, Registry, Version, look
+from pipelines.tracking.registry import MODEL_FILE, PRODUCTION, Registry, Version, look
 from serving.contract.arrays import Image
 from serving.contract.model import OUTPUTS
 from serving.cores import usable_cores

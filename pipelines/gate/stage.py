@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.errors import RegistryError, ResultCorrupt
 from pipelines.core.io import write_json
@@ -21,6 +20,7 @@ from pipelines.gate import rules
 from pipelines.gate.evaluation import Case, ask_production, judge, read_case
 from pipelines.gate.record import Verdict, read_verdict
 from pipelines.register import status
+from pipelines.tracking import runs as tracking
 
 EXPERIMENT = "DVC_EXP_NAME"
 """Set by DVC for the commands of `dvc exp run`."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.io import read_json, write_json
 from pipelines.gate.record import Verdict
 from pipelines.register.publish import VERDICT, verdict_tags
-from pipelines.registry import PRODUCTION, Registry
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import PRODUCTION, Registry
 
 
 def note_on_run(run_id: str, verdict: Verdict, path: Path, *, uri: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.registry import MODEL_FILE
+from pipelines.tracking.registry import MODEL_FILE
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, ModelContract
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import tracking
 from pipelines.core.cli import run_stage
 from pipelines.core.params import load_params
-from pipelines.registry import PRODUCTION, Registry
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import PRODUCTION, Registry
 
 
 def promote(registry: Registry, number: int) -> str:

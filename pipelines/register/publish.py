@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import tracking
 from pipelines.core.errors import RegistryError
 from pipelines.core.io import sha256_of
 from pipelines.core.lineage import Lineage
@@ -18,7 +17,8 @@ from pipelines.gate.record import Verdict
 from pipelines.gate.rules import Check
 from pipelines.register.package import write_package
 from pipelines.register.runs import RESTORED_TAG, Results, RunRef
-from pipelines.registry import CANDIDATE, MODEL_FILE, PRODUCTION, SHA256, Registry, Version
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import CANDIDATE, MODEL_FILE, PRODUCTION, SHA256, Registry, Version
 from serving.contract.arrays import Image
 from serving.contract.model import ModelContract
 

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.cli import run_stage
 from pipelines.core.errors import NotReproducible
@@ -32,9 +31,10 @@ from pipelines.core.params import load_params
 from pipelines.core.variants import architecture_of
 from pipelines.register.package import METRICS
 from pipelines.register.runs import numbers
-from pipelines.registry import Registry, Version
 from pipelines.run import run
 from pipelines.run_record import RunRecord
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import Registry, Version
 
 # Metrics are kept with six decimals.
 _TOLERANCE = 1e-6

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.io import read_record, sha256_of
 from pipelines.core.lineage import Lineage
 from pipelines.core.variants import architecture_of, is_int8
+from pipelines.tracking import runs as tracking
 from pipelines.training.runlog import WEIGHTS_TAG
 
 if TYPE_CHECKING:

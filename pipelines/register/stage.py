@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.errors import GateError
 from pipelines.core.io import write_json
@@ -27,8 +26,9 @@ from pipelines.register import package, status
 from pipelines.register.history import is_known, is_marked, mark, note_on_run
 from pipelines.register.publish import Submission, publish, version_tags, withdraw
 from pipelines.register.runs import RunRef, complete_run
-from pipelines.registry import Registry, Version
 from pipelines.report import model_card
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import Registry, Version
 
 
 def register(root: Path, params: Params, *, experiment: str | None = None) -> str:

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.errors import RegistryError
 from pipelines.core.io import read_json, sha256_of, write_json
-from pipelines.registry import Registry
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import Registry
 
 MEMO = paths.CHECKPOINTS / "register.json"
 """Beside the training state: of this checkout only, and nothing is lost with it."""

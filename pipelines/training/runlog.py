@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from pipelines.core.errors import RegistryError
-from pipelines.tracking import configure, connect, retrying
+from pipelines.tracking.runs import configure, connect, retrying
 
 WEIGHTS_TAG = "mien.weights_sha256"
 """On the run: SHA-256 of the `model.weights.h5` it wrote, by which `register` finds it."""

@@ -28,7 +28,7 @@ PLUMBING = {
     "pipelines.core.sample_remote",
     "pipelines.core.cli",
     "pipelines.model.tensorflow_runtime",
-    "pipelines.tracking",
+    "pipelines.tracking.runs",
     "pipelines.model.trained",
     "pipelines.training.curves",
     "pipelines.training.progress",

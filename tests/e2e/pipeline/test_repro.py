@@ -34,7 +34,7 @@ def gate(project: Project) -> dict[str, object]:
 def test_first_run_ends_with_a_production_model_and_a_report(project: Project) -> None:
     assert gate(project)["passed"] is True
     assert version_count(project) == 1
-    listed = project.run("python", "-m", "pipelines.registry").stdout
+    listed = project.run("python", "-m", "pipelines.tracking.registry").stdout
     assert "candidate, production" in listed
     assert (project.root / "reports/report.html").stat().st_size > 50_000
     again = project.run("python", "-m", "pipelines.run").stdout

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import tracking
 from pipelines.core.io import read_json
 from pipelines.core.paths import GATE
 from pipelines.model.predict import open_model
-from pipelines.registry import MODEL_FILE
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import MODEL_FILE
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import World, judge_and_register, make_world
 

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.io import read_json, sha256_of
 from pipelines.model.predict import open_model
 from pipelines.register import package
 from pipelines.register.runs import RESULTS_TAG
-from pipelines.registry import MODEL_FILE, Registry, Version, describe
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import MODEL_FILE, Registry, Version, describe
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import CLASSES, PER_CLASS, SIDE, World, judge_and_register, make_world
 from tests.support.timings import TIMING

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.errors import GateError, GateRejected, RegistryError
 from pipelines.core.io import read_json, sha256_of, write_json
@@ -17,7 +16,8 @@ from pipelines.gate.stage import judge_selected
 from pipelines.register.promote import promote
 from pipelines.register.stage import register
 from pipelines.register.status import MEMO
-from pipelines.registry import Registry, Version
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import Registry, Version
 from pipelines.training.runlog import WEIGHTS_TAG
 from pipelines.verdict import verdict
 from tests.support.mlflow_store import new_store

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.errors import GateError
 from pipelines.core.io import sha256_of
 from pipelines.register.status import MEMO
-from pipelines.registry import Registry, Version
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import Registry, Version
 from pipelines.training.runlog import WEIGHTS_TAG
 from tests.support.registry_world import World, judge_and_register
 

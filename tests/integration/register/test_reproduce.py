@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.errors import NotReproducible, RegistryError
 from pipelines.core.lineage import read_lineage
 from pipelines.core.variants import variants_of
 from pipelines.register.reproduce import render, reproduce, told
-from pipelines.registry import Registry
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import Registry
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import judge_and_register, make_world
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines import tracking
 from pipelines.core import paths
 from pipelines.core.errors import RegistryError
 from pipelines.core.params import load_params
 from pipelines.gate.stage import judge_selected
 from pipelines.register.stage import register
+from pipelines.tracking import runs as tracking
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import World
 
@@ -53,7 +53,7 @@ def test_without_a_setting_it_is_the_checkout_s_own(checkout: Path) -> None:
 
 def test_stages_that_start_together_make_the_tables_once(tmp_path: Path) -> None:
     (tmp_path / "mlruns").mkdir()
-    code = "from pipelines.tracking import configure; print(configure('emotion'))"
+    code = "from pipelines.tracking.runs import configure; print(configure('emotion'))"
     environment = os.environ | {"PYTHONPATH": str(Path(tracking.__file__).parents[1])}
     stages = [
         subprocess.Popen(
@@ -293,8 +293,8 @@ def test_a_copied_project_leaves_the_original_alone(
     shutil.rmtree(copy / paths.CHECKPOINTS, ignore_errors=True)
     for refused in (
         ["pipelines.register"],
-        ["pipelines.registry"],
-        ["pipelines.relocation", "--check"],
+        ["pipelines.tracking.registry"],
+        ["pipelines.tracking.relocation", "--check"],
     ):
         done = command(copy, repository, *refused)
         assert done.returncode == 1, refused
@@ -302,7 +302,7 @@ def test_a_copied_project_leaves_the_original_alone(
         assert str(registered / paths.MLRUNS) in done.stderr
         assert str(copy / paths.MLRUNS) in done.stderr
         assert "make relocate" in done.stderr
-    moved = command(copy, repository, "pipelines.relocation")
+    moved = command(copy, repository, "pipelines.tracking.relocation")
     assert moved.returncode == 0, moved.stderr
     # Everything that MLflow records is the copy's own now, and there.
     with closing(sqlite3.connect(copy / paths.MLFLOW_DATABASE)) as database:
@@ -314,8 +314,8 @@ def test_a_copied_project_leaves_the_original_alone(
         done = command(copy, repository, stage)
         assert done.returncode == 0, done.stderr
     assert listing(registered) == before, "nothing was written into the original"
-    assert "already" in command(copy, repository, "pipelines.relocation").stdout
-    assert command(copy, repository, "pipelines.relocation", "--check").returncode == 0
+    assert "already" in command(copy, repository, "pipelines.tracking.relocation").stdout
+    assert command(copy, repository, "pipelines.tracking.relocation", "--check").returncode == 0
 
 
 def test_a_moved_project_serves_its_own_files_after_one_command(
@@ -323,10 +323,10 @@ def test_a_moved_project_serves_its_own_files_after_one_command(
 ) -> None:
     moved = tmp_path / "elsewhere"
     registered.rename(moved)
-    assert command(moved, repository, "pipelines.registry").returncode == 1
-    assert command(moved, repository, "pipelines.relocation").returncode == 0
+    assert command(moved, repository, "pipelines.tracking.registry").returncode == 1
+    assert command(moved, repository, "pipelines.tracking.relocation").returncode == 0
     code = (
-        "from pipelines import tracking; from pipelines.registry import Registry\n"
+        "from pipelines import tracking; from pipelines.tracking.registry import Registry\n"
         "registry = Registry('emotion', uri=tracking.connect())\n"
         "with registry.downloaded(registry.get(1)) as folder: print(sorted(p.name for p in folder.iterdir()))"
     )
@@ -346,17 +346,17 @@ def test_a_database_without_its_files_is_not_pointed_at_nothing(
     copy = tmp_path / "only the database"
     (copy / paths.MLRUNS).mkdir(parents=True)
     shutil.copyfile(registered / paths.MLFLOW_DATABASE, copy / paths.MLFLOW_DATABASE)
-    done = command(copy, repository, "pipelines.relocation")
+    done = command(copy, repository, "pipelines.tracking.relocation")
     assert done.returncode == 1
     assert f"cp -r {registered / paths.MLFLOW_ARTIFACTS}" in done.stderr
     shutil.copytree(registered / paths.MLFLOW_ARTIFACTS, copy / paths.MLFLOW_ARTIFACTS)
-    assert command(copy, repository, "pipelines.relocation").returncode == 0
+    assert command(copy, repository, "pipelines.tracking.relocation").returncode == 0
 
 
 def test_a_project_behind_a_link_is_in_its_place(registered: Path, repository: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(registered)
-    done = command(link, repository, "pipelines.registry")
+    done = command(link, repository, "pipelines.tracking.registry")
     assert done.returncode == 0, done.stderr
 
 
@@ -377,7 +377,7 @@ def test_a_repository_of_another_owner_is_told_with_git_s_reason_and_cure(
     assert "detected dubious ownership" in warning
     cure = re.search(r"`(git config --global --add safe\.directory .+)`", warning)
     assert cure
-    assert "unknown" in command(project, repository, "pipelines.registry").stdout
+    assert "unknown" in command(project, repository, "pipelines.tracking.registry").stdout
 
     asked = ["git", "rev-parse", "HEAD"]
     assert subprocess.run(asked, cwd=project, env=os.environ | other, capture_output=True).returncode != 0

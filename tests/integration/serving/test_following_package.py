@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import tracking
 from pipelines.register.stage import register
-from pipelines.registry import Registry
+from pipelines.tracking import runs as tracking
+from pipelines.tracking.registry import Registry
 from serving.following.follower import Follower
 from serving.following.location import Registered
 from serving.following.registry import RegistrySource

@@ -1,6 +1,6 @@
 """The MLflow model registry: find, add, annotate, promote, download versions.
 
-    python -m pipelines.registry        what is registered, with aliases and verdicts
+    python -m pipelines.tracking.registry        what is registered, with aliases and verdicts
 
 One ONNX file is one version, told by the sha256 of its bytes, which every version carries as a tag.
 """
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from pipelines import tracking
 from pipelines.core.cli import run_stage
 from pipelines.core.errors import RegistryError
 from pipelines.core.io import sha256_of
 from pipelines.core.params import load_params
+from pipelines.tracking import runs as tracking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,7 +1,7 @@
 """Move the paths that MLflow's database records to where the project lies now: `make relocate`.
 
-    python -m pipelines.relocation             (under a second)
-    python -m pipelines.relocation --check     only says whether it is needed; status 1 where it is
+    python -m pipelines.tracking.relocation             (under a second)
+    python -m pipelines.tracking.relocation --check     only says whether it is needed; status 1 where it is
 
 MLflow records where every experiment, run and model keeps its files, as an absolute path. In a project that
 was copied or moved these paths still name the original folder, and MLflow would write there.
@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from pipelines import tracking
 from pipelines.core.cli import run_stage
 from pipelines.core.errors import RegistryError
 from pipelines.core.paths import MLFLOW_ARTIFACTS
+from pipelines.tracking import runs as tracking
 
 # Where MLflow 3 keeps paths of artifacts (mlflow/store/tracking/dbmodels/models.py, model_registry/dbmodels).
 _COLUMNS = (
