@@ -23,13 +23,13 @@ import psutil
 
 PARTS = ("start", "import", "input", "fit", "predict", "checkpoint", "logging", "rest")
 _WRAPPED = (
-    ("pipelines.training.input", "read_split", "input"),
-    ("pipelines.training.checkpoint", "CheckpointFile.save", "checkpoint"),
-    ("pipelines.training.checkpoint", "CheckpointFile.load", "checkpoint"),
-    ("pipelines.training.checkpoint", "CheckpointFile.remove", "checkpoint"),
-    ("pipelines.training.runlog", "RunLog.__init__", "logging"),
-    ("pipelines.training.runlog", "RunLog.epoch", "logging"),
-    ("pipelines.training.runlog", "RunLog.finish", "logging"),
+    ("pipelines.train.input", "read_split", "input"),
+    ("pipelines.train.checkpoint", "CheckpointFile.save", "checkpoint"),
+    ("pipelines.train.checkpoint", "CheckpointFile.load", "checkpoint"),
+    ("pipelines.train.checkpoint", "CheckpointFile.remove", "checkpoint"),
+    ("pipelines.train.runlog", "RunLog.__init__", "logging"),
+    ("pipelines.train.runlog", "RunLog.epoch", "logging"),
+    ("pipelines.train.runlog", "RunLog.finish", "logging"),
 )
 _KERAS = (("Model.fit", "fit"), ("Model.predict", "predict"))
 

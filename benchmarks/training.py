@@ -20,7 +20,7 @@ from pipelines.core.cli import quiet_libraries
 from pipelines.core.params import AugmentationParams, HeadParams, ModelParams
 from pipelines.model.keras_classifier import build_classifier
 from pipelines.model.tensorflow_runtime import load_tensorflow
-from pipelines.training.input import Batches, Split
+from pipelines.train.input import Batches, Split
 
 _SIDE_PX, _CLASSES, _BATCH = 64, 7, 32
 _OFF = AugmentationParams(flip=False, rotation=0, zoom=0, shift=0)

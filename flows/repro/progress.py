@@ -9,7 +9,7 @@ from uuid import UUID
 
 from flows.repro.graph import architecture_of
 
-# `vgg  epoch 3 (train 3/20)  431 images/s  1:20 left  …`, from pipelines/training/loop.py and progress.py.
+# `vgg  epoch 3 (train 3/20)  431 images/s  1:20 left  …`, from pipelines/train/loop.py and progress.py.
 _EPOCH = re.compile(
     r"epoch \d+ \((?P<phase>[\w -]+) (?P<done>\d+)/(?P<all>\d+)\)\s+(?P<rest>[\d,]+ images/s.* left .*)$"
 )

@@ -22,7 +22,7 @@ from pipelines.core.io import read_record, sha256_of
 from pipelines.core.lineage import Lineage
 from pipelines.core.variants import architecture_of, is_int8
 from pipelines.tracking import runs as tracking
-from pipelines.training.runlog import WEIGHTS_TAG
+from pipelines.train.runlog import WEIGHTS_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -14,7 +14,7 @@ import yaml
 from pipelines.core.io import write_json
 from pipelines.core.params import HeadParams, ModelParams
 from pipelines.model.keras_classifier import Classifier, build_classifier
-from pipelines.training.input import Split, read_split
+from pipelines.train.input import Split, read_split
 from serving.contract import InputSpec
 from tests.support.prepared import CLASSES, write_prepared
 

@@ -22,7 +22,7 @@ from pipelines.report.charts import chart
 from pipelines.report.formatting import data_uri
 from pipelines.report.inputs import Inputs, ModelInputs, Record
 from pipelines.report.page import Section, absent
-from pipelines.training.augmentation import augment, is_idle, random_transforms
+from pipelines.train.augmentation import augment, is_idle, random_transforms
 from serving.contract.arrays import Image
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pipelines.register.stage import register
 from pipelines.register.status import MEMO
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry, Version
-from pipelines.training.runlog import WEIGHTS_TAG
+from pipelines.train.runlog import WEIGHTS_TAG
 from pipelines.verdict import verdict
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import brightness_levels, make_contract, write_model

@@ -12,7 +12,7 @@ from pipelines.core.io import sha256_of
 from pipelines.register.status import MEMO
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry, Version
-from pipelines.training.runlog import WEIGHTS_TAG
+from pipelines.train.runlog import WEIGHTS_TAG
 from tests.support.registry_world import World, judge_and_register
 
 

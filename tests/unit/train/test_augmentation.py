@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import affine_transform
 
 from pipelines.core.params import AugmentationParams
-from pipelines.training.augmentation import augment, is_idle, random_transforms
+from pipelines.train.augmentation import augment, is_idle, random_transforms
 
 OFF = {"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0}
 

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from pipelines.training import progress
-from pipelines.training.progress import Progress, clock
+from pipelines.train import progress
+from pipelines.train.progress import Progress, clock
 
 
 class Terminal(io.StringIO):

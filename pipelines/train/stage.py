@@ -14,22 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core import paths
-from pipelines.core.cli import run_stage
 from pipelines.core.dataset import Dataset, read_dataset
 from pipelines.core.io import sha256_of, write_json
 from pipelines.core.lineage import read_lineage
 from pipelines.core.params import ModelParams, Params, check_architecture, load_params
 from pipelines.model.keras_classifier import Classifier, build_classifier
 from pipelines.pretrained import completed, load_pretrained, read_origin
-from pipelines.training import loop
-from pipelines.training.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile
-from pipelines.training.curves import draw_curves
-from pipelines.training.devices import set_up
-from pipelines.training.identity import run_key
-from pipelines.training.input import check_split, read_split
-from pipelines.training.outputs import record, write_history, write_weights
-from pipelines.training.plan import plan_phases
-from pipelines.training.runlog import WEIGHTS_TAG, RunLog
+from pipelines.train import loop
+from pipelines.train.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile, run_key
+from pipelines.train.curves import draw_curves
+from pipelines.train.input import check_split, read_split
+from pipelines.train.loop import set_up
+from pipelines.train.outputs import record, write_history, write_weights
+from pipelines.train.runlog import WEIGHTS_TAG, RunLog
+from pipelines.train.schedule import plan_phases
 
 
 def main() -> None:
@@ -198,7 +196,3 @@ def _close_log(log: RunLog, name: str, trained: loop.Trained) -> None:
             [curves, paths.training_history(name), paths.training_record(name)],
             {WEIGHTS_TAG: sha256_of(paths.trained_weights(name))},
         )
-
-
-if __name__ == "__main__":
-    run_stage(main)

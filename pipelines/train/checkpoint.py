@@ -2,6 +2,8 @@
 
 The file lies in `.checkpoints/ARCHITECTURE/KEY/`, outside DVC's outputs. KEY is the hash of all declared
 inputs of the stage, so that a checkpoint never meets other data, parameters or code.
+
+What decides the outcome of a training run, as one key: a checkpoint is used by no other run.
 """
 
 from __future__ import annotations
@@ -12,15 +14,18 @@ import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.io import replacing
-from pipelines.training.metrics import Validation
-from pipelines.training.stopping import Stopping
+from pipelines.core.dataset import Dataset
+from pipelines.core.io import replacing, sha256_of
+from pipelines.core.params import Params
+from pipelines.train.metrics import Validation
+from pipelines.train.schedule import Stopping
 
 Arrays = Sequence[NDArray[Any]]
 _KEY_DIGITS = 16
@@ -152,3 +157,45 @@ def _restored(arrays: Mapping[str, NDArray[Any]]) -> Checkpoint:
 
 def _of(kind: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
     return [arrays[name] for name in sorted(arrays) if name.startswith(f"{kind}_")]
+
+
+_CODE = Path(__file__).parents[1]
+
+
+def run_key(name: str, params: Params, *, dataset: Dataset, origin: Mapping[str, Any], weights: Path) -> str:
+    """Hash of data, seed, parameters, pretrained weights, source code and library versions.
+
+    Args:
+        name: of the architecture.
+        params: all parameters; those of other stages and architectures do not count.
+        dataset: what `prepare` made.
+        origin: content of `origin.json`.
+        weights: the folder that lies in.
+    """
+    inputs = {
+        **asdict(dataset),
+        "seed": params.seed,
+        "origin": dict(origin),
+        "weights": _content(weights, origin["file"]),
+        **params.model_dump(mode="json", include={"training", "augmentation", "head"}),
+        "model": params.model(name).model_dump(mode="json"),
+        "libraries": [version("keras"), version("tensorflow")],
+    }
+    return checkpoint_key(inputs, _sources(name))
+
+
+def _sources(name: str) -> list[Path]:
+    return [
+        *(_CODE / f"{module}.py" for module in ("train", "classifier", "pretrained")),
+        *(_CODE / "training").glob("*.py"),
+        *(_CODE / "architectures").glob("_*.py"),
+        _CODE / "architectures" / f"{name}.py",
+    ]
+
+
+def _content(folder: Path, file: str | None) -> list[str]:
+    if file is None:
+        return []
+    path = folder / file
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [sha256_of(item) for item in files if item.is_file()]

@@ -2,6 +2,8 @@
 
 One call of `fit` is one epoch: whatever the next one needs lies in a `Checkpoint`, so that a run killed at
 any time goes on as if it had not been.
+
+Seeds, precision and devices, set once before a network is built.
 """
 
 from __future__ import annotations
@@ -16,13 +18,12 @@ import numpy as np
 from pipelines.core.errors import TrainingFailed
 from pipelines.core.params import AugmentationParams, TrainingParams
 from pipelines.model.keras_classifier import Classifier
-from pipelines.training.checkpoint import Arrays, Checkpoint
-from pipelines.training.input import Batches, Split, in_order
-from pipelines.training.metrics import Validation, class_weights, validate_logits
-from pipelines.training.plan import Phase, choose_layers
-from pipelines.training.progress import Progress
-from pipelines.training.schedule import as_keras_schedule, learning_rates
-from pipelines.training.stopping import Stopping
+from pipelines.model.tensorflow_runtime import load_tensorflow
+from pipelines.train.checkpoint import Arrays, Checkpoint
+from pipelines.train.input import Batches, Split, in_order
+from pipelines.train.metrics import Validation, class_weights, validate_logits
+from pipelines.train.progress import Progress
+from pipelines.train.schedule import Phase, Stopping, as_keras_schedule, choose_layers, learning_rates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,3 +315,19 @@ def _assign(variables: Any, values: Arrays, classifier: Classifier) -> None:
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def set_up(training: TrainingParams, *, seed: int) -> Any:
+    """Seed everything, choose the precision, and return the `tf.distribute` strategy.
+
+    All GPUs there are share each batch (`MirroredStrategy`); with one or none it is the default strategy.
+    """
+    tf = load_tensorflow()
+    import keras
+
+    gpus = tf.config.list_physical_devices("GPU")
+    # Layers are named by counters that end up in the weights file; they start anew.
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(training.precision)
+    return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()

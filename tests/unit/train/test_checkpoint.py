@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipelines.core.errors import OutputError
-from pipelines.training.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile, checkpoint_key
-from pipelines.training.metrics import Validation
-from pipelines.training.stopping import Stopping
+from pipelines.train.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile, checkpoint_key
+from pipelines.train.metrics import Validation
+from pipelines.train.schedule import Stopping
 
 BEST = Validation(loss=0.5, accuracy=0.75, macro_f1=0.7)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import ClassMissing, NoImages, OutputError
 from pipelines.core.params import AugmentationParams
-from pipelines.training.augmentation import Images, augment, is_idle, random_transforms
+from pipelines.train.augmentation import Images, augment, is_idle, random_transforms
 from serving.contract.model import InputSpec
 
 # Read at once; large enough to keep both cores decoding, small enough for flat memory.

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
-from pipelines.training.metrics import class_weights, macro_f1, validate_logits
+from pipelines.train.metrics import class_weights, macro_f1, validate_logits
 
 
 def test_figures_agree_with_scikit_learn() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from pipelines.core.params import load_params
-from pipelines.train import train_architecture
+from pipelines.train.stage import train_architecture
 from tests.support.training_project import REPOSITORY, make_project, run_stage, start_stage
 
 

@@ -16,7 +16,7 @@ from pipelines.core.errors import OutputError
 from pipelines.core.io import replacing, write_text
 from pipelines.core.params import ModelParams, Params
 from pipelines.model.keras_classifier import Classifier
-from pipelines.training.loop import Trained
+from pipelines.train.loop import Trained
 
 HISTORY_COLUMNS = (
     "epoch",

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import train as stage
 from pipelines.core.errors import OutputError, PipelineError, TrainingFailed
 from pipelines.core.io import sha256_of
 from pipelines.core.params import AugmentationParams, load_params
 from pipelines.model.keras_classifier import Classifier, build_classifier
-from pipelines.training import loop
-from pipelines.training.checkpoint import Checkpoint
-from pipelines.training.input import in_order
-from pipelines.training.outputs import write_weights
+from pipelines.train import loop
+from pipelines.train import stage as stage
+from pipelines.train.checkpoint import Checkpoint
+from pipelines.train.input import in_order
+from pipelines.train.outputs import write_weights
 from tests.support.prepared import CLASSES, write_prepared
 from tests.support.training_project import make_project, read_pictures, set_params, small_network
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.training.schedule import learning_rates
+from pipelines.train.schedule import learning_rates
 
 
 def test_cosine_rises_to_its_peak_then_falls_to_almost_nothing() -> None:

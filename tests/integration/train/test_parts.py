@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pipelines.core.params import AugmentationParams, ModelParams, load_params
-from pipelines.training import loop
-from pipelines.training.augmentation import random_transforms
-from pipelines.training.checkpoint import Checkpoint
-from pipelines.training.input import Batches, Split
-from pipelines.training.plan import Phase, choose_layers, plan_phases
+from pipelines.train import loop
+from pipelines.train.augmentation import random_transforms
+from pipelines.train.checkpoint import Checkpoint
+from pipelines.train.input import Batches, Split
+from pipelines.train.schedule import Phase, choose_layers, plan_phases
 from tests.support.prepared import CLASSES, write_prepared
 from tests.support.training_project import make_project, read_pictures, small_network
 

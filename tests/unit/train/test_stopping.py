@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipelines.core.params import EarlyStopping
-from pipelines.training.metrics import Validation
-from pipelines.training.stopping import Stopping
+from pipelines.train.metrics import Validation
+from pipelines.train.schedule import Stopping
 
 F1 = EarlyStopping(monitor="val_macro_f1", patience=2)
 LOSS = EarlyStopping(monitor="val_loss", patience=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.core.params import ModelParams
-from pipelines.training.plan import plan_phases
+from pipelines.train.schedule import plan_phases
 
 PARAMS = ModelParams(epochs=7, learning_rate=1e-3, head_epochs=2, unfreeze=5)
 
