@@ -161,8 +161,8 @@ def _prepare(folder: Path) -> Callable[[], int]:
 def _validate(folder: Path) -> Callable[[], int]:
     import pyarrow.parquet
 
-    from pipelines.validate import validate
-    from pipelines.validation.suite import load_library
+    from pipelines.validate.stage import validate
+    from pipelines.validate.suite import load_library
 
     params = load_params(PARAMS)
     manifest = folder / "prepared/manifest.parquet"

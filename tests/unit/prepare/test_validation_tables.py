@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from pipelines.validation.tables import class_table, image_table
+from pipelines.validate.checks import class_table, image_table
 
 
 def manifest(*rows: tuple[str, str, str, str, str]) -> pd.DataFrame:

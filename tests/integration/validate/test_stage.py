@@ -17,7 +17,7 @@ from pipelines.core.dataset import Dataset, write_dataset
 from pipelines.core.errors import ManifestCorrupt, ValidationFailed
 from pipelines.core.manifest import SCHEMA, SPLITS, digest, write_manifest
 from pipelines.core.params import ValidateParams
-from pipelines.validate import Validation, main, validate
+from pipelines.validate.stage import Validation, main, validate
 from serving.contract import InputSpec
 
 SPEC = InputSpec(height=32, width=32)

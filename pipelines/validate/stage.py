@@ -13,17 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.cli import run_stage
 from pipelines.core.dataset import Dataset, read_dataset
 from pipelines.core.errors import ManifestCorrupt, ValidationFailed
 from pipelines.core.io import write_json
 from pipelines.core.manifest import digest, read_manifest
 from pipelines.core.params import ValidateParams, load_params
 from pipelines.core.paths import DATA_DOCS, DATASET, MANIFEST, VALIDATED, VALIDATION_REPORT
-from pipelines.validation.checks import class_checks, image_checks
-from pipelines.validation.docs import write_docs
-from pipelines.validation.suite import Verdict, load_library, run_checks
-from pipelines.validation.tables import class_table, image_table
+from pipelines.validate.checks import class_checks, class_table, image_checks, image_table
+from pipelines.validate.suite import Verdict, load_library, run_checks, write_docs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +104,3 @@ def main() -> None:
     write_json(VALIDATED, {"dataset": validation.dataset.dataset})
     held = sum(verdict.passed for verdict in validation.verdicts)
     print(f"{held} of {len(validation.verdicts)} expectations hold; details in {DATA_DOCS / 'index.html'}")
-
-
-if __name__ == "__main__":
-    run_stage(main)
