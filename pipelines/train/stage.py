@@ -19,7 +19,6 @@ from pipelines.core.io import sha256_of, write_json
 from pipelines.core.lineage import read_lineage
 from pipelines.core.params import ModelParams, Params, check_architecture, load_params
 from pipelines.model.keras_classifier import Classifier, build_classifier
-from pipelines.pretrained import completed, load_pretrained, read_origin
 from pipelines.train import loop
 from pipelines.train.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile, run_key
 from pipelines.train.curves import draw_curves
@@ -28,6 +27,7 @@ from pipelines.train.loop import set_up
 from pipelines.train.outputs import record, write_history, write_weights
 from pipelines.train.runlog import WEIGHTS_TAG, RunLog
 from pipelines.train.schedule import plan_phases
+from pipelines.weights.pretrained import completed, load_pretrained, read_origin
 
 
 def main() -> None:

@@ -385,7 +385,7 @@ def test_a_pretrained_network_trains_from_its_file_in_two_phases(
     tmp_path: Path, trained: Callable[[Path, str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random weights under the name of pretrained ones: the way is the same."""
-    from pipelines.weights import resolve_all
+    from pipelines.weights.stage import resolve_all
 
     root = make_project(
         tmp_path / "a",

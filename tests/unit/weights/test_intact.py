@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from pipelines.weight_sources.intact import problem_with
+from pipelines.weights.local import problem_with
 from tests.support.weight_files import write_checkpoint, write_hdf5
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.weight_sources.remote import DownloadFailed, download, download_checkpoint, reachable
+from pipelines.weights.remote import DownloadFailed, download, download_checkpoint, reachable
 from tests.support.weight_files import serving, write_checkpoint
 
 

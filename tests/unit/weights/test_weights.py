@@ -12,8 +12,8 @@ import yaml
 from pipelines.core.errors import WeightsUnavailable
 from pipelines.core.io import read_json
 from pipelines.core.params import Params, parse_params
-from pipelines.pretrained import read_origin
-from pipelines.weights import resolve_all
+from pipelines.weights.pretrained import read_origin
+from pipelines.weights.stage import resolve_all
 from tests.support.weight_files import serving, write_checkpoint, write_hdf5
 
 KERAS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"

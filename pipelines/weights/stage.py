@@ -2,24 +2,38 @@
 
 Without a network and without
 weights the networks train from scratch (`weights.offline`), and it says so.
+
+The stage's output for one architecture: `origin.json` and the weights, replaced only when they differ.
 """
 
 from __future__ import annotations
 
+import filecmp
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.architectures import Pretrained, load_architecture
 from pipelines.core import paths
-from pipelines.core.cli import run_stage
 from pipelines.core.errors import WeightsUnavailable
+from pipelines.core.io import read_json, replacing_folder, write_json
 from pipelines.core.params import Params, WeightsParams, load_params
-from pipelines.pretrained import SCRATCH, published_url
-from pipelines.weight_sources.intact import problem_with
-from pipelines.weight_sources.local import FOLDER_VARIABLE, Found, find_local, repository_of
-from pipelines.weight_sources.remote import (
+from pipelines.weights.local import (
+    CHECKPOINT_FILES,
+    FOLDER_VARIABLE,
+    OPTIONAL_FILES,
+    Found,
+    description,
+    find_local,
+    problem_with,
+    repository_of,
+)
+from pipelines.weights.pretrained import SCRATCH, published_url
+from pipelines.weights.remote import (
     KERAS_HOST,
     DownloadFailed,
     download,
@@ -27,7 +41,73 @@ from pipelines.weight_sources.remote import (
     hub_address,
     reachable,
 )
-from pipelines.weight_sources.settle import Resolved, resolved, settle
+
+_ORIGIN = "origin.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What one architecture starts from."""
+
+    origin: str
+    reason: str
+    """The same wherever the same weights were found, so that moving house retrains nothing."""
+    found: Found | None = None
+
+
+def resolved(pretrained: Pretrained, found: Found) -> Resolved:
+    """Pretrained weights that were found."""
+    return Resolved(origin=pretrained.origin, reason=description(found.path, found.name), found=found)
+
+
+def settle(folder: Path, resolved: Resolved) -> None:
+    """Write a folder unless it already holds just this."""
+    found = resolved.found
+    origin = {
+        "origin": resolved.origin,
+        "reason": resolved.reason,
+        "file": found.name if found else None,
+    }
+    if _holds(folder, origin, found):
+        return
+    with replacing_folder(folder) as temporary:
+        if found is not None:
+            _copy(found.path, temporary / found.name)
+        write_json(temporary / _ORIGIN, origin)
+
+
+def _holds(folder: Path, origin: Mapping[str, Any], found: Found | None) -> bool:
+    try:
+        if read_json(folder / _ORIGIN) != origin:
+            return False
+    except (OSError, ValueError):
+        return False
+    expected = {_ORIGIN} | ({found.name} if found else set())
+    if {path.name for path in folder.iterdir()} != expected:
+        return False
+    return found is None or _same(found.path, folder / found.name)
+
+
+def _same(source: Path, target: Path) -> bool:
+    if source == target:
+        return True
+    if source.is_dir():
+        return target.is_dir() and all(_same(file, target / file.name) for file in _files(source))
+    return target.is_file() and filecmp.cmp(source, target, shallow=False)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir()
+        for file in _files(source):
+            shutil.copyfile(file, target / file.name)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _files(checkpoint: Path) -> Iterable[Path]:
+    names = (*CHECKPOINT_FILES, *OPTIONAL_FILES)
+    return (checkpoint / name for name in names if (checkpoint / name).is_file())
 
 
 def main() -> None:
@@ -36,7 +116,7 @@ def main() -> None:
 
 
 def resolve_all(params: Params, *, root: Path = paths.WEIGHTS) -> None:
-    """Leave `root/ARCHITECTURE/` as `pipelines.pretrained` reads it; what is as it should be stays untouched.
+    """Leave `root/ARCHITECTURE/` as `pipelines.weights.pretrained` reads it; what is as it should be stays untouched.
 
     So do the folders of architectures that are not listed now: they may be again, when there is no network.
 
@@ -168,7 +248,3 @@ def _say(name: str, text: str, complaints: Iterable[str]) -> None:
     for complaint in complaints:
         print(f"{name}  passed over: {complaint}")
     print(f"{name}  {text}", flush=True)
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -19,7 +19,7 @@ from pipelines.core.errors import WeightsUnavailable
 from pipelines.core.io import write_json
 from pipelines.core.params import ModelParams, known_architectures
 from pipelines.model.keras_classifier import Classifier, build_classifier
-from pipelines.pretrained import completed, load_pretrained, published_url
+from pipelines.weights.pretrained import completed, load_pretrained, published_url
 from tests.support import vit_checkpoint
 from tests.support.networks import HEAD, OPTIONS, SIDE, pictures, small_classifier
 

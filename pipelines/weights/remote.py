@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import getproxies, urlopen
 
-from pipelines.weight_sources.intact import CHECKPOINT_FILES, OPTIONAL_FILES
+from pipelines.weights.local import CHECKPOINT_FILES, OPTIONAL_FILES
 
 # Where the installed Keras publishes its files; `published_url` asks it for the address proper.
 KERAS_HOST = "https://storage.googleapis.com"
