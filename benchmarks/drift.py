@@ -24,7 +24,7 @@ from scipy import stats
 from scipy.spatial import distance
 
 from benchmarks.drift_pool import Pool, Service, running_service
-from pipelines.sample.dataset import SampleSpec
+from sample_faces.dataset import SampleSpec
 from serving.drift.columns import Column, columns_of
 from serving.drift.quality import estimate
 from serving.drift.reference import Reference, read_reference

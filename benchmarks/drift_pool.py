@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.ports import free_ports
-from pipelines.sample.dataset import SampleSpec, write_sample
+from sample_faces.dataset import SampleSpec, write_sample
 from serving.drift.table import Table
 from serving.drift.window import table_of
 from serving.observing.observation import Recorded

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipelines.sample.dataset import SampleSpec, write_sample
+from sample_faces.dataset import SampleSpec, write_sample
 
 
 def main() -> None:

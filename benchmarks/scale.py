@@ -97,7 +97,7 @@ def _growth(stage: str, fewer: Cost, more: Cost) -> str:
 
 def _drawn(cache: Path, *, most: int) -> Path:
     """The pictures, drawn when they are not there; the first ones of a larger set are the same."""
-    from pipelines.sample.dataset import SampleSpec, write_sample
+    from sample_faces.dataset import SampleSpec, write_sample
 
     per_class = -(-most // _CLASSES)
     name = f"sample-{_SIDE_PX}px-"

@@ -23,7 +23,7 @@ from benchmarks.bare_loop import BareLoop, Layout, bare_loop
 from benchmarks.load import Load, generator, measure
 from benchmarks.models import exported
 from benchmarks.service import Service, registry_with, service
-from pipelines.sample.dataset import SampleSpec, draw_image, encode, plan_shots
+from sample_faces.dataset import SampleSpec, draw_image, encode, plan_shots
 from serving.cores import usable_cores
 
 _MODELS, _SIDE_PX = ("mobilenet_v2", "resnet50"), 96

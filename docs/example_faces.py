@@ -2,7 +2,7 @@
 
     python -m docs.example_faces
 
-People and expressions are those of the committed sample's test split, drawn larger; see `pipelines.sample`.
+People and expressions are those of the committed sample's test split, drawn larger; see `sample_faces`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.action_units import draw_expression, draw_intensity
-from pipelines.sample.camera import to_bytes
-from pipelines.sample.dataset import SampleSpec, Shot, draw_image
-from pipelines.sample.identity import draw_identity
-from pipelines.sample.portrait import paint_portrait
-from pipelines.sample.pose import Pose
-from pipelines.sample.scene import draw_scene
+from sample_faces.action_units import draw_expression, draw_intensity
+from sample_faces.camera import to_bytes
+from sample_faces.dataset import SampleSpec, Shot, draw_image
+from sample_faces.identity import draw_identity
+from sample_faces.portrait import paint_portrait
+from sample_faces.pose import Pose
+from sample_faces.scene import draw_scene
 
 FOLDER = Path(__file__).resolve().parents[1] / "serving" / "page" / "faces"
 SEED = 20

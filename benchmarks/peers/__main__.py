@@ -33,7 +33,7 @@ from benchmarks.peers.recipes import BINARY, FORM, Recipe, Way, as_form, as_is, 
 from benchmarks.peers.results import Memory, Row, tables
 from benchmarks.peers.server import ask, serving
 from benchmarks.service import registry_with, service
-from pipelines.sample.dataset import SampleSpec, draw_image, encode, plan_shots
+from sample_faces.dataset import SampleSpec, draw_image, encode, plan_shots
 from serving.cores import usable_cores
 
 _ARCHITECTURE, _SIDE_PX = "mobilenet_v2", 96

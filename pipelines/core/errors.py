@@ -50,7 +50,7 @@ class SampleError(PipelineError):
         self.option = option
         self.got = got
         super().__init__(
-            f"{option}: got {got}, expected {expected}; correct it (see `python -m pipelines.sample --help`)"
+            f"{option}: got {got}, expected {expected}; correct it (see `python -m sample_faces --help`)"
         )
 
 

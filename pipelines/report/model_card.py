@@ -20,7 +20,7 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.variants import architecture_of
 from pipelines.evaluate.timing import TIMING_KEYS, Timing
 
-# How `python -m pipelines.sample` names its pictures; nobody's own data looks like this by chance.
+# How `python -m sample_faces` names its pictures; nobody's own data looks like this by chance.
 _SAMPLE_NAME = re.compile(r"^data/(?P<label>[a-z]+)/id\d+_(?P=label)_\d+\.jpg$")
 
 SAMPLE_WARNING = (

@@ -50,7 +50,7 @@ def make_source(root: Path) -> None:
     project = copy_project(REPOSITORY, root)
     project.run("python", "-m", "pipelines.profile", "tiny")
     project.edit_params(architectures=["lenet"])
-    project.run("python", "-m", "pipelines.sample", "--per-class", "24", "--seed", "1", "--out", "data")
+    project.run("python", "-m", "sample_faces", "--per-class", "24", "--seed", "1", "--out", "data")
     (root / "data.dvc").unlink()
     project.run("dvc", "add", "data")
     project.commit("A reduced sample")

@@ -13,7 +13,7 @@ from pipelines.core.source_images import read_image
 from pipelines.model.predict import InputReader, open_model, predict_sources
 from pipelines.prepare.images import Facts, Preparer, Settings, Task
 from pipelines.prepare.listing import find_sources
-from pipelines.sample.dataset import SampleSpec, write_sample
+from sample_faces.dataset import SampleSpec, write_sample
 from serving.contract import InputSpec, preprocess
 from tests.support.onnx_models import make_contract, write_model
 

@@ -21,7 +21,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = copy_project(Path(__file__).resolve().parents[3], root)
     project.run("python", "-m", "pipelines.profile", "tiny")
     project.edit_params(architectures=ARCHITECTURES)
-    project.run("python", "-m", "pipelines.sample", "--per-class", "24", "--seed", "1", "--out", "data")
+    project.run("python", "-m", "sample_faces", "--per-class", "24", "--seed", "1", "--out", "data")
     project.run("dvc", "add", "data")
     project.commit("Start")
     first = project.run("dvc", "repro")

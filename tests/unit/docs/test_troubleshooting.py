@@ -87,7 +87,7 @@ def test_every_kind_of_pipeline_and_flow_error_is_explained(
 
 
 NOT_A_READERS = {
-    # Of `python -m pipelines.sample`, which a reader of the guides does not call; it points to its --help.
+    # Of `python -m sample_faces`, which a reader of the guides does not call; it points to its --help.
     "SampleError",
     # Its text is that of the part that failed.
     "DriftUnfinished",

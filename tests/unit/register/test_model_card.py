@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.report.model_card import SAMPLE_WARNING, Facts, is_sample, read_facts, render, render_short
-from pipelines.sample.dataset import SampleSpec, plan_shots
+from sample_faces.dataset import SampleSpec, plan_shots
 from tests.support.registry_world import make_world
 from tests.support.timings import SAID
 

@@ -11,10 +11,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.action_units import ACTION_UNITS, Expression
-from pipelines.sample.displacements import MOVES, Move
-from pipelines.sample.landmarks import Points, ends_of, half_to_whole, mean_face, right_share
-from pipelines.sample.shapes import SHAPES, Scale
+from sample_faces.action_units import ACTION_UNITS, Expression
+from sample_faces.displacements import MOVES, Move
+from sample_faces.landmarks import Points, ends_of, half_to_whole, mean_face, right_share
+from sample_faces.shapes import SHAPES, Scale
 
 
 def shape_face(coefficients: NDArray[np.float32], expression: Expression) -> Points:

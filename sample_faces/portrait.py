@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.action_units import Expression
-from pipelines.sample.beard import paint_beard
-from pipelines.sample.canvas import Canvas
-from pipelines.sample.eyes import paint_eyes
-from pipelines.sample.geometry import shape_face
-from pipelines.sample.hair import paint_back_hair, paint_front_hair
-from pipelines.sample.head import paint_body, paint_brows, paint_ears, paint_nostrils, paint_skin
-from pipelines.sample.identity import Identity
-from pipelines.sample.light import Light, illuminate
-from pipelines.sample.mouth import paint_mouth
-from pipelines.sample.pose import Pose
-from pipelines.sample.relief import raise_form
-from pipelines.sample.wear import paint_glasses, paint_headwear
+from sample_faces.action_units import Expression
+from sample_faces.beard import paint_beard
+from sample_faces.canvas import Canvas
+from sample_faces.eyes import paint_eyes
+from sample_faces.geometry import shape_face
+from sample_faces.hair import paint_back_hair, paint_front_hair
+from sample_faces.head import paint_body, paint_brows, paint_ears, paint_nostrils, paint_skin
+from sample_faces.identity import Identity
+from sample_faces.light import Light, illuminate
+from sample_faces.mouth import paint_mouth
+from sample_faces.pose import Pose
+from sample_faces.relief import raise_form
+from sample_faces.wear import paint_glasses, paint_headwear
 
 
 def paint_portrait(

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.canvas import Canvas, curve
-from pipelines.sample.geometry import part
-from pipelines.sample.head import tone
-from pipelines.sample.identity import Identity, mixed
-from pipelines.sample.landmarks import Points, mean_face
-from pipelines.sample.pose import UNIT_SHARE
+from sample_faces.canvas import Canvas, curve
+from sample_faces.geometry import part
+from sample_faces.head import tone
+from sample_faces.identity import Identity, mixed
+from sample_faces.landmarks import Points, mean_face
+from sample_faces.pose import UNIT_SHARE
 
 _Line = tuple[tuple[float, float, float], ...]
 

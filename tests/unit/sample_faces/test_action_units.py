@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.sample.action_units import (
+from sample_faces.action_units import (
     ACCOMPANYING,
     ACTION_UNITS,
     CLASSES,
@@ -14,7 +14,7 @@ from pipelines.sample.action_units import (
     draw_intensity,
     express,
 )
-from pipelines.sample.displacements import MOVES
+from sample_faces.displacements import MOVES
 
 # Friesen & Ekman, 1983, as the issue that asked for this dataset quotes it.
 EMFACS = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.sample.canvas import Canvas, Curve, Pixels, curve, disc_patch, fill_patch, moved
-from pipelines.sample.geometry import part
-from pipelines.sample.head import tone
-from pipelines.sample.identity import Identity, mixed
-from pipelines.sample.landmarks import Points
+from sample_faces.canvas import Canvas, Curve, Pixels, curve, disc_patch, fill_patch, moved
+from sample_faces.geometry import part
+from sample_faces.head import tone
+from sample_faces.identity import Identity, mixed
+from sample_faces.landmarks import Points
 
 _IRIS = 0.082
 """Radius, face units. Irises differ little between people, whatever the eye's opening."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.sample.canvas import Canvas, curve, moved
-from pipelines.sample.geometry import part
-from pipelines.sample.identity import Colour, Identity
-from pipelines.sample.landmarks import Points, head_depth
-from pipelines.sample.pose import Pose
+from sample_faces.canvas import Canvas, curve, moved
+from sample_faces.geometry import part
+from sample_faces.identity import Colour, Identity
+from sample_faces.landmarks import Points, head_depth
+from sample_faces.pose import Pose
 
 # Right halves, face units.
 _NECK = ((0.42, 0.55, 0.0), (0.43, 1.0, 0.0), (0.62, 1.5, 0.0))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import SampleError
 from pipelines.core.io import replacing
-from pipelines.sample.action_units import CLASSES
-from pipelines.sample.dataset import SampleSpec, Shot, draw_image, encode
+from sample_faces.action_units import CLASSES
+from sample_faces.dataset import SampleSpec, Shot, draw_image, encode
 
 _CAPTION_PX = 22
 _GAP_PX = 4

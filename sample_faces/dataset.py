@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import SampleError
 from pipelines.core.io import replacing_folder
-from pipelines.sample.action_units import CLASSES, draw_expression, draw_intensity
-from pipelines.sample.camera import photograph
-from pipelines.sample.identity import draw_identity
-from pipelines.sample.portrait import paint_portrait
-from pipelines.sample.scene import draw_scene
+from sample_faces.action_units import CLASSES, draw_expression, draw_intensity
+from sample_faces.camera import photograph
+from sample_faces.identity import draw_identity
+from sample_faces.portrait import paint_portrait
+from sample_faces.scene import draw_scene
 
 _OVERSAMPLING = 2
 _QUALITY = 90

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.identity import Colour
-from pipelines.sample.landmarks import spline
-from pipelines.sample.pose import UNIT_SHARE, Pose
+from sample_faces.identity import Colour
+from sample_faces.landmarks import spline
+from sample_faces.pose import UNIT_SHARE, Pose
 
 Pixels = NDArray[np.uint8]
 Curve = NDArray[np.float32]

@@ -1,8 +1,8 @@
 """Draw the procedural sample dataset.
 
-    python -m pipelines.sample --per-class 240 --seed 20 --out data     # the committed sample, about 5 s
-    python -m pipelines.sample --per-class 40 --out drifted --identities 1000-1039 --glasses 1 --low-light 1
-    python -m pipelines.sample --sheet docs/images/sample.jpg           # the picture in the README
+    python -m sample_faces --per-class 240 --seed 20 --out data     # the committed sample, about 5 s
+    python -m sample_faces --per-class 40 --out drifted --identities 1000-1039 --glasses 1 --low-light 1
+    python -m sample_faces --sheet docs/images/sample.jpg           # the picture in the README
 
 The same arguments give the same bytes, on any number of cores.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pipelines.core.cli import run_stage
 from pipelines.core.errors import SampleError
-from pipelines.sample.action_units import CLASSES
-from pipelines.sample.dataset import SampleSpec, write_sample
-from pipelines.sample.sheet import draw_sheet, write_sheet
+from sample_faces.action_units import CLASSES
+from sample_faces.dataset import SampleSpec, write_sample
+from sample_faces.sheet import draw_sheet, write_sheet
 
 _SHEET_PX = 104
 _SHEET_PEOPLE = (52, 45, 6, 1, 48, 0)
@@ -40,9 +40,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines.sample", description="Draw faces with emotions."
-    )
+    parser = argparse.ArgumentParser(prog="python -m sample_faces", description="Draw faces with emotions.")
     parser.add_argument("--per-class", type=int, default=240, metavar="N", help="images of each class (240)")
     parser.add_argument("--seed", type=int, default=20, metavar="S", help="of people and pictures (20)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write, one subfolder per class")

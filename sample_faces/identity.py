@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.shapes import SHAPES
+from sample_faces.shapes import SHAPES
 
 HairStyle = Literal[
     "bald",

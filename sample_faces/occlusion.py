@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.canvas import Pixels
-from pipelines.sample.head import tone
-from pipelines.sample.identity import Colour, Identity
-from pipelines.sample.scene import Scene
+from sample_faces.canvas import Pixels
+from sample_faces.head import tone
+from sample_faces.identity import Colour, Identity
+from sample_faces.scene import Scene
 
 _SHIFT = 4
 """Fractional bits of coordinates that OpenCV draws with."""

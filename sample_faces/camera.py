@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.identity import Identity
-from pipelines.sample.occlusion import paint_occluder
-from pipelines.sample.scene import Scene
+from sample_faces.identity import Identity
+from sample_faces.occlusion import paint_occluder
+from sample_faces.scene import Scene
 
 _BACKDROP_PX = 24
 """Backdrops are painted this small and enlarged: out of focus at no cost."""

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pipelines.core.errors import SampleError
-from pipelines.sample.action_units import CLASSES
-from pipelines.sample.dataset import SampleSpec, Shot, class_counts, draw_image, plan_shots
-from pipelines.sample.identity import draw_identity
+from sample_faces.action_units import CLASSES
+from sample_faces.dataset import SampleSpec, Shot, class_counts, draw_image, plan_shots
+from sample_faces.identity import draw_identity
 
 SPEC = SampleSpec(per_class=4, seed=3, size_px=64)
 SHOTS = [Shot(label=label, identity=identity, number=0) for identity in range(3) for label in CLASSES]

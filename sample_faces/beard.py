@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.sample.canvas import Canvas, curve
-from pipelines.sample.geometry import part
-from pipelines.sample.head import tone
-from pipelines.sample.identity import Identity
-from pipelines.sample.landmarks import Points
+from sample_faces.canvas import Canvas, curve
+from sample_faces.geometry import part
+from sample_faces.head import tone
+from sample_faces.identity import Identity
+from sample_faces.landmarks import Points
 
 _LIGHT_HAIR = 170
 """Beards of people with lighter hair than this (0–255) take the darker colour of their brows."""

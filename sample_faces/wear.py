@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.sample.canvas import Canvas, curve, moved
-from pipelines.sample.geometry import part
-from pipelines.sample.head import head_outline, tone
-from pipelines.sample.identity import Identity
-from pipelines.sample.landmarks import Points
+from sample_faces.canvas import Canvas, curve, moved
+from sample_faces.geometry import part
+from sample_faces.head import head_outline, tone
+from sample_faces.identity import Identity
+from sample_faces.landmarks import Points
 
 _FRAME = (34, 30, 32)
 _FRAME_WIDTH = 0.022

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.light import Light
-from pipelines.sample.pose import Pose
+from sample_faces.light import Light
+from sample_faces.pose import Pose
 
 Occluder = Literal["none", "hand", "strand", "mask", "bar"]
 _OCCLUDED = 0.10

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.sample.action_units import Expression, express
-from pipelines.sample.geometry import part, shape_face
-from pipelines.sample.landmarks import Points, half_to_whole, right_share, spline
-from pipelines.sample.light import Light
-from pipelines.sample.pose import UNIT_SHARE, Pose
-from pipelines.sample.relief import Form, raise_form
-from pipelines.sample.shapes import SHAPES
+from sample_faces.action_units import Expression, express
+from sample_faces.geometry import part, shape_face
+from sample_faces.landmarks import Points, half_to_whole, right_share, spline
+from sample_faces.light import Light
+from sample_faces.pose import UNIT_SHARE, Pose
+from sample_faces.relief import Form, raise_form
+from sample_faces.shapes import SHAPES
 
 SIZE = 192
 AVERAGE = np.zeros(len(SHAPES), np.float32)

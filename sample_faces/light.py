@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.canvas import Canvas
-from pipelines.sample.hair import strands
-from pipelines.sample.identity import Identity
-from pipelines.sample.pose import UNIT_SHARE
-from pipelines.sample.relief import Form
+from sample_faces.canvas import Canvas
+from sample_faces.hair import strands
+from sample_faces.identity import Identity
+from sample_faces.pose import UNIT_SHARE
+from sample_faces.relief import Form
 
 _HEAD = (0.86, 1.22, 0.95)
 """Half-axes of the head's ellipsoid for shading, face units."""

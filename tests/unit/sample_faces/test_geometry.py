@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pipelines.sample.action_units import ACTION_UNITS, Expression, express, unit_index
-from pipelines.sample.geometry import part, shape_face
-from pipelines.sample.landmarks import Points, mean_face
-from pipelines.sample.shapes import SHAPES
+from sample_faces.action_units import ACTION_UNITS, Expression, express, unit_index
+from sample_faces.geometry import part, shape_face
+from sample_faces.landmarks import Points, mean_face
+from sample_faces.shapes import SHAPES
 
 AVERAGE = np.zeros(len(SHAPES), np.float32)
 REST = shape_face(AVERAGE, express({}))

@@ -12,9 +12,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.action_units import ACTION_UNITS, Expression, unit_index
-from pipelines.sample.bumps import BUMPS, Bump
-from pipelines.sample.landmarks import ends_of, half_to_whole, mean_face, right_share, spline
+from sample_faces.action_units import ACTION_UNITS, Expression, unit_index
+from sample_faces.bumps import BUMPS, Bump
+from sample_faces.landmarks import ends_of, half_to_whole, mean_face, right_share, spline
 
 Field = NDArray[np.float32]
 

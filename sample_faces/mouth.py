@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sample.canvas import Canvas, Curve, Pixels, curve, fill_patch, moved, stroke_patch
-from pipelines.sample.geometry import part
-from pipelines.sample.head import tone
-from pipelines.sample.identity import Identity
-from pipelines.sample.landmarks import Points
+from sample_faces.canvas import Canvas, Curve, Pixels, curve, fill_patch, moved, stroke_patch
+from sample_faces.geometry import part
+from sample_faces.head import tone
+from sample_faces.identity import Identity
+from sample_faces.landmarks import Points
 
 _CAVITY = (58, 20, 22)
 _TONGUE = (176, 84, 86)

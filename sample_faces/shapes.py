@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.sample.displacements import Move
+from sample_faces.displacements import Move
 
 EYE = ("upper_lid", "lower_lid", "crease", "iris", "bag", "crow_upper", "crow_middle", "crow_lower")
 LIPS = ("upper_outer", "upper_inner", "lower_inner", "lower_outer")

@@ -1,4 +1,4 @@
-"""`python -m pipelines.sample` as a user runs it, and the sample that is committed."""
+"""`python -m sample_faces` as a user runs it, and the sample that is committed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import yaml
 from PIL import Image
 
 from pipelines.core.io import sha256_of
-from pipelines.sample.action_units import CLASSES
-from pipelines.sample.dataset import SampleSpec, draw_image, plan_shots
+from sample_faces.action_units import CLASSES
+from sample_faces.dataset import SampleSpec, draw_image, plan_shots
 
 COMMITTED = SampleSpec(per_class=240, seed=20)
 
 
 def sample(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipelines.sample", *map(str, arguments)],
+        [sys.executable, "-m", "sample_faces", *map(str, arguments)],
         cwd=cwd, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
