@@ -14,8 +14,8 @@ import sys
 import tempfile
 from contextlib import ExitStack
 
+from serving.preflight import EXIT_STATUS, address, bind, check, explained, read_settings
 from serving.settings import Settings
-from serving.startup import EXIT_STATUS, address, bind, check, explained, read_settings
 
 # Prometheus' client reads it while it is imported, so it is spelt here and not imported from there.
 _MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"

@@ -26,7 +26,7 @@ _asked: set[str] = set()
 @cache
 def _app() -> FastAPI:
     """The application of the environment's settings; what is wrong with them ends the process."""
-    from serving.startup import check, check_server, explained, read_settings
+    from serving.preflight import check, check_server, explained, read_settings
 
     with explained():
         settings = read_settings()

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from serving.failures import StartRefused
+from serving.errors import StartRefused
 from serving.libraries import limit_opencv
-from serving.startup import read_settings
+from serving.preflight import read_settings
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from serving.trials.shares import parse_share
+from serving.traffic import parse_share
 from serving.urls import SecretUrl
 
 PREFIX = "MIEN_"

@@ -31,8 +31,7 @@ from flows.training.flow import failed, run_command
 from pipelines.core.cli import quiet_libraries
 from pipelines.core.errors import PipelineError
 from serving.drift.result import DriftResult
-from serving.errors import ServingError
-from serving.failures import WindowTooSmall
+from serving.errors import ServingError, WindowTooSmall
 from serving.following.service import absolute_uri
 from serving.settings import Settings
 

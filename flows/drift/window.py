@@ -12,7 +12,7 @@ from serving.drift.child import computed
 from serving.drift.ledger import Ledger, Model
 from serving.drift.request import Request, WindowRule
 from serving.drift.result import DriftResult
-from serving.failures import WindowTooSmall
+from serving.errors import WindowTooSmall
 from serving.following.lookup import looked_up
 from serving.observing.pictures import PictureFolder
 from serving.observing.store import Store

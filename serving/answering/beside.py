@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.answering.pictures import FacesMode
-from serving.errors import ImageError
-from serving.failures import RequestError
+from serving.errors import ImageError, RequestError
 from serving.observing.observation import Observation
 from serving.runtime.batching import Batcher, Work
 from serving.runtime.identity import ModelIdentity

@@ -36,8 +36,7 @@ from serving.contract import (
     preprocess,
 )
 from serving.contract.faces import YUNET_SHA256
-from serving.errors import FaceDetectorError, ImageFormatUnknown
-from serving.failures import BadRequest, PictureAsText
+from serving.errors import BadRequest, FaceDetectorError, ImageFormatUnknown, PictureAsText
 
 # Of the picture's longer side. In the sample's pictures Haar's boxes have 0.58 to 0.89 of it.
 _PORTRAIT = 0.5

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from serving.drift.request import Request
 from serving.drift.result import DriftResult, unknown
-from serving.failures import DriftFailed
+from serving.errors import DriftFailed
 from serving.processes import Child
 
 _log = logging.getLogger(__name__)

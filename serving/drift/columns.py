@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from serving.drift.distances import Distance, JensenShannon, NormedWasserstein
 from serving.drift.reference import Reference
 from serving.drift.table import FACE_SIZE, NUMBERS, Table
-from serving.failures import ReferenceUnusable
+from serving.errors import ReferenceUnusable
 
 COMPONENTS = 5
 """Principal components that are compared: on the sample's networks they carry 94 % of the variance."""

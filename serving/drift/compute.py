@@ -23,8 +23,7 @@ from serving.drift.request import Request
 from serving.drift.result import ColumnDrift, DriftResult, ReferenceFacts, WindowFacts, unknown
 from serving.drift.thresholds import Traffic, thresholds
 from serving.drift.window import Current, read_current
-from serving.errors import ServingError
-from serving.failures import DriftFailed
+from serving.errors import DriftFailed, ServingError
 from serving.observing.store import Store
 
 _METHODS = {False: "Wasserstein distance in standard deviations", True: "Jensen-Shannon distance"}

@@ -22,8 +22,7 @@ from serving.drift.child import TIMEOUT_S, computed
 from serving.drift.ledger import Ledger, Model
 from serving.drift.request import Request, WindowRule
 from serving.drift.result import DriftResult
-from serving.errors import ServingError
-from serving.failures import DriftFailed, DriftUnknown, TimesAhead, WindowTooSmall
+from serving.errors import DriftFailed, DriftUnknown, ServingError, TimesAhead, WindowTooSmall
 from serving.observing.sampling import AHEAD_S
 from serving.runtime.live import LiveModel, ModelSlot
 

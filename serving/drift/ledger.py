@@ -18,7 +18,7 @@ from sqlalchemy import Column, ColumnElement, Select, delete, func, literal, sel
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.drift.result import DriftResult
-from serving.failures import TimesAhead
+from serving.errors import TimesAhead
 from serving.observing.database import Database
 from serving.observing.sampling import AHEAD_S
 from serving.observing.tables import drift_lease, drift_results, observations

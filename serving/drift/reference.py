@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.drift.table import FACE_SIZE, NUMBERS, Table
-from serving.failures import ReferenceUnusable
+from serving.errors import ReferenceUnusable
 
 if TYPE_CHECKING:
     import pyarrow as pa

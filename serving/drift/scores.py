@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serving.drift.request import WindowRule
 from serving.drift.table import FACE_SIZE, Table
 from serving.drift.window import Current
-from serving.failures import BatchTooSmall
+from serving.errors import BatchTooSmall
 
 if TYPE_CHECKING:
     import pyarrow as pa

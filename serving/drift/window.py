@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.drift.request import WindowRule
 from serving.drift.table import FACE_SIZE, NUMBERS, Table
-from serving.failures import WindowTooSmall
+from serving.errors import WindowTooSmall
 from serving.observing.observation import Observation, Recorded
 from serving.observing.store import Store
 

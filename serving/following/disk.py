@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from serving.failures import NothingRegistered, RegistryUnavailable
+from serving.errors import NothingRegistered, RegistryUnavailable
 from serving.following.location import MODEL_FILE, OnDisk
 from serving.following.source import Found
 

@@ -19,7 +19,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from serving.failures import ModelRefused, NothingRegistered, RegistryUnavailable
+from serving.errors import ModelRefused, NothingRegistered, RegistryUnavailable
 from serving.following.disk import DiskSource
 from serving.following.location import MODEL_FILE, TRACKING_URI, OnDisk, parse_location
 from serving.following.registry import RegistrySource

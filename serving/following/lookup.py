@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.failures import RegistryUnavailable
+from serving.errors import RegistryUnavailable
 from serving.following.location import TRACKING_URI, parse_location
 from serving.following.service import absolute_uri
 from serving.following.target import Target, locked, read_target, state_folder

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from serving.failures import NothingRegistered, RegistryUnavailable
+from serving.errors import NothingRegistered, RegistryUnavailable
 from serving.following.location import MODEL_FILE, Registered
 from serving.following.source import Found
 from serving.urls import SecretUrl, mask_urls

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.failures import StartRefused
+from serving.errors import StartRefused
 from serving.following.location import parse_location
 from serving.following.supervisor import Supervisor
 from serving.following.target import Refused, state_folder

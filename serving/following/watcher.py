@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 from typing import Literal, Protocol
 
-from serving.errors import ModelTimeout
-from serving.failures import ModelRefused, NotReady
+from serving.errors import ModelRefused, ModelTimeout, NotReady
 from serving.following.target import Target, read_good, read_target, target_stamp, write_good
 from serving.runtime.admission import LIMIT_S, Usable, admit
 from serving.runtime.identity import ModelIdentity

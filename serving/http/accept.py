@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serving.failures import NotAcceptable
+from serving.errors import NotAcceptable
 
 
 def preferred(accept: str, *, offered: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from serving.cores import usable_cores
 from serving.drift.keeper import Keeper, Plan
 from serving.drift.ledger import Ledger
 from serving.drift.request import WindowRule
-from serving.failures import StoreUnavailable
+from serving.errors import StoreUnavailable
 from serving.following.service import Following
 from serving.http.body_limits import BodyLimits
 from serving.http.connections import STATE, ConnectionLimits, Connections
@@ -64,11 +64,11 @@ from serving.http.telemetry import Traces, configured
 from serving.observing.pictures import PictureFolder
 from serving.observing.recorder import Recorder
 from serving.observing.store import Store
+from serving.preflight import access_warning
 from serving.protocols.binary import LENGTH_HEADER
 from serving.runtime.batching import Batcher
 from serving.runtime.live import ModelSlot
 from serving.settings import Settings, unknown_variables
-from serving.startup import access_warning
 from serving.trials.trials import make_trials
 
 _log = logging.getLogger("serving.http")

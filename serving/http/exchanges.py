@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Scope, Send
 
-from serving.failures import BodyIncomplete, BodyTooSlow, PayloadTooLarge
+from serving.errors import BodyIncomplete, BodyTooSlow, PayloadTooLarge
 from serving.http.heads import Head
 from serving.http.limits import HeldBytes, Rate
 from serving.protocols.compression import Unpacker, is_packed

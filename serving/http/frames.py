@@ -21,8 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from serving.answering.detect import Detector, Options
 from serving.answering.results import Detection, as_json, encode
-from serving.errors import ServingError
-from serving.failures import BodiesFull, Overloaded, PayloadTooLarge, StreamIdle
+from serving.errors import BodiesFull, Overloaded, PayloadTooLarge, ServingError, StreamIdle
 from serving.http.limits import HeldBytes
 from serving.http.problems import problem
 from serving.http.queries import options_from

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Message, Receive, Scope, Send
 
-from serving.failures import Forbidden, NotFound
+from serving.errors import Forbidden, NotFound
 from serving.http import problems
 from serving.http.heads import Head
 

@@ -16,8 +16,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.answering.results import new_id
-from serving.errors import ServingError
-from serving.failures import BadRequest, ConnectionsFull, HeadTooLarge, HeadTooSlow, MethodNotAllowed
+from serving.errors import (
+    BadRequest,
+    ConnectionsFull,
+    HeadTooLarge,
+    HeadTooSlow,
+    MethodNotAllowed,
+    ServingError,
+)
 from serving.http import problems
 from serving.http.connections import STATE, Connections, Reason
 from serving.http.exchanges import ADDED_HEADERS

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from serving.failures import Forbidden, Unauthorized
+from serving.errors import Forbidden, Unauthorized
 
 Scope = Literal["open", "predict", "admin"]
 _RANK: dict[Scope, int] = {"open": 0, "predict": 1, "admin": 2}

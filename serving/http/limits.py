@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
-from serving.failures import BodiesFull, RateLimited
+from serving.errors import BodiesFull, RateLimited
 
 # Each entry takes about 200 bytes; beyond it the client that was quiet longest is forgotten.
 _MAX_CLIENTS = 10_000

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from serving import errors, failures
+from serving import errors
 from serving.errors import ServingError
 from serving.http import dialects
 
@@ -32,34 +32,34 @@ class Kind:
 
 # The nearest class in an exception's ancestry counts. Whatever is not here is a 500 without details.
 TABLE: Mapping[type[Exception], Kind] = {
-    failures.BadRequest: Kind(400, "bad-request", "The request is not one this endpoint takes"),
-    failures.BodyIncomplete: Kind(400, "body-incomplete", "The body broke off"),
-    failures.Unauthorized: Kind(401, "unauthorized", "A valid key is needed"),
-    failures.Forbidden: Kind(403, "forbidden", "Not allowed"),
-    failures.NotFound: Kind(404, "not-found", "There is no such thing"),
-    failures.MethodNotAllowed: Kind(405, "method-not-allowed", "The path does not take this method"),
-    failures.NotAcceptable: Kind(406, "not-acceptable", "No answer of an accepted type"),
-    failures.HeadTooSlow: Kind(408, "head-too-slow", "The head of the request did not arrive in time"),
-    failures.BodyTooSlow: Kind(408, "body-too-slow", "The body did not arrive in time"),
-    failures.StreamIdle: Kind(408, "stream-idle", "Nothing came or was taken in time"),
-    failures.PayloadTooLarge: Kind(413, "payload-too-large", "Too many bytes"),
-    failures.TooManyFiles: Kind(413, "too-many-files", "Too many files"),
-    failures.TooManyPictures: Kind(413, "too-many-pictures", "Too many pictures in one request"),
+    errors.BadRequest: Kind(400, "bad-request", "The request is not one this endpoint takes"),
+    errors.BodyIncomplete: Kind(400, "body-incomplete", "The body broke off"),
+    errors.Unauthorized: Kind(401, "unauthorized", "A valid key is needed"),
+    errors.Forbidden: Kind(403, "forbidden", "Not allowed"),
+    errors.NotFound: Kind(404, "not-found", "There is no such thing"),
+    errors.MethodNotAllowed: Kind(405, "method-not-allowed", "The path does not take this method"),
+    errors.NotAcceptable: Kind(406, "not-acceptable", "No answer of an accepted type"),
+    errors.HeadTooSlow: Kind(408, "head-too-slow", "The head of the request did not arrive in time"),
+    errors.BodyTooSlow: Kind(408, "body-too-slow", "The body did not arrive in time"),
+    errors.StreamIdle: Kind(408, "stream-idle", "Nothing came or was taken in time"),
+    errors.PayloadTooLarge: Kind(413, "payload-too-large", "Too many bytes"),
+    errors.TooManyFiles: Kind(413, "too-many-files", "Too many files"),
+    errors.TooManyPictures: Kind(413, "too-many-pictures", "Too many pictures in one request"),
     errors.ImageTooLarge: Kind(413, "image-too-large", "Too many pixels"),
-    failures.ContentUnsupported: Kind(415, "content-unsupported", "Not a kind of body this endpoint reads"),
-    failures.PictureAsText: Kind(415, "picture-as-text", "A picture as text, not as bytes"),
+    errors.ContentUnsupported: Kind(415, "content-unsupported", "Not a kind of body this endpoint reads"),
+    errors.PictureAsText: Kind(415, "picture-as-text", "A picture as text, not as bytes"),
     errors.ImageFormatUnknown: Kind(415, "image-format-unknown", "Not an image format this service reads"),
     errors.ImageError: Kind(422, "image-unusable", "The bytes cannot become a picture"),
-    failures.UpgradeRequired: Kind(426, "upgrade-required", "This is a WebSocket"),
-    failures.RateLimited: Kind(429, "rate-limited", "Too many requests"),
-    failures.HeadTooLarge: Kind(431, "head-too-large", "Request line and header fields are too large"),
-    failures.NotReady: Kind(503, "not-ready", "No model is live"),
-    failures.QueueFull: Kind(503, "queue-full", "Too many pictures are waiting"),
-    failures.ConnectionsFull: Kind(503, "connections-full", "Too many connections are open"),
-    failures.BodiesFull: Kind(503, "bodies-full", "Too many bytes are being sent at once"),
-    failures.StreamsFull: Kind(503, "streams-full", "Too many streams are open"),
-    failures.DeadlinePassed: Kind(503, "deadline-passed", "Not answered in time"),
-    failures.StoreUnavailable: Kind(503, "store-unavailable", "The observations cannot be reached"),
+    errors.UpgradeRequired: Kind(426, "upgrade-required", "This is a WebSocket"),
+    errors.RateLimited: Kind(429, "rate-limited", "Too many requests"),
+    errors.HeadTooLarge: Kind(431, "head-too-large", "Request line and header fields are too large"),
+    errors.NotReady: Kind(503, "not-ready", "No model is live"),
+    errors.QueueFull: Kind(503, "queue-full", "Too many pictures are waiting"),
+    errors.ConnectionsFull: Kind(503, "connections-full", "Too many connections are open"),
+    errors.BodiesFull: Kind(503, "bodies-full", "Too many bytes are being sent at once"),
+    errors.StreamsFull: Kind(503, "streams-full", "Too many streams are open"),
+    errors.DeadlinePassed: Kind(503, "deadline-passed", "Not answered in time"),
+    errors.StoreUnavailable: Kind(503, "store-unavailable", "The observations cannot be reached"),
     errors.FaceDetectorError: Kind(503, "face-detector-unusable", "The face detector cannot be used"),
 }
 INTERNAL = Kind(500, "internal", "Something went wrong here")
@@ -99,26 +99,26 @@ def response(error: BaseException, *, request_id: str | None = None, path: str =
 def from_status(status: int, detail: str, *, method: str, allowed: str) -> ServingError:
     """The router's own refusals, as errors of the table."""
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return failures.MethodNotAllowed(got=method, allowed=allowed)
+        return errors.MethodNotAllowed(got=method, allowed=allowed)
     if status == HTTPStatus.NOT_FOUND:
-        return failures.NotFound("there is no such path; see /docs")
-    return failures.BadRequest(detail)
+        return errors.NotFound("there is no such path; see /docs")
+    return errors.BadRequest(detail)
 
 
 def _headers(error: BaseException) -> dict[str, str]:
     match error:
-        case failures.Overloaded() | failures.RateLimited():
-            return {"retry-after": str(failures.whole_seconds(error.retry_after_s))}
-        case failures.EncodingUnsupported():
+        case errors.Overloaded() | errors.RateLimited():
+            return {"retry-after": str(errors.whole_seconds(error.retry_after_s))}
+        case errors.EncodingUnsupported():
             # RFC 9110, 15.5.16.
             return {"accept-encoding": "gzip, deflate"}
-        case failures.Unauthorized():
+        case errors.Unauthorized():
             return {"www-authenticate": 'Bearer realm="mien"'}
-        case failures.UpgradeRequired():
+        case errors.UpgradeRequired():
             return {"upgrade": "websocket", "connection": "upgrade"}
-        case failures.MethodNotAllowed():
+        case errors.MethodNotAllowed():
             return {"allow": error.allowed}
-        case failures.StoreUnavailable():
+        case errors.StoreUnavailable():
             return {"retry-after": "5"}
         case _:
             return {}

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from serving.answering.detect import Options
 from serving.answering.pictures import FacesMode
-from serving.failures import BadRequest
+from serving.errors import BadRequest
 
 _MODES = get_args(FacesMode)
 _DEFAULT = Options()

@@ -8,8 +8,7 @@ from contextlib import contextmanager, suppress
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from serving.errors import ServingError
-from serving.failures import NotReady, StreamsFull
+from serving.errors import NotReady, ServingError, StreamsFull
 from serving.http.frames import Stream, StreamParts
 
 

@@ -15,8 +15,14 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 from starlette.types import Receive
 
-from serving.errors import ServingError
-from serving.failures import BadRequest, ContentUnsupported, PayloadTooLarge, PictureAsText, TooManyFiles
+from serving.errors import (
+    BadRequest,
+    ContentUnsupported,
+    PayloadTooLarge,
+    PictureAsText,
+    ServingError,
+    TooManyFiles,
+)
 
 FIELD = "file"
 """Name of the form's field that carries a picture."""

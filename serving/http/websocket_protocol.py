@@ -16,8 +16,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from serving.answering.results import encode
-from serving.errors import ServingError
-from serving.failures import BodiesFull, RateLimited
+from serving.errors import BodiesFull, RateLimited, ServingError
 from serving.http.connections import STATE, Connections
 from serving.http.limits import RateLimit
 from serving.http.problems import problem

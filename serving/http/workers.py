@@ -19,8 +19,8 @@ import time
 from dataclasses import dataclass
 from types import FrameType
 
+from serving.preflight import EXIT_STATUS, explained, read_settings
 from serving.processes import Child
-from serving.startup import EXIT_STATUS, explained, read_settings
 
 _log = logging.getLogger("serving.http")
 _LOOK_S = 0.5

@@ -18,13 +18,7 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyE
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.schema import CreateTable
 
-from serving.failures import (
-    RowsRefused,
-    StoreIncomplete,
-    StoreTooNew,
-    StoreUnavailable,
-    StoreUrlInvalid,
-)
+from serving.errors import RowsRefused, StoreIncomplete, StoreTooNew, StoreUnavailable, StoreUrlInvalid
 from serving.observing.migrations import create, migrate, missing_columns
 from serving.observing.tables import SCHEMA_VERSION, metadata, schema_version
 from serving.urls import mask_urls

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from serving.failures import ObservationUnknown, StoreError, StoreUnavailable
+from serving.errors import ObservationUnknown, StoreError, StoreUnavailable
 from serving.observing.buffer import Buffer
 from serving.observing.observation import Feedback, ModelRecord, Observation, Recorded, Switch
 from serving.observing.pictures import PictureFolder

@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Double, String, Table, delete, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serving.failures import ObservationUnknown, RowsRefused
+from serving.errors import ObservationUnknown, RowsRefused
 from serving.observing.database import Database
 from serving.observing.observation import Feedback, ModelRecord, Observation, Recorded, Switch
 from serving.observing.pictures import PictureFolder

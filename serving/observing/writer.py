@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from serving.errors import ImageError
-from serving.failures import RowsRefused, StoreError
+from serving.errors import ImageError, RowsRefused, StoreError
 from serving.observing.buffer import Buffer, Note, Waiting
 from serving.observing.observation import Feedback, ModelRecord, Observation, Switch
 from serving.observing.pictures import PictureFolder

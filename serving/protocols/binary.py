@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
-from serving.failures import BadRequest
+from serving.errors import BadRequest
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 # More digits than any body's length has; `int` would take thousands of them, and time for it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from types import MappingProxyType
 
-from serving.failures import BadRequest, EncodingUnsupported, PayloadTooLarge
+from serving.errors import BadRequest, EncodingUnsupported, PayloadTooLarge
 
 # zlib's own numbers for the container: gzip (RFC 1952), and zlib (RFC 1950), which HTTP calls deflate.
 _CONTAINERS = MappingProxyType({"gzip": 31, "x-gzip": 31, "deflate": 15})

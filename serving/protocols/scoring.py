@@ -21,7 +21,7 @@ from typing import Any, Literal, cast
 import orjson
 
 from serving.contract import IMAGE, OUTPUTS, Image, InputSpec
-from serving.failures import BadRequest, PayloadTooLarge
+from serving.errors import BadRequest, PayloadTooLarge
 from serving.inference import Prediction
 from serving.protocols import tensors
 

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from serving.contract import IMAGE, OUTPUTS, PROBABILITIES, Image, InputSpec
-from serving.failures import BadRequest
+from serving.errors import BadRequest
 from serving.protocols import binary, tensors
 
 EXTENSIONS = ("binary_tensor_data", "classification", "parameters")

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, InputSpec
-from serving.errors import ModelFileError, ModelTimeout
-from serving.failures import ModelRefused, NotReady
+from serving.errors import ModelFileError, ModelRefused, ModelTimeout, NotReady
 from serving.inference import BATCH_SIZES, OnnxClassifier, Prediction
 from serving.runtime.identity import ModelIdentity, read_identity
 from serving.runtime.live import LiveModel

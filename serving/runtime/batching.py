@@ -29,8 +29,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from serving.contract.arrays import Image
-from serving.errors import ModelTimeout
-from serving.failures import DeadlinePassed, NotReady
+from serving.errors import DeadlinePassed, ModelTimeout, NotReady
 from serving.inference import Prediction, joined
 from serving.runtime.live import LiveModel, ModelSlot
 from serving.runtime.queueing import JobQueue, whole

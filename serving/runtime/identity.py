@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from serving.failures import ModelRefused
+from serving.errors import ModelRefused
 
 LINEAGE = "lineage.json"
 """Beside a model's file in the cache: its identity, written by whoever fetched it."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serving.contract import ModelContract
-from serving.failures import ModelRefused, NotReady
+from serving.errors import ModelRefused, NotReady
 from serving.inference import OnnxClassifier
 from serving.runtime.identity import ModelIdentity
 

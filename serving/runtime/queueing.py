@@ -11,7 +11,7 @@ from bisect import bisect
 from collections import deque
 from typing import Generic, Protocol, TypeVar
 
-from serving.failures import NotReady, QueueFull
+from serving.errors import NotReady, QueueFull
 from serving.inference import BATCH_SIZES
 from serving.runtime.live import LiveModel
 

@@ -14,12 +14,12 @@ from typing import get_args
 from serving.answering.pictures import FacesMode
 from serving.errors import ServingError
 from serving.following.lookup import looked_up
+from serving.preflight import read_settings
 from serving.runtime.admission import admit
 from serving.runtime.live import LiveModel
 from serving.scoring.run import CHUNK, Progress, score_folder
 from serving.scoring.scorer import BATCH, Scorer
 from serving.settings import Settings
-from serving.startup import read_settings
 
 FAILED, SOME_FAILED, INTERRUPTED = 1, 3, 130
 """Exit statuses; the last one is the shell's for Ctrl-C."""

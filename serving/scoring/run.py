@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from serving.failures import ScoringRefused
+from serving.errors import ScoringRefused
 from serving.scoring.listing import files_in
 from serving.scoring.parts import PLAN_KEY, Parts, Progress, failed_rows
 from serving.scoring.scorer import Scorer

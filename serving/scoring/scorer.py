@@ -26,8 +26,7 @@ from serving.answering.pictures import Detectors, FacesMode, Picture, PictureRea
 from serving.contract.arrays import Box, Image
 from serving.contract.statistics import ImageStatistics
 from serving.cores import usable_cores
-from serving.errors import ServingError
-from serving.failures import PayloadTooLarge
+from serving.errors import PayloadTooLarge, ServingError
 from serving.http.problems import INTERNAL, kind_of
 from serving.inference import Prediction
 from serving.observing.observation import describe

@@ -18,14 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 
-from serving.failures import DeadlinePassed, QueueFull
+from serving.errors import DeadlinePassed, QueueFull
 from serving.following.watcher import History
 from serving.runtime.batching import Batcher, Work
 from serving.runtime.identity import ModelIdentity
 from serving.runtime.live import LiveModel, ModelSlot
+from serving.traffic import chosen, percent
 from serving.trials.breaker import Breaker
 from serving.trials.journal import Journal, Pause
-from serving.trials.shares import chosen, percent
 from serving.trials.standing import Standing, State, compared
 
 R = TypeVar("R")

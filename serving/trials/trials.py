@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from serving.failures import LocationInvalid
+from serving.errors import LocationInvalid
 from serving.following.location import parse_location
 from serving.following.service import Following
 from serving.following.target import read_good

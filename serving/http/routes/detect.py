@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from serving.answering.detect import Options
 from serving.answering.results import as_json
-from serving.failures import Overloaded
+from serving.errors import Overloaded
 from serving.http import schemas
 from serving.http.parts import LeanRoute, Parts, json_response, parts_of
 from serving.http.problems import problem

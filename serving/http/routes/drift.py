@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 
 from serving.drift.keeper import Status
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
-from serving.failures import NotFound
+from serving.errors import NotFound
 from serving.http import schemas
 from serving.http.parts import LeanRoute, json_response, parts_of
 

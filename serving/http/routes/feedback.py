@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.answering.results import is_id
-from serving.failures import BadRequest
+from serving.errors import BadRequest
 from serving.http import schemas
 from serving.http.parts import LeanRoute, json_response, parts_of
 from serving.http.uploads import read_json

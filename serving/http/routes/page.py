@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.failures import NotFound
+from serving.errors import NotFound
 from serving.http import page_schemas
 from serving.http.frames import RECORD_EVERY_S
 from serving.http.keys import Caller

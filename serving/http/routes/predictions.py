@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.answering.results import is_id
-from serving.failures import NotFound
+from serving.errors import NotFound
 from serving.http import schemas
 from serving.http.parts import LeanRoute, json_response, parts_of
 from serving.observing.observation import Recorded

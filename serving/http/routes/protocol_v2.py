@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from serving.answering.tensors import Asked
 from serving.contract import InputSpec
-from serving.failures import NotFound
+from serving.errors import NotFound
 from serving.http import protocol_schemas as schemas
 from serving.http.parts import LeanRoute, json_response, parts_of
 from serving.http.uploads import read_body

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from serving.failures import UpgradeRequired
+from serving.errors import UpgradeRequired
 from serving.http import schemas
 from serving.http.middleware import STREAM_NOTES
 from serving.http.parts import LeanRoute, parts_of

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from serving.contract.arrays import Image
-from serving.failures import DeadlinePassed, NotReady, QueueFull
+from serving.errors import DeadlinePassed, NotReady, QueueFull
 from serving.inference import BATCH_SIZES, OnnxClassifier, Prediction
 from serving.runtime.admission import admit
 from serving.runtime.batching import Batcher, Timing

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving.failures import StartRefused
+from serving.errors import StartRefused
 from serving.following.service import Following
 from serving.runtime.identity import ModelIdentity
 from serving.runtime.live import ModelSlot

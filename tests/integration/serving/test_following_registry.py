@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.failures import NothingRegistered, RegistryUnavailable
+from serving.errors import NothingRegistered, RegistryUnavailable
 from serving.following.disk import DiskSource
 from serving.following.follower import Follower
 from serving.following.location import OnDisk, Registered, parse_location

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from serving.failures import ModelRefused, NotReady
+from serving.errors import ModelRefused, NotReady
 from serving.runtime.admission import admit
 from serving.runtime.live import LiveModel, ModelSlot
 from serving.runtime.memory import give_back

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.failures import ModelRefused
+from serving.errors import ModelRefused
 from serving.runtime.identity import LINEAGE, ModelIdentity, read_identity, write_identity
 
 IDENTITY = ModelIdentity(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.failures import LocationInvalid
+from serving.errors import LocationInvalid
 from serving.following.location import OnDisk, Registered, parse_location
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from serving.drift.request import WindowRule
 from serving.drift.window import read_current
-from serving.failures import WindowTooSmall
+from serving.errors import WindowTooSmall
 from serving.observing.observation import Feedback
 from serving.observing.store import Batch, Store
 from tests.support.observing import MODEL, NOW, observation

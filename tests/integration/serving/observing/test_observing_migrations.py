@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, inspect, text
 
-from serving.failures import StoreIncomplete, StoreTooNew
+from serving.errors import StoreIncomplete, StoreTooNew
 from serving.observing.observation import Feedback
 from serving.observing.store import Batch, Store
 from tests.support.observing import NOW, SWITCH, id_of, observation

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.failures import ObservationUnknown, StoreUnavailable
+from serving.errors import ObservationUnknown, StoreUnavailable
 from serving.observing.pictures import PictureFolder
 from serving.observing.recorder import Recorder
 from serving.observing.store import Batch, Store

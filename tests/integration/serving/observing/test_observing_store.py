@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from serving.failures import ObservationUnknown, RowsRefused, StoreTooNew
+from serving.errors import ObservationUnknown, RowsRefused, StoreTooNew
 from serving.observing.observation import Feedback
 from serving.observing.pictures import PictureFolder
 from serving.observing.store import Batch, Store

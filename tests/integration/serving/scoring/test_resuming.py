@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from serving.failures import OutputTaken, ScoringBegunOtherwise, ScoringRefused
+from serving.errors import OutputTaken, ScoringBegunOtherwise, ScoringRefused
 from serving.scoring.run import Progress, score_folder
 from tests.support.scoring import pictures_in, scorer_in
 

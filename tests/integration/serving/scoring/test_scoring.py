@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.failures import BadRequest
+from serving.errors import BadRequest
 from serving.runtime.admission import admit
 from serving.scoring.run import PLAN_KEY, score_folder
 from serving.scoring.scorer import Scorer

@@ -13,8 +13,7 @@ import pytest
 
 from serving.answering.beside import Turn, ask
 from serving.contract import Image
-from serving.errors import ImageError
-from serving.failures import DeadlinePassed
+from serving.errors import DeadlinePassed, ImageError
 from serving.inference import Prediction
 from serving.observing.observation import Observation
 from serving.runtime.admission import admit

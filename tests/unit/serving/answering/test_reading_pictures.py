@@ -7,8 +7,7 @@ import pytest
 
 from serving.answering.pictures import Detectors, Picture, PictureReader
 from serving.contract import Face, FaceDetector, Image, InputSpec, decode, image_statistics, preprocess
-from serving.errors import FaceDetectorError, ImageTooLarge
-from serving.failures import BadRequest
+from serving.errors import BadRequest, FaceDetectorError, ImageTooLarge
 from tests.support.pictures import drawn_face, encoded, textured
 
 SPEC = InputSpec(height=16, width=16)

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from serving.drift.columns import COMPONENTS, columns_of
 from serving.drift.reference import Reference, read_reference
 from serving.drift.table import Table
-from serving.failures import ReferenceUnusable
+from serving.errors import ReferenceUnusable
 from tests.support.drift import reference_columns, write_reference
 
 

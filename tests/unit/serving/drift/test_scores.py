@@ -12,7 +12,7 @@ import pytest
 
 from serving.drift.request import WindowRule
 from serving.drift.scores import read_scores
-from serving.failures import BatchTooSmall
+from serving.errors import BatchTooSmall
 
 
 def write(path: Path, rows: int) -> Path:

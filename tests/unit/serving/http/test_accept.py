@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.failures import NotAcceptable
+from serving.errors import NotAcceptable
 from serving.http.accept import preferred
 
 OFFERED = ("application/json", "image/png")

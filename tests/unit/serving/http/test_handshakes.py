@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from serving.failures import BadRequest
+from serving.errors import BadRequest
 from serving.http.exchanges import Limits
 from serving.http.handshakes import KEY_PREFIX, SUBPROTOCOL
 from serving.http.keys import Access, hash_key

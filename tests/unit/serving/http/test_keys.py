@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.failures import Forbidden, Unauthorized
+from serving.errors import Forbidden, Unauthorized
 from serving.http.keys import Access, Caller, Origin, hash_key, needed_scope
 from serving.settings import Settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.failures import RateLimited
+from serving.errors import RateLimited
 from serving.http import limits
 from serving.http.limits import RateLimit
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from serving.failures import BadRequest
+from serving.errors import BadRequest
 from serving.http import exchanges
 from serving.http.exchanges import Limits
 from serving.http.keys import Access

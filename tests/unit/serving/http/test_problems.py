@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from serving import errors, failures
+from serving import errors
 from serving.errors import ServingError
 from serving.http import problems
 from serving.http.problems import INTERNAL, TABLE, kind_of
@@ -21,30 +21,30 @@ NOT_FOR_CLIENTS = {
     errors.ContractInvalid,
     errors.SignatureMismatch,
     errors.ModelFileError,
-    failures.RequestError,
-    failures.Overloaded,
-    failures.StoreError,
-    failures.RowsRefused,
-    failures.StoreUrlInvalid,
-    failures.StoreTooNew,
-    failures.StoreIncomplete,
-    failures.ModelRefused,
-    failures.LocationInvalid,
-    failures.StartRefused,
-    failures.RegistryUnavailable,
-    failures.NothingRegistered,
-    failures.DriftUnknown,
-    failures.WindowTooSmall,
-    failures.BatchTooSmall,
-    failures.ReferenceUnusable,
-    failures.DriftFailed,
-    failures.ScoringRefused,
-    failures.OutputTaken,
-    failures.ScoringBegunOtherwise,
+    errors.RequestError,
+    errors.Overloaded,
+    errors.StoreError,
+    errors.RowsRefused,
+    errors.StoreUrlInvalid,
+    errors.StoreTooNew,
+    errors.StoreIncomplete,
+    errors.ModelRefused,
+    errors.LocationInvalid,
+    errors.StartRefused,
+    errors.RegistryUnavailable,
+    errors.NothingRegistered,
+    errors.DriftUnknown,
+    errors.WindowTooSmall,
+    errors.BatchTooSmall,
+    errors.ReferenceUnusable,
+    errors.DriftFailed,
+    errors.ScoringRefused,
+    errors.OutputTaken,
+    errors.ScoringBegunOtherwise,
 }
 ALL = [
     value
-    for module in (errors, failures)
+    for module in (errors, errors)
     for _, value in inspect.getmembers(module, inspect.isclass)
     if issubclass(value, ServingError) and value.__module__ == module.__name__
 ]
@@ -59,14 +59,14 @@ def test_every_error_has_a_row_or_is_not_for_clients(kind: type[ServingError]) -
 
 
 def test_the_nearest_ancestor_counts() -> None:
-    assert kind_of(failures.TooManyFiles(got=2, limit=1)).status == 413
-    assert kind_of(failures.BadRequest("no")).status == 400
+    assert kind_of(errors.TooManyFiles(got=2, limit=1)).status == 413
+    assert kind_of(errors.BadRequest("no")).status == 400
     assert kind_of(errors.ImageEmpty()).status == 422
     assert kind_of(errors.ImageTooLarge(width=9, height=9, max_pixels=1)).status == 413
 
 
 def test_the_body_is_that_of_rfc_9457() -> None:
-    answer = problems.response(failures.BadRequest("got 1, expected 2"), request_id="abc")
+    answer = problems.response(errors.BadRequest("got 1, expected 2"), request_id="abc")
     assert answer.media_type == "application/problem+json"
     assert orjson.loads(answer.body) == {
         "type": "urn:mien:problem:bad-request",
@@ -86,11 +86,11 @@ def test_an_unexpected_error_gives_nothing_away() -> None:
 @pytest.mark.parametrize(
     ("error", "name", "value"),
     [
-        (failures.QueueFull(waiting=1, limit=1), "retry-after", "1"),
-        (failures.NotReady(reason="no model"), "retry-after", "5"),
-        (failures.RateLimited(limit="1", retry_after_s=2.2), "retry-after", "3"),
-        (failures.Unauthorized("no key"), "www-authenticate", 'Bearer realm="mien"'),
-        (failures.MethodNotAllowed(got="PUT", allowed="GET, POST"), "allow", "GET, POST"),
+        (errors.QueueFull(waiting=1, limit=1), "retry-after", "1"),
+        (errors.NotReady(reason="no model"), "retry-after", "5"),
+        (errors.RateLimited(limit="1", retry_after_s=2.2), "retry-after", "3"),
+        (errors.Unauthorized("no key"), "www-authenticate", 'Bearer realm="mien"'),
+        (errors.MethodNotAllowed(got="PUT", allowed="GET, POST"), "allow", "GET, POST"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 
 from serving.answering.detect import Options
-from serving.failures import BadRequest
+from serving.errors import BadRequest
 from serving.http.queries import read_limit, read_options
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.failures import RateLimited
+from serving.errors import RateLimited
 from serving.http.limits import Rate, RateLimit
 from serving.http.metrics import MULTIPROCESS_VARIABLE
 from serving.http.shared_rate import FILE, SharedRateLimit, make_rate
@@ -81,7 +81,7 @@ def test_what_an_earlier_boot_left_counts_for_nothing(tmp_path: Path, clock: Clo
 _WORKER = """
 import sys, time
 from pathlib import Path
-from serving.failures import RateLimited
+from serving.errors import RateLimited
 from serving.http.shared_rate import SharedRateLimit
 limit = SharedRateLimit(Path(sys.argv[1]), 50.0, 20)
 print("ready", flush=True)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from serving.failures import BadRequest, ContentUnsupported, PayloadTooLarge, TooManyFiles
+from serving.errors import BadRequest, ContentUnsupported, PayloadTooLarge, TooManyFiles
 from serving.http.uploads import Upload, read_json, read_picture, read_pictures
 
 BOUNDARY = "----frontier"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.failures import StoreUrlInvalid
+from serving.errors import StoreUrlInvalid
 from serving.observing.store import Store
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.failures import BadRequest
+from serving.errors import BadRequest
 from serving.protocols import binary
 
 # A busy machine says nothing of the code.

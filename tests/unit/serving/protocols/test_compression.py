@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.failures import BadRequest, EncodingUnsupported, PayloadTooLarge
+from serving.errors import BadRequest, EncodingUnsupported, PayloadTooLarge
 from serving.protocols.compression import STEP_BYTES, Unpacker, is_packed
 
 # A busy machine says nothing of the code.

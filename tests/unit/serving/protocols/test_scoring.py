@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.contract import InputSpec
-from serving.failures import BadRequest, PayloadTooLarge, TooManyPictures
+from serving.errors import BadRequest, PayloadTooLarge, TooManyPictures
 from serving.inference import Prediction
 from serving.protocols.scoring import ScoringRequest, read_request, write_answer
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.contract import InputSpec
-from serving.failures import BadRequest, TooManyPictures
+from serving.errors import BadRequest, TooManyPictures
 from serving.protocols import tensors
 
 # A busy machine says nothing of the code.

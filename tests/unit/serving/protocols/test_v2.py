@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.contract import InputSpec
-from serving.failures import BadRequest, TooManyPictures
+from serving.errors import BadRequest, TooManyPictures
 from serving.inference import Prediction
 from serving.protocols import v2
 from serving.protocols.v2_answers import Answerer, write_answer

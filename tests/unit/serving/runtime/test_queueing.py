@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from serving.failures import NotReady, QueueFull
+from serving.errors import NotReady, QueueFull
 from serving.runtime.queueing import JobQueue, whole
 
 PATIENCE_S = 20.0

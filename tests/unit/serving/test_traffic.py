@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from serving.trials.shares import chosen, parse_share, percent
+from serving.traffic import chosen, parse_share, percent
 
 SUBJECTS = [f"from 203.0.{index // 256}.{index % 256}" for index in range(10_000)]
 
 
 def test_every_process_chooses_the_same(repository: Path) -> None:
     code = (
-        "from serving.trials.shares import chosen\n"
+        "from serving.traffic import chosen\n"
         "print([index for index in range(200) if chosen(f'key client-{index}', 0.25)])"
     )
     # Python's own hash would differ between these two.

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from serving import startup
-from serving.errors import ServingError
-from serving.failures import LocationInvalid, StartRefused, StoreTooNew, StoreUrlInvalid
+from serving import preflight
+from serving.errors import LocationInvalid, ServingError, StartRefused, StoreTooNew, StoreUrlInvalid
 from serving.observing import database
 from serving.observing.store import Store
+from serving.preflight import EXIT_STATUS, access_warning, address, check, explained, read_settings
 from serving.settings import Settings
-from serving.startup import EXIT_STATUS, access_warning, address, check, explained, read_settings
 
 
 def settings_in(folder: Path, **given: object) -> Settings:
@@ -125,15 +124,15 @@ def test_the_reason_is_the_only_line(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_an_address_that_cannot_be_listened_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startup, "_TAKEN_S", 0.2)
+    monkeypatch.setattr(preflight, "_TAKEN_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
             StartRefused, match=f"MIEN_HOST=127.0.0.1 MIEN_PORT={port}: address already in use"
         ):
-            startup.bind("127.0.0.1", port)
+            preflight.bind("127.0.0.1", port)
     with pytest.raises(StartRefused, match=r"MIEN_HOST='nowhere\.invalid': "):
-        startup.bind("nowhere.invalid", 0)
+        preflight.bind("nowhere.invalid", 0)
 
 
 def test_a_port_that_is_about_to_be_free_is_waited_for() -> None:
@@ -141,7 +140,7 @@ def test_a_port_that_is_about_to_be_free_is_waited_for() -> None:
     port = taken.getsockname()[1]
     timer = threading.Timer(0.3, taken.close)
     timer.start()
-    (bound,) = startup.bind("127.0.0.1", port)
+    (bound,) = preflight.bind("127.0.0.1", port)
     with bound:
         assert bound.getsockname() == ("127.0.0.1", port)
     timer.join()
