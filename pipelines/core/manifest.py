@@ -30,7 +30,7 @@ SCHEMA = pa.schema(
         ("bytes", pa.int64()),  # size of the original
         ("pixel_sha256", pa.string()),  # of the original's decoded pixels
         ("perceptual_hash", pa.string()),  # of the original, 16 hexadecimal digits
-        ("brightness", pa.float64()),  # the rest of the prepared picture: see serving.contract.statistics
+        ("brightness", pa.float64()),  # the rest of the prepared picture: see serving.contract.preprocessing
         ("contrast", pa.float64()),
         ("sharpness", pa.float64()),
         ("exif_orientation", pa.int8()),  # 1-8

@@ -12,7 +12,7 @@ statistics      picture → brightness, contrast, sharpness
 from serving.contract.arrays import Box, Image
 from serving.contract.decoding import decode, decode_with_header
 from serving.contract.faces import FACE_MODEL_VARIABLE, Face, FaceDetector, find_detector, largest_face
-from serving.contract.headers import ImageHeader, read_header
+from serving.contract.image_headers import ImageHeader, read_header
 from serving.contract.model import (
     CONTRACT_VERSION,
     EMBEDDING,
@@ -27,8 +27,7 @@ from serving.contract.model import (
     check_signature,
     class_name_problem,
 )
-from serving.contract.preprocessing import crop_square, preprocess
-from serving.contract.statistics import ImageStatistics, image_statistics
+from serving.contract.preprocessing import ImageStatistics, crop_square, image_statistics, preprocess
 from serving.errors import ContractError, ContractMissing, FaceDetectorError, ImageError, ImageUndecodable
 
 __all__ = [

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serving.contract.arrays import Image
 from serving.contract.formats.header import truncated
-from serving.contract.headers import ImageHeader, read_header, unexpected
+from serving.contract.image_headers import ImageHeader, read_header, unexpected
 from serving.errors import ImageAnimated, ImageError, ImageTooLarge, ImageUndecodable
 from serving.libraries import PIXEL_LIMIT_VARIABLE
 

@@ -41,7 +41,7 @@ class Observation:
     embedding: bytes
     """Little-endian float16 [D], the head's penultimate features; see `describe`."""
     brightness: float
-    """Of the network's input, as are contrast and sharpness; see `serving.contract.statistics`."""
+    """Of the network's input, as are contrast and sharpness; see `serving.contract.preprocessing`."""
     contrast: float
     sharpness: float
     width: int

@@ -11,7 +11,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from serving.contract.headers import read_header
+from serving.contract.image_headers import read_header
 
 _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WebP": "webp", "BMP": "bmp"}
 _DAY = "%Y-%m-%d"

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from serving.answering.pictures import Detectors, FacesMode, Picture, PictureReader
 from serving.contract.arrays import Box, Image
-from serving.contract.statistics import ImageStatistics
+from serving.contract.preprocessing import ImageStatistics
 from serving.cores import usable_cores
 from serving.errors import PayloadTooLarge, ServingError
 from serving.http.problems import INTERNAL, kind_of
