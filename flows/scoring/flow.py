@@ -34,7 +34,7 @@ from flows.scoring.verdict import verdict_of
 from flows.settings import service_settings
 from flows.training.flow import failed, run_command
 from pipelines.core.cli import quiet_libraries
-from serving.answering.pictures import FacesMode
+from serving.detection.image_reader import FacesMode
 from serving.errors import ServingError
 from serving.following.service import absolute_uri
 from serving.scoring.parts import Parts, Progress

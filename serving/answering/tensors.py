@@ -17,9 +17,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from serving.answering.pictures import FacesMode, Picture, PictureReader
-from serving.answering.results import new_id
 from serving.contract import Image, InputSpec, image_statistics
+from serving.detection.image_reader import FacesMode, Picture, PictureReader
+from serving.detection.responses import new_id
 from serving.inference import Prediction
 from serving.observing.observation import Observation, describe
 from serving.runtime.batching import Batcher, Timing

@@ -19,10 +19,11 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from serving.answering.detect import Detector
-from serving.answering.pictures import Detectors, PictureReader
 from serving.answering.tensors import TensorAnswerer
 from serving.cores import usable_cores
+from serving.detection.detector import Detector
+from serving.detection.image_reader import Detectors, PictureReader
+from serving.detection.recording import ObservationSink, SwitchLog
 from serving.drift.keeper import Keeper, Plan
 from serving.drift.ledger import Ledger
 from serving.drift.request import WindowRule
@@ -58,7 +59,6 @@ from serving.http.routes import (
 )
 from serving.http.shared_rate import make_rate
 from serving.http.shortcuts import Shortcuts
-from serving.http.sinks import ObservationSink, SwitchLog
 from serving.http.streams import Streams
 from serving.http.telemetry import Traces, configured
 from serving.observing.pictures import PictureFolder

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from serving.answering.detect import Detector, Options
-from serving.answering.results import Detection, as_json, encode
+from serving.detection.detector import Detector, Options
+from serving.detection.responses import Detection, as_json, encode
 from serving.errors import BodiesFull, Overloaded, PayloadTooLarge, ServingError, StreamIdle
 from serving.http.limits import HeldBytes
 from serving.http.problems import problem

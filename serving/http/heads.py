@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from starlette.types import Scope
 
-from serving.answering.results import new_id
+from serving.detection.responses import new_id
 from serving.http.keys import Origin
 
 # A client's own id is taken over when it cannot break a log line or a header.

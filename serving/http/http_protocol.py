@@ -15,7 +15,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.answering.results import new_id
+from serving.detection.responses import new_id
 from serving.errors import (
     BadRequest,
     ConnectionsFull,

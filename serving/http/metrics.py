@@ -21,8 +21,8 @@ from prometheus_client import (
     multiprocess,
 )
 
-from serving.answering.results import Detection
 from serving.answering.tensors import Answered
+from serving.detection.responses import Detection
 from serving.http.drift_metrics import DriftMetrics
 from serving.http.trial_metrics import TrialMetrics
 from serving.runtime.live import ModelSlot

@@ -10,9 +10,9 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from serving.answering.detect import Detector
-from serving.answering.results import encode
 from serving.answering.tensors import TensorAnswerer
+from serving.detection.detector import Detector
+from serving.detection.responses import encode
 from serving.drift.keeper import Keeper
 from serving.following.service import Following
 from serving.http.connections import Connections

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.requests import Request
 
-from serving.answering.detect import Options
-from serving.answering.pictures import FacesMode
+from serving.detection.detector import Options
+from serving.detection.image_reader import FacesMode
 from serving.errors import BadRequest
 
 _MODES = get_args(FacesMode)

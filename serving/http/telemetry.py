@@ -19,8 +19,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from serving.answering.results import Detection
 from serving.answering.tensors import Answered
+from serving.detection.responses import Detection
 
 if TYPE_CHECKING:
     from serving.http.spans import SpanWriter

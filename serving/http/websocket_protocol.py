@@ -15,7 +15,7 @@ from websockets.frames import CloseCode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from serving.answering.results import encode
+from serving.detection.responses import encode
 from serving.errors import BodiesFull, RateLimited, ServingError
 from serving.http.connections import STATE, Connections
 from serving.http.limits import RateLimit

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
-from serving.answering.pictures import FacesMode
+from serving.detection.image_reader import FacesMode
 from serving.errors import ServingError
 from serving.following.lookup import looked_up
 from serving.preflight import read_settings

@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from serving.answering.pictures import Detectors, FacesMode, Picture, PictureReader
 from serving.contract.arrays import Box, Image
 from serving.contract.preprocessing import ImageStatistics
 from serving.cores import usable_cores
+from serving.detection.image_reader import Detectors, FacesMode, Picture, PictureReader
 from serving.errors import PayloadTooLarge, ServingError
 from serving.http.problems import INTERNAL, kind_of
 from serving.inference import Prediction

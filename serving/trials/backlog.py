@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from serving.answering.beside import LiveAnswer
+from serving.detection.routing import LiveAnswer
 
 _MEBIBYTE = 1024 * 1024
 

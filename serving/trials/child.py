@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from serving.answering.pictures import FacesMode
+from serving.detection.image_reader import FacesMode
 from serving.processes import Child
 from serving.trials.messages import Reply, Setup, ask, read_reply, send_setup
 

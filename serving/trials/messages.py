@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from serving.answering.pictures import DetectorChoice, FacesMode
+from serving.detection.image_reader import DetectorChoice, FacesMode
 from serving.runtime.identity import ModelIdentity
 
 
@@ -45,7 +45,7 @@ class Reply:
     probabilities: Mapping[str, float] | None = None
     """Of the first input, by emotion; None without an input or a picture, or when it failed."""
     cost_s: float = 0.0
-    """As `serving.answering.beside.Turn.cost_s`."""
+    """As `serving.detection.routing.Turn.cost_s`."""
     error: str | None = None
     """Why it failed at the picture."""
     logs: tuple[tuple[str, int, str], ...] = ()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from serving.answering.beside import LiveAnswer
+from serving.detection.routing import LiveAnswer
 from serving.runtime.identity import ModelIdentity
 from serving.runtime.live import ModelSlot
 from serving.trials.agreement import NOTHING, Agreement, ModelPair, total_variation
@@ -115,11 +115,11 @@ class Shadow:
         self._thread.join()
 
     def wants(self) -> bool:
-        """See `serving.answering.beside.Shadow`."""
+        """See `serving.detection.routing.Shadow`."""
         return self._active and random.random() < self._fraction
 
     def offer(self, answer: LiveAnswer) -> None:
-        """See `serving.answering.beside.Shadow`."""
+        """See `serving.detection.routing.Shadow`."""
         self._backlog.put(answer)
 
     def status(self) -> ShadowStatus:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from serving.answering.pictures import Detectors, FacesMode, PictureReader
+from serving.detection.image_reader import Detectors, FacesMode, PictureReader
 from serving.errors import ServingError
 from serving.following.service import Following
 from serving.runtime.live import LiveModel, ModelSlot

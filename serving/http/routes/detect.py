@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.answering.detect import Options
-from serving.answering.results import as_json
+from serving.detection.detector import Options
+from serving.detection.responses import as_json
 from serving.errors import Overloaded
 from serving.http import schemas
 from serving.http.parts import LeanRoute, Parts, json_response, parts_of

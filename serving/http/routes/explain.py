@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.answering.detect import Explanation
-from serving.answering.results import as_json
+from serving.detection.detector import Explanation
+from serving.detection.responses import as_json
 from serving.http import schemas
 from serving.http.accept import preferred
 from serving.http.parts import LeanRoute, json_response, parts_of

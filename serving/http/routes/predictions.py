@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.answering.results import is_id
+from serving.detection.responses import is_id
 from serving.errors import NotFound
 from serving.http import schemas
 from serving.http.parts import LeanRoute, json_response, parts_of

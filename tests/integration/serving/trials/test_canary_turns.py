@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.answering.beside import Turn, ask
 from serving.contract import Image
+from serving.detection.routing import Turn, ask
 from serving.errors import DeadlinePassed, ImageError
 from serving.inference import Prediction
 from serving.observing.observation import Observation
@@ -289,8 +289,8 @@ def test_a_journal_that_cannot_be_written_keeps_nobody_from_pausing(tmp_path: Pa
 
 def test_only_the_answer_that_was_given_is_recorded(tmp_path: Path) -> None:
     """Through the real detector, whose work records before the batch is settled."""
-    from serving.answering.detect import Detector, Options
-    from serving.answering.pictures import Detectors, PictureReader
+    from serving.detection.detector import Detector, Options
+    from serving.detection.image_reader import Detectors, PictureReader
     from tests.support.http_service import picture_of
 
     async def test(world: World) -> None:

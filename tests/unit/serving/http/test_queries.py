@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from serving.answering.detect import Options
+from serving.detection.detector import Options
 from serving.errors import BadRequest
 from serving.http.queries import read_limit, read_options
 

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from serving.answering.beside import LiveAnswer
+from serving.detection.routing import LiveAnswer
 from serving.runtime.identity import ModelIdentity
 from serving.trials.backlog import Backlog
 

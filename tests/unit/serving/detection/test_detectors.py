@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.answering.pictures import Detectors
 from serving.contract import InputSpec
 from serving.contract.faces import YUNET_SHA256, HaarDetector, YuNetDetector
+from serving.detection.image_reader import Detectors
 from serving.errors import FaceDetectorError
 from tests.support.yunet import write_blind_yunet
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.answering.beside import Canary, LiveAnswer, Shadow, Turn, ask
-from serving.answering.beside import Sink as Sink
-from serving.answering.observations import observation_of
-from serving.answering.overlay import overlay_png, square_of
-from serving.answering.pictures import FacesMode, Picture, PictureReader
-from serving.answering.results import (
+from serving.contract import Box, Image
+from serving.detection.image_reader import FacesMode, Picture, PictureReader
+from serving.detection.overlay import overlay_png, square_of
+from serving.detection.responses import (
     Detection,
     FaceAnswer,
     ModelReference,
@@ -25,8 +23,10 @@ from serving.answering.results import (
     Timings,
     emotion_of,
     new_id,
+    observation_of,
 )
-from serving.contract import Box, Image
+from serving.detection.routing import Canary, LiveAnswer, Shadow, Turn, ask
+from serving.detection.routing import Sink as Sink
 from serving.inference import Prediction
 from serving.observing.observation import Observation
 from serving.runtime.batching import Batcher, Timing

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.answering.pictures import FacesMode
+from serving.detection.image_reader import FacesMode
 from serving.errors import ImageError, RequestError
 from serving.observing.observation import Observation
 from serving.runtime.batching import Batcher, Work

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.answering.pictures import Detectors, Picture, PictureReader
 from serving.contract import Face, FaceDetector, Image, InputSpec, decode, image_statistics, preprocess
+from serving.detection.image_reader import Detectors, Picture, PictureReader
 from serving.errors import BadRequest, FaceDetectorError, ImageTooLarge
 from tests.support.pictures import drawn_face, encoded, textured
 

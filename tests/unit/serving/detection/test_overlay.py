@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.answering.overlay import MAX_SIDE_PX, overlay_png
+from serving.detection.overlay import MAX_SIDE_PX, overlay_png
 from tests.support.pictures import Pixels, pillow_rgb
 
 GRAY = np.full((60, 80, 3), 128, np.uint8)

@@ -9,7 +9,8 @@ import numpy as np
 import orjson
 import pytest
 
-from serving.answering.results import (
+from serving.contract import Face
+from serving.detection.responses import (
     Detection,
     Emotion,
     FaceAnswer,
@@ -22,7 +23,6 @@ from serving.answering.results import (
     is_id,
     new_id,
 )
-from serving.contract import Face
 
 CLASSES = ("angry", "happy", "sad")
 HAPPY = Emotion(emotion="happy", probability=0.7, probabilities={"angry": 0.1, "happy": 0.7, "sad": 0.2})

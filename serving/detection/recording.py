@@ -19,7 +19,7 @@ class ObservationSink:
         self._known: LiveModel | None = None
 
     def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
-        """See `serving.answering.detect.Sink`."""
+        """See `serving.detection.detector.Sink`."""
         if live is not self._known:
             self._recorder.remember(_record_of(live))
             self._known = live

@@ -1,4 +1,7 @@
-"""What is answered, and its JSON: plain frozen values that orjson writes without a model in between."""
+"""What is answered, and its JSON: plain frozen values that orjson writes without a model in between.
+
+What one answer leaves behind, as numbers.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,9 @@ import orjson
 from numpy.typing import NDArray
 
 from serving.contract import Box, Face
+from serving.detection.image_reader import Picture
+from serving.inference import Prediction
+from serving.observing.observation import Observation, describe
 
 # float32 carries about seven digits; more would only be noise in the answer.
 _DIGITS = 6
@@ -206,3 +212,36 @@ def _grid(heatmap: NDArray[Any]) -> list[list[float]]:
 
 def _box(box: Box) -> dict[str, int]:
     return dict(zip(("left", "top", "width", "height"), box, strict=True))
+
+
+def observation_of(
+    detection: Detection, picture: Picture, prediction: Prediction, classes: tuple[str, ...]
+) -> Observation:
+    """Numbers of the first input's answer; there must be one."""
+    outcome = describe(prediction.probabilities[0], prediction.embedding[0])
+    statistics, timings = picture.statistics, detection.timings
+    if statistics is None:
+        raise RuntimeError("there is an answer, but there was no input")
+    return Observation(
+        id=detection.id,
+        time=time.time(),
+        model_version=detection.model.version,
+        model_sha256=detection.model.sha256,
+        predicted=classes[int(prediction.probabilities[0].argmax())],
+        probabilities=outcome.probabilities,
+        confidence=outcome.confidence,
+        entropy=outcome.entropy,
+        embedding=outcome.embedding,
+        brightness=statistics.brightness,
+        contrast=statistics.contrast,
+        sharpness=statistics.sharpness,
+        width=detection.width,
+        height=detection.height,
+        faces=len(picture.faces),
+        box=picture.box,
+        decode_ms=timings.decode,
+        faces_ms=timings.faces,
+        preprocess_ms=timings.preprocess,
+        inference_ms=timings.queue + timings.inference,
+        total_ms=timings.total,
+    )
