@@ -26,11 +26,10 @@ from scipy.spatial import distance
 from benchmarks.drift_pool import Pool, Service, running_service
 from sample_faces.dataset import SampleSpec
 from serving.drift.columns import Column, columns_of
+from serving.drift.data import Current, Reference, read_reference
 from serving.drift.quality import estimate
-from serving.drift.reference import Reference, read_reference
-from serving.drift.request import Request
+from serving.drift.result import Request
 from serving.drift.thresholds import DRAWS, Traffic, null_scores, simultaneous_quantiles
-from serving.drift.window import Current
 
 # The sample's people are 0–239; these were never drawn for it.
 _TUNING, _TABLE, _SHIFTED, _GLASSES = 2000, 10_000, 12_000, 13_000

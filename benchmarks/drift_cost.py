@@ -19,13 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.drift.child import computed
 from serving.drift.columns import columns_of
 from serving.drift.compute import traffic_of
-from serving.drift.reference import REFERENCE, read_reference
-from serving.drift.request import Request, WindowRule
+from serving.drift.data import REFERENCE, read_current, read_reference
+from serving.drift.result import Request, WindowRule
+from serving.drift.runner import computed
 from serving.drift.thresholds import thresholds
-from serving.drift.window import read_current
 from serving.observing.observation import Observation, describe
 from serving.observing.store import Batch, Store
 

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.ports import free_ports
 from sample_faces.dataset import SampleSpec, write_sample
-from serving.drift.table import Table
-from serving.drift.window import table_of
+from serving.drift.data import Table, table_of
 from serving.observing.observation import Recorded
 from serving.observing.store import Store
 

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.drift.child import computed
-from serving.drift.ledger import Ledger, Model
-from serving.drift.request import Request, WindowRule
-from serving.drift.result import DriftResult
+from serving.drift.result import DriftResult, Request, WindowRule
+from serving.drift.runner import computed
+from serving.drift.store import Ledger, Model
 from serving.errors import WindowTooSmall
 from serving.following.lookup import looked_up
 from serving.observing.pictures import PictureFolder

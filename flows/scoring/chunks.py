@@ -54,7 +54,7 @@ def fetch(settings: Settings, location: str, *, faces: FacesMode, reference: Pat
     """
     import shutil
 
-    from serving.drift.reference import REFERENCE
+    from serving.drift.data import REFERENCE
     from serving.following.lookup import looked_up
 
     cache = settings.cache_dir / _CACHE

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from serving.drift.child import computed
-from serving.drift.request import Request, WindowRule
-from serving.drift.result import DriftResult
-from serving.drift.scores import COLUMNS
+from serving.drift.data import COLUMNS
+from serving.drift.result import DriftResult, Request, WindowRule
+from serving.drift.runner import computed
 from serving.runtime.identity import ModelIdentity
 from serving.settings import Settings
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.drift.distances import Distance, JensenShannon, NormedWasserstein
-from serving.drift.reference import Reference
-from serving.drift.table import FACE_SIZE, NUMBERS, Table
+from serving.drift.data import FACE_SIZE, NUMBERS, Reference, Table
+from serving.drift.thresholds import Distance, JensenShannon, NormedWasserstein
 from serving.errors import ReferenceUnusable
 
 COMPONENTS = 5

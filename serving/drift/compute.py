@@ -15,14 +15,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from serving.drift.child import REPORT, RESULT, SNAPSHOT
 from serving.drift.columns import NOT_NUMBERS, Column, columns_of, possible
+from serving.drift.data import Current, Reference, read_current, read_reference
 from serving.drift.quality import quality_of
-from serving.drift.reference import Reference, read_reference
-from serving.drift.request import Request
-from serving.drift.result import ColumnDrift, DriftResult, ReferenceFacts, WindowFacts, unknown
+from serving.drift.result import ColumnDrift, DriftResult, ReferenceFacts, Request, WindowFacts, unknown
+from serving.drift.runner import REPORT, RESULT, SNAPSHOT
 from serving.drift.thresholds import Traffic, thresholds
-from serving.drift.window import Current, read_current
 from serving.errors import DriftFailed, ServingError
 from serving.observing.store import Store
 
@@ -85,7 +83,7 @@ def _computed(request: Request, folder: Path) -> DriftResult:
 
 def _window(request: Request) -> Current:
     if request.scores is not None:
-        from serving.drift.scores import read_scores
+        from serving.drift.data import read_scores
 
         return read_scores(Path(request.scores), request.window, version=request.model_version)
     store = Store(request.database_url)

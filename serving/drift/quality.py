@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.drift.reference import Reference
+from serving.drift.data import Current, Reference
 from serving.drift.result import Estimated, Measured, Quality
-from serving.drift.window import Current
 
 # Of the standard normal distribution: 95 % lie within.
 _Z = 1.959963984540054

@@ -1,7 +1,7 @@
 """Evidently: the scores of the columns, the page for people, the snapshot for its own workspace.
 
 The only module that loads Evidently, which costs seconds and 300 MiB: it is imported by the process that
-`serving.drift.child` starts, and by nobody else.
+`serving.drift.runner` starts, and by nobody else.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.drift.columns import Column
-from serving.drift.reference import Reference
-from serving.drift.window import Current
+from serving.drift.data import Current, Reference
 
 if TYPE_CHECKING:
     import pandas as pd
     from evidently import Dataset
 
 NUMBERS_METHOD, CLASSES_METHOD = "wasserstein", "jensenshannon"
-"""As Evidently calls the distances of `serving.drift.distances`."""
+"""As Evidently calls the distances of `serving.drift.thresholds`."""
 _TRUTH = "true emotion"
 
 

@@ -24,9 +24,9 @@ from serving.cores import usable_cores
 from serving.detection.detector import Detector
 from serving.detection.image_reader import Detectors, PictureReader
 from serving.detection.recording import ObservationSink, SwitchLog
-from serving.drift.keeper import Keeper, Plan
-from serving.drift.ledger import Ledger
-from serving.drift.request import WindowRule
+from serving.drift.monitor import Keeper, Plan
+from serving.drift.result import WindowRule
+from serving.drift.store import Ledger
 from serving.errors import StoreUnavailable
 from serving.following.service import Following
 from serving.http.body_limits import BodyLimits

@@ -7,7 +7,7 @@ import time
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from serving.drift.keeper import Status
+from serving.drift.monitor import Status
 from serving.drift.result import DriftResult
 
 _VALUES = {"drift": 1.0, "no drift": 0.0}

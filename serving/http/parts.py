@@ -13,7 +13,7 @@ from starlette.responses import Response
 from serving.answering.tensors import TensorAnswerer
 from serving.detection.detector import Detector
 from serving.detection.responses import encode
-from serving.drift.keeper import Keeper
+from serving.drift.monitor import Keeper
 from serving.following.service import Following
 from serving.http.connections import Connections
 from serving.http.metrics import Metrics

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from serving.contract import image_statistics, preprocess
-from serving.drift.reference import REFERENCE
+from serving.drift.data import REFERENCE
 from serving.inference import OnnxClassifier
 from serving.observing.observation import entropy
 from tests.support.serving_models import LEVELS

@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from serving.drift.keeper import Status
+from serving.drift.monitor import Status
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.errors import NotFound
 from serving.http import schemas

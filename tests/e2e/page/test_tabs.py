@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from serving.drift.columns import possible
-from serving.drift.ledger import Ledger
 from serving.drift.result import (
     ColumnDrift,
     DriftResult,
@@ -22,6 +21,7 @@ from serving.drift.result import (
     ReferenceFacts,
     WindowFacts,
 )
+from serving.drift.store import Ledger
 from tests.support.axe import barriers
 from tests.support.browser import Visit
 from tests.support.onnx_models import CLASSES

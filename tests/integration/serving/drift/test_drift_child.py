@@ -19,13 +19,11 @@ import pytest
 from scipy import stats
 from scipy.spatial import distance
 
-from serving.drift.child import computed
 from serving.drift.columns import columns_of
 from serving.drift.compute import compute
-from serving.drift.reference import read_reference
-from serving.drift.request import Request, WindowRule
-from serving.drift.result import DriftResult
-from serving.drift.window import read_current
+from serving.drift.data import read_current, read_reference
+from serving.drift.result import DriftResult, Request, WindowRule
+from serving.drift.runner import computed
 from serving.observing.observation import Feedback
 from serving.observing.store import Batch, Store
 from tests.support.drift import CLASSES, reference_columns, write_reference
@@ -257,7 +255,7 @@ def test_a_value_that_is_not_a_number_is_counted_and_its_column_compared(
 def test_the_process_ends_when_its_parent_is_killed(folder: Path, repository: Path) -> None:
     values = request(folder).dumps()
     code = (
-        "from serving.drift.child import computed\nfrom serving.drift.request import Request\n"
+        "from serving.drift.runner import computed\nfrom serving.drift.result import Request\n"
         f"with computed(Request.loads({values!r})) as done: pass"
     )
     parent = subprocess.Popen(

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import create_engine, text
 
-from serving.drift.ledger import Ledger, Model
 from serving.drift.result import DriftResult, unknown
+from serving.drift.store import Ledger, Model
 from serving.observing.store import Batch, Store
 from tests.support.observing import MODEL, NOW, id_of, observation
 

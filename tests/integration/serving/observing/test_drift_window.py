@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from serving.drift.request import WindowRule
-from serving.drift.window import read_current
+from serving.drift.data import read_current
+from serving.drift.result import WindowRule
 from serving.errors import WindowTooSmall
 from serving.observing.observation import Feedback
 from serving.observing.store import Batch, Store

@@ -10,8 +10,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from serving.drift.columns import COMPONENTS, columns_of
-from serving.drift.reference import Reference, read_reference
-from serving.drift.table import Table
+from serving.drift.data import Reference, Table, read_reference
 from serving.errors import ReferenceUnusable
 from tests.support.drift import reference_columns, write_reference
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.spatial import distance
 
-from serving.drift.distances import JensenShannon, NormedWasserstein
+from serving.drift.thresholds import JensenShannon, NormedWasserstein
 
 
 def counts(rows: np.ndarray, size: int) -> np.ndarray:

@@ -7,10 +7,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
+from serving.drift.data import Current, Reference, Table
 from serving.drift.quality import estimate, measure, quality_of, wilson
-from serving.drift.reference import Reference
-from serving.drift.table import Table
-from serving.drift.window import Current
 
 
 def table(predicted: list[str], *, confidence: list[float], entropy: list[float]) -> Table:

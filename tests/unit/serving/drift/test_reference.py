@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.drift.reference import REFERENCE, read_reference
+from serving.drift.data import REFERENCE, read_reference
 from serving.errors import ReferenceUnusable
 from tests.support.drift import reference_columns, write_reference
 

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from serving.drift.request import Request, WindowRule
 from serving.drift.result import (
     ColumnDrift,
     DriftResult,
@@ -14,7 +13,9 @@ from serving.drift.result import (
     Measured,
     Quality,
     ReferenceFacts,
+    Request,
     WindowFacts,
+    WindowRule,
     unknown,
 )
 

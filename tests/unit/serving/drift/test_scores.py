@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.drift.request import WindowRule
-from serving.drift.scores import read_scores
+from serving.drift.data import read_scores
+from serving.drift.result import WindowRule
 from serving.errors import BatchTooSmall
 
 

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from serving.drift.distances import JensenShannon, NormedWasserstein
-from serving.drift.thresholds import Traffic, null_scores, simultaneous_quantiles, thresholds
+from serving.drift.thresholds import (
+    JensenShannon,
+    NormedWasserstein,
+    Traffic,
+    null_scores,
+    simultaneous_quantiles,
+    thresholds,
+)
 
 PEOPLE, PICTURES = 40, 6
 

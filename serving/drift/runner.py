@@ -19,8 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.drift.request import Request
-from serving.drift.result import DriftResult, unknown
+from serving.drift.result import DriftResult, Request, unknown
 from serving.errors import DriftFailed
 from serving.processes import Child
 

@@ -18,10 +18,9 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-from serving.drift.child import TIMEOUT_S, computed
-from serving.drift.ledger import Ledger, Model
-from serving.drift.request import Request, WindowRule
-from serving.drift.result import DriftResult
+from serving.drift.result import DriftResult, Request, WindowRule
+from serving.drift.runner import TIMEOUT_S, computed
+from serving.drift.store import Ledger, Model
 from serving.errors import DriftFailed, DriftUnknown, ServingError, TimesAhead, WindowTooSmall
 from serving.observing.sampling import AHEAD_S
 from serving.runtime.live import LiveModel, ModelSlot

@@ -1,0 +1,275 @@
+"""The reference of a served model: what it says of held-out pictures, read from beside its file.
+
+`reference.parquet` comes with every registered version, so it is replaced whenever the model is. Its columns:
+group (the person), label, predicted, confidence, entropy, brightness, contrast, sharpness, embedding, and
+face_size where the pictures had one.
+
+What drift compares, in one shape for both sides: the reference's rows and a window's.
+
+A batch of scores as a window: the Parquet table of `serving.scoring`, with its embeddings.
+
+The current window: the live model's newest observations, never more than can be compared cheaply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.drift.result import WindowRule
+from serving.errors import BatchTooSmall, ReferenceUnusable, WindowTooSmall
+from serving.observing.observation import Observation, Recorded
+from serving.observing.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FACE_SIZE = "face_size"
+"""Shorter side, px, of what was cut out of the picture for the network."""
+NUMBERS = ("brightness", "contrast", "sharpness", "confidence", "entropy")
+"""Columns of numbers that both sides always have; see `serving.observing.observation`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of one model's answers."""
+
+    numbers: Mapping[str, NDArray[np.float64]]
+    """Name → [rows]."""
+    predicted: NDArray[np.str_]
+    """The most probable class, [rows]."""
+    embedding: NDArray[np.float64]
+    """The head's penultimate features, [rows, D]."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.predicted)
+
+    def taken(self, rows: NDArray[np.intp]) -> Table:
+        """These rows only."""
+        return Table(
+            numbers={name: values[rows] for name, values in self.numbers.items()},
+            predicted=self.predicted[rows],
+            embedding=self.embedding[rows],
+        )
+
+
+REFERENCE = "reference.parquet"
+"""Name of the file, beside the model's."""
+_TEXTS = ("group", "label", "predicted")
+_EMBEDDING = "embedding"
+_SEED = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Held-out pictures as the model sees them."""
+
+    table: Table
+    labels: NDArray[np.str_]
+    """The true emotion of each row."""
+    people: NDArray[np.intp]
+    """Who is on each row, numbered from 0 without gaps."""
+
+    @property
+    def number_of_people(self) -> int:
+        """How many people there are."""
+        return int(self.people.max()) + 1
+
+    def thinned(self, max_rows: int) -> Reference:
+        """At most about so many rows, of people drawn at random: all rows of each, as in the whole."""
+        if len(self.people) <= max_rows:
+            return self
+        order = np.random.default_rng(_SEED).permutation(self.number_of_people)
+        sizes = np.bincount(self.people)[order]
+        # At least one, however many pictures there are of them.
+        kept = order[: max(1, int(np.searchsorted(np.cumsum(sizes), max_rows, side="right")))]
+        rows = np.flatnonzero(np.isin(self.people, kept))
+        return Reference(
+            table=self.table.taken(rows), labels=self.labels[rows], people=_numbered(self.people[rows])
+        )
+
+
+def read_reference(folder: Path) -> Reference:
+    """Read the reference beside a model's file.
+
+    Raises:
+        ReferenceUnusable: it is missing, damaged, empty, or lacks columns.
+    """
+    path = folder / REFERENCE
+    table = _read(path)
+    wanted = (*_TEXTS, *NUMBERS, _EMBEDDING)
+    missing = [name for name in wanted if name not in table.column_names]
+    if missing:
+        raise ReferenceUnusable(path=str(path), reason=f"the column {', '.join(missing)} is missing")
+    if table.num_rows == 0:
+        raise ReferenceUnusable(path=str(path), reason="it has no rows")
+    return _built(path, table)
+
+
+def _read(path: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError as error:
+        raise ReferenceUnusable(path=str(path), reason="there is no such file") from error
+    except (OSError, pa.ArrowException) as error:
+        raise ReferenceUnusable(path=str(path), reason=str(error).splitlines()[0]) from error
+
+
+def _built(path: Path, table: pa.Table) -> Reference:
+    import pyarrow as pa
+
+    names = [*NUMBERS, *([FACE_SIZE] if FACE_SIZE in table.column_names else [])]
+    try:
+        numbers = {name: _numbers(table[name]) for name in names}
+        embedding = np.stack(table[_EMBEDDING].to_numpy(zero_copy_only=False)).astype(np.float64)
+        texts = {name: np.asarray(table[name].to_pylist(), dtype=np.str_) for name in _TEXTS}
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise ReferenceUnusable(path=str(path), reason=f"a column has wrong values: {error}") from error
+    broken = [name for name, values in numbers.items() if not np.isfinite(values).all()]
+    if broken or embedding.ndim != 2 or not np.isfinite(embedding).all():
+        raise ReferenceUnusable(
+            path=str(path), reason=f"the column {(broken or [_EMBEDDING])[0]} has values that are no numbers"
+        )
+    return Reference(
+        table=Table(numbers=numbers, predicted=texts["predicted"], embedding=embedding),
+        labels=texts["label"],
+        people=_numbered(texts["group"]),
+    )
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    return np.asarray(column.to_numpy(), np.float64)
+
+
+def _numbered(names: NDArray[np.str_] | NDArray[np.intp]) -> NDArray[np.intp]:
+    return np.unique(names, return_inverse=True)[1].astype(np.intp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Current:
+    """A window as it is compared."""
+
+    table: Table
+    feedback: tuple[str | None, ...]
+    """The true emotion as told, None where nobody told; of each row."""
+    total: int
+    """Observations in the window; an estimate when `sampled`."""
+    sampled: bool
+    since: float
+    """Of the oldest row, seconds since 1970 (UTC)."""
+    until: float
+
+
+def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -> Current:
+    """Read the window of one model.
+
+    Raises:
+        WindowTooSmall: it has fewer rows than the rule wants, or none.
+        StoreUnavailable: the database is away.
+    """
+    window = store.window(version, last_n=rule.last_n, last_s=rule.last_s, max_rows=rule.max_rows)
+    # Every model that is served from a path has one version, `local`; the digest tells them apart.
+    rows = [row for row in window.rows if row.observation.model_sha256 == sha256]
+    if len(rows) < max(rule.min_rows, 1):
+        raise WindowTooSmall(got=len(rows), expected=rule.min_rows, version=version)
+    return Current(
+        table=table_of(rows),
+        feedback=tuple(row.feedback for row in rows),
+        total=round(window.total * len(rows) / len(window.rows)),
+        sampled=window.sampled,
+        since=rows[0].observation.time,
+        until=rows[-1].observation.time,
+    )
+
+
+def table_of(rows: Sequence[Recorded]) -> Table:
+    """Observations as columns; at least one."""
+    seen = [row.observation for row in rows]
+    numbers = {name: np.array([getattr(one, name) for one in seen], np.float64) for name in NUMBERS}
+    numbers[FACE_SIZE] = np.array([_face_size(one) for one in seen], np.float64)
+    # Rows of one file have one length; a row that was cut short by whatever must not stop the others.
+    length = max(len(one.embedding) for one in seen)
+    features = b"".join(one.embedding.ljust(length, b"\0") for one in seen)
+    return Table(
+        numbers=numbers,
+        predicted=np.array([one.predicted for one in seen], dtype=np.str_),
+        embedding=np.frombuffer(features, "<f2").reshape(len(seen), -1).astype(np.float64),
+    )
+
+
+def _face_size(seen: Observation) -> int:
+    """Shorter side of what was cut out for the network, without its margin; px."""
+    _, _, width, height = seen.box or (0, 0, seen.width, seen.height)
+    return min(width, height)
+
+
+COLUMNS = (
+    "emotion", "probability", "entropy", "brightness", "contrast", "sharpness", "box", "embedding",
+)  # fmt: skip
+"""Of the scores, what is compared."""
+# As the columns are called in a window.
+_NUMBERS = {
+    "brightness": "brightness",
+    "contrast": "contrast",
+    "sharpness": "sharpness",
+    "confidence": "probability",
+    "entropy": "entropy",
+}
+
+
+def read_scores(path: Path, rule: WindowRule, *, version: str) -> Current:
+    """Read the rows that have an answer, or an even sample of them.
+
+    A batch has no times of its own; the file's stands for them.
+
+    Raises:
+        BatchTooSmall: there are fewer answers than the rule wants, or none.
+    """
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=list(COLUMNS))
+    table = table.filter(table["emotion"].is_valid())
+    total = len(table)
+    if total < max(rule.min_rows, 1):
+        raise BatchTooSmall(got=total, expected=rule.min_rows, version=version)
+    if total > rule.max_rows:
+        drawn = np.random.default_rng(_SEED).choice(total, rule.max_rows, replace=False)
+        table = table.take(np.sort(drawn))
+    written = path.stat().st_mtime
+    return Current(
+        table=_table(table),
+        feedback=(None,) * len(table),
+        total=total,
+        sampled=total > len(table),
+        since=written,
+        until=written,
+    )
+
+
+def _table(rows: pa.Table) -> Table:
+    numbers = {name: rows[column].to_numpy().astype(np.float64) for name, column in _NUMBERS.items()}
+    numbers[FACE_SIZE] = _face_sizes(rows)
+    # Through half precision, as the reference and the observations keep them.
+    half = np.finfo(np.float16)
+    features = np.stack(rows["embedding"].to_numpy(zero_copy_only=False))
+    embedding = np.clip(features, half.min, half.max).astype(np.float16)
+    return Table(
+        numbers=numbers,
+        predicted=np.asarray(rows["emotion"].to_pylist(), dtype=np.str_),
+        embedding=embedding.astype(np.float64),
+    )
+
+
+def _face_sizes(rows: pa.Table) -> NDArray[np.float64]:
+    """Shorter side of the face, px; no number for whole pictures, whose size is not kept."""
+    boxes = rows["box"].to_pylist()
+    return np.array([np.nan if box is None else min(box["width"], box["height"]) for box in boxes])
