@@ -28,6 +28,7 @@ from serving.drift.monitor import Keeper, Plan
 from serving.drift.result import WindowRule
 from serving.drift.store import Ledger
 from serving.errors import StoreUnavailable
+from serving.experiments.manager import make_trials
 from serving.following.service import Following
 from serving.http.body_limits import BodyLimits
 from serving.http.connections import STATE, ConnectionLimits, Connections
@@ -69,7 +70,6 @@ from serving.protocols.binary import LENGTH_HEADER
 from serving.runtime.batching import Batcher
 from serving.runtime.live import ModelSlot
 from serving.settings import Settings, unknown_variables
-from serving.trials.trials import make_trials
 
 _log = logging.getLogger("serving.http")
 API_VERSION = "1.0.0"

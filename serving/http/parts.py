@@ -14,6 +14,7 @@ from serving.answering.tensors import TensorAnswerer
 from serving.detection.detector import Detector
 from serving.detection.responses import encode
 from serving.drift.monitor import Keeper
+from serving.experiments.manager import Trials
 from serving.following.service import Following
 from serving.http.connections import Connections
 from serving.http.metrics import Metrics
@@ -23,7 +24,6 @@ from serving.observing.store import Store
 from serving.runtime.batching import Batcher
 from serving.runtime.live import ModelSlot
 from serving.settings import Settings
-from serving.trials.trials import Trials
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,10 @@
-"""What Prometheus scrapes of the shadow and the canary; implements `serving.trials.trials.Told`."""
+"""What Prometheus scrapes of the shadow and the canary; implements `serving.experiments.manager.Told`."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from serving.trials.canary import Outcome
+from serving.experiments.canary import Outcome
 
 # From a LeNet on a fast core to a large network on a slow one, at the lowest priority.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

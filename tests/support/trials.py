@@ -78,5 +78,5 @@ def shadow_processes() -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process().children()
-        if "serving.trials.shadow_process" in " ".join(command_of(child))
+        if "serving.experiments.shadow_worker" in " ".join(command_of(child))
     ]

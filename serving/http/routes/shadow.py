@@ -10,11 +10,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.experiments.canary import Canary
+from serving.experiments.report import report
+from serving.experiments.shadow import ShadowStatus
 from serving.http import schemas
 from serving.http.parts import LeanRoute, json_response, parts_of
-from serving.trials.canary import Canary
-from serving.trials.report import report
-from serving.trials.shadow import ShadowStatus
 
 _OFF = {"enabled": False, "reason": "no shadow is configured; set MIEN_SHADOW_MODEL"}
 

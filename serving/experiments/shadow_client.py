@@ -1,4 +1,6 @@
-"""What the service and its shadow process say to each other: JSON, and the picture's bytes as they are.
+"""The shadow process, from the service's side: started, asked, and ended.
+
+What the service and its shadow process say to each other: JSON, and the picture's bytes as they are.
 
 service → shadow   Setup, once; then Question and, when it has a picture, the file's bytes
 shadow → service   Reply, one for each question
@@ -6,7 +8,9 @@ shadow → service   Reply, one for each question
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,6 +19,7 @@ from typing import Any
 import orjson
 
 from serving.detection.image_reader import DetectorChoice, FacesMode
+from serving.processes import Child
 from serving.runtime.identity import ModelIdentity
 
 
@@ -97,3 +102,61 @@ def read_reply(connection: Connection) -> Reply:
     model = values.pop("model")
     values["logs"] = tuple(tuple(line) for line in values["logs"])
     return Reply(model=ModelIdentity.from_dict(model) if model else None, **values)
+
+
+_LOOK_S = 0.2
+# Its priority is the lowest there is: on a machine that is busy for minutes, it waits for minutes.
+_HUNG_S = 300.0
+# It ends its follower first.
+_END_S = 3.0
+
+
+class ShadowChild:
+    """One process; used by one thread."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Start it.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            number = theirs.fileno()
+            try:
+                self._process = Child("serving.experiments.shadow_worker", [str(number)], pass_fds=[number])
+            except OSError:
+                ours.close()
+                raise
+        self._connection = Connection(ours.detach())
+        try:
+            send_setup(self._connection, setup)
+        except OSError:
+            self.end(at_once=True)
+            raise
+
+    def ask(self, data: bytes | None, faces: FacesMode, *, ending: Callable[[], bool]) -> Reply | None:
+        """Have a picture looked at, or ask only how it stands; None when the service ends meanwhile.
+
+        Raises:
+            EOFError: the process ended.
+            OSError: the same, while it was being asked.
+            TimeoutError: it hangs.
+        """
+        ask(self._connection, data=data, faces=faces)
+        deadline = time.monotonic() + _HUNG_S
+        while not self._connection.poll(_LOOK_S):
+            if ending():
+                return None
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no answer within {_HUNG_S:g} s")
+        return read_reply(self._connection)
+
+    def kill(self) -> None:
+        """End it at once; may be called from another thread."""
+        self._process.process.kill()
+
+    def end(self, *, at_once: bool) -> int:
+        """Have it end; its exit status."""
+        self._connection.close()
+        return self._process.end(grace_s=0.0 if at_once else _END_S)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from serving.trials.agreement import NOTHING, Agreement, Durations, ModelPair, total_variation
-from serving.trials.counts import COUNTS, SharedCounts
-from serving.trials.report import kappa, report
+from serving.experiments.agreement import NOTHING, Agreement, Durations, ModelPair, total_variation
+from serving.experiments.report import kappa, report
+from serving.experiments.shared_state import COUNTS, SharedCounts
 
 PAIR = ModelPair(live=("1", "a" * 64), shadow=("2", "b" * 64))
 

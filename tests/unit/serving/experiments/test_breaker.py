@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from serving.trials.breaker import LEAST_LIVE, LEAST_RATIOS, MOST_FAILURES, WINDOW, Breaker
+from serving.experiments.canary import LEAST_LIVE, LEAST_RATIOS, MOST_FAILURES, WINDOW, Breaker
 
 
 def breaker(live: Sequence[float] = (0.010,) * LEAST_LIVE) -> Breaker:

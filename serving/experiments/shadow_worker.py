@@ -1,6 +1,6 @@
 """The shadow's own process: another model looks at pictures that the live one has answered.
 
-    python -m serving.trials.shadow_process FD      # started by the service, through serving.processes
+    python -m serving.experiments.shadow_worker FD      # started by the service, through serving.processes
 
 A process and not a thread, so that it takes nothing from the one that answers: not the interpreter's lock (a
 thread of low priority that holds it makes all others wait), not memory (the kernel ends this process first),
@@ -19,9 +19,9 @@ from pathlib import Path
 
 from serving.detection.image_reader import Detectors, FacesMode, PictureReader
 from serving.errors import ServingError
+from serving.experiments.shadow_client import Reply, Setup, read_question, read_setup, send_reply
 from serving.following.service import Following
 from serving.runtime.live import LiveModel, ModelSlot
-from serving.trials.messages import Reply, Setup, read_question, read_setup, send_reply
 
 _LOWEST_PRIORITY = 19
 _FIRST_TO_END = "1000"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.experiments.shared_state import JOURNAL, Journal, Pause
 from serving.runtime.identity import ModelIdentity
-from serving.trials.journal import JOURNAL, Journal, Pause
 
 PAUSE = Pause(until=200.0, reason="it is slow")
 

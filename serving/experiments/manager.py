@@ -15,6 +15,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from serving.errors import LocationInvalid
+from serving.experiments import canary, shadow
+from serving.experiments.canary import Canary
+from serving.experiments.shadow import Shadow
+from serving.experiments.shadow_client import Setup
+from serving.experiments.shared_state import Journal
 from serving.following.location import parse_location
 from serving.following.service import Following
 from serving.following.target import read_good
@@ -23,11 +28,6 @@ from serving.runtime.admission import Usable
 from serving.runtime.batching import Batcher
 from serving.runtime.live import ModelSlot
 from serving.settings import Settings
-from serving.trials import canary, shadow
-from serving.trials.canary import Canary
-from serving.trials.journal import Journal
-from serving.trials.messages import Setup
-from serving.trials.shadow import Shadow
 
 _log = logging.getLogger(__name__)
 
