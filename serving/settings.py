@@ -194,7 +194,7 @@ class Settings(BaseSettings):
                 # The entry itself is not shown: it may be the key, unhashed.
                 raise ValueError(
                     "an entry is not NAME:SCOPE:SHA256 with scope predict or admin; "
-                    "make one with `python -m serving.http.keys NAME SCOPE`"
+                    "make one with `python -m serving.http.auth NAME SCOPE`"
                 )
         names = [entry.split(":")[0] for entry in keys]
         if len(set(names)) != len(names):

@@ -26,7 +26,7 @@ from serving.errors import (
 )
 from serving.http import problems
 from serving.http.connections import STATE, Connections, Reason
-from serving.http.exchanges import ADDED_HEADERS
+from serving.http.exchange import ADDED_HEADERS
 
 # How long what a refused client still sends is read and thrown away, so that it gets to read the answer
 # instead of a reset connection (RFC 9112, 9.6).

@@ -2,11 +2,17 @@
 
 With several workers `PROMETHEUS_MULTIPROC_DIR` joins their numbers; it must be set before this is imported,
 as `python -m serving` does.
+
+What Prometheus scrapes of drift: the newest result, as every replica finds it in the database.
+
+What Prometheus scrapes of the shadow and the canary; implements `serving.experiments.manager.Told`.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections import Counter as Counted
 from typing import Any, Literal, Protocol
 
@@ -23,15 +29,122 @@ from prometheus_client import (
 
 from serving.answering.tensors import Answered
 from serving.detection.responses import Detection
-from serving.http.drift_metrics import DriftMetrics
-from serving.http.trial_metrics import TrialMetrics
+from serving.drift.monitor import Status
+from serving.drift.result import DriftResult
+from serving.experiments.canary import Outcome
 from serving.runtime.live import ModelSlot
+
+_VALUES = {"drift": 1.0, "no drift": 0.0}
+
+
+class DriftMetrics:
+    """Series of their own in the application's registry; NaN while there is no verdict."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            # All workers tell the same, one a moment before the other.
+            return Gauge(name, text, labels, registry=registry, multiprocess_mode="livemostrecent")
+
+        self._verdict = gauge("mien_drift", "1 when some column has moved, 0 when none has.")
+        self._score = gauge("mien_drift_score", "Distance of a column from the reference.", "column")
+        self._threshold = gauge("mien_drift_threshold", "Score that chance does not explain.", "column")
+        self._rows = gauge("mien_drift_rows", "Observations that were compared.")
+        self._computed = gauge("mien_drift_age_seconds", "Since the result was computed.")
+        self._accuracy = gauge("mien_drift_accuracy", "How often the model is right.", "source")
+        self._columns: set[str] = set()
+
+    def show(self, status: Status) -> None:
+        """Tell how things stand."""
+        result = status.result
+        scores = {} if result is None else {column.name: column for column in result.columns}
+        # A series cannot be taken away from other workers' files, so what is gone becomes NaN.
+        for name in self._columns - scores.keys():
+            self._score.labels(name).set(math.nan)
+            self._threshold.labels(name).set(math.nan)
+        for name, column in scores.items():
+            self._score.labels(name).set(column.score)
+            self._threshold.labels(name).set(column.threshold)
+        self._columns |= scores.keys()
+        self._verdict.set(math.nan if result is None else _VALUES[result.verdict])
+        self._rows.set(result.window.rows if result and result.window else math.nan)
+        self._computed.set(math.nan if result is None else time.time() - result.time)
+        for source, value in _accuracies(result).items():
+            self._accuracy.labels(source).set(value)
+
+
+def _accuracies(result: DriftResult | None) -> dict[str, float]:
+    quality = result.quality if result else None
+    if quality is None:
+        return dict.fromkeys(("feedback", "mean_confidence", "atc", "reference"), math.nan)
+    return {
+        "feedback": quality.feedback.accuracy if quality.feedback else math.nan,
+        "mean_confidence": quality.estimated.mean_confidence,
+        "atc": quality.estimated.atc,
+        "reference": quality.reference.accuracy,
+    }
+
+
+# From a LeNet on a fast core to a large network on a slow one, at the lowest priority.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class TrialMetrics:
+    """Series of their own in the application's registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._compared = Counter(
+            "mien_shadow_compared", "Pictures that both models answered, by the live one's emotion.",
+            ("emotion", "agreed", "version"), registry=registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "mien_shadow_seconds", "Work for one picture: faces, preprocessing, inference.", ("model",),
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._failed = Counter(
+            "mien_shadow_failed", "Pictures at which the shadow failed.", registry=registry
+        )
+        self._dropped = Counter(
+            "mien_shadow_dropped", "Sampled pictures that the shadow had no time for.", registry=registry
+        )
+        self._canary = Counter(
+            "mien_canary_requests", "Requests of the canary's share, by what became of them.", ("outcome",),
+            registry=registry,
+        )  # fmt: skip
+        self._trips = Counter("mien_canary_pauses", "How often the canary was paused.", registry=registry)
+        self._active = Gauge(
+            "mien_canary_active", "1 while the candidate answers its share.",
+            registry=registry, multiprocess_mode="livemin",
+        )  # fmt: skip
+
+    def compared(self, *, emotion: str, agreed: bool, version: str, live_s: float, shadow_s: float) -> None:
+        """Both models answered a picture."""
+        self._compared.labels(emotion, str(agreed).lower(), version).inc()
+        self._seconds.labels("live").observe(live_s)
+        self._seconds.labels("shadow").observe(shadow_s)
+
+    def shadow_failed(self) -> None:
+        """The shadow failed at a picture."""
+        self._failed.inc()
+
+    def shadow_dropped(self, count: int) -> None:
+        """The shadow had no time for so many pictures."""
+        self._dropped.inc(count)
+
+    def canary(self, outcome: Outcome) -> None:
+        """What became of one request of the canary's share."""
+        self._canary.labels(outcome).inc()
+
+    def trip(self) -> None:
+        """The canary was paused."""
+        self._trips.inc()
+
+    def active(self, active: bool) -> None:
+        """Whether the candidate answers its share now."""
+        self._active.set(active)
+
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-
-# From a cached LeNet's answer to the default timeout.
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGES = ("queue", "decode", "faces", "preprocess", "inference")
 _FACES = (0, 1, 2, 4, 8, 16, 32)
 # Up to the largest MIEN_BATCH_SIZE; a single request of tensors may have more.

@@ -15,11 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import ServingError
 from serving.http import problems
-from serving.http.exchanges import Exchange, Limits
-from serving.http.handshakes import Handshake
-from serving.http.heads import Head
-from serving.http.keys import Access, Caller, needed_scope
+from serving.http.auth import Access, Caller, needed_scope
+from serving.http.exchange import Exchange, Head, Limits
 from serving.http.telemetry import Outcome, Trace, Traces
+from serving.http.websocket import Handshake
 
 _log = logging.getLogger("serving.http")
 _access = logging.getLogger("serving.access")

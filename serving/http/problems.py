@@ -1,6 +1,13 @@
 """Errors as answers: one table from exception to status, one body (RFC 9457, application/problem+json).
 
 `type` is `urn:mien:problem:` and the slug of the table; clients compare it, people read `detail`.
+
+Errors in the words of the standard protocols: members beside those of RFC 9457, which allows more of them.
+
+/v2/…           `error`: what tritonclient and KServe's clients show
+/invocations …  `error_code` and `message`: what MLflow's clients show
+
+The router's own refusals, no such path and no such method, as problems of the one table.
 """
 
 from __future__ import annotations
@@ -11,11 +18,35 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from serving import errors
 from serving.errors import ServingError
-from serving.http import dialects
+
+SCORING_PATHS = frozenset({"/invocations", "/ping", "/health", "/version"})
+# MLflow's names of what a status says (mlflow.exceptions); others are its INTERNAL_ERROR.
+_MLFLOW_CODES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "ENDPOINT_NOT_FOUND",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
+
+
+def members(path: str, problem: dict[str, Any]) -> dict[str, Any]:
+    """What the clients of a path look for beside the problem itself."""
+    if path == "/v2" or path.startswith("/v2/"):
+        return {"error": problem["detail"]}
+    if path in SCORING_PATHS:
+        status = problem["status"]
+        otherwise = "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR"
+        return {"error_code": _MLFLOW_CODES.get(status, otherwise), "message": problem["detail"]}
+    return {}
+
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:mien:problem:"
@@ -90,7 +121,7 @@ def problem(error: BaseException, *, request_id: str | None = None) -> dict[str,
 def response(error: BaseException, *, request_id: str | None = None, path: str = "") -> Response:
     """The answer for an exception; below some paths with the members that their protocols' clients read."""
     body = problem(error, request_id=request_id)
-    body |= dialects.members(path, body)
+    body |= members(path, body)
     return Response(
         orjson.dumps(body), status_code=body["status"], media_type=MEDIA_TYPE, headers=_headers(error)
     )
@@ -122,3 +153,28 @@ def _headers(error: BaseException) -> dict[str, str]:
             return {"retry-after": "5"}
         case _:
             return {}
+
+
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+async def router_refusal(request: Request, error: Exception) -> Response:
+    """For FastAPI's table of handlers."""
+    if not isinstance(error, HTTPException):
+        raise error
+    refusal = from_status(
+        error.status_code, error.detail, method=request.method, allowed=", ".join(_methods(request))
+    )
+    return response(refusal, request_id=request.state.request_id, path=request.url.path)
+
+
+def _methods(request: Request) -> list[str]:
+    """That the path takes: the router itself names only those of the first route that matches."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]

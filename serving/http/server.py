@@ -142,7 +142,7 @@ def _closes(connection: Any, *, patient: bool) -> bool:
         patient: whether an idle connection may still bring a request.
     """
     if not hasattr(connection, "cycle") or connection.transport.is_closing():
-        # A stream, which has had its own end (`serving.http.draining`), or one that is gone.
+        # A stream, which has had its own end (`serving.http.stream`), or one that is gone.
         return True
     if _waits(connection):
         return False

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.http import page_schemas
-from serving.http.parts import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, json_response, parts_of
 
 _CARD, _METRICS = "card.md", "metrics.json"
 

@@ -13,11 +13,11 @@ from serving.detection.detector import Options
 from serving.detection.responses import as_json
 from serving.errors import Overloaded
 from serving.http import schemas
-from serving.http.parts import LeanRoute, Parts, json_response, parts_of
+from serving.http.auth import marked, subject_of
+from serving.http.body import Upload, read_picture, read_pictures
+from serving.http.dependencies import LeanRoute, Parts, json_response, parts_of
 from serving.http.problems import problem
-from serving.http.queries import read_options
-from serving.http.subjects import marked, subject_of
-from serving.http.uploads import Upload, read_picture, read_pictures
+from serving.http.query import read_options
 from serving.runtime.live import LiveModel
 
 router = APIRouter(route_class=LeanRoute, tags=["detection"])

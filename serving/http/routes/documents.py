@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from serving.http.components import COMPONENTS
+from serving.http.dependencies import LeanRoute, json_response
 from serving.http.drift_schemas import COMPONENTS as DRIFT_COMPONENTS
 from serving.http.page_schemas import COMPONENTS as PAGE_COMPONENTS
-from serving.http.parts import LeanRoute, json_response
 from serving.http.protocol_components import COMPONENTS as PROTOCOL_COMPONENTS
 from serving.http.reference import POLICY, render_reference
 

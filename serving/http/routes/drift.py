@@ -19,7 +19,7 @@ from serving.drift.monitor import Status
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.errors import NotFound
 from serving.http import schemas
-from serving.http.parts import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, json_response, parts_of
 
 router = APIRouter(route_class=LeanRoute, tags=["drift"])
 

@@ -9,11 +9,10 @@ from starlette.responses import Response
 from serving.detection.detector import Explanation
 from serving.detection.responses import as_json
 from serving.http import schemas
-from serving.http.accept import preferred
-from serving.http.parts import LeanRoute, json_response, parts_of
-from serving.http.queries import read_options
-from serving.http.subjects import marked, subject_of
-from serving.http.uploads import read_picture
+from serving.http.auth import marked, subject_of
+from serving.http.body import read_picture
+from serving.http.dependencies import LeanRoute, json_response, parts_of
+from serving.http.query import preferred, read_options
 
 JSON, PNG = "application/json", "image/png"
 

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from serving.detection.responses import is_id
 from serving.errors import BadRequest
 from serving.http import schemas
-from serving.http.parts import LeanRoute, json_response, parts_of
-from serving.http.uploads import read_json
+from serving.http.body import read_json
+from serving.http.dependencies import LeanRoute, json_response, parts_of
 
 router = APIRouter(route_class=LeanRoute, tags=["observations"])
 

@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.http import schemas
+from serving.http.dependencies import LeanRoute, json_response, parts_of
 from serving.http.metrics import CONTENT_TYPE
-from serving.http.parts import LeanRoute, json_response, parts_of
 
 router = APIRouter(route_class=LeanRoute, tags=["operation"])
 

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from serving.following.service import FollowingStatus
 from serving.http import schemas
-from serving.http.parts import LeanRoute, json_response, parts_of
-from serving.http.queries import read_limit
+from serving.http.dependencies import LeanRoute, json_response, parts_of
+from serving.http.query import read_limit
 from serving.http.routes.shadow import canary_json
 from serving.observing.observation import Switch
 from serving.runtime.live import LiveModel

@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from serving.errors import NotFound
 from serving.http import page_schemas
-from serving.http.frames import RECORD_EVERY_S
-from serving.http.keys import Caller
-from serving.http.page_files import PageFile, page_files
-from serving.http.parts import LeanRoute, json_response, parts_of
+from serving.http.auth import Caller
+from serving.http.dependencies import LeanRoute, json_response, parts_of
+from serving.http.static import PageFile, page_files
+from serving.http.stream import RECORD_EVERY_S
 
 # Everything comes from here, nothing is inline, nothing is built out of text: what a name or a label holds
 # can become no script. The camera is for this page alone.

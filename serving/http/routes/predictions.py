@@ -12,7 +12,7 @@ from starlette.responses import Response
 from serving.detection.responses import is_id
 from serving.errors import NotFound
 from serving.http import schemas
-from serving.http.parts import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, json_response, parts_of
 from serving.observing.observation import Recorded
 
 router = APIRouter(route_class=LeanRoute, tags=["observations"])

@@ -15,8 +15,8 @@ from serving.answering.tensors import Asked
 from serving.contract import InputSpec
 from serving.errors import NotFound
 from serving.http import protocol_schemas as schemas
-from serving.http.parts import LeanRoute, json_response, parts_of
-from serving.http.uploads import read_body
+from serving.http.body import read_body
+from serving.http.dependencies import LeanRoute, json_response, parts_of
 from serving.inference import Prediction
 from serving.protocols import tensors, v2, v2_answers
 from serving.protocols.binary import LENGTH_HEADER

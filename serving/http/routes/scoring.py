@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from serving.answering.tensors import Asked
 from serving.contract import InputSpec
 from serving.http import protocol_schemas as schemas
-from serving.http.parts import LeanRoute, parts_of
-from serving.http.uploads import read_body
+from serving.http.body import read_body
+from serving.http.dependencies import LeanRoute, parts_of
 from serving.inference import Prediction
 from serving.protocols import scoring, tensors
 from serving.runtime.live import LiveModel

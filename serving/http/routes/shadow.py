@@ -14,7 +14,7 @@ from serving.experiments.canary import Canary
 from serving.experiments.report import report
 from serving.experiments.shadow import ShadowStatus
 from serving.http import schemas
-from serving.http.parts import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, json_response, parts_of
 
 _OFF = {"enabled": False, "reason": "no shadow is configured; set MIEN_SHADOW_MODEL"}
 

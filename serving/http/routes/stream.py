@@ -9,9 +9,9 @@ from starlette.websockets import WebSocket
 
 from serving.errors import UpgradeRequired
 from serving.http import schemas
+from serving.http.auth import subject_of
+from serving.http.dependencies import LeanRoute, parts_of
 from serving.http.middleware import STREAM_NOTES
-from serving.http.parts import LeanRoute, parts_of
-from serving.http.subjects import subject_of
 
 router = APIRouter(route_class=LeanRoute, tags=["detection"])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, expect
 
-from serving.http.keys import hash_key
+from serving.http.auth import hash_key
 from tests.support.axe import barriers
 from tests.support.browser import ELSEWHERE, visiting
 from tests.support.http_service import picture_of, ready, serving, settings_in

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.http.keys import hash_key
+from serving.http.auth import hash_key
 from tests.support.http_service import picture_of, ready, serving, settings_in
 from tests.support.onnx_models import CLASSES
 from tests.support.pictures import encoded, textured

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from serving.http.handshakes import KEY_PREFIX, SUBPROTOCOL
-from serving.http.keys import hash_key
+from serving.http.auth import hash_key
+from serving.http.websocket import KEY_PREFIX, SUBPROTOCOL
 from tests.support.http_service import picture_of, ready, serving, settings_in, until
 from tests.support.onnx_models import CLASSES
 from tests.support.pictures import encoded, textured

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from serving.http.keys import hash_key
+from serving.http.auth import hash_key
 from tests.support.http_service import ready, serving, settings_in
 from tests.support.page_model import group, page_model
 from tests.support.serving_models import sha256_of

@@ -18,7 +18,7 @@ import tritonclient.http.aio as triton_aio
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from serving.http.keys import hash_key
+from serving.http.auth import hash_key
 from tests.support.http_service import ready, serving, settings_in, until
 from tests.support.onnx_models import CLASSES, make_contract
 from tests.support.serving_models import LEVELS, flat, model_folder

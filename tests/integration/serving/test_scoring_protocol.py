@@ -21,7 +21,7 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from mlflow.types import Schema, TensorSpec
 
-from serving.http.keys import hash_key
+from serving.http.auth import hash_key
 from tests.support.http_service import picture_of, ready, serving, settings_in, until
 from tests.support.onnx_models import CLASSES
 from tests.support.pictures import drawn_face, encoded

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from serving.http.keys import OPEN_PATHS
+from serving.http.auth import OPEN_PATHS
 from serving.settings import Settings, unknown_variables
 from tests.support.kustomize import Thing, rendered
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from serving.http.keys import hash_key
+from serving.http.auth import hash_key
 from tests.support.http_service import picture_of, ready, serving, settings_in, until
 from tests.support.onnx_models import CLASSES, make_contract
 from tests.support.serving_models import model_folder, sha256_of

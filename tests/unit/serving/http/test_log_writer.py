@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from serving.http.log_writer import Forward, LogWriter
+from serving.http.logs import Forward, LogWriter
 
 REPOSITORY = Path(__file__).parents[4]
 PATIENCE_S = 20.0

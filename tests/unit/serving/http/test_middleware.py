@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from serving.errors import BadRequest
-from serving.http import exchanges
-from serving.http.exchanges import Limits
-from serving.http.keys import Access
+from serving.http import exchange
+from serving.http.auth import Access
+from serving.http.exchange import Limits
 from serving.http.limits import HeldBytes, RateLimit
 from serving.http.middleware import Edge
 
@@ -178,7 +178,7 @@ def test_a_client_that_leaves_in_the_middle_is_no_failure_of_the_service() -> No
 
 
 def test_an_answer_before_the_body_is_read_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchanges, "_LINGER_S", 0.05)
+    monkeypatch.setattr(exchange, "_LINGER_S", 0.05)
     exchange = Exchanged(hasty, b"x", ends=False)
     assert exchange.headers["connection"] == "close"
     assert exchange.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from serving.errors import RateLimited
-from serving.http.limits import Rate, RateLimit
+from serving.http.limits import FILE, Rate, RateLimit, SharedRateLimit, make_rate
 from serving.http.metrics import MULTIPROCESS_VARIABLE
-from serving.http.shared_rate import FILE, SharedRateLimit, make_rate
 from serving.settings import Settings
 
 
@@ -82,7 +81,7 @@ _WORKER = """
 import sys, time
 from pathlib import Path
 from serving.errors import RateLimited
-from serving.http.shared_rate import SharedRateLimit
+from serving.http.limits import SharedRateLimit
 limit = SharedRateLimit(Path(sys.argv[1]), 50.0, 20)
 print("ready", flush=True)
 sys.stdin.readline()

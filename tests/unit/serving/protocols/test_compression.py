@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import BadRequest, EncodingUnsupported, PayloadTooLarge
-from serving.protocols.compression import STEP_BYTES, Unpacker, is_packed
+from serving.http.body import STEP_BYTES, Unpacker, is_packed
 
 # A busy machine says nothing of the code.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serving.errors import Forbidden, Unauthorized
-from serving.http.keys import Access, Caller, Origin, hash_key, needed_scope
+from serving.http.auth import Access, Caller, Origin, hash_key, needed_scope
 from serving.settings import Settings
 
 LOCAL = Origin(server="127.0.0.1", client="127.0.0.1", host="localhost:8000")

@@ -1,9 +1,12 @@
-"""What clients write behind `?`, or into a stream's first message, checked."""
+"""What clients write behind `?`, or into a stream's first message, checked.
+
+Which of the offered media types a client likes best (RFC 9110, 12.5.1).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import cast, get_args
 from urllib.parse import parse_qsl
@@ -13,7 +16,7 @@ from starlette.requests import Request
 
 from serving.detection.detector import Options
 from serving.detection.image_reader import FacesMode
-from serving.errors import BadRequest
+from serving.errors import BadRequest, NotAcceptable
 
 _MODES = get_args(FacesMode)
 _DEFAULT = Options()
@@ -92,3 +95,43 @@ def _number(values: Mapping[str, str], name: str) -> float:
     if not 0 <= value <= 1:
         raise BadRequest(f"{name}={text[:40]!r}, expected a number in [0, 1]")
     return value
+
+
+def preferred(accept: str, *, offered: Sequence[str]) -> str:
+    """Choose.
+
+    Args:
+        accept: the header; empty accepts everything.
+        offered: media types; the first one wins a tie.
+
+    Raises:
+        NotAcceptable: none of them is accepted.
+    """
+    if not accept.strip():
+        return offered[0]
+    ranges = [_parsed_accept(item) for item in accept.split(",")]
+    best = max(offered, key=lambda kind: _quality(kind, ranges))
+    if _quality(best, ranges) <= 0:
+        raise NotAcceptable(got=accept[:80], offered=" and ".join(offered))
+    return best
+
+
+def _parsed_accept(item: str) -> tuple[str, float]:
+    kind, *parameters = (part.strip().lower() for part in item.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return kind, float(value)
+            except ValueError:
+                return kind, 0.0
+    return kind, 1.0
+
+
+def _quality(kind: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """Of the most specific range that covers `kind`."""
+    for pattern in (kind, kind.partition("/")[0] + "/*", "*/*"):
+        for got, quality in ranges:
+            if got == pattern:
+                return quality
+    return 0.0

@@ -1,9 +1,11 @@
 """Who may ask for what: API keys with a scope, nobody's secrets in memory.
 
-    python -m serving.http.keys NAME SCOPE      # prints a new key once, and its entry for MIEN_API_KEYS
+    python -m serving.http.auth NAME SCOPE      # prints a new key once, and its entry for MIEN_API_KEYS
 
 Without keys the service answers on loopback only, as a database on a developer's machine does; reached on any
 other address it says 403 until keys are configured or `MIEN_ALLOW_ANONYMOUS` is set.
+
+Whose request it is, for the canary's share: one client is answered by one model for as long as it runs.
 """
 
 from __future__ import annotations
@@ -16,9 +18,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
 from serving.errors import Forbidden, Unauthorized
+from serving.http.dependencies import parts_of
 
 Scope = Literal["open", "predict", "admin"]
 _RANK: dict[Scope, int] = {"open": 0, "predict": 1, "admin": 2}
@@ -170,3 +176,39 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+MARK = "mien-canary"
+"""Header of an answer that the candidate gave."""
+
+
+def subject_of(request: HTTPConnection) -> str | None:
+    """The key's name, else the client's address, else the request's id; None where there is no canary.
+
+    An address of this machine is nobody's: behind a proxy that names no clients, all of them would be one.
+    """
+    if parts_of(request).trials.canary is None:
+        return None
+    state: dict[str, Any] = request.scope["state"]
+    caller: Caller | None = state.get("caller")
+    if caller is not None and caller.name != "anonymous":
+        return f"key {caller.name}"
+    client: str | None = state.get("client")
+    if client is not None and not _is_local_peer(client):
+        return f"from {client}"
+    return f"request {state['request_id']}"
+
+
+def marked(response: Response, *, canary: bool) -> Response:
+    """The answer, with a header when the candidate gave it."""
+    if canary:
+        response.headers[MARK] = "true"
+    return response
+
+
+@lru_cache(1024)
+def _is_local_peer(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return True

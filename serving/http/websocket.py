@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from serving.errors import Forbidden, NotFound
 from serving.http import problems
-from serving.http.heads import Head
+from serving.http.exchange import Head
 
 SUBPROTOCOL = "mien.v1"
 """Chosen when it is offered: a browser that offers any breaks off unless one is chosen."""

@@ -1,22 +1,71 @@
 """One request and its answer on their way in and out: bytes counted, headers completed, a slow client let go.
 
 Bytes are counted as they come from the socket, before anything reads them.
+
+What a client says before anything else: its key, its id for the request, where it comes from.
+
+How many bytes a request's body may have, by its path.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Scope, Send
 
+from serving.detection.responses import new_id
 from serving.errors import BodyIncomplete, BodyTooSlow, PayloadTooLarge
-from serving.http.heads import Head
+from serving.http.auth import Origin
+from serving.http.body import FORM_OVERHEAD_BYTES, Unpacker, is_packed
 from serving.http.limits import HeldBytes, Rate
-from serving.protocols.compression import Unpacker, is_packed
+from serving.protocols.tensors import body_bytes
+from serving.runtime.live import LiveModel
+from serving.settings import Settings
+
+# A client's own id is taken over when it cannot break a log line or a header.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_INTERESTING = frozenset(
+    {
+        b"authorization", b"content-encoding", b"content-length", b"expect", b"host", b"origin",
+        b"traceparent", b"tracestate", b"transfer-encoding", b"x-api-key", b"x-request-id",
+    }
+)  # fmt: skip
+
+
+class Head:
+    """The head of one request or of one WebSocket handshake."""
+
+    __slots__ = ("headers", "origin", "request_id")
+
+    def __init__(self, scope: Scope) -> None:
+        """Read it, and leave the request's id in the scope's state for whoever answers."""
+        self.headers: Mapping[bytes, bytes] = {
+            name: value for name, value in scope["headers"] if name in _INTERESTING
+        }
+        wanted = self.headers.get(b"x-request-id", b"")
+        self.request_id = wanted.decode() if _REQUEST_ID.fullmatch(wanted) else new_id()
+        scope.setdefault("state", {})["request_id"] = self.request_id
+        server, client = scope.get("server"), scope.get("client")
+        self.origin = Origin(
+            server=server[0] if server and server[1] is not None else None,
+            client=client[0] if client else None,
+            host=self.headers.get(b"host", b"").decode("latin-1"),
+        )
+
+    @property
+    def key(self) -> str | None:
+        """The API key that was sent in a header of its own."""
+        own = self.headers.get(b"x-api-key")
+        if own is not None:
+            return own.decode("latin-1")
+        scheme, _, token = self.headers.get(b"authorization", b"").partition(b" ")
+        return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else None
+
 
 # How long the rest of a refused body is read and thrown away, so that the client gets to read the answer
 # instead of a reset connection (RFC 9112, 9.6).
@@ -182,3 +231,38 @@ class Exchange:
                     message = await self._receive()
                     if message["type"] == "http.disconnect" or not message.get("more_body", False):
                         return
+
+
+# JSON bodies hold two short texts.
+_OTHER_BYTES = 64 * 1024
+
+
+class BodyLimits:
+    """Path → most bytes."""
+
+    def __init__(self, settings: Settings, live: Callable[[], LiveModel | None]) -> None:
+        """Take the settings; `live` gives the model whose tensors are counted, None when there is none."""
+        self._settings = settings
+        self._live = live
+        picture = settings.max_bytes + FORM_OVERHEAD_BYTES
+        self._fixed = {
+            "/detect": picture,
+            "/explain": picture,
+            "/detect/batch": settings.max_batch_bytes,
+            # Pictures' files in base64 have no size of the model's.
+            "/invocations": settings.max_batch_bytes,
+        }
+
+    def __call__(self, path: str) -> int:
+        """Most bytes of the body of a request for `path`."""
+        if path.startswith("/v2/models/") and path.endswith("/infer"):
+            return self._tensor_bytes()
+        return self._fixed.get(path, _OTHER_BYTES)
+
+    def _tensor_bytes(self) -> int:
+        """What the most pictures of the live model need, and never more than all files of a request."""
+        live, settings = self._live(), self._settings
+        if live is None:
+            # The answer is 503, whatever the body's size: it is not read.
+            return settings.max_batch_bytes
+        return min(settings.max_batch_bytes, body_bytes(live.contract.input, most=settings.max_tensor_images))

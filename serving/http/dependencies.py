@@ -18,7 +18,7 @@ from serving.experiments.manager import Trials
 from serving.following.service import Following
 from serving.http.connections import Connections
 from serving.http.metrics import Metrics
-from serving.http.streams import Streams
+from serving.http.stream import Streams
 from serving.observing.recorder import Recorder
 from serving.observing.store import Store
 from serving.runtime.batching import Batcher

@@ -10,11 +10,11 @@ import orjson
 import pytest
 
 from serving.errors import BadRequest
-from serving.http.exchanges import Limits
-from serving.http.handshakes import KEY_PREFIX, SUBPROTOCOL
-from serving.http.keys import Access, hash_key
+from serving.http.auth import Access, hash_key
+from serving.http.exchange import Limits
 from serving.http.limits import HeldBytes, RateLimit
 from serving.http.middleware import STREAM_NOTES, Edge
+from serving.http.websocket import KEY_PREFIX, SUBPROTOCOL
 
 Message = dict[str, Any]
 

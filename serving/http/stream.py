@@ -5,26 +5,46 @@
 
 One frame of a stream is answered at a time, so answers come in order, and a model or a line that is slower
 than the camera costs frames and never time: nothing piles up on either side.
+
+All open streams of a process: how many there may be, and how they end when it does.
+
+SIGTERM reaches the streams before it reaches the server.
+
+A server waits for requests, yet cuts WebSockets off at once (uvicorn: with 1012, whatever was accepted). So
+while streams are open the signal is kept back until their frames are answered and each client was told that
+this process goes away (1001); without streams it passes straight on. Nothing here depends on which server it
+is, only on its having set a handler, and in a thread other than the main one, as in tests, nothing is done.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from serving.detection.detector import Detector, Options
 from serving.detection.responses import Detection, as_json, encode
-from serving.errors import BodiesFull, Overloaded, PayloadTooLarge, ServingError, StreamIdle
+from serving.errors import (
+    BodiesFull,
+    NotReady,
+    Overloaded,
+    PayloadTooLarge,
+    ServingError,
+    StreamIdle,
+    StreamsFull,
+)
 from serving.http.limits import HeldBytes
 from serving.http.problems import problem
-from serving.http.queries import options_from
+from serving.http.query import options_from
 from serving.http.telemetry import Outcome, Traces
 from serving.http.websocket_protocol import REASON_BYTES
 
@@ -274,3 +294,126 @@ def _close_code(error: ServingError) -> int:
     if isinstance(error, PayloadTooLarge):
         return TOO_BIG
     return TRY_AGAIN_LATER if isinstance(error, Overloaded) else POLICY_VIOLATION
+
+
+class Streams:
+    """All streams of this process; used within one event loop."""
+
+    def __init__(self, parts: StreamParts, *, most: int) -> None:
+        """None is open yet; `most` may be at once."""
+        self._parts = parts
+        self._most = most
+        self._open: set[Stream] = set()
+        self._closing = False
+        self._all_closed = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
+    def stream(self, socket: WebSocket, *, request_id: str, subject: str | None = None) -> Stream:
+        """A stream over an accepted WebSocket, to be served; `subject` as in `Detector.detect`."""
+        return Stream(socket, self._parts, request_id=request_id, subject=subject)
+
+    async def serve(self, stream: Stream) -> None:
+        """Answer until the client leaves, breaks a rule, or the service goes down."""
+        try:
+            with self._counted(stream):
+                await stream.run()
+        except WebSocketDisconnect:
+            pass
+        except ServingError as error:
+            await stream.break_off(error)
+
+    async def close(self, timeout_s: float) -> None:
+        """Take no stream and no frame more, answer the frames that were taken, say good-bye to each client.
+
+        Args:
+            timeout_s: after which what is not answered is given up.
+        """
+        self._closing = True
+        for stream in self._open:
+            stream.end()
+        if self._open:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._all_closed.wait()
+
+    @contextmanager
+    def _counted(self, stream: Stream) -> Iterator[None]:
+        if self._closing:
+            raise NotReady(reason="the service is going down; open the stream at another replica")
+        if len(self._open) >= self._most:
+            raise StreamsFull(limit=self._most)
+        self._open.add(stream)
+        try:
+            yield
+        finally:
+            self._open.discard(stream)
+            if self._closing and not self._open:
+                self._all_closed.set()
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Until clients have answered the good-bye: what they sent meanwhile is read, and a connection that is closed
+# with unread bytes is reset, which can cost the client what was sent to it last (RFC 9293, 3.6.1).
+_LINGER_S = 0.3
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+class Draining:
+    """Signals on their way to the server."""
+
+    def __init__(self, is_needed: Callable[[], bool], drain: Callable[[], Awaitable[None]]) -> None:
+        """Keep signals back while `is_needed` at their coming, until `drain` is done, which must be soon."""
+        self._is_needed = is_needed
+        self._drain = drain
+        self._handlers: dict[int, Handler] = {}
+        self._kept: list[int] = []
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """For as long as the block runs; called in the event loop."""
+        if threading.current_thread() is threading.main_thread():
+            self._loop = asyncio.get_running_loop()
+            for number in map(int, _SIGNALS):
+                before = signal.getsignal(number)
+                if callable(before):
+                    self._handlers[number] = before
+                    signal.signal(number, self._came)
+        try:
+            yield
+        finally:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+
+    def _came(self, number: int, frame: FrameType | None) -> None:
+        if self._kept or (self._loop is not None and self._is_needed()):
+            self._kept.append(number)
+            if len(self._kept) == 1 and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._begin)
+        else:
+            self._handlers[number](number, frame)
+
+    def _begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._finish())
+
+    async def _finish(self) -> None:
+        try:
+            await self._drain()
+            await asyncio.sleep(_LINGER_S)
+        except Exception:
+            _log.exception("streams cannot be ended as they should")
+        finally:
+            kept, self._kept = self._kept, []
+            # From now on none waits: the server has its signal.
+            self._is_needed = _never
+            for number in kept:
+                self._handlers[number](number, None)
+
+
+def _never() -> bool:
+    return False

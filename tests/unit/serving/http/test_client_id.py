@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 from starlette.requests import Request
 
-from serving.http.keys import Caller
-from serving.http.subjects import subject_of
+from serving.http.auth import Caller, subject_of
 
 
 def request(caller: Caller, client: str | None, *, canary: object = "one") -> Request:
