@@ -48,12 +48,9 @@ from serving.http.metrics import Metrics
 from serving.http.middleware import Edge
 from serving.http.problems import router_refusal
 from serving.http.routes import (
-    card,
     detect,
-    documents,
+    docs,
     drift,
-    explain,
-    feedback,
     health,
     model,
     page,
@@ -139,11 +136,11 @@ def create_app(settings: Settings, *, before_start: Callable[[], None] = lambda:
         redirect_slashes=False,
     )
     for module in (
-        *(detect, explain, stream, feedback, predictions, model, health, documents),
-        *(protocol_v2, scoring, shadow, drift, card, page),
+        *(detect, detect, stream, predictions, predictions, model, health, docs),
+        *(protocol_v2, scoring, shadow, drift, model, page),
     ):
         app.include_router(module.router)
-    app.openapi = cache(lambda: documents.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
+    app.openapi = cache(lambda: docs.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
     app.add_exception_handler(HTTPException, router_refusal)
     # Added first, so inside the edge.
     app.add_middleware(Shortcuts, routers=[detect.router], paths=["/detect"])

@@ -1,4 +1,7 @@
-"""POST /detect and /detect/batch: pictures in, emotions out."""
+"""POST /detect and /detect/batch: pictures in, emotions out.
+
+POST /explain: an answer, and where in the picture it comes from.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.detection.detector import Options
+from serving.detection.detector import Explanation, Options
 from serving.detection.responses import as_json
 from serving.errors import Overloaded
 from serving.http import schemas
@@ -17,7 +20,7 @@ from serving.http.auth import marked, subject_of
 from serving.http.body import Upload, read_picture, read_pictures
 from serving.http.dependencies import LeanRoute, Parts, json_response, parts_of
 from serving.http.problems import problem
-from serving.http.query import read_options
+from serving.http.query import preferred, read_options
 from serving.runtime.live import LiveModel
 
 router = APIRouter(route_class=LeanRoute, tags=["detection"])
@@ -73,3 +76,33 @@ def _entry(answer: dict[str, Any] | Exception, request: Request) -> dict[str, An
     if isinstance(answer, Exception):
         return {"problem": problem(answer, request_id=request.state.request_id)}
     return {"result": answer}
+
+
+JSON, PNG = "application/json", "image/png"
+
+
+@router.post("/explain", **schemas.EXPLAIN)
+async def explain(request: Request) -> Response:
+    """As /detect, with the heatmap of every face: JSON, or a PNG for `Accept: image/png`."""
+    parts = parts_of(request)
+    options = read_options(request)
+    kind = preferred(request.headers.get("accept", ""), offered=(JSON, PNG))
+    data = await read_picture(request, max_bytes=parts.settings.max_bytes)
+    explanation = await parts.detector.explain(data, options, draw=kind == PNG, subject=subject_of(request))
+    canary = explanation.detection.model.canary
+    parts.metrics.detection(explanation.detection)
+    if explanation.overlay is None:
+        body = as_json(explanation.detection, places=explanation.places)
+        return marked(json_response(body), canary=canary)
+    response = Response(explanation.overlay, media_type=PNG, headers=_summary(explanation))
+    return marked(response, canary=canary)
+
+
+def _summary(explanation: Explanation) -> dict[str, str]:
+    """The answer in short, beside a picture that cannot carry it."""
+    detection = explanation.detection
+    headers = {"mien-id": detection.id, "mien-model": f"{detection.model.name}/{detection.model.version}"}
+    if detection.answer is not None and detection.answer.emotion is not None:
+        headers["mien-emotion"] = detection.answer.emotion
+    # Names may hold what a header cannot.
+    return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
