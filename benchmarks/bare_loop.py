@@ -100,7 +100,7 @@ def _work(pipe: Connection, model: Path, picture: bytes) -> None:
     import numpy as np
 
     from serving.contract import decode, preprocess
-    from serving.inference import OnnxClassifier
+    from serving.inference.onnx_classifier import OnnxClassifier
 
     cv2.setNumThreads(1)
     classifier = OnnxClassifier.open(model, threads=1)

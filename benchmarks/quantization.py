@@ -35,7 +35,7 @@ from pipelines.quantize import conversion
 from pipelines.quantize.calibration import Range
 from pipelines.quantize.stage import validation_pictures
 from serving.contract import Image, ModelContract
-from serving.inference import OnnxClassifier
+from serving.inference.onnx_classifier import OnnxClassifier
 
 _ROUNDS = 60
 # Of each turn the fastest of three calls: on a busy machine the others were interrupted.

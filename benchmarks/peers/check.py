@@ -33,7 +33,7 @@ def expectations(model: Path, pictures: list[bytes]) -> list[Expected]:
     import numpy as np
 
     from serving.contract import decode, preprocess
-    from serving.inference import OnnxClassifier
+    from serving.inference.onnx_classifier import OnnxClassifier
 
     classifier = OnnxClassifier.open(model, threads=1)
     spec = classifier.contract.input

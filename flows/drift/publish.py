@@ -14,7 +14,7 @@ from typing import Any
 from flows.errors import DriftUnfinished
 from pipelines.tracking.runs import translated
 from serving.drift.result import DriftResult, WindowFacts
-from serving.runtime.identity import ModelIdentity
+from serving.inference.model_slot import ModelIdentity
 from serving.urls import SecretUrl
 
 TABLE, REPORT = "drift-columns", "drift-verdict"

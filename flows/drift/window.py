@@ -13,9 +13,9 @@ from serving.drift.runner import computed
 from serving.drift.store import Ledger, Model
 from serving.errors import WindowTooSmall
 from serving.following.lookup import looked_up
+from serving.inference.model_slot import ModelIdentity, read_identity
 from serving.observing.pictures import PictureFolder
 from serving.observing.store import Store
-from serving.runtime.identity import ModelIdentity, read_identity
 from serving.settings import Settings
 
 _DAY_S = 24 * 3600.0

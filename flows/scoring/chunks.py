@@ -16,7 +16,7 @@ from uuid import UUID
 from flows.errors import FlowError
 from flows.scoring.sources import Source
 from serving.detection.image_reader import FacesMode
-from serving.runtime.admission import admit
+from serving.inference.admission import admit
 from serving.scoring.scorer import BATCH, Scorer
 from serving.settings import Settings
 

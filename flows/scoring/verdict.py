@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from serving.drift.data import COLUMNS
 from serving.drift.result import DriftResult, Request, WindowRule
 from serving.drift.runner import computed
-from serving.runtime.identity import ModelIdentity
+from serving.inference.model_slot import ModelIdentity
 from serving.settings import Settings
 
 _SEED = 20

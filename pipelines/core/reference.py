@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipelines.core.errors import DataError
 from serving.contract.arrays import Image
 from serving.contract.decoding import decode
-from serving.inference import OnnxClassifier, Prediction
+from serving.inference.onnx_classifier import OnnxClassifier, Prediction
 
 SELF_TEST_IMAGES = 8
 # As `evaluate` keeps them, so that both agree on the most probable class where two are close.

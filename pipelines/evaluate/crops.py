@@ -20,7 +20,7 @@ from pipelines.metrics import brief, confusion_matrix
 from pipelines.model.predict import find_face_detector, read_original
 from serving.contract import FaceDetector, Image, InputSpec, largest_face, preprocess
 from serving.cores import usable_cores
-from serving.inference import BATCH_SIZES, OnnxClassifier
+from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier
 
 if TYPE_CHECKING:
     import pandas

@@ -33,7 +33,7 @@ from pipelines.machine import Machine, this_machine
 from pipelines.model.predict import open_model, read_batches
 from serving.contract.arrays import Image
 from serving.cores import usable_cores
-from serving.inference import OnnxClassifier
+from serving.inference.onnx_classifier import OnnxClassifier
 
 THREADS = 1
 BATCH_SIZES = (1, 16)

@@ -27,7 +27,7 @@ from pipelines.evaluate.crops import compare_crops
 from pipelines.metrics import Answers
 from pipelines.model.predict import open_model, predict_batches
 from serving.cores import usable_cores
-from serving.inference import OnnxClassifier
+from serving.inference.onnx_classifier import OnnxClassifier
 
 if TYPE_CHECKING:
     import pandas

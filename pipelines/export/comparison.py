@@ -15,7 +15,7 @@ from pipelines.export.parity import BATCHES, Answers, differences, least_differe
 from pipelines.export.pictures import read_pictures
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, PROBABILITIES
-from serving.sessions import open_session
+from serving.inference.sessions import open_session
 
 # Pictures among which those for the comparison are chosen, spread evenly over the split.
 _CANDIDATES = 64

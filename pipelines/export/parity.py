@@ -52,7 +52,7 @@ def differences(session: Any, images: Image, expected: Answers) -> dict[str, flo
     """Run the file at every size of `BATCHES` and compare.
 
     Args:
-        session: ONNX Runtime's, see `serving.sessions.open_session`.
+        session: ONNX Runtime's, see `serving.inference.sessions.open_session`.
         images: uint8 [n, H, W, 3], n ≥ the largest batch.
         expected: Keras' answers to them.
 

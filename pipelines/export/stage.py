@@ -31,7 +31,7 @@ from pipelines.model.tensorflow_runtime import load_tensorflow
 from pipelines.model.trained import TrainingRecord, read_training_record, trained_classifier
 from serving.contract.model import ModelContract, check_signature
 from serving.errors import ContractError
-from serving.sessions import open_session
+from serving.inference.sessions import open_session
 
 
 def main() -> None:

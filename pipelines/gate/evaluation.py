@@ -33,7 +33,7 @@ from pipelines.tracking.registry import MODEL_FILE, PRODUCTION, Registry, Versio
 from serving.contract.arrays import Image
 from serving.contract.model import OUTPUTS
 from serving.cores import usable_cores
-from serving.inference import OnnxClassifier, Prediction
+from serving.inference.onnx_classifier import OnnxClassifier, Prediction
 
 # The same as between Keras and ONNX Runtime at export (`export.tolerance`): float32 sums in another order.
 _TOLERANCE = 1e-4

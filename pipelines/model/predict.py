@@ -31,7 +31,7 @@ from serving.contract import (
     preprocess,
 )
 from serving.cores import usable_cores
-from serving.inference import BATCH_SIZES, OnnxClassifier, Prediction, joined
+from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier, Prediction, joined
 
 
 def open_model(path: Path, *, threads: int = 1) -> OnnxClassifier:

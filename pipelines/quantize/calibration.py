@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from serving.contract.arrays import Image
 from serving.contract.model import IMAGE
-from serving.sessions import open_session
+from serving.inference.sessions import open_session
 
 Method = Literal["minmax", "percentile", "entropy"]
 

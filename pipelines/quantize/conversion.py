@@ -29,7 +29,7 @@ from pipelines.quantize.mixed_precision import int8_nodes
 from pipelines.quantize.rewriting import rewritten
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, METADATA_KEY, OUTPUTS, PROBABILITIES, ModelContract
-from serving.inference import OnnxClassifier, Prediction
+from serving.inference.onnx_classifier import OnnxClassifier, Prediction
 
 
 def converted(

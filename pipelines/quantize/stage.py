@@ -31,7 +31,7 @@ from pipelines.quantize.conversion import Agreement, agreement, converted, faile
 from serving.contract.arrays import Image
 from serving.contract.model import ModelContract
 from serving.cores import usable_cores
-from serving.inference import OnnxClassifier
+from serving.inference.onnx_classifier import OnnxClassifier
 
 # Enough to see whether both files answer alike; `evaluate` measures on all pictures.
 _COMPARED = 256

@@ -20,10 +20,10 @@ import numpy as np
 from serving.contract import Image, InputSpec, image_statistics
 from serving.detection.image_reader import FacesMode, Picture, PictureReader
 from serving.detection.responses import new_id
-from serving.inference import Prediction
+from serving.inference.batching import Batcher, Timing
+from serving.inference.model_slot import LiveModel
+from serving.inference.onnx_classifier import Prediction
 from serving.observing.observation import Observation, describe
-from serving.runtime.batching import Batcher, Timing
-from serving.runtime.live import LiveModel
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

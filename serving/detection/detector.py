@@ -27,10 +27,10 @@ from serving.detection.responses import (
 )
 from serving.detection.routing import Canary, LiveAnswer, Shadow, Turn, ask
 from serving.detection.routing import Sink as Sink
-from serving.inference import Prediction
+from serving.inference.batching import Batcher, Timing
+from serving.inference.model_slot import LiveModel
+from serving.inference.onnx_classifier import Prediction
 from serving.observing.observation import Observation
-from serving.runtime.batching import Batcher, Timing
-from serving.runtime.live import LiveModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import socket
 
+from serving.inference.model_slot import LiveModel, ModelIdentity
 from serving.observing.observation import ModelRecord, Observation, Switch
 from serving.observing.recorder import Recorder
-from serving.runtime.identity import ModelIdentity
-from serving.runtime.live import LiveModel
 
 
 class ObservationSink:

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from serving.detection.image_reader import FacesMode
 from serving.errors import ImageError, RequestError
+from serving.inference.batching import Batcher, Work
+from serving.inference.model_slot import LiveModel, ModelIdentity
 from serving.observing.observation import Observation
-from serving.runtime.batching import Batcher, Work
-from serving.runtime.identity import ModelIdentity
-from serving.runtime.live import LiveModel
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

@@ -29,9 +29,8 @@ from serving.errors import DeadlinePassed, QueueFull
 from serving.experiments.report import Standing, State, compared
 from serving.experiments.shared_state import Journal, Pause
 from serving.following.watcher import History
-from serving.runtime.batching import Batcher, Work
-from serving.runtime.identity import ModelIdentity
-from serving.runtime.live import LiveModel, ModelSlot
+from serving.inference.batching import Batcher, Work
+from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot
 from serving.traffic import chosen, percent
 
 WINDOW = 50

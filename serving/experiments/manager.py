@@ -24,9 +24,9 @@ from serving.following.location import parse_location
 from serving.following.service import Following
 from serving.following.target import read_good
 from serving.following.watcher import History
-from serving.runtime.admission import Usable
-from serving.runtime.batching import Batcher
-from serving.runtime.live import ModelSlot
+from serving.inference.admission import Usable
+from serving.inference.batching import Batcher
+from serving.inference.model_slot import ModelSlot
 from serving.settings import Settings
 
 _log = logging.getLogger(__name__)

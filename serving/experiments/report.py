@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from serving.experiments.agreement import NOTHING, Agreement
-from serving.runtime.identity import ModelIdentity
-from serving.runtime.live import LiveModel
+from serving.inference.model_slot import LiveModel, ModelIdentity
 
 _DIGITS = 6
 _NO_FACE = "no face"

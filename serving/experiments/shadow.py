@@ -26,8 +26,7 @@ from serving.detection.routing import LiveAnswer
 from serving.experiments.agreement import NOTHING, Agreement, ModelPair, total_variation
 from serving.experiments.shadow_client import Reply, Setup, ShadowChild
 from serving.experiments.shared_state import SharedCounts
-from serving.runtime.identity import ModelIdentity
-from serving.runtime.live import ModelSlot
+from serving.inference.model_slot import ModelIdentity, ModelSlot
 
 _MEBIBYTE = 1024 * 1024
 

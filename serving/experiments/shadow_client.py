@@ -19,8 +19,8 @@ from typing import Any
 import orjson
 
 from serving.detection.image_reader import DetectorChoice, FacesMode
+from serving.inference.model_slot import ModelIdentity
 from serving.processes import Child
-from serving.runtime.identity import ModelIdentity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 from serving.experiments.agreement import Agreement
 from serving.following.target import locked, read_json, replace_json
-from serving.runtime.identity import ModelIdentity
+from serving.inference.model_slot import ModelIdentity
 
 JOURNAL = "canary.json"
 """In the state folder of the live model."""

@@ -25,7 +25,7 @@ from serving.following.location import MODEL_FILE, TRACKING_URI, OnDisk, parse_l
 from serving.following.registry import RegistrySource
 from serving.following.source import Found, Source
 from serving.following.target import MODELS, Refused, Target, read_good, read_target, write_target
-from serving.runtime.identity import LINEAGE, ModelIdentity, write_identity
+from serving.inference.model_slot import LINEAGE, ModelIdentity, write_identity
 
 LONGEST_PAUSE_S = 30.0
 """Between two looks at a registry that is away, unless `MIEN_POLL_S` is longer."""

@@ -17,8 +17,8 @@ from serving.following.location import parse_location
 from serving.following.supervisor import Supervisor
 from serving.following.target import Refused, state_folder
 from serving.following.watcher import History, Role, Watcher
-from serving.runtime.admission import LIMIT_S, Usable
-from serving.runtime.live import ModelSlot, Refusal
+from serving.inference.admission import LIMIT_S, Usable
+from serving.inference.model_slot import ModelSlot, Refusal
 
 _SQLITE = "sqlite:///"
 # Three looks may fail to come before it is said; a download can take that long.

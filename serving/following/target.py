@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from serving.runtime.identity import ModelIdentity
+from serving.inference.model_slot import ModelIdentity
 from serving.urls import SecretUrl
 
 TARGET = "target.json"

@@ -10,10 +10,8 @@ from typing import Literal, Protocol
 
 from serving.errors import ModelRefused, ModelTimeout, NotReady
 from serving.following.target import Target, read_good, read_target, target_stamp, write_good
-from serving.runtime.admission import LIMIT_S, Usable, admit
-from serving.runtime.identity import ModelIdentity
-from serving.runtime.live import LiveModel, ModelSlot
-from serving.runtime.memory import give_back
+from serving.inference.admission import LIMIT_S, Usable, admit
+from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot, give_back
 
 _log = logging.getLogger(__name__)
 

@@ -62,13 +62,13 @@ from serving.http.routes import (
 )
 from serving.http.stream import Draining, StreamLimits, StreamParts, Streams
 from serving.http.telemetry import Traces, configured
+from serving.inference.batching import Batcher
+from serving.inference.model_slot import ModelSlot
 from serving.observing.pictures import PictureFolder
 from serving.observing.recorder import Recorder
 from serving.observing.store import Store
 from serving.preflight import access_warning
 from serving.protocols.binary import LENGTH_HEADER
-from serving.runtime.batching import Batcher
-from serving.runtime.live import ModelSlot
 from serving.settings import Settings, unknown_variables
 
 

@@ -19,10 +19,10 @@ from serving.following.service import Following
 from serving.http.connections import Connections
 from serving.http.metrics import Metrics
 from serving.http.stream import Streams
+from serving.inference.batching import Batcher
+from serving.inference.model_slot import ModelSlot
 from serving.observing.recorder import Recorder
 from serving.observing.store import Store
-from serving.runtime.batching import Batcher
-from serving.runtime.live import ModelSlot
 from serving.settings import Settings
 
 

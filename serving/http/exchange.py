@@ -23,8 +23,8 @@ from serving.errors import BodyIncomplete, BodyTooSlow, PayloadTooLarge
 from serving.http.auth import Origin
 from serving.http.body import FORM_OVERHEAD_BYTES, Unpacker, is_packed
 from serving.http.limits import HeldBytes, Rate
+from serving.inference.model_slot import LiveModel
 from serving.protocols.tensors import body_bytes
-from serving.runtime.live import LiveModel
 from serving.settings import Settings
 
 # A client's own id is taken over when it cannot break a log line or a header.

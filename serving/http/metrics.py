@@ -32,7 +32,7 @@ from serving.detection.responses import Detection
 from serving.drift.monitor import Status
 from serving.drift.result import DriftResult
 from serving.experiments.canary import Outcome
-from serving.runtime.live import ModelSlot
+from serving.inference.model_slot import ModelSlot
 
 _VALUES = {"drift": 1.0, "no drift": 0.0}
 

@@ -22,7 +22,7 @@ import orjson
 
 from serving.contract import IMAGE, OUTPUTS, Image, InputSpec
 from serving.errors import BadRequest, PayloadTooLarge
-from serving.inference import Prediction
+from serving.inference.onnx_classifier import Prediction
 from serving.protocols import tensors
 
 FORMATS = ("inputs", "instances", "dataframe_split", "dataframe_records")

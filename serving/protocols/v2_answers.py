@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from serving.contract import IMAGE, OUTPUTS, ModelContract
-from serving.inference import Prediction
+from serving.inference.onnx_classifier import Prediction
 from serving.protocols import binary, tensors
 from serving.protocols.v2 import BYTES, FP32, PLATFORM, UINT8, InferRequest, Output
 

@@ -14,9 +14,9 @@ from typing import get_args
 from serving.detection.image_reader import FacesMode
 from serving.errors import ServingError
 from serving.following.lookup import looked_up
+from serving.inference.admission import admit
+from serving.inference.model_slot import LiveModel
 from serving.preflight import read_settings
-from serving.runtime.admission import admit
-from serving.runtime.live import LiveModel
 from serving.scoring.run import CHUNK, Progress, score_folder
 from serving.scoring.scorer import BATCH, Scorer
 from serving.settings import Settings

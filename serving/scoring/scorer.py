@@ -28,9 +28,9 @@ from serving.cores import usable_cores
 from serving.detection.image_reader import Detectors, FacesMode, Picture, PictureReader
 from serving.errors import PayloadTooLarge, ServingError
 from serving.http.problems import INTERNAL, kind_of
-from serving.inference import Prediction
+from serving.inference.model_slot import LiveModel
+from serving.inference.onnx_classifier import Prediction
 from serving.observing.observation import describe
-from serving.runtime.live import LiveModel
 from serving.settings import Settings
 
 _log = logging.getLogger(__name__)

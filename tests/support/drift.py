@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serving.contract import image_statistics, preprocess
 from serving.drift.data import REFERENCE
-from serving.inference import OnnxClassifier
+from serving.inference.onnx_classifier import OnnxClassifier
 from serving.observing.observation import entropy
 from tests.support.serving_models import LEVELS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.contract import image_statistics, preprocess
-from serving.inference import OnnxClassifier
+from serving.inference.onnx_classifier import OnnxClassifier
 from serving.observing.observation import Observation, describe
 from serving.observing.store import Batch, Store
 from tests.support.drift import add_reference, picture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.runtime.admission import admit
+from serving.inference.admission import admit
 from serving.scoring.scorer import Scorer
 from serving.settings import Settings
 from tests.support.http_service import picture_of

@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 from numpy.typing import NDArray
 
 from serving.contract import ModelContract
-from serving.inference import OnnxClassifier
-from serving.runtime.identity import ModelIdentity, write_identity
+from serving.inference.model_slot import ModelIdentity, write_identity
+from serving.inference.onnx_classifier import OnnxClassifier
 from tests.support.onnx_models import CLASSES, brightness_levels, write_model
 
 LEVELS = brightness_levels(len(CLASSES))

@@ -40,7 +40,7 @@ PLUMBING = {
     "serving.errors",
     "serving.libraries",
     "serving.urls",
-    "serving.watchdog",
+    "serving.inference.watchdog",
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.quantize.graph import Graph, attribute
-from serving.sessions import open_session
+from serving.inference.sessions import open_session
 
 # Two batches at which shapes are asked for: what differs between them is the batch.
 _PROBES = (2, 3)

@@ -21,7 +21,7 @@ from serving.http.body import Upload, read_picture, read_pictures
 from serving.http.dependencies import LeanRoute, Parts, json_response, parts_of
 from serving.http.problems import problem
 from serving.http.query import preferred, read_options
-from serving.runtime.live import LiveModel
+from serving.inference.model_slot import LiveModel
 
 router = APIRouter(route_class=LeanRoute, tags=["detection"])
 

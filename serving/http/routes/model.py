@@ -21,8 +21,8 @@ from serving.http import page_schemas, schemas
 from serving.http.dependencies import LeanRoute, json_response, parts_of
 from serving.http.query import read_limit
 from serving.http.routes.shadow import canary_json
+from serving.inference.model_slot import LiveModel
 from serving.observing.observation import Switch
-from serving.runtime.live import LiveModel
 
 SAMPLE_NOTICE = "Trained on the procedural sample of drawn faces: a demonstration, not for real faces."
 _HISTORY, _MOST_HISTORY = 100, 1000

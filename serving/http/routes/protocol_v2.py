@@ -17,10 +17,10 @@ from serving.errors import NotFound
 from serving.http import protocol_schemas as schemas
 from serving.http.body import read_body
 from serving.http.dependencies import LeanRoute, json_response, parts_of
-from serving.inference import Prediction
+from serving.inference.model_slot import LiveModel
+from serving.inference.onnx_classifier import Prediction
 from serving.protocols import tensors, v2, v2_answers
 from serving.protocols.binary import LENGTH_HEADER
-from serving.runtime.live import LiveModel
 
 BINARY, JSON = "application/octet-stream", "application/json"
 # Clients that send JSON say so, or nothing, or what they say of JSON with bytes behind it.

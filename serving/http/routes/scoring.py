@@ -15,9 +15,9 @@ from serving.contract import InputSpec
 from serving.http import protocol_schemas as schemas
 from serving.http.body import read_body
 from serving.http.dependencies import LeanRoute, parts_of
-from serving.inference import Prediction
+from serving.inference.model_slot import LiveModel
+from serving.inference.onnx_classifier import Prediction
 from serving.protocols import scoring, tensors
-from serving.runtime.live import LiveModel
 from serving.settings import Settings
 
 JSON = "application/json"

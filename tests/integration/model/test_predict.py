@@ -14,7 +14,7 @@ from PIL import Image
 from pipelines.core.errors import DataError, ModelFileError
 from pipelines.core.io import sha256_of
 from pipelines.model.predict import open_model, predict_sources
-from serving.inference import BATCH_SIZES, OnnxClassifier
+from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
 from tests.support.originals import write_originals
 

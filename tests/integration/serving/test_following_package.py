@@ -13,7 +13,7 @@ from serving.following.follower import Follower
 from serving.following.location import Registered
 from serving.following.registry import RegistrySource
 from serving.following.watcher import Watcher
-from serving.runtime.live import ModelSlot
+from serving.inference.model_slot import ModelSlot
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import make_world
 

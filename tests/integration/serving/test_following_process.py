@@ -16,8 +16,7 @@ import pytest
 
 from serving.errors import StartRefused
 from serving.following.service import Following
-from serving.runtime.identity import ModelIdentity
-from serving.runtime.live import ModelSlot
+from serving.inference.model_slot import ModelIdentity, ModelSlot
 from tests.support.mlflow_store import new_store
 from tests.support.serving_models import FilledRegistry, copied, model_folder, sha256_of
 
@@ -132,7 +131,7 @@ _WORKER = """
 import sys, time
 from pathlib import Path
 from serving.following.service import Following
-from serving.runtime.live import ModelSlot
+from serving.inference.model_slot import ModelSlot
 slot = ModelSlot()
 following = Following(sys.argv[1], slot, cache=Path(sys.argv[2]), tracking_uri="", poll_s=0.2)
 following.start()

@@ -20,8 +20,7 @@ from serving.following.location import OnDisk, Registered, parse_location
 from serving.following.registry import RegistrySource
 from serving.following.target import MODELS, Target, read_target
 from serving.following.watcher import FROM_CACHE, Watcher
-from serving.runtime.identity import ModelIdentity, read_identity
-from serving.runtime.live import ModelSlot
+from serving.inference.model_slot import ModelIdentity, ModelSlot, read_identity
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import write_model
 from tests.support.serving_models import FilledRegistry, model_folder, sha256_of

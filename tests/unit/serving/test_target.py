@@ -19,7 +19,7 @@ from serving.following.target import (
     write_good,
     write_target,
 )
-from serving.runtime.identity import ModelIdentity
+from serving.inference.model_slot import ModelIdentity
 
 
 def identity(version: str) -> ModelIdentity:

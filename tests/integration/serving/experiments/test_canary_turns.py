@@ -16,12 +16,11 @@ from serving.detection.routing import Turn, ask
 from serving.errors import DeadlinePassed, ImageError
 from serving.experiments.canary import Canary, Outcome
 from serving.experiments.shared_state import JOURNAL, Journal
-from serving.inference import Prediction
+from serving.inference.admission import admit
+from serving.inference.batching import Batcher, Timing
+from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot
+from serving.inference.onnx_classifier import Prediction
 from serving.observing.observation import Observation
-from serving.runtime.admission import admit
-from serving.runtime.batching import Batcher, Timing
-from serving.runtime.identity import ModelIdentity
-from serving.runtime.live import LiveModel, ModelSlot
 from tests.support.serving_models import cached_folder, flat
 
 Switch = tuple[str | None, str, str]

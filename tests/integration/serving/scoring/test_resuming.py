@@ -181,7 +181,7 @@ def test_nothing_to_score_or_nowhere_to_write_is_one_line_and_leaves_nothing(tmp
 PROGRAM = """
 import sys
 from pathlib import Path
-from serving.runtime.admission import admit
+from serving.inference.admission import admit
 from serving.scoring.run import score_folder
 from serving.scoring.scorer import Scorer
 from serving.settings import Settings

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.errors import BadRequest
-from serving.runtime.admission import admit
+from serving.inference.admission import admit
 from serving.scoring.run import PLAN_KEY, score_folder
 from serving.scoring.scorer import Scorer
 from serving.settings import Settings

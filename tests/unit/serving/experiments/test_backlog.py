@@ -8,7 +8,7 @@ import numpy as np
 
 from serving.detection.routing import LiveAnswer
 from serving.experiments.shadow import Backlog
-from serving.runtime.identity import ModelIdentity
+from serving.inference.model_slot import ModelIdentity
 
 MODEL = ModelIdentity(name="emotion", version="1", sha256="a" * 64, source="x")
 

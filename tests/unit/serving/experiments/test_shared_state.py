@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.experiments.shared_state import JOURNAL, Journal, Pause
-from serving.runtime.identity import ModelIdentity
+from serving.inference.model_slot import ModelIdentity
 
 PAUSE = Pause(until=200.0, reason="it is slow")
 

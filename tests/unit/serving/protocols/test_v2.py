@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from serving.contract import InputSpec
 from serving.errors import BadRequest, TooManyPictures
-from serving.inference import Prediction
+from serving.inference.onnx_classifier import Prediction
 from serving.protocols import v2
 from serving.protocols.v2_answers import Answerer, write_answer
 

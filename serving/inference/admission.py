@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, InputSpec
 from serving.errors import ModelFileError, ModelRefused, ModelTimeout, NotReady
-from serving.inference import BATCH_SIZES, OnnxClassifier, Prediction
-from serving.runtime.identity import ModelIdentity, read_identity
-from serving.runtime.live import LiveModel
-from serving.watchdog import WATCHDOG, call_when_lost
+from serving.inference.model_slot import LiveModel, ModelIdentity, read_identity
+from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier, Prediction
+from serving.inference.watchdog import WATCHDOG, call_when_lost
 
 MODEL_FILE = "model.onnx"
 SELF_TEST = "selftest.npz"

@@ -14,6 +14,11 @@ as 8. So as many are taken as one size holds, and what is left over is the next 
 
 A request keeps the model that was live when it came. Its pictures are prepared with that model's contract
 and batched only with requests of the same model, so a promotion in between can mix nothing up.
+
+The bounded queue between the event loop and the worker threads: who is woken, and how much each takes.
+
+Of several idle workers the one that worked last is woken: its memory and its processor's caches still hold
+what the next batch needs. Under little load the others sleep on.
 """
 
 from __future__ import annotations
@@ -22,6 +27,8 @@ import asyncio
 import logging
 import threading
 import time
+from bisect import bisect
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -29,11 +36,114 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from serving.contract.arrays import Image
-from serving.errors import DeadlinePassed, ModelTimeout, NotReady
-from serving.inference import Prediction, joined
-from serving.runtime.live import LiveModel, ModelSlot
-from serving.runtime.queueing import JobQueue, whole
-from serving.watchdog import WATCHDOG, call_when_lost
+from serving.errors import DeadlinePassed, ModelTimeout, NotReady, QueueFull
+from serving.inference.model_slot import LiveModel, ModelSlot
+from serving.inference.onnx_classifier import BATCH_SIZES, Prediction, joined
+from serving.inference.watchdog import WATCHDOG, call_when_lost
+
+
+class Job(Protocol):
+    """What waits."""
+
+    @property
+    def images(self) -> int:
+        """Pictures that it will probably have."""
+
+    @property
+    def live(self) -> LiveModel:
+        """The model that is to answer."""
+
+
+J = TypeVar("J", bound=Job)
+
+
+class JobQueue(Generic[J]):
+    """Filled by one thread, emptied by several."""
+
+    def __init__(self, *, workers: int, max_batch: int, max_images: int) -> None:
+        """Be empty.
+
+        Args:
+            workers: threads that will call `take`.
+            max_batch: pictures that one of them takes at once.
+            max_images: that may wait; beyond it jobs are turned away.
+        """
+        self._max_batch = max_batch
+        self._limit = max_images
+        self._lock = threading.Lock()
+        self._waiting: deque[J] = deque()
+        self._sleeping: list[threading.Lock] = []
+        self._idle = workers
+        self._closed = False
+        self.images = 0
+        """Pictures that wait."""
+
+    def put(self, job: J) -> None:
+        """Add one.
+
+        Raises:
+            NotReady: the service is going down.
+            QueueFull: too many pictures wait already.
+        """
+        with self._lock:
+            if self._closed:
+                raise NotReady(reason="the service is going down; send the request to another replica")
+            # One that is larger than the whole queue is served when nothing else waits.
+            if self._waiting and self.images + job.images > self._limit:
+                raise QueueFull(waiting=self.images, limit=self._limit)
+            self._waiting.append(job)
+            self.images += job.images
+            bell = self._sleeping.pop() if self._sleeping else None
+        if bell is not None:
+            bell.release()
+
+    def take(self, bell: threading.Lock) -> list[J]:
+        """Wait for the next batch of one model's jobs, in order; empty when all is done and the queue closed.
+
+        Args:
+            bell: the worker's own, held by it.
+        """
+        while True:
+            with self._lock:
+                if self._waiting or self._closed:
+                    jobs = self._batch()
+                    self._idle -= 1
+                    return jobs
+                self._sleeping.append(bell)
+            bell.acquire()
+
+    def done(self) -> None:
+        """A worker has finished what it took."""
+        with self._lock:
+            self._idle += 1
+
+    def close(self) -> None:
+        """Take nothing more; what waits is still handed out."""
+        with self._lock:
+            self._closed = True
+            sleeping, self._sleeping = self._sleeping, []
+        for bell in sleeping:
+            bell.release()
+
+    def _batch(self) -> list[J]:
+        # Shared among those that have nothing to do: the busy ones find what comes meanwhile.
+        share = whole(min(self._max_batch, -(-self.images // self._idle)))
+        jobs: list[J] = []
+        taken = 0
+        while self._waiting:
+            job = self._waiting[0]
+            if jobs and (taken + job.images > share or job.live is not jobs[0].live):
+                break
+            jobs.append(self._waiting.popleft())
+            taken += job.images
+        self.images -= taken
+        return jobs
+
+
+def whole(images: int) -> int:
+    """The largest batch size that so many pictures fill, at least 1."""
+    return BATCH_SIZES[bisect(BATCH_SIZES, max(images, 1)) - 1]
+
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from serving.errors import NotReady, QueueFull
-from serving.runtime.queueing import JobQueue, whole
+from serving.inference.batching import JobQueue, whole
 
 PATIENCE_S = 20.0
 MODEL: Any = object()

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from serving import watchdog
-from serving.watchdog import Watchdog, call_when_lost
+from serving.inference import watchdog
+from serving.inference.watchdog import Watchdog, call_when_lost
 
 PATIENCE_S = 20.0
 

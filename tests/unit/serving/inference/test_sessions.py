@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import serving
-from serving.sessions import load_problem, open_session
+from serving.inference.sessions import load_problem, open_session
 
 SECRET = b"abcdefgh"
 OPSET = helper.make_opsetid("", 18)
@@ -116,4 +116,4 @@ def test_nothing_else_makes_sessions() -> None:
         for path in (root / package).rglob("*.py")
         if re.search(r"\bInferenceSession\(|onnxruntime\.InferenceSession\b(?!`)", path.read_text("utf-8"))
     }
-    assert makers == {"serving/sessions.py"}
+    assert makers == {"serving/inference/sessions.py"}

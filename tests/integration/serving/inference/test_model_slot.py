@@ -13,9 +13,8 @@ import psutil
 import pytest
 
 from serving.errors import ModelRefused, NotReady
-from serving.runtime.admission import admit
-from serving.runtime.live import LiveModel, ModelSlot
-from serving.runtime.memory import give_back
+from serving.inference.admission import admit
+from serving.inference.model_slot import LiveModel, ModelSlot, give_back
 from tests.support.onnx_models import CLASSES, make_contract
 from tests.support.serving_models import LEVELS, cached_folder, flat, sha256_of
 

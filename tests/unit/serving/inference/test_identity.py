@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import ModelRefused
-from serving.runtime.identity import LINEAGE, ModelIdentity, read_identity, write_identity
+from serving.inference.model_slot import LINEAGE, ModelIdentity, read_identity, write_identity
 
 IDENTITY = ModelIdentity(
     name="emotion", version="3", sha256="a" * 64, source="models:/emotion/3", run_id="r" * 32,

@@ -16,10 +16,10 @@ import pytest
 
 from serving.contract.arrays import Image
 from serving.errors import DeadlinePassed, NotReady, QueueFull
-from serving.inference import BATCH_SIZES, OnnxClassifier, Prediction
-from serving.runtime.admission import admit
-from serving.runtime.batching import Batcher, Timing
-from serving.runtime.live import LiveModel, ModelSlot
+from serving.inference.admission import admit
+from serving.inference.batching import Batcher, Timing
+from serving.inference.model_slot import LiveModel, ModelSlot
+from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier, Prediction
 from tests.support.onnx_models import make_contract
 from tests.support.serving_models import cached_folder, flat
 

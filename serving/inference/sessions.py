@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from serving.errors import ModelTimeout
-from serving.watchdog import WATCHDOG
+from serving.inference.watchdog import WATCHDOG
 
 # External data is looked for in this folder, and below a file there is none:
 # https://onnxruntime.ai/docs/api/c/ (kOrtSessionOptionsModelExternalInitializersFileFolderPath)

@@ -29,8 +29,8 @@ from serving.contract import (
     check_signature,
 )
 from serving.errors import ModelFileError, ModelTimeout
-from serving.sessions import load_problem, open_session
-from serving.watchdog import WATCHDOG
+from serving.inference.sessions import load_problem, open_session
+from serving.inference.watchdog import WATCHDOG
 
 # ONNX Runtime keeps memory for every batch size it has seen and plans anew for each: a handful of sizes,
 # the rest padded up to the next one.
