@@ -110,7 +110,7 @@ def check(settings: Settings) -> None:
         StoreTooNew: a newer service has changed the tables.
         StartRefused: a path cannot be written.
     """
-    from serving.following.location import parse_location
+    from serving.model_sync.location import parse_location
 
     parse_location(settings.model)
     if settings.shadow_model:

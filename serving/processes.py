@@ -1,6 +1,6 @@
 """Child processes that end when the process that started them ends, also when that one is killed.
 
-    child = Child("serving.following.follower", ["models:/emotion@production", "state"])
+    child = Child("serving.model_sync.poller", ["models:/emotion@production", "state"])
     child.poll(), child.answers(5.0), child.end()
 
 Every child process of the service is one of these. It is started through this module's `main`,

@@ -32,7 +32,7 @@ from pipelines.core.cli import quiet_libraries
 from pipelines.core.errors import PipelineError
 from serving.drift.result import DriftResult
 from serving.errors import ServingError, WindowTooSmall
-from serving.following.service import absolute_uri
+from serving.model_sync.service import absolute_uri
 from serving.settings import Settings
 
 NO_VERDICT, NO_DRIFT, DRIFT, ALARM = "No verdict", "No drift", "Drift", "Alarm"

@@ -12,8 +12,8 @@ from serving.drift.result import DriftResult, Request, WindowRule
 from serving.drift.runner import computed
 from serving.drift.store import Ledger, Model
 from serving.errors import WindowTooSmall
-from serving.following.lookup import looked_up
 from serving.inference.model_slot import ModelIdentity, read_identity
+from serving.model_sync.resolve import looked_up
 from serving.observing.pictures import PictureFolder
 from serving.observing.store import Store
 from serving.settings import Settings

@@ -55,7 +55,7 @@ def fetch(settings: Settings, location: str, *, faces: FacesMode, reference: Pat
     import shutil
 
     from serving.drift.data import REFERENCE
-    from serving.following.lookup import looked_up
+    from serving.model_sync.resolve import looked_up
 
     cache = settings.cache_dir / _CACHE
     with looked_up(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:

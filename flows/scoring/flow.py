@@ -36,7 +36,7 @@ from flows.training.flow import failed, run_command
 from pipelines.core.cli import quiet_libraries
 from serving.detection.image_reader import FacesMode
 from serving.errors import ServingError
-from serving.following.service import absolute_uri
+from serving.model_sync.service import absolute_uri
 from serving.scoring.parts import Parts, Progress
 from serving.scoring.run import CHUNK
 from serving.scoring.scorer import Scorer

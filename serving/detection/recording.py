@@ -35,7 +35,7 @@ class SwitchLog:
     def record_switch(
         self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str
     ) -> None:
-        """See `serving.following.watcher.History`."""
+        """See `serving.model_sync.watcher.History`."""
         self._recorder.record_switch(
             Switch(
                 time=time,

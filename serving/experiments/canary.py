@@ -28,9 +28,9 @@ from typing import Literal, Protocol, TypeVar
 from serving.errors import DeadlinePassed, QueueFull
 from serving.experiments.report import Standing, State, compared
 from serving.experiments.shared_state import Journal, Pause
-from serving.following.watcher import History
 from serving.inference.batching import Batcher, Work
 from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot
+from serving.model_sync.watcher import History
 from serving.traffic import chosen, percent
 
 WINDOW = 50

@@ -20,13 +20,13 @@ from serving.experiments.canary import Canary
 from serving.experiments.shadow import Shadow
 from serving.experiments.shadow_client import Setup
 from serving.experiments.shared_state import Journal
-from serving.following.location import parse_location
-from serving.following.service import Following
-from serving.following.target import read_good
-from serving.following.watcher import History
 from serving.inference.admission import Usable
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
+from serving.model_sync.location import parse_location
+from serving.model_sync.service import Following
+from serving.model_sync.state import read_good
+from serving.model_sync.watcher import History
 from serving.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from pathlib import Path
 from serving.detection.image_reader import Detectors, FacesMode, PictureReader
 from serving.errors import ServingError
 from serving.experiments.shadow_client import Reply, Setup, read_question, read_setup, send_reply
-from serving.following.service import Following
 from serving.inference.model_slot import LiveModel, ModelSlot
+from serving.model_sync.service import Following
 
 _LOWEST_PRIORITY = 19
 _FIRST_TO_END = "1000"

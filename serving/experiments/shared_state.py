@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from serving.experiments.agreement import Agreement
-from serving.following.target import locked, read_json, replace_json
 from serving.inference.model_slot import ModelIdentity
+from serving.model_sync.state import locked, read_json, replace_json
 
 JOURNAL = "canary.json"
 """In the state folder of the live model."""

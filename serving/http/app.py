@@ -37,7 +37,6 @@ from serving.drift.result import WindowRule
 from serving.drift.store import Ledger
 from serving.errors import StoreUnavailable
 from serving.experiments.manager import make_trials
-from serving.following.service import Following
 from serving.http.auth import Access
 from serving.http.connections import STATE, ConnectionLimits, Connections
 from serving.http.dependencies import LeanRoute, Parts
@@ -64,6 +63,7 @@ from serving.http.stream import Draining, StreamLimits, StreamParts, Streams
 from serving.http.telemetry import Traces, configured
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
+from serving.model_sync.service import Following
 from serving.observing.pictures import PictureFolder
 from serving.observing.recorder import Recorder
 from serving.observing.store import Store

@@ -15,12 +15,12 @@ from serving.detection.detector import Detector
 from serving.detection.responses import encode
 from serving.drift.monitor import Keeper
 from serving.experiments.manager import Trials
-from serving.following.service import Following
 from serving.http.connections import Connections
 from serving.http.metrics import Metrics
 from serving.http.stream import Streams
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
+from serving.model_sync.service import Following
 from serving.observing.recorder import Recorder
 from serving.observing.store import Store
 from serving.settings import Settings

@@ -13,9 +13,9 @@ from typing import get_args
 
 from serving.detection.image_reader import FacesMode
 from serving.errors import ServingError
-from serving.following.lookup import looked_up
 from serving.inference.admission import admit
 from serving.inference.model_slot import LiveModel
+from serving.model_sync.resolve import looked_up
 from serving.preflight import read_settings
 from serving.scoring.run import CHUNK, Progress, score_folder
 from serving.scoring.scorer import BATCH, Scorer

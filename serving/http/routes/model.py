@@ -16,12 +16,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.following.service import FollowingStatus
 from serving.http import page_schemas, schemas
 from serving.http.dependencies import LeanRoute, json_response, parts_of
 from serving.http.query import read_limit
 from serving.http.routes.shadow import canary_json
 from serving.inference.model_slot import LiveModel
+from serving.model_sync.service import FollowingStatus
 from serving.observing.observation import Switch
 
 SAMPLE_NOTICE = "Trained on the procedural sample of drawn faces: a demonstration, not for real faces."

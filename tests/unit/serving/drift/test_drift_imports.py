@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.unit.serving.test_following_imports import importers
+from tests.unit.serving.model_sync.test_imports import importers
 
 
 def test_only_the_report_imports_evidently(repository: Path) -> None:

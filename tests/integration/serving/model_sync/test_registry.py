@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from serving.errors import NothingRegistered, RegistryUnavailable
-from serving.following.disk import DiskSource
-from serving.following.follower import Follower
-from serving.following.location import OnDisk, Registered, parse_location
-from serving.following.registry import RegistrySource
-from serving.following.target import MODELS, Target, read_target
-from serving.following.watcher import FROM_CACHE, Watcher
 from serving.inference.model_slot import ModelIdentity, ModelSlot, read_identity
+from serving.model_sync.location import OnDisk, Registered, parse_location
+from serving.model_sync.poller import Follower
+from serving.model_sync.sources import DiskSource, RegistrySource
+from serving.model_sync.state import MODELS, Target, read_target
+from serving.model_sync.watcher import FROM_CACHE, Watcher
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import write_model
 from tests.support.serving_models import FilledRegistry, model_folder, sha256_of
@@ -442,6 +441,6 @@ def test_of_a_file_nothing_beside_it_counts(tmp_path: Path, state: Path) -> None
 
 def test_mark_of_the_sample_is_the_one_that_the_model_card_bears() -> None:
     from pipelines.report.model_card import SAMPLE_WARNING
-    from serving.following import follower
+    from serving.model_sync import poller
 
-    assert follower._SAMPLE_MARK in SAMPLE_WARNING
+    assert poller._SAMPLE_MARK in SAMPLE_WARNING

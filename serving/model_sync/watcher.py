@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from serving.errors import ModelRefused, ModelTimeout, NotReady
-from serving.following.target import Target, read_good, read_target, target_stamp, write_good
 from serving.inference.admission import LIMIT_S, Usable, admit
 from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot, give_back
+from serving.model_sync.state import Target, read_good, read_target, target_stamp, write_good
 
 _log = logging.getLogger(__name__)
 

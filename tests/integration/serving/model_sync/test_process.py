@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from serving.errors import StartRefused
-from serving.following.service import Following
 from serving.inference.model_slot import ModelIdentity, ModelSlot
+from serving.model_sync.service import Following
 from tests.support.mlflow_store import new_store
 from tests.support.serving_models import FilledRegistry, copied, model_folder, sha256_of
 
@@ -130,7 +130,7 @@ def test_two_workers_share_one_follower_and_one_takes_over(tmp_path: Path) -> No
 _WORKER = """
 import sys, time
 from pathlib import Path
-from serving.following.service import Following
+from serving.model_sync.service import Following
 from serving.inference.model_slot import ModelSlot
 slot = ModelSlot()
 following = Following(sys.argv[1], slot, cache=Path(sys.argv[2]), tracking_uri="", poll_s=0.2)

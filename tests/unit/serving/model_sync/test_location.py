@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import LocationInvalid
-from serving.following.location import OnDisk, Registered, parse_location
+from serving.model_sync.location import OnDisk, Registered, parse_location
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Follow a model, as a process of its own: MLflow costs seconds and 200 MiB, and may hang.
 
-    MIEN_TRACKING_URI=URI python -m serving.following.follower LOCATION STATE_FOLDER --poll-s 5
+    MIEN_TRACKING_URI=URI python -m serving.model_sync.poller LOCATION STATE_FOLDER --poll-s 5
 
 Looks, downloads beside, compares sha256, and writes `target.json`, until it is killed. The service starts it
 through `serving.processes`, so that it ends with the service.
@@ -20,12 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from serving.errors import ModelRefused, NothingRegistered, RegistryUnavailable
-from serving.following.disk import DiskSource
-from serving.following.location import MODEL_FILE, TRACKING_URI, OnDisk, parse_location
-from serving.following.registry import RegistrySource
-from serving.following.source import Found, Source
-from serving.following.target import MODELS, Refused, Target, read_good, read_target, write_target
 from serving.inference.model_slot import LINEAGE, ModelIdentity, write_identity
+from serving.model_sync.location import MODEL_FILE, TRACKING_URI, OnDisk, parse_location
+from serving.model_sync.sources import DiskSource, Found, RegistrySource, Source
+from serving.model_sync.state import MODELS, Refused, Target, read_good, read_target, write_target
 
 LONGEST_PAUSE_S = 30.0
 """Between two looks at a registry that is away, unless `MIEN_POLL_S` is longer."""

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.errors import RegistryUnavailable
-from serving.following.location import TRACKING_URI, parse_location
-from serving.following.service import absolute_uri
-from serving.following.target import Target, locked, read_target, state_folder
+from serving.model_sync.location import TRACKING_URI, parse_location
+from serving.model_sync.service import absolute_uri
+from serving.model_sync.state import Target, locked, read_target, state_folder
 from serving.processes import Child
 
 _LOCK = "lookup.lock"
@@ -67,7 +67,7 @@ def looked_up(location: str, *, cache: Path, tracking_uri: str) -> Iterator[Foun
 
 def _looked(location: str, folder: Path, uri: str) -> bool:
     """Look, in a process of its own, and write the state file; whether the source is away."""
-    child = Child("serving.following.lookup", [location, str(folder)], environment={TRACKING_URI: uri})
+    child = Child("serving.model_sync.resolve", [location, str(folder)], environment={TRACKING_URI: uri})
     try:
         status = child.wait(_LONGEST_S)
     except subprocess.TimeoutExpired:
@@ -87,7 +87,7 @@ def _problem(location: str, target: Target | None) -> str:
 
 def main() -> None:
     """Look once."""
-    from serving.following.follower import Follower, source_of
+    from serving.model_sync.poller import Follower, source_of
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("location")

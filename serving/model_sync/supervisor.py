@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from serving.following.location import TRACKING_URI
-from serving.following.target import FOLLOWER_LOCK
+from serving.model_sync.location import TRACKING_URI
+from serving.model_sync.state import FOLLOWER_LOCK
 from serving.processes import Child
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
 # A child that lived this long died of something new.
 _STEADY_S = 60.0
-_MODULE = "serving.following.follower"
+_MODULE = "serving.model_sync.poller"
 
 
 class Supervisor:

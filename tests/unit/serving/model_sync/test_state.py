@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.following.follower import LONGEST_PAUSE_S, pause_s
-from serving.following.target import (
+from serving.inference.model_slot import ModelIdentity
+from serving.model_sync.poller import LONGEST_PAUSE_S, pause_s
+from serving.model_sync.state import (
     GOOD,
     TARGET,
     Refused,
@@ -19,7 +20,6 @@ from serving.following.target import (
     write_good,
     write_target,
 )
-from serving.inference.model_slot import ModelIdentity
 
 
 def identity(version: str) -> ModelIdentity:

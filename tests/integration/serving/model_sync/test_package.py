@@ -9,11 +9,11 @@ import pytest
 from pipelines.register.stage import register
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry
-from serving.following.follower import Follower
-from serving.following.location import Registered
-from serving.following.registry import RegistrySource
-from serving.following.watcher import Watcher
 from serving.inference.model_slot import ModelSlot
+from serving.model_sync.location import Registered
+from serving.model_sync.poller import Follower
+from serving.model_sync.sources import RegistrySource
+from serving.model_sync.watcher import Watcher
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import make_world
 

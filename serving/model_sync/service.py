@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.errors import StartRefused
-from serving.following.location import parse_location
-from serving.following.supervisor import Supervisor
-from serving.following.target import Refused, state_folder
-from serving.following.watcher import History, Role, Watcher
 from serving.inference.admission import LIMIT_S, Usable
 from serving.inference.model_slot import ModelSlot, Refusal
+from serving.model_sync.location import parse_location
+from serving.model_sync.state import Refused, state_folder
+from serving.model_sync.supervisor import Supervisor
+from serving.model_sync.watcher import History, Role, Watcher
 
 _SQLITE = "sqlite:///"
 # Three looks may fail to come before it is said; a download can take that long.
