@@ -25,8 +25,8 @@ from serving.drift.data import REFERENCE, read_current, read_reference
 from serving.drift.result import Request, WindowRule
 from serving.drift.runner import computed
 from serving.drift.thresholds import thresholds
-from serving.observing.observation import Observation, describe
-from serving.observing.store import Batch, Store
+from serving.observations.records import Observation, describe
+from serving.observations.store import Batch, Store
 
 _CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 _FEATURES, _PEOPLE, _PICTURES = 128, 50, 7

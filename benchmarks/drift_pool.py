@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from benchmarks.ports import free_ports
 from sample_faces.dataset import SampleSpec, write_sample
 from serving.drift.data import Table, table_of
-from serving.observing.observation import Recorded
-from serving.observing.store import Store
+from serving.observations.records import Recorded
+from serving.observations.store import Store
 
 _BATCH = 32
 _PATIENCE_S = 120.0

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.observing.observation import Observation, describe
-from serving.observing.recorder import Recorder
-from serving.observing.store import Batch, Store
+from serving.observations.recorder import Recorder
+from serving.observations.records import Observation, describe
+from serving.observations.store import Batch, Store
 
 _CLASSES, _FEATURES = 7, 128
 _BATCH_ROWS = 500

@@ -29,8 +29,8 @@ from flows.settings import service_settings
 from flows.training.flow import failed, run_command
 from pipelines.core.cli import quiet_libraries
 from serving.errors import ServingError
-from serving.observing.pictures import PictureFolder
-from serving.observing.store import Store
+from serving.observations.images import PictureFolder
+from serving.observations.store import Store
 from serving.settings import Settings
 
 _DAY_S = 24 * 3600.0

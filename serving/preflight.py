@@ -198,7 +198,7 @@ def _check_folder(name: str, folder: Path) -> None:
 
 
 def _check_store(url: str) -> None:
-    from serving.observing.store import Store
+    from serving.observations.store import Store
 
     store = Store(url)
     # A server is asked when the service starts, which then waits for it, and answers meanwhile.

@@ -36,8 +36,8 @@ from pipelines.core.cli import quiet_libraries
 from pipelines.core.errors import PipelineError
 from pipelines.core.params import load_params
 from serving.errors import ServingError
-from serving.observing.pictures import PictureFolder
-from serving.observing.told import Told, told_pictures
+from serving.observations.images import PictureFolder
+from serving.observations.store import Told, told_pictures
 from serving.settings import Settings
 
 BRANCH = "collected"

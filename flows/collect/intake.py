@@ -14,8 +14,8 @@ from pipelines.prepare.hashing import pixel_sha256
 from serving.contract import Image, ImageError, decode
 from serving.contract.preprocessing import crop_square
 from serving.libraries import MOST_ORIGINAL_PIXELS
-from serving.observing.pictures import PictureFolder
-from serving.observing.told import Told
+from serving.observations.images import PictureFolder
+from serving.observations.store import Told
 
 GONE = "the picture is no longer kept"
 UNREADABLE = "the picture cannot be read"

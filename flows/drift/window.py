@@ -14,8 +14,8 @@ from serving.drift.store import Ledger, Model
 from serving.errors import WindowTooSmall
 from serving.inference.model_slot import ModelIdentity, read_identity
 from serving.model_sync.resolve import looked_up
-from serving.observing.pictures import PictureFolder
-from serving.observing.store import Store
+from serving.observations.images import PictureFolder
+from serving.observations.store import Store
 from serving.settings import Settings
 
 _DAY_S = 24 * 3600.0

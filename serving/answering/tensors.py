@@ -23,7 +23,7 @@ from serving.detection.responses import new_id
 from serving.inference.batching import Batcher, Timing
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
-from serving.observing.observation import Observation, describe
+from serving.observations.records import Observation, describe
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

@@ -30,7 +30,7 @@ from serving.detection.routing import Sink as Sink
 from serving.inference.batching import Batcher, Timing
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
-from serving.observing.observation import Observation
+from serving.observations.records import Observation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

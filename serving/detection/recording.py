@@ -6,8 +6,8 @@ import os
 import socket
 
 from serving.inference.model_slot import LiveModel, ModelIdentity
-from serving.observing.observation import ModelRecord, Observation, Switch
-from serving.observing.recorder import Recorder
+from serving.observations.recorder import Recorder
+from serving.observations.records import ModelRecord, Observation, Switch
 
 
 class ObservationSink:

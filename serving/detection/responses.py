@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from serving.contract import Box, Face
 from serving.detection.image_reader import Picture
 from serving.inference.onnx_classifier import Prediction
-from serving.observing.observation import Observation, describe
+from serving.observations.records import Observation, describe
 
 # float32 carries about seven digits; more would only be noise in the answer.
 _DIGITS = 6

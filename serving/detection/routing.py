@@ -17,7 +17,7 @@ from serving.detection.image_reader import FacesMode
 from serving.errors import ImageError, RequestError
 from serving.inference.batching import Batcher, Work
 from serving.inference.model_slot import LiveModel, ModelIdentity
-from serving.observing.observation import Observation
+from serving.observations.records import Observation
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

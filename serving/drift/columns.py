@@ -34,7 +34,7 @@ RANGES: Mapping[str, tuple[float | None, float | None]] = MappingProxyType(
 )
 """Column → its least and greatest possible value, None without a bound; of `predicted`, those of a share.
 
-As `serving.contract.preprocessing` and `serving.observing.observation` define the columns. The embedding's
+As `serving.contract.preprocessing` and `serving.observations.records` define the columns. The embedding's
 components, which are not listed, have no bounds.
 """
 

@@ -22,7 +22,7 @@ from serving.drift.result import ColumnDrift, DriftResult, ReferenceFacts, Reque
 from serving.drift.runner import REPORT, RESULT, SNAPSHOT
 from serving.drift.thresholds import Traffic, thresholds
 from serving.errors import DriftFailed, ServingError
-from serving.observing.store import Store
+from serving.observations.store import Store
 
 _METHODS = {False: "Wasserstein distance in standard deviations", True: "Jensen-Shannon distance"}
 

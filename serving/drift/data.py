@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from serving.drift.result import WindowRule
 from serving.errors import BatchTooSmall, ReferenceUnusable, WindowTooSmall
-from serving.observing.observation import Observation, Recorded
-from serving.observing.store import Store
+from serving.observations.records import Observation, Recorded
+from serving.observations.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FACE_SIZE = "face_size"
 """Shorter side, px, of what was cut out of the picture for the network."""
 NUMBERS = ("brightness", "contrast", "sharpness", "confidence", "entropy")
-"""Columns of numbers that both sides always have; see `serving.observing.observation`."""
+"""Columns of numbers that both sides always have; see `serving.observations.records`."""
 
 
 @dataclass(frozen=True, kw_only=True)

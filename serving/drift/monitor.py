@@ -23,7 +23,7 @@ from serving.drift.runner import TIMEOUT_S, computed
 from serving.drift.store import Ledger, Model
 from serving.errors import DriftFailed, DriftUnknown, ServingError, TimesAhead, WindowTooSmall
 from serving.inference.model_slot import LiveModel, ModelSlot
-from serving.observing.sampling import AHEAD_S
+from serving.observations.sampling import AHEAD_S
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 2.0

@@ -19,9 +19,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.drift.result import DriftResult
 from serving.errors import TimesAhead
-from serving.observing.database import Database
-from serving.observing.sampling import AHEAD_S
-from serving.observing.tables import drift_lease, drift_results, observations
+from serving.observations.database import Database
+from serving.observations.sampling import AHEAD_S
+from serving.observations.schema import drift_lease, drift_results, observations
 
 T = TypeVar("T")
 # Counted no further: the message is about a clock, not about how many.

@@ -64,9 +64,9 @@ from serving.http.telemetry import Traces, configured
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
 from serving.model_sync.service import Following
-from serving.observing.pictures import PictureFolder
-from serving.observing.recorder import Recorder
-from serving.observing.store import Store
+from serving.observations.images import PictureFolder
+from serving.observations.recorder import Recorder
+from serving.observations.store import Store
 from serving.preflight import access_warning
 from serving.protocols.binary import LENGTH_HEADER
 from serving.settings import Settings, unknown_variables

@@ -21,8 +21,8 @@ from serving.http.stream import Streams
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
 from serving.model_sync.service import Following
-from serving.observing.recorder import Recorder
-from serving.observing.store import Store
+from serving.observations.recorder import Recorder
+from serving.observations.store import Store
 from serving.settings import Settings
 
 

@@ -30,7 +30,7 @@ from serving.errors import PayloadTooLarge, ServingError
 from serving.http.problems import INTERNAL, kind_of
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
-from serving.observing.observation import describe
+from serving.observations.records import describe
 from serving.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract import Box
-from serving.observing.observation import Feedback
-from serving.observing.pictures import PictureFolder
-from serving.observing.store import Batch, Store
+from serving.observations.images import PictureFolder
+from serving.observations.records import Feedback
+from serving.observations.store import Batch, Store
 from tests.support.dvc_project import DvcProject, new_project
 from tests.support.observing import NOW, id_of, observation
 from tests.support.pictures import encoded

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serving.contract import image_statistics, preprocess
 from serving.drift.data import REFERENCE
 from serving.inference.onnx_classifier import OnnxClassifier
-from serving.observing.observation import entropy
+from serving.observations.records import entropy
 from tests.support.serving_models import LEVELS
 
 CLASSES = ("angry", "happy", "sad")

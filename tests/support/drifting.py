@@ -10,8 +10,8 @@ import numpy as np
 
 from serving.contract import image_statistics, preprocess
 from serving.inference.onnx_classifier import OnnxClassifier
-from serving.observing.observation import Observation, describe
-from serving.observing.store import Batch, Store
+from serving.observations.records import Observation, describe
+from serving.observations.store import Batch, Store
 from tests.support.drift import add_reference, picture
 from tests.support.mlflow_store import new_store
 from tests.support.observing import NOW, id_of, observation

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.observing.observation import ModelRecord, Observation, Switch, describe
+from serving.observations.records import ModelRecord, Observation, Switch, describe
 
 CLASSES = ("angry", "happy", "sad")
 _DAY_S = 86_400.0

@@ -22,7 +22,7 @@ from serving.http.query import read_limit
 from serving.http.routes.shadow import canary_json
 from serving.inference.model_slot import LiveModel
 from serving.model_sync.service import FollowingStatus
-from serving.observing.observation import Switch
+from serving.observations.records import Switch
 
 SAMPLE_NOTICE = "Trained on the procedural sample of drawn faces: a demonstration, not for real faces."
 _HISTORY, _MOST_HISTORY = 100, 1000

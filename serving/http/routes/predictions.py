@@ -17,7 +17,7 @@ from serving.errors import BadRequest, NotFound
 from serving.http import schemas
 from serving.http.body import read_json
 from serving.http.dependencies import LeanRoute, json_response, parts_of
-from serving.observing.observation import Recorded
+from serving.observations.records import Recorded
 
 router = APIRouter(route_class=LeanRoute, tags=["observations"])
 

@@ -11,7 +11,7 @@ import pytest
 
 from flows.repro.workspace import only_training
 from flows.retention import retention
-from serving.observing.store import Batch, Store
+from serving.observations.store import Batch, Store
 from tests.support.observing import MODEL, id_of, observation
 
 pytestmark = pytest.mark.usefixtures("prefect_api")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.observing.store import Store
+from serving.observations.store import Store
 from tests.support.http_process import PYTHON_M, UVICORN, ended, free_port
 
 WAYS = {"python -m serving": PYTHON_M, "uvicorn": UVICORN}

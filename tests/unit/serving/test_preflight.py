@@ -14,8 +14,8 @@ import pytest
 
 from serving import preflight
 from serving.errors import LocationInvalid, ServingError, StartRefused, StoreTooNew, StoreUrlInvalid
-from serving.observing import database
-from serving.observing.store import Store
+from serving.observations import database
+from serving.observations.store import Store
 from serving.preflight import EXIT_STATUS, access_warning, address, check, explained, read_settings
 from serving.settings import Settings
 

@@ -24,8 +24,8 @@ from serving.drift.compute import compute
 from serving.drift.data import read_current, read_reference
 from serving.drift.result import DriftResult, Request, WindowRule
 from serving.drift.runner import computed
-from serving.observing.observation import Feedback
-from serving.observing.store import Batch, Store
+from serving.observations.records import Feedback
+from serving.observations.store import Batch, Store
 from tests.support.drift import CLASSES, reference_columns, write_reference
 from tests.support.http_service import until
 from tests.support.observing import MODEL, observation

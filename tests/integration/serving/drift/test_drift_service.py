@@ -17,7 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from serving.http.routes.drift import policy_of
-from serving.observing.store import Batch, Store
+from serving.observations.store import Batch, Store
 from tests.support.drift import add_reference, picture
 from tests.support.http_service import ready, serving, settings_in, until
 from tests.support.observing import observation

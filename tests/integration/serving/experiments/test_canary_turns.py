@@ -20,7 +20,7 @@ from serving.inference.admission import admit
 from serving.inference.batching import Batcher, Timing
 from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot
 from serving.inference.onnx_classifier import Prediction
-from serving.observing.observation import Observation
+from serving.observations.records import Observation
 from tests.support.serving_models import cached_folder, flat
 
 Switch = tuple[str | None, str, str]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from serving.errors import ObservationUnknown, StoreUnavailable
-from serving.observing.pictures import PictureFolder
-from serving.observing.recorder import Recorder
-from serving.observing.store import Batch, Store
+from serving.observations.images import PictureFolder
+from serving.observations.recorder import Recorder
+from serving.observations.store import Batch, Store
 from tests.support.observing import MODEL, NOW, SWITCH, fresh_id, id_of, observation
 from tests.support.pictures import encoded, textured
 from tests.support.postgres import PostgresServer, running_postgres

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from serving.observing.observation import Recorded, describe, entropy
-from serving.observing.tables import MAX_LEVEL, level_of, observation_row
+from serving.observations.records import Recorded, describe, entropy
+from serving.observations.schema import MAX_LEVEL, level_of, observation_row
 from tests.support.observing import id_of, observation
 
 

@@ -6,12 +6,12 @@ import subprocess
 import sys
 import time
 
-from serving.observing.store import Store
+from serving.observations.store import Store
 
 _PROGRAM = """
 import sys, time
-from serving.observing.recorder import Recorder
-from serving.observing.store import Store
+from serving.observations.recorder import Recorder
+from serving.observations.store import Store
 from tests.support.observing import NOW, id_of, observation
 recorder = Recorder(Store(sys.argv[1]))
 recorder.start()

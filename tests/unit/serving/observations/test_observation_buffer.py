@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from serving.observing.buffer import Buffer
-from serving.observing.observation import Feedback
+from serving.observations.buffer import Buffer
+from serving.observations.records import Feedback
 from tests.support.observing import NOW, SWITCH, id_of, observation
 
 

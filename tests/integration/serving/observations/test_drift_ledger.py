@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, text
 
 from serving.drift.result import DriftResult, unknown
 from serving.drift.store import Ledger, Model
-from serving.observing.store import Batch, Store
+from serving.observations.store import Batch, Store
 from tests.support.observing import MODEL, NOW, id_of, observation
 
 OURS = Model(version=MODEL.version, sha256=MODEL.sha256)

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from serving.errors import ObservationUnknown, RowsRefused, StoreTooNew
-from serving.observing.observation import Feedback
-from serving.observing.pictures import PictureFolder
-from serving.observing.store import Batch, Store
+from serving.observations.images import PictureFolder
+from serving.observations.records import Feedback
+from serving.observations.store import Batch, Store
 from tests.support.observing import MODEL, NOW, SWITCH, id_of, observation
 from tests.support.pictures import encoded, textured
 

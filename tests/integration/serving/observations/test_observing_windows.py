@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sqlalchemy import Engine, event
 
-from serving.observing.store import Batch, Store
+from serving.observations.store import Batch, Store
 from tests.support.observing import NOW, id_of, observation
 
 COUNT = 6000

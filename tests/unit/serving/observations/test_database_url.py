@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from serving.errors import StoreUrlInvalid
-from serving.observing.store import Store
+from serving.observations.store import Store
 
 
 @pytest.mark.parametrize(

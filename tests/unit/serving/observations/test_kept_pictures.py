@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import ImageFormatUnknown
-from serving.observing.pictures import PictureFolder
+from serving.observations.images import PictureFolder
 from tests.support.observing import NOW, id_of
 from tests.support.pictures import encoded, textured
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from serving.errors import StoreIncomplete, StoreTooNew
-from serving.observing.observation import Feedback
-from serving.observing.store import Batch, Store
+from serving.observations.records import Feedback
+from serving.observations.store import Batch, Store
 from tests.support.observing import NOW, SWITCH, id_of, observation
 
 # What the first service created, as SQLAlchemy wrote it then.

@@ -25,11 +25,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from serving.errors import ObservationUnknown, StoreError, StoreUnavailable
-from serving.observing.buffer import Buffer
-from serving.observing.observation import Feedback, ModelRecord, Observation, Recorded, Switch
-from serving.observing.pictures import PictureFolder
-from serving.observing.store import Store
-from serving.observing.writer import Writer
+from serving.observations.buffer import Buffer, Writer
+from serving.observations.images import PictureFolder
+from serving.observations.records import Feedback, ModelRecord, Observation, Recorded, Switch
+from serving.observations.store import Store
 
 _log = logging.getLogger(__name__)
 # Deleting what is too old may be late by this much.

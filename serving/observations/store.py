@@ -6,6 +6,8 @@
 
 Every call may be made from any thread, blocks for as long as the database takes, and raises
 `StoreUnavailable` when it is away. The hot path uses the `Recorder` instead.
+
+Kept pictures whose true emotion was told: what can become data.
 """
 
 from __future__ import annotations
@@ -14,17 +16,18 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Double, String, Table, delete, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from serving.contract import Box
 from serving.errors import ObservationUnknown, RowsRefused
-from serving.observing.database import Database
-from serving.observing.observation import Feedback, ModelRecord, Observation, Recorded, Switch
-from serving.observing.pictures import PictureFolder
-from serving.observing.sampling import AHEAD_S, Window, read_window
-from serving.observing.tables import (
+from serving.observations.database import Database
+from serving.observations.images import PictureFolder
+from serving.observations.records import Feedback, ModelRecord, Observation, Recorded, Switch
+from serving.observations.sampling import AHEAD_S, Window, read_window
+from serving.observations.schema import (
     feedback,
     latest_feedback,
     model_row,
@@ -249,3 +252,51 @@ def _model(connection: Connection, observation: Observation) -> ModelRecord | No
     )
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else read_model(row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """One of them."""
+
+    id: str
+    """Of the answer."""
+    picture: str
+    """Name inside the folder of kept pictures."""
+    box: Box | None
+    """The face that was looked at, left, top, width, height in px; None: the whole picture."""
+    emotion: str
+    """The true one, as last told."""
+
+
+def told_pictures(url: str) -> list[Told]:
+    """All of them, the oldest first.
+
+    Args:
+        url: of the observations.
+
+    Raises:
+        StoreUnavailable: the database is away.
+    """
+    box = [observations.c[f"face_{side}"] for side in ("left", "top", "width", "height")]
+    query = (
+        select(observations.c.id, observations.c.picture, *box, latest_feedback)
+        .where(
+            observations.c.picture.is_not(None),
+            observations.c.id.in_(select(feedback.c.observation_id)),
+        )
+        .order_by(observations.c.time, observations.c.id)
+    )
+    database = Database(url)
+    try:
+        with database.opened() as connection:
+            return [
+                Told(
+                    id=row[0],
+                    picture=row[1],
+                    box=None if row[2] is None else cast(Box, tuple(row[2:6])),
+                    emotion=row[6],
+                )
+                for row in connection.execute(query)
+            ]
+    finally:
+        database.close()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from serving.observing.observation import Feedback
-from serving.observing.store import Batch, Store
-from serving.observing.told import Told, told_pictures
+from serving.observations.records import Feedback
+from serving.observations.store import Batch, Store, Told, told_pictures
 from tests.support.observing import NOW, id_of, observation
 
 

@@ -16,8 +16,8 @@ from operator import itemgetter
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, select
 
-from serving.observing.observation import Recorded
-from serving.observing.tables import MAX_LEVEL, latest_feedback, observations, read_observation
+from serving.observations.records import Recorded
+from serving.observations.schema import MAX_LEVEL, latest_feedback, observations, read_observation
 
 AHEAD_S = 60.0
 """How far clocks may differ; what is dated further ahead was dated by a clock that was wrong."""

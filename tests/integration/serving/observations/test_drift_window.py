@@ -10,8 +10,8 @@ import pytest
 from serving.drift.data import read_current
 from serving.drift.result import WindowRule
 from serving.errors import WindowTooSmall
-from serving.observing.observation import Feedback
-from serving.observing.store import Batch, Store
+from serving.observations.records import Feedback
+from serving.observations.store import Batch, Store
 from tests.support.observing import MODEL, NOW, observation
 
 RULE = WindowRule(last_n=40, min_rows=10)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.observing.store import Store
+from serving.observations.store import Store
 from tests.support.postgres import PostgresServer, running_postgres
 
 
