@@ -27,11 +27,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.answering.tensors import TensorAnswerer
 from serving.cores import usable_cores
 from serving.detection.detector import Detector
 from serving.detection.image_reader import Detectors, PictureReader
 from serving.detection.recording import ObservationSink, SwitchLog
+from serving.detection.tensors import TensorAnswerer
 from serving.drift.monitor import Keeper, Plan
 from serving.drift.result import WindowRule
 from serving.drift.store import Ledger
@@ -68,7 +68,7 @@ from serving.observations.images import PictureFolder
 from serving.observations.recorder import Recorder
 from serving.observations.store import Store
 from serving.preflight import access_warning
-from serving.protocols.binary import LENGTH_HEADER
+from serving.protocols.tensors import LENGTH_HEADER
 from serving.settings import Settings, unknown_variables
 
 

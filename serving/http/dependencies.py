@@ -10,9 +10,9 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from serving.answering.tensors import TensorAnswerer
 from serving.detection.detector import Detector
 from serving.detection.responses import encode
+from serving.detection.tensors import TensorAnswerer
 from serving.drift.monitor import Keeper
 from serving.experiments.manager import Trials
 from serving.http.connections import Connections

@@ -27,8 +27,8 @@ from prometheus_client import (
     multiprocess,
 )
 
-from serving.answering.tensors import Answered
 from serving.detection.responses import Detection
+from serving.detection.tensors import Answered
 from serving.drift.monitor import Status
 from serving.drift.result import DriftResult
 from serving.experiments.canary import Outcome

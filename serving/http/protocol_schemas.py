@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from serving.http.components import Schema, ref
 from serving.http.operations import ACCESS, BODY, Operation, json_answer, operation
-from serving.protocols.binary import LENGTH_HEADER
+from serving.protocols.tensors import LENGTH_HEADER
 
 
 def _path(name: str, description: str) -> Schema:

@@ -19,8 +19,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from serving.answering.tensors import Answered
 from serving.detection.responses import Detection
+from serving.detection.tensors import Answered
 
 if TYPE_CHECKING:
     from serving.http.spans import SpanWriter

@@ -11,16 +11,16 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.answering.tensors import Asked
 from serving.contract import InputSpec
+from serving.detection.tensors import Asked
 from serving.errors import NotFound
 from serving.http import protocol_schemas as schemas
 from serving.http.body import read_body
 from serving.http.dependencies import LeanRoute, json_response, parts_of
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
-from serving.protocols import tensors, v2, v2_answers
-from serving.protocols.binary import LENGTH_HEADER
+from serving.protocols import tensors, v2
+from serving.protocols.tensors import LENGTH_HEADER
 
 BINARY, JSON = "application/octet-stream", "application/json"
 # Clients that send JSON say so, or nothing, or what they say of JSON with bytes behind it.
@@ -33,7 +33,7 @@ router = APIRouter(route_class=LeanRoute, tags=["open inference protocol"])
 async def server(request: Request) -> Response:
     """The server's name, version and extensions."""
     return json_response(
-        v2_answers.server_metadata(name="mien", version=request.app.version, extensions=v2.EXTENSIONS)
+        v2.server_metadata(name="mien", version=request.app.version, extensions=v2.EXTENSIONS)
     )
 
 
@@ -68,7 +68,7 @@ async def metadata(request: Request) -> Response:
     """What the model takes and gives; sizes of -1 are any."""
     live = _asked_for(request)
     sample = await parts_of(request).tensors.sample(live)
-    return json_response(v2_answers.model_metadata(_answerer(live), live.contract, sample))
+    return json_response(v2.model_metadata(_answerer(live), live.contract, sample))
 
 
 @router.get("/v2/models/{name}/ready", **schemas.MODEL_READY)
@@ -100,7 +100,7 @@ async def infer(request: Request) -> Response:
 
 
 class _Infer:
-    """See `serving.answering.tensors.Exchange`."""
+    """See `serving.detection.tensors.Exchange`."""
 
     def __init__(self, body: bytes, *, header_length: str | None, most: int) -> None:
         self._body = body
@@ -117,10 +117,10 @@ class _Infer:
         self._request = v2.read_request(self._body, self._header_length, spec, most=self._most)
         return Asked(pictures=self._request.images, record=self._request.record)
 
-    def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> v2_answers.Encoded:
+    def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> v2.Encoded:
         if self._request is None:
             raise RuntimeError("write was called before read")
-        return v2_answers.write_answer(self._request, prediction, _answerer(live), ids=ids)
+        return v2.write_answer(self._request, prediction, _answerer(live), ids=ids)
 
 
 def _asked_for(request: Request) -> LiveModel:
@@ -142,9 +142,9 @@ def _asked_for(request: Request) -> LiveModel:
     return live
 
 
-def _answerer(live: LiveModel) -> v2_answers.Answerer:
+def _answerer(live: LiveModel) -> v2.Answerer:
     identity = live.identity
-    return v2_answers.Answerer(
+    return v2.Answerer(
         name=identity.name,
         version=identity.version,
         sha256=identity.sha256,

@@ -10,14 +10,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from serving.answering.tensors import Asked
 from serving.contract import InputSpec
+from serving.detection.tensors import Asked
 from serving.http import protocol_schemas as schemas
 from serving.http.body import read_body
 from serving.http.dependencies import LeanRoute, parts_of
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
-from serving.protocols import scoring, tensors
+from serving.protocols import mlflow_scoring, tensors
 from serving.settings import Settings
 
 JSON = "application/json"
@@ -53,7 +53,7 @@ async def version(request: Request) -> Response:
 
 
 class _Invocation:
-    """See `serving.answering.tensors.Exchange`."""
+    """See `serving.detection.tensors.Exchange`."""
 
     def __init__(self, body: bytes, settings: Settings) -> None:
         self._body = body
@@ -65,13 +65,13 @@ class _Invocation:
 
     def read(self, spec: InputSpec) -> Asked:
         settings = self._settings
-        request = scoring.read_request(
+        request = mlflow_scoring.read_request(
             self._body, spec, most=settings.max_tensor_images, max_file_bytes=settings.max_bytes
         )
         return Asked(pictures=request.pictures, faces=request.faces, record=request.record)
 
     def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> bytes:
-        return scoring.write_answer(prediction)
+        return mlflow_scoring.write_answer(prediction)
 
 
 def _headers(live: LiveModel, ids: Sequence[str]) -> dict[str, str]:

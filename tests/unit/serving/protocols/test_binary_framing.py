@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import BadRequest
-from serving.protocols import binary
+from serving.protocols import tensors
 
 # A busy machine says nothing of the code.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,15 +17,15 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 @unhurried
 @given(json=st.binary(max_size=200), tensor=st.binary(max_size=200))
 def test_what_is_joined_is_parted_again_without_a_copy(json: bytes, tensor: bytes) -> None:
-    body = binary.join(json, [tensor])
-    header, data = binary.split(body, str(len(json)))
+    body = tensors.join(json, [tensor])
+    header, data = tensors.split(body, str(len(json)))
     assert (bytes(header), bytes(data)) == (json, tensor)
     assert header.obj is body
     assert data.obj is body
 
 
 def test_without_the_header_all_of_it_is_json() -> None:
-    header, data = binary.split(b"{}", None)
+    header, data = tensors.split(b"{}", None)
     assert bytes(header) == b"{}"
     assert len(data) == 0
 
@@ -34,7 +34,7 @@ def test_without_the_header_all_of_it_is_json() -> None:
 @given(body=st.binary(max_size=50), beyond=st.integers(1, 10**11))
 def test_a_length_beyond_the_body_is_refused(body: bytes, beyond: int) -> None:
     with pytest.raises(BadRequest, match=f"but the body has {len(body)} bytes"):
-        binary.split(body, str(len(body) + beyond))
+        tensors.split(body, str(len(body) + beyond))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_length_beyond_the_body_is_refused(body: bytes, beyond: int) -> None:
 )
 def test_what_is_no_length_is_refused(length: str) -> None:
     with pytest.raises(BadRequest, match="expected the length of the JSON"):
-        binary.split(b"{}" * 10, length)
+        tensors.split(b"{}" * 10, length)
 
 
 @unhurried
@@ -68,6 +68,6 @@ def test_what_is_no_length_is_refused(length: str) -> None:
 def test_texts_are_read_by_tritonclient(elements: list[str]) -> None:
     from tritonclient.utils import deserialize_bytes_tensor
 
-    read = deserialize_bytes_tensor(binary.texts(elements))
+    read = deserialize_bytes_tensor(tensors.texts(elements))
     assert isinstance(read, np.ndarray)
     assert [element.decode() for element in read.tolist()] == elements

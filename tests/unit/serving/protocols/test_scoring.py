@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from serving.contract import InputSpec
 from serving.errors import BadRequest, PayloadTooLarge, TooManyPictures
 from serving.inference.onnx_classifier import Prediction
-from serving.protocols.scoring import ScoringRequest, read_request, write_answer
+from serving.protocols.mlflow_scoring import ScoringRequest, read_request, write_answer
 
 # A busy machine says nothing of the code.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

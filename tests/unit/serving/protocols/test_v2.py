@@ -15,7 +15,7 @@ from serving.contract import InputSpec
 from serving.errors import BadRequest, TooManyPictures
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import v2
-from serving.protocols.v2_answers import Answerer, write_answer
+from serving.protocols.v2 import Answerer, write_answer
 
 # A busy machine says nothing of the code.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
