@@ -17,7 +17,7 @@ from flows.errors import FlowError
 from flows.scoring.sources import Source
 from serving.detection.image_reader import FacesMode
 from serving.inference.admission import admit
-from serving.scoring.scorer import BATCH, Scorer
+from serving.score.scorer import BATCH, Scorer
 from serving.settings import Settings
 
 if TYPE_CHECKING:

@@ -37,9 +37,8 @@ from pipelines.core.cli import quiet_libraries
 from serving.detection.image_reader import FacesMode
 from serving.errors import ServingError
 from serving.model_sync.service import absolute_uri
-from serving.scoring.parts import Parts, Progress
-from serving.scoring.run import CHUNK
-from serving.scoring.scorer import Scorer
+from serving.score.scorer import CHUNK, Scorer
+from serving.score.shards import Parts, Progress
 from serving.urls import SecretUrl
 
 if TYPE_CHECKING:

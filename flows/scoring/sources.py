@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flows.errors import SourceUnusable
-from serving.scoring.listing import files_in
+from serving.score.listing import files_in
 
 S3 = "s3://"
 _COLUMN = "path"

@@ -6,7 +6,7 @@ face_size where the pictures had one.
 
 What drift compares, in one shape for both sides: the reference's rows and a window's.
 
-A batch of scores as a window: the Parquet table of `serving.scoring`, with its embeddings.
+A batch of scores as a window: the Parquet table of `serving.score`, with its embeddings.
 
 The current window: the live model's newest observations, never more than can be compared cheaply.
 """

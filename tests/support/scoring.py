@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from serving.inference.admission import admit
-from serving.scoring.scorer import Scorer
+from serving.score.scorer import Scorer
 from serving.settings import Settings
 from tests.support.http_service import picture_of
 from tests.support.onnx_models import CLASSES

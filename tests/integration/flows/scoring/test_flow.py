@@ -19,7 +19,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
 from flows.scoring.flow import ARTIFACTS, scoring
-from serving.scoring.run import score_folder
+from serving.score.scorer import score_folder
 from tests.support.buckets import bucket_server, filled
 from tests.support.drift import add_reference, picture
 from tests.support.drifting import PEOPLE, REFERENCE_PEOPLE, ROWS

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.errors import OutputTaken, ScoringBegunOtherwise, ScoringRefused
-from serving.scoring.listing import Listing
+from serving.score.listing import Listing
 
 PLAN_KEY = b"mien.scoring"
 """Of the Parquet file's metadata: which model and options made it."""

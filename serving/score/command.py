@@ -17,8 +17,7 @@ from serving.inference.admission import admit
 from serving.inference.model_slot import LiveModel
 from serving.model_sync.resolve import looked_up
 from serving.preflight import read_settings
-from serving.scoring.run import CHUNK, Progress, score_folder
-from serving.scoring.scorer import BATCH, Scorer
+from serving.score.scorer import BATCH, CHUNK, Progress, Scorer, score_folder
 from serving.settings import Settings
 
 FAILED, SOME_FAILED, INTERRUPTED = 1, 3, 130

@@ -15,8 +15,7 @@ import pytest
 
 from serving.errors import BadRequest
 from serving.inference.admission import admit
-from serving.scoring.run import PLAN_KEY, score_folder
-from serving.scoring.scorer import Scorer
+from serving.score.scorer import PLAN_KEY, Scorer, score_folder
 from serving.settings import Settings
 from tests.support.http_service import picture_of, ready, serving, settings_in
 from tests.support.onnx_models import CLASSES

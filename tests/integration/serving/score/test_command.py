@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from serving.score import main
+from serving.score.__main__ import main
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import CLASSES
 from tests.support.scoring import pictures_in

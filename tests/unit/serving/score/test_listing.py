@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.scoring.listing import Listing, files_in
+from serving.score.listing import Listing, files_in
 
 
 def touched(folder: Path, *names: str) -> Path:

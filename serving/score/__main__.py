@@ -22,7 +22,7 @@ def main() -> None:
     # The command reads the settings again, and says what is wrong with them.
     with suppress(StartRefused):
         limit_opencv(read_settings().max_pixels)
-    from serving.scoring.command import main as command
+    from serving.score.command import main as command
 
     command()
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.errors import OutputTaken, ScoringBegunOtherwise, ScoringRefused
-from serving.scoring.run import Progress, score_folder
+from serving.score.scorer import Progress, score_folder
 from tests.support.scoring import pictures_in, scorer_in
 
 COUNT, CHUNK = 40, 6
@@ -182,8 +182,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from serving.inference.admission import admit
-from serving.scoring.run import score_folder
-from serving.scoring.scorer import Scorer
+from serving.score.scorer import score_folder
+from serving.score.scorer import Scorer
 from serving.settings import Settings
 model, pictures, out = map(Path, sys.argv[1:])
 scorer = Scorer.configured(Settings(), admit(model, threads=1, max_batch=16), faces="none")
