@@ -17,7 +17,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 # Cross-validated against the registry only by name here, so that reading parameters needs no Keras.
-_ARCHITECTURES = Path(__file__).parent / "architectures"
+_ARCHITECTURES = Path(__file__).parents[1] / "architectures"
 
 
 class _Block(BaseModel):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 SCRATCH = "scratch"
-"""Origin of random weights, as `pipelines.weights.pretrained` writes it; that module loads every architecture."""
+"""Origin of random weights, as `pipelines.weights.pretrained` writes it; it imports all architectures."""
 NOT_PRETRAINED = "(not pretrained)"
 """In the display name of an architecture that is meant to start from pretrained weights and did not."""
 _PRETRAINED = "(pretrained)"

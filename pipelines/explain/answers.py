@@ -1,7 +1,4 @@
-"""What an ONNX file says about prepared pictures.
-
-Do the ONNX file's heatmaps show what Keras says?
-"""
+"""What an ONNX file says about prepared pictures, and whether its heatmaps agree with Keras'."""
 
 from __future__ import annotations
 
@@ -15,6 +12,9 @@ from numpy.typing import NDArray
 from pipelines.core.errors import ExplanationFailed
 from pipelines.explain.heatmaps import Heatmaps
 from serving.contract.arrays import Image
+
+TOLERANCE = 1e-3
+"""Largest accepted difference of two heatmaps, both in [0, 1]: a quarter of one step in 255."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,6 @@ def answer(path: Path, pictures: Image) -> Answers:
         confidence=prediction.probabilities[np.arange(len(top)), top],
         heatmaps=prediction.heatmap,
     )
-
-
-TOLERANCE = 1e-3
-"""Largest accepted difference of two heatmaps, both in [0, 1]: a quarter of one step in 255."""
 
 
 def check_agreement(

@@ -1,7 +1,7 @@
 """Rebuild a registered version from its commit: `make reproduce VERSION=n`.
 
-    python -m pipelines.register.reproduce 3                   what the cache still has is restored; the rest is made
-    python -m pipelines.register.reproduce 3 --from-scratch    only the data is taken; everything is trained again
+    python -m pipelines.register.reproduce 3                 restores what the cache has; the rest is made
+    python -m pipelines.register.reproduce 3 --from-scratch  takes the data only; trains everything again
 
 The version's commit is cloned into a scratch folder, its data is restored, `dvc repro` makes the model, and
 the ONNX file and the test metrics are compared with those in the registry. Exits with 1 where they differ,

@@ -75,7 +75,7 @@ def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> Results:
     """
     architecture = architecture_of(name)
     made = "quantize" if is_int8(name) else "export"
-    paths = {
+    files = {
         "train": paths.training_record(architecture),
         made: paths.export_record(name),
         "evaluate": paths.evaluation_metrics(name),
@@ -87,7 +87,7 @@ def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> Results:
     }
     records = {
         stage: read_record(root / path, keys=keys[stage], stage=f"{stage}@{architecture}")
-        for stage, path in paths.items()
+        for stage, path in files.items()
     }
     return Results(
         architecture=name,
@@ -95,7 +95,7 @@ def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> Results:
         export=records[made],
         metrics=records["evaluate"],
         latency=latency,
-        digest=_digest([(root / path).read_bytes() for path in paths.values()], latency),
+        digest=_digest([(root / path).read_bytes() for path in files.values()], latency),
     )
 
 

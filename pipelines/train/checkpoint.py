@@ -186,8 +186,9 @@ def run_key(name: str, params: Params, *, dataset: Dataset, origin: Mapping[str,
 
 def _sources(name: str) -> list[Path]:
     return [
-        *(_CODE / f"{module}.py" for module in ("train", "classifier", "pretrained")),
-        *(_CODE / "training").glob("*.py"),
+        _CODE / "model" / "keras_classifier.py",
+        _CODE / "weights" / "pretrained.py",
+        *(_CODE / "train").glob("*.py"),
         *(_CODE / "architectures").glob("_*.py"),
         _CODE / "architectures" / f"{name}.py",
     ]

@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def resolve_all(params: Params, *, root: Path = paths.WEIGHTS) -> None:
-    """Leave `root/ARCHITECTURE/` as `pipelines.weights.pretrained` reads it; what is as it should be stays untouched.
+    """Write `root/ARCHITECTURE/` as `pipelines.weights.pretrained` reads it; leave what is up to date.
 
     So do the folders of architectures that are not listed now: they may be again, when there is no network.
 

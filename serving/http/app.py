@@ -136,8 +136,7 @@ def create_app(settings: Settings, *, before_start: Callable[[], None] = lambda:
         redirect_slashes=False,
     )
     for module in (
-        *(detect, detect, stream, predictions, predictions, model, health, docs),
-        *(protocol_v2, scoring, shadow, drift, model, page),
+        *(detect, stream, predictions, model, health, docs, protocol_v2, scoring, shadow, drift, page),
     ):
         app.include_router(module.router)
     app.openapi = cache(lambda: docs.describe(app))  # type: ignore[method-assign] # FastAPI's documented way

@@ -8,8 +8,8 @@ How the observation database's layout of one version becomes that of the next.
     migrate(connection, found=1)
 
 Each step is written down as it was when its version was made, and is not changed later: it must still fit a
-database that was left at the version before. A change of `serving.observations.schema` needs a step here; a test
-compares a database that was brought up from version 1 with a new one.
+database that was left at the version before. A change of `serving.observations.schema` needs a step here;
+a test compares a database that was brought up from version 1 with a new one.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ from sqlalchemy import (
 from serving.observations.records import ModelRecord, Observation, Recorded, Switch
 
 SCHEMA_VERSION = 2
-"""Raise it with every change, which needs a step in `serving.observations.database`; a service that knows less
-refuses the database."""
+"""Raise it with every change, which needs a step in `serving.observations.database`; a service that knows an
+older version only refuses the database."""
 MAX_LEVEL = 24
 """Of `level`: 2^24 · 10⁴ rows can be sampled down to 10⁴ without reading more than twice as many."""
 

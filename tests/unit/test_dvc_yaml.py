@@ -15,6 +15,7 @@ from pipelines.core import paths
 from pipelines.core.params import Params, load_params
 from pipelines.core.variants import variants_of
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 # Modules that carry a result but do not shape it: an edit of an error message retrains nothing.
 PLUMBING = {
     "pipelines.core.dataset",
@@ -24,7 +25,6 @@ PLUMBING = {
     "pipelines.core.lineage",
     "pipelines.core.manifest",
     "pipelines.core.params",
-    "pipelines.core.io",
     "pipelines.core.sample_remote",
     "pipelines.core.cli",
     "pipelines.model.tensorflow_runtime",
@@ -46,7 +46,7 @@ PLUMBING = {
 
 @pytest.fixture(scope="module")
 def stages() -> dict[str, Any]:
-    path = Path(__file__).resolve().parents[2] / "dvc.yaml"
+    path = REPOSITORY / "dvc.yaml"
     loaded = yaml.safe_load(path.read_text())["stages"]
     return {name: stage.get("do", stage) for name, stage in loaded.items()}
 
@@ -56,18 +56,19 @@ def imports() -> grimp.ImportGraph:
     return grimp.build_graph("pipelines", "serving", cache_dir=None, exclude_type_checking_imports=True)
 
 
-def paths(entries: list[Any]) -> list[str]:
+def listed_paths(entries: list[Any]) -> list[str]:
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
 
 
 def outputs(stage: dict[str, Any]) -> list[str]:
-    return [path for kind in ("outs", "metrics", "plots") for path in paths(stage.get(kind, []))]
+    return [path for kind in ("outs", "metrics", "plots") for path in listed_paths(stage.get(kind, []))]
 
 
 def module_of(stage: dict[str, Any]) -> str:
-    found = re.match(r"python -m (pipelines\.\w+)", stage["cmd"])
+    found = re.match(r"python -m (pipelines[.\w]+)", stage["cmd"])
     assert found
-    return found[1]
+    package = REPOSITORY / found[1].replace(".", "/")
+    return f"{found[1]}.stage" if package.is_dir() else found[1]
 
 
 def shaping_modules(imports: grimp.ImportGraph, module: str) -> set[str]:
@@ -233,7 +234,7 @@ def test_git_ignores_what_the_cache_keeps_and_nothing_else(
     kept: dict[str, bool] = {}
     for stage in stages.values():
         for entry in (entry for kind in ("outs", "metrics", "plots") for entry in stage.get(kind, [])):
-            [path] = paths([entry])
+            [path] = listed_paths([entry])
             options = entry[path] if isinstance(entry, dict) else {}
             kept[path.replace("${item}", "resnet50")] = options.get("cache", True)
     (tmp_path / ".gitignore").write_bytes((repository / ".gitignore").read_bytes())

@@ -7,22 +7,24 @@ import math
 import pytest
 
 from pipelines.core.params import GateParams
-from pipelines.gate import stage
+from pipelines.gate import rules
 from pipelines.gate.remedies import remedies
 
-BAD = stage.Scores(accuracy=0.1, macro_f1=0.1, recall={"happy": 0.1, "sad": math.nan})
-GOOD = stage.Scores(accuracy=0.9, macro_f1=0.9, recall={"happy": 0.9, "sad": 0.9})
-PRODUCTION = stage.Production(version=3, scores=GOOD)
-UNUSABLE = stage.Production(version=3, scores=None, problem="production (version 3) cannot be loaded")
+BAD = rules.Scores(accuracy=0.1, macro_f1=0.1, recall={"happy": 0.1, "sad": math.nan})
+GOOD = rules.Scores(accuracy=0.9, macro_f1=0.9, recall={"happy": 0.9, "sad": 0.9})
+PRODUCTION = rules.Production(version=3, scores=GOOD)
+UNUSABLE = rules.Production(version=3, scores=None, problem="production (version 3) cannot be loaded")
 
 
 @pytest.mark.parametrize("production", [None, PRODUCTION, UNUSABLE])
-def test_every_check_that_can_fail_has_a_remedy(production: stage.Production | None) -> None:
+def test_every_check_that_can_fail_has_a_remedy(production: rules.Production | None) -> None:
     thresholds = GateParams(**dict.fromkeys(GateParams.model_fields, 0.5))
-    candidate = stage.Candidate(scores=BAD, latency_ms=900.0, size_mb=900.0, smoke="it answers NaN")
-    checks = stage.judge(candidate, production, thresholds)
+    candidate = rules.Candidate(
+        scores=BAD, latency_ms=900.0, size_mb=900.0, smoke="it answers NaN", measured="today, here"
+    )
+    checks = rules.judge(candidate, production, thresholds)
     failed = [check for check in checks if not check.passed]
-    verdict = {"architecture": "vgg-int8", "checks": stage.as_json(checks)}
+    verdict = {"architecture": "vgg-int8", "checks": rules.as_json(checks)}
     found = list(remedies(verdict))
     assert [reason for reason, _ in found] == [check.reason for check in failed]
     assert all(remedy and "{" not in remedy for _, remedy in found)

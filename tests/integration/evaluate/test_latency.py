@@ -24,7 +24,7 @@ from tests.support.onnx_models import make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
 from tests.support.timings import TIMING
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 NAMES = ("lenet", "lenet-int8", "vgg", "vgg-int8")
 ARCHITECTURES = ("lenet", "vgg")
 

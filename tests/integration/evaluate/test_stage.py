@@ -38,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     quantized = make_contract(dataset=dataset.dataset, weights="imagenet", architecture="lenet-int8")
     write_model(root / INT8, contract=quantized, levels=(levels[1], levels[0], *levels[2:]), seed=1)
     write_json(root / "models/lenet/training.json", {"parameters": 4242})
-    shutil.copy(Path(__file__).parents[2] / "params.yaml", root / "params.yaml")
+    shutil.copy(Path(__file__).parents[3] / "params.yaml", root / "params.yaml")
     _evaluate(root)
     return root
 
@@ -54,7 +54,7 @@ def predictions(project: Path) -> pd.DataFrame:
 
 
 def _evaluate(root: Path, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    checkout = str(Path(__file__).parents[2])
+    checkout = str(Path(__file__).parents[3])
     return subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "pipelines.evaluate", "lenet"],
         cwd=root,

@@ -246,7 +246,7 @@ def test_a_graph_that_cannot_be_or_is_not_what_it_should_is_refused(
 
 
 def test_the_command_prints_one_line(lenet: Path) -> None:
-    repository = Path(__file__).resolve().parents[2]
+    repository = Path(__file__).resolve().parents[3]
     (lenet / "params.yaml").write_bytes((repository / "params.yaml").read_bytes())
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.export", "lenet"],

@@ -54,7 +54,7 @@ def test_without_a_setting_it_is_the_checkout_s_own(checkout: Path) -> None:
 def test_stages_that_start_together_make_the_tables_once(tmp_path: Path) -> None:
     (tmp_path / "mlruns").mkdir()
     code = "from pipelines.tracking.runs import configure; print(configure('emotion'))"
-    environment = os.environ | {"PYTHONPATH": str(Path(tracking.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(tracking.__file__).parents[2])}
     stages = [
         subprocess.Popen(
             [sys.executable, "-c", code],

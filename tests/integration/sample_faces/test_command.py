@@ -37,7 +37,7 @@ def digests(folder: Path) -> dict[str, str]:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three images of each class, drawn by two processes."""
     folder = tmp_path_factory.mktemp("sample") / "drawn"
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     result = sample("--per-class", "3", "--seed", "5", "--out", folder, "--processes", "2", cwd=root)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == f"{folder}: 21 images of 7 classes\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 from pathlib import Path
@@ -99,8 +100,10 @@ def test_pre_commit_runs_tools_of_the_locked_environment(repository: Path) -> No
     packages = {"lint-imports": "import-linter"}
     for hook in hooks:
         program = hook["entry"].split()[0]
-        if program != "false":
-            name = program.removeprefix(".venv/bin/")
+        name = program.removeprefix(".venv/bin/")
+        if name == "python":
+            assert importlib.util.find_spec(hook["entry"].split()[2]), hook["entry"]
+        elif name != "false":
             assert re.search(rf"^{packages.get(name, name)}==", locked, re.MULTILINE), name
 
 

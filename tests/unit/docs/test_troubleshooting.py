@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = ("pipelines", "serving", "flows")
+ERRORS = {"pipelines": "pipelines/core/errors.py", "flows": "flows/errors.py"}
 GAP = "…"
 # Messages of other programs, told by the word before the quotation.
 FOREIGN = re.compile(
@@ -77,7 +78,7 @@ def test_every_kind_of_pipeline_and_flow_error_is_explained(
     shown = " ".join(page.split())
     silent = []
     for package in ("pipelines", "flows"):
-        for node in sources[root / package / "errors.py"].body:
+        for node in sources[root / ERRORS[package]].body:
             if not isinstance(node, ast.ClassDef) or node.name in NOT_A_READERS:
                 continue
             messages = [pieces(text) for part in ast.walk(node) if (text := _message(part))]

@@ -44,9 +44,9 @@ def test_the_service_sets_its_own(tmp_path: Path, width: int, outcome: str) -> N
 @pytest.mark.parametrize(("width", "outcome"), [(100, "decoded"), (101, "refused")])
 def test_scoring_sets_the_services(tmp_path: Path, width: int, outcome: str) -> None:
     program = (
-        "import sys, serving.score\n"
+        "import sys, serving.score.__main__\n"
         "sys.argv = ['score', '--help']\n"
-        "try:\n    serving.score.main()\nexcept SystemExit:\n    pass\n"
+        "try:\n    serving.score.__main__.main()\nexcept SystemExit:\n    pass\n"
     ) + _DECODES.format(height=40, width=width)
     assert _outcome(program, tmp_path, MIEN_MAX_PIXELS="4000") == outcome
 

@@ -30,7 +30,7 @@ from tests.support.serving_models import LEVELS, model_folder
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 PATIENCE_S = 300.0
 
 

@@ -20,7 +20,7 @@ from serving.model_sync.service import Following
 from tests.support.mlflow_store import new_store
 from tests.support.serving_models import FilledRegistry, copied, model_folder, sha256_of
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 # The child imports MLflow, which takes seconds, and the machine may be busy.
 PATIENCE_S = 60.0
 

@@ -21,7 +21,7 @@ from serving.settings import unknown_variables
 
 @pytest.fixture(scope="module")
 def prefect_yaml() -> dict[str, Any]:
-    path = Path(__file__).resolve().parents[3] / "prefect.yaml"
+    path = Path(__file__).resolve().parents[4] / "prefect.yaml"
     loaded: dict[str, Any] = yaml.safe_load(path.read_text())
     return loaded
 
@@ -119,7 +119,7 @@ def test_deployed_runs_give_signs_of_life_as_often_as_the_automation_expects(
 
 def test_only_flows_that_are_there_are_deployed(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "prefect.yaml").write_text((repository / "prefect.yaml").read_text())
-    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows/training").mkdir(parents=True)
     (tmp_path / "flows/training/flow.py").touch()
     assert deployable(tmp_path) == ["training"]
     assert {"training", "drift", "retention"} <= set(deployable(repository))

@@ -10,7 +10,6 @@ import orjson
 import pytest
 
 from serving.errors import BadRequest
-from serving.http import exchange
 from serving.http.auth import Access
 from serving.http.exchange import Limits
 from serving.http.limits import HeldBytes, RateLimit
@@ -178,7 +177,7 @@ def test_a_client_that_leaves_in_the_middle_is_no_failure_of_the_service() -> No
 
 
 def test_an_answer_before_the_body_is_read_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_LINGER_S", 0.05)
+    monkeypatch.setattr("serving.http.exchange._LINGER_S", 0.05)
     exchange = Exchanged(hasty, b"x", ends=False)
     assert exchange.headers["connection"] == "close"
     assert exchange.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}

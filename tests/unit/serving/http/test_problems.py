@@ -34,6 +34,8 @@ NOT_FOR_CLIENTS = {
     errors.RegistryUnavailable,
     errors.NothingRegistered,
     errors.DriftUnknown,
+    errors.ModelTimeout,
+    errors.TimesAhead,
     errors.WindowTooSmall,
     errors.BatchTooSmall,
     errors.ReferenceUnusable,
@@ -44,7 +46,7 @@ NOT_FOR_CLIENTS = {
 }
 ALL = [
     value
-    for module in (errors, errors)
+    for module in (errors,)
     for _, value in inspect.getmembers(module, inspect.isclass)
     if issubclass(value, ServingError) and value.__module__ == module.__name__
 ]

@@ -27,8 +27,8 @@ def importers(root: Path, module: str) -> set[str]:
 
 def test_only_the_followers_registry_imports_mlflow(repository: Path) -> None:
     serving = repository / "serving"
-    assert importers(serving, "mlflow") == {"following/registry.py"}
-    assert importers(serving, "serving.model_sync.sources") == {"following/follower.py"}
+    assert importers(serving, "mlflow") == {"model_sync/sources.py"}
+    assert importers(serving, "serving.model_sync.sources") == {"model_sync/poller.py"}
     # The answering process starts the follower by name; so does the look-up of scoring, which is that child.
-    assert importers(serving, "serving.model_sync.poller") == {"following/lookup.py"}
-    assert importers(serving, "serving.model_sync.resolve") == {"score.py"}
+    assert importers(serving, "serving.model_sync.poller") == {"model_sync/resolve.py"}
+    assert importers(serving, "serving.model_sync.resolve") == {"score/command.py"}
