@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from serving.contract import Box, Image
 from serving.detection.image_reader import FacesMode, Picture, PictureReader
-from serving.detection.overlay import overlay_png, square_of
+from serving.detection.overlay import Mark, overlay_png, square_of
 from serving.detection.responses import (
     Detection,
     FaceAnswer,
@@ -50,7 +50,7 @@ class Explanation:
     places: tuple[Place, ...]
     """Of each input, the largest face's first; empty without an input."""
     overlay: bytes | None
-    """The picture with the heatmap on it, a PNG file; None unless it was asked for."""
+    """The picture with heat, boxes and labels on it, a PNG file; None unless it was asked for."""
 
 
 class _Forgetful:
@@ -245,17 +245,12 @@ class _Explain(_Request):
     def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> Explanation:
         answered = self._answer(live, prediction, timing)
         picture, heatmaps = answered.picture, answered.heatmaps
-        overlay = None
-        if self._draw:
-            overlay = overlay_png(
-                picture.image,
-                heatmaps[0] if len(heatmaps) else np.zeros((1, 1), np.float32),
-                box=picture.box,
-                margin=picture.spec.margin,
-            )
         places = tuple(
             Place(heatmap=heatmap, area=area) for heatmap, area in zip(heatmaps, _areas(picture), strict=True)
         )
+        overlay = None
+        if self._draw:
+            overlay = overlay_png(picture.image, _marks(answered.detection, places), live.contract.classes)
         return Explanation(detection=answered.detection, places=places, overlay=overlay)
 
 
@@ -265,6 +260,23 @@ def _areas(picture: Picture) -> list[Box]:
         height, width = picture.image.shape[:2]
         return [(0, 0, width, height)]
     return [square_of(face.box, margin=picture.spec.margin) for face in picture.faces]
+
+
+def _marks(detection: Detection, places: tuple[Place, ...]) -> list[Mark]:
+    """What is drawn of each input: a face, or the whole picture where there is none."""
+    found = [(item.face.box, item.answer) for item in detection.faces]
+    if not found and detection.answer is not None:
+        found = [((0, 0, detection.width, detection.height), detection.answer)]
+    return [
+        Mark(
+            box=box,
+            area=place.area,
+            heatmap=place.heatmap,
+            emotion=answer.emotion,
+            probability=answer.probability,
+        )
+        for (box, answer), place in zip(found, places, strict=True)
+    ]
 
 
 def reference(live: LiveModel, *, canary: bool = False) -> ModelReference:

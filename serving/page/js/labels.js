@@ -2,6 +2,8 @@
 
 // Between a box and its label, px.
 const GAP = 4;
+// Between two labels, px.
+const APART = 2;
 // Steps along each side of a box at which a label is tried.
 const STEPS = 8;
 // Of px² that a label takes of something else: another face is what people look at, its own less so.
@@ -40,7 +42,7 @@ export function placeLabels(boxes, sizes, stage, order) {
     let found = null;
     for (const place of places(boxes[index], size)) {
       const label = { ...place, ...size, form };
-      if (!inside(label, stage) || taken.some((other) => overlap(label, other) > 0)) continue;
+      if (!inside(label, stage) || taken.some((other) => overlap(grown(label), other) > 0)) continue;
       label.cost = cost(label, index, place.rank);
       if (!found || label.cost < found.cost) found = label;
     }
@@ -67,6 +69,13 @@ function* places(box, { width, height }) {
     yield { left: box.left - width - GAP, top, rank: 60 + step };
   }
 }
+
+const grown = ({ left, top, width, height }) => ({
+  left: left - APART,
+  top: top - APART,
+  width: width + 2 * APART,
+  height: height + 2 * APART,
+});
 
 const inside = ({ left, top, width, height }, stage) =>
   left >= 0 && top >= 0 && left + width <= stage.width && top + height <= stage.height;

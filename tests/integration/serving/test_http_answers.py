@@ -196,7 +196,7 @@ def test_an_explanation_can_be_a_picture(client: httpx.Client) -> None:
         "/explain", files={"file": encoded(drawn_face(200))}, headers={"accept": "image/png"}
     )
     assert answer.headers["content-type"] == "image/png"
-    assert pillow_rgb(answer.content).shape == (200, 200, 3)
+    assert pillow_rgb(answer.content).shape == (480, 480, 3)
     assert answer.headers["mien-emotion"] in CLASSES
     problem(client.post("/explain", content=b"x", headers={"accept": "text/html"}), 406, "not-acceptable")
 
