@@ -97,7 +97,7 @@ def test_every_metric_that_the_service_exports_is_watched(
 def test_every_label_that_is_used_is_one_of_its_metric(
     repository: Path, exported: dict[str, set[str]]
 ) -> None:
-    # Series that one picture does not bring forth, with the labels that docs/serving.md names.
+    # Series that one picture does not bring forth, with the labels that docs/operations.md names.
     known = exported | {
         "mien_shadow_compared_total": {"emotion", "agreed", "version"},
         "mien_shadow_seconds_bucket": {"le", "model"},

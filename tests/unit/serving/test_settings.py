@@ -66,7 +66,7 @@ def test_every_field_has_its_docstring() -> None:
 
 
 def test_the_guide_has_exactly_these_settings_with_their_defaults_and_texts(repository: Path) -> None:
-    guide = (repository / "docs" / "serving.md").read_text()
+    guide = (repository / "docs" / "service-settings.md").read_text()
     rows = dict(re.findall(r"^\| `(MIEN_\w+)` (\|.*\|)$", guide, re.MULTILINE))
     expected = {
         PREFIX + name.upper(): f"| {shown(field.default)} | {field.description} |"

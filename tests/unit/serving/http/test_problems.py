@@ -108,7 +108,7 @@ def test_slugs_are_unique() -> None:
 def test_the_guide_lists_every_problem(repository: Path) -> None:
     rows = [
         line.split("|")[1:3]
-        for line in (repository / "docs" / "serving.md").read_text().splitlines()
+        for line in (repository / "docs" / "api.md").read_text().splitlines()
         if line.startswith("| `") and line.split("|")[2].strip().isdigit()
     ]
     documented = {slug.strip().strip("`"): int(status) for slug, status in rows}
