@@ -166,6 +166,8 @@ def test_what_a_person_says_is_stored_with_the_answer(visit: Visiting) -> None:
         address = dialog.get_by_role("link", name="All of it, as JSON").get_attribute("href")
         with urllib.request.urlopen(f"{visitor.address}/{address}") as answer:  # noqa: S310 # the test's own service
             assert json.load(answer)["feedback"] == "fear"
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert dialog.evaluate("(each) => each.scrollWidth - each.clientWidth") <= 0
         assert barriers(page) == []
         dialog.get_by_role("button", name="Close").click()
         expect(dialog).to_be_hidden()
