@@ -26,9 +26,9 @@ from scipy.spatial import distance
 from benchmarks.drift_pool import Pool, Service, running_service
 from sample_faces.dataset import SampleSpec
 from serving.drift.columns import Column, columns_of
-from serving.drift.data import Current, Reference, read_reference
+from serving.drift.data import CurrentWindow, Reference, read_reference
 from serving.drift.quality import estimate
-from serving.drift.result import Request
+from serving.drift.result import DriftRequest
 from serving.drift.thresholds import DRAWS, Traffic, null_scores, simultaneous_quantiles
 
 # The sample's people are 0–239; these were never drawn for it.
@@ -107,7 +107,7 @@ def _spec(first: int, *, people: int) -> SampleSpec:
 
 
 def _false_alarms() -> float:
-    return Request(database_url="", model_folder="", model_version="", model_sha256="").false_alarms
+    return DriftRequest(database_url="", model_folder="", model_version="", model_sha256="").false_alarms
 
 
 def _report(
@@ -186,7 +186,7 @@ def _null(reference: Reference, pool: Pool, *, rows: int) -> tuple[list[str], ND
 
 def _quality(reference: Reference, pool: Pool, rows: NDArray[np.intp]) -> tuple[float, float, float]:
     table = pool.table.taken(rows)
-    current = Current(
+    current = CurrentWindow(
         table=table, feedback=(None,) * len(rows), total=len(rows), sampled=False, since=0.0, until=0.0
     )
     estimated = estimate(reference, current)

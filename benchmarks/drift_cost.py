@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 from serving.drift.columns import columns_of
 from serving.drift.compute import traffic_of
 from serving.drift.data import REFERENCE, read_current, read_reference
-from serving.drift.result import Request, WindowRule
-from serving.drift.runner import computed
+from serving.drift.result import DriftRequest, WindowRule
+from serving.drift.runner import compute_in_process
 from serving.drift.thresholds import thresholds
-from serving.observations.records import Observation, describe
+from serving.observations.records import Observation, summarize_output
 from serving.observations.store import Batch, Store
 
 _CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -64,7 +64,7 @@ def _report(store: Store, url: str, folder: Path, count: int) -> None:
     distances = {column.name: column.distance() for column in columns_of(reference, current.table).compared}
     traffic = traffic_of(reference, current, per_person=None)
     limits = _seconds(lambda: thresholds(distances, reference.people, traffic, false_alarms=0.005))
-    request = Request(
+    request = DriftRequest(
         database_url=url,
         model_folder=str(folder),
         model_version=_VERSION,
@@ -75,8 +75,8 @@ def _report(store: Store, url: str, folder: Path, count: int) -> None:
     print(f"{count:10,} {min(window):8.2f} s {limits:9.2f} s {whole:11.1f} s")
 
 
-def _compute(request: Request) -> None:
-    with computed(request) as done:
+def _compute(request: DriftRequest) -> None:
+    with compute_in_process(request) as done:
         if done.result.verdict == "unknown":
             raise SystemExit(done.result.reason)
 
@@ -98,7 +98,7 @@ def _rows() -> Iterator[Observation]:
     random = np.random.default_rng(0)
     number = 0
     while True:
-        outcome = describe(
+        outcome = summarize_output(
             random.dirichlet(np.ones(len(_CLASSES))).astype(np.float32),
             random.normal(size=_FEATURES).astype(np.float32),
         )

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.ports import free_ports
 from sample_faces.dataset import SampleSpec, write_sample
 from serving.drift.data import Table, table_of
-from serving.observations.records import Recorded
+from serving.observations.records import StoredObservation
 from serving.observations.store import Store
 
 _BATCH = 32
@@ -72,7 +72,7 @@ class Service:
             entry["result"]["id"]: file for entry, file in zip(answer.json()["results"], files, strict=True)
         }
 
-    def _written(self, told: dict[str, Path]) -> list[Recorded]:
+    def _written(self, told: dict[str, Path]) -> list[StoredObservation]:
         """The observations of these answers, once all are in the database."""
         store = Store(f"sqlite:///{self._folder}/observations.db")
         version = self._client.get("/model").json()["live"]["version"]
@@ -128,7 +128,7 @@ def _wait(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
     raise SystemExit("the service did not become ready; `make run` registers a model, --model names another")
 
 
-def _pool(rows: list[Recorded], told: dict[str, Path]) -> Pool:
+def _pool(rows: list[StoredObservation], told: dict[str, Path]) -> Pool:
     files = [told[row.observation.id] for row in rows]
     people = [file.name.partition("_")[0] for file in files]
     return Pool(

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.observations.recorder import Recorder
-from serving.observations.records import Observation, describe
+from serving.observations.records import Observation, summarize_output
 from serving.observations.store import Batch, Store
 
 _CLASSES, _FEATURES = 7, 128
@@ -47,7 +47,9 @@ def _report_record(rows: list[Observation]) -> None:
     passes = [1e6 * _seconds(lambda: [recorder.record(row) for row in rows]) / len(rows) for _ in range(9)]
     probabilities = np.full(_CLASSES, 1 / _CLASSES, np.float32)
     embedding = np.ones(_FEATURES, np.float32)
-    described = 1e6 * _seconds(lambda: [describe(probabilities, embedding) for _ in range(5000)]) / 5000
+    described = (
+        1e6 * _seconds(lambda: [summarize_output(probabilities, embedding) for _ in range(5000)]) / 5000
+    )
     print(f"record():        {statistics.median(passes):8.2f} µs")
     print(f"describe():      {described:8.2f} µs")
 
@@ -79,7 +81,7 @@ def _report_reading(store: Store) -> None:
 def _rows(count: int) -> Iterator[Observation]:
     random = np.random.default_rng(0)
     for number in range(count):
-        outcome = describe(
+        outcome = summarize_output(
             random.dirichlet(np.ones(_CLASSES)).astype(np.float32),
             random.normal(size=_FEATURES).astype(np.float32),
         )

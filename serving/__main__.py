@@ -14,7 +14,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 
-from serving.preflight import EXIT_STATUS, address, bind, check, explained, read_settings
+from serving.preflight import EXIT_STATUS, address, bind, check, exit_on_error, read_settings
 from serving.settings import Settings
 
 # Prometheus' client reads it while it is imported, so it is spelt here and not imported from there.
@@ -23,7 +23,7 @@ _MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 def main() -> None:
     """Serve until SIGTERM."""
-    with explained():
+    with exit_on_error():
         settings = read_settings()
         sockets = bind(settings.host, settings.port)
     print(f"The service and its page: {address(settings.host, sockets)}", flush=True)
@@ -42,7 +42,7 @@ def _check_apart(settings: Settings) -> None:
     if child == 0:
         status = EXIT_STATUS
         try:
-            with explained():
+            with exit_on_error():
                 check(settings)
             status = 0
         except Exception:

@@ -26,9 +26,9 @@ _asked: set[str] = set()
 @cache
 def _app() -> FastAPI:
     """The application of the environment's settings; what is wrong with them ends the process."""
-    from serving.preflight import check, check_server, explained, read_settings
+    from serving.preflight import check, check_server, exit_on_error, read_settings
 
-    with explained():
+    with exit_on_error():
         settings = read_settings()
         # OpenCV reads it when it is imported, which checking does.
         limit_opencv(settings.max_pixels)

@@ -42,7 +42,7 @@ _RETRY_S = 0.1
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """End the process with one line on standard error when the block finds something wrong."""
     try:
         yield

@@ -15,7 +15,7 @@ _BITS = 64
 _NUMBER = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<percent>%?)")
 
 
-def chosen(subject: str, share: float) -> bool:
+def is_in_share(subject: str, share: float) -> bool:
     """Whether a subject belongs to a share; one that does also belongs to every larger share.
 
     Args:
@@ -44,6 +44,6 @@ def _number(text: str) -> float | None:
     return None if match is None else float(match["number"]) / (100 if match["percent"] else 1)
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """A share as people read it."""
     return f"{100 * share:g}%"

@@ -37,7 +37,7 @@ from pipelines.core.errors import PipelineError
 from pipelines.core.params import load_params
 from serving.errors import ServingError
 from serving.observations.images import PictureFolder
-from serving.observations.store import Told, told_pictures
+from serving.observations.store import LabelledPicture, labelled_pictures
 from serving.settings import Settings
 
 BRANCH = "collected"
@@ -77,7 +77,9 @@ def collect(revision: str = "HEAD", train: bool = False) -> State[Any]:
         return failed(f"{error.filename or 'collecting'}: {error.strerror or error}")
 
 
-def _collected(told: list[Told], workspace: Workspace, settings: Settings, *, train: bool) -> State[Any]:
+def _collected(
+    told: list[LabelledPicture], workspace: Workspace, settings: Settings, *, train: bool
+) -> State[Any]:
     params = load_params(workspace.root / paths.PARAMS)
     held = held_by(
         workspace.root,
@@ -106,11 +108,11 @@ def _collected(told: list[Told], workspace: Workspace, settings: Settings, *, tr
     return Completed(message=said)
 
 
-def _told(settings: Settings) -> list[Told]:
+def _told(settings: Settings) -> list[LabelledPicture]:
     url = settings.database_url.reveal()
     if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
         return []  # nothing was ever observed; asking would create the file
-    return told_pictures(url)
+    return labelled_pictures(url)
 
 
 @contextmanager

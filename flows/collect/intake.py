@@ -15,7 +15,7 @@ from serving.contract import Image, ImageError, decode
 from serving.contract.preprocessing import crop_square
 from serving.libraries import MOST_ORIGINAL_PIXELS
 from serving.observations.images import PictureFolder
-from serving.observations.store import Told
+from serving.observations.store import LabelledPicture
 
 GONE = "the picture is no longer kept"
 UNREADABLE = "the picture cannot be read"
@@ -47,7 +47,9 @@ class Intake:
     """Reason → pictures."""
 
 
-def take_in(told: Iterable[Told], pictures: PictureFolder, held: Held, *, margin: float | None) -> Intake:
+def take_in(
+    told: Iterable[LabelledPicture], pictures: PictureFolder, held: Held, *, margin: float | None
+) -> Intake:
     """Judge every picture; each is read once and none is kept in memory that is refused.
 
     Args:
@@ -76,7 +78,9 @@ def take_in(told: Iterable[Told], pictures: PictureFolder, held: Held, *, margin
     return Intake(taken=taken, refused=refused)
 
 
-def _judged(one: Told, pictures: PictureFolder, held: Held, *, margin: float | None) -> Taken | str:
+def _judged(
+    one: LabelledPicture, pictures: PictureFolder, held: Held, *, margin: float | None
+) -> Taken | str:
     """What becomes of one picture: itself, or the reason against it."""
     if one.emotion not in held.classes:
         return LABEL

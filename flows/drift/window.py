@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.drift.result import DriftResult, Request, WindowRule
-from serving.drift.runner import computed
-from serving.drift.store import Ledger, Model
+from serving.drift.result import DriftRequest, DriftResult, WindowRule
+from serving.drift.runner import compute_in_process
+from serving.drift.store import DriftStore, ModelKey
 from serving.errors import WindowTooSmall
 from serving.inference.model_slot import ModelIdentity, read_identity
-from serving.model_sync.resolve import looked_up
+from serving.model_sync.resolve import resolve_model
 from serving.observations.images import PictureFolder
 from serving.observations.store import Store
 from serving.settings import Settings
@@ -51,16 +51,16 @@ def examined(settings: Settings) -> Iterator[Examined]:
     """
     # A place of its own: the service's is written by its follower.
     cache = settings.cache_dir / _CACHE
-    with looked_up(settings.model, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
+    with resolve_model(settings.model, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
         identity = read_identity(found.folder)
         _prepare(settings)
-        ledger = Ledger(settings.database_url.reveal())
+        ledger = DriftStore(settings.database_url.reveal())
         try:
-            model = Model(version=identity.version, sha256=identity.sha256)
+            model = ModelKey(version=identity.version, sha256=identity.sha256)
             request = request_of(settings, identity, found.folder)
             _check_size(ledger, model, request.window)
             earlier = tuple(ledger.recent(model, _REMEMBERED))
-            with computed(request) as done:
+            with compute_in_process(request) as done:
                 html = done.html.read_bytes() if done.html is not None else None
                 ledger.keep(done.result, html=html, retention_s=settings.retention_days * _DAY_S)
                 yield Examined(
@@ -74,9 +74,9 @@ def examined(settings: Settings) -> Iterator[Examined]:
             ledger.close()
 
 
-def request_of(settings: Settings, identity: ModelIdentity, folder: Path) -> Request:
+def request_of(settings: Settings, identity: ModelIdentity, folder: Path) -> DriftRequest:
     """What the service itself would compute with these settings."""
-    return Request(
+    return DriftRequest(
         database_url=settings.database_url.reveal(),
         model_folder=str(folder),
         model_version=identity.version,
@@ -92,7 +92,7 @@ def request_of(settings: Settings, identity: ModelIdentity, folder: Path) -> Req
     )
 
 
-def _check_size(ledger: Ledger, model: Model, rule: WindowRule) -> None:
+def _check_size(ledger: DriftStore, model: ModelKey, rule: WindowRule) -> None:
     since = None if rule.last_s is None else time.time() - rule.last_s
     rows = ledger.count(model, up_to=rule.min_rows, since=since)
     if rows < rule.min_rows:

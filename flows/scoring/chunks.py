@@ -55,10 +55,10 @@ def fetch(settings: Settings, location: str, *, faces: FacesMode, reference: Pat
     import shutil
 
     from serving.drift.data import REFERENCE
-    from serving.model_sync.resolve import looked_up
+    from serving.model_sync.resolve import resolve_model
 
     cache = settings.cache_dir / _CACHE
-    with looked_up(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
+    with resolve_model(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
         live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
         if reference is not None and (found.folder / REFERENCE).exists():
             shutil.copyfile(found.folder / REFERENCE, reference / REFERENCE)

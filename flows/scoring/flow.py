@@ -38,7 +38,7 @@ from serving.detection.image_reader import FacesMode
 from serving.errors import ServingError
 from serving.model_sync.service import absolute_uri
 from serving.score.scorer import CHUNK, Scorer
-from serving.score.shards import Parts, Progress
+from serving.score.shards import ScoringProgress, Shards
 from serving.urls import SecretUrl
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _scored(
     keep_scorer(job, scorer)
     schema = _schema(scorer, embedding=embedding)
     plan = {**scorer.plan, "source": source.shown, "chunk": chunk, "columns": schema.names, "drift": drift}
-    parts = Parts(out, plan)
+    parts = Shards(out, plan)
     with parts.alone():
         if before := parts.finished():
             parts.remove()
@@ -145,7 +145,9 @@ def _schema(scorer: Scorer, *, embedding: bool) -> pa.Schema:
     return schema if embedding else schema.remove(schema.get_field_index(_EMBEDDING))
 
 
-def _score_chunks(job: Job, parts: Parts, *, chunk: int, max_parallel: int, engine: str) -> Progress | str:
+def _score_chunks(
+    job: Job, parts: Shards, *, chunk: int, max_parallel: int, engine: str
+) -> ScoringProgress | str:
     """Score what is missing, at most `max_parallel` chunks at once; a sentence when that was not possible."""
     listing = parts.begin(lambda: job.source.names(without=parts.out), shown=job.source.shown)
     missing = _missing(parts, listing.chunks(chunk))
@@ -172,10 +174,10 @@ def _score_chunks(job: Job, parts: Parts, *, chunk: int, max_parallel: int, engi
                 trouble = trouble or f"chunk {number}: {future.state.message}"
     if trouble:
         return f"{trouble}; {len(parts.files())} of {total} chunks are done and kept, run it again to go on"
-    return Progress(files=listing.count, done=listing.count, failed=parts.failed())
+    return ScoringProgress(files=listing.count, done=listing.count, failed=parts.failed())
 
 
-def _missing(parts: Parts, chunks: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+def _missing(parts: Shards, chunks: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
     for number, names in enumerate(chunks):
         if not parts.path(number).exists():
             yield number, names
@@ -207,7 +209,7 @@ def score_chunk(job: Job, number: int, names: list[str]) -> pa.Table | State[Any
         return Failed(message=str(error))
 
 
-def _verdict(parts: Parts, job: Job, scorer: Scorer, reference: Path) -> str:
+def _verdict(parts: Shards, job: Job, scorer: Scorer, reference: Path) -> str:
     """What the batch is beside the reference, in words, and as artifacts."""
     result = verdict_of(
         parts.files(),

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.drift.data import COLUMNS
-from serving.drift.result import DriftResult, Request, WindowRule
-from serving.drift.runner import computed
+from serving.drift.result import DriftRequest, DriftResult, WindowRule
+from serving.drift.runner import compute_in_process
 from serving.inference.model_slot import ModelIdentity
 from serving.settings import Settings
 
@@ -37,7 +37,7 @@ def verdict_of(
     with tempfile.TemporaryDirectory(prefix="mien-scoring-") as folder:
         scores = Path(folder) / "scores.parquet"
         total = draw(parts, scores, max_rows=settings.drift_max_rows)
-        request = Request(
+        request = DriftRequest(
             database_url=settings.database_url.reveal(),
             scores=str(scores),
             model_folder=str(reference),
@@ -49,7 +49,7 @@ def verdict_of(
             false_alarms=settings.drift_false_alarms,
             pictures_per_person=settings.drift_pictures_per_person,
         )
-        with computed(request) as done:
+        with compute_in_process(request) as done:
             if done.html is not None:
                 shutil.copyfile(done.html, out.with_name(f"{out.name}.drift.html"))
             text = json.dumps(done.result.to_dict() | {"answers": total}, indent=2)

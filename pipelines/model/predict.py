@@ -31,7 +31,7 @@ from serving.contract import (
     preprocess,
 )
 from serving.cores import usable_cores
-from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier, Prediction, joined
+from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier, Prediction, join_predictions
 
 
 def open_model(path: Path, *, threads: int = 1) -> OnnxClassifier:
@@ -63,7 +63,7 @@ def predict_sources(
     Raises:
         DataError: an original is gone, or has changed so that it cannot be read.
     """
-    return joined(list(predict_batches(classifier, locators, root, workers=workers)))
+    return join_predictions(list(predict_batches(classifier, locators, root, workers=workers)))
 
 
 def predict_batches(

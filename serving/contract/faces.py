@@ -36,7 +36,7 @@ _HAAR_SCALE, _HAAR_NEIGHBORS, _HAAR_MIN_SIDE_PX = 1.1, 5, 24
 # OpenCV Zoo's demo uses 0.9 and 0.3; 0.7 also keeps turned and covered faces.
 _YUNET_SCORE, _YUNET_NMS, _YUNET_TOP = 0.7, 0.3, 500
 # Its coarsest cells are 32 px wide, and it needs two of them in a row and in a column.
-_YUNET_LEAST_PX = 64
+_YUNET_MIN_PX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class YuNetDetector:
     def detect(self, image: Image) -> list[Face]:
         """See `FaceDetector`; the score is YuNet's confidence in [0, 1]."""
         small, scale = _shrunk(image)
-        small = roomy(small)
+        small = pad_for_yunet(small)
         network = self._network()
         network.setInputSize((small.shape[1], small.shape[0]))
         _, rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
@@ -178,7 +178,7 @@ def largest_face(detector: FaceDetector, image: Image) -> Box | None:
     return faces[0].box if faces else None
 
 
-def roomy(image: Image) -> Image:
+def pad_for_yunet(image: Image) -> Image:
     """The picture, laid on a black canvas where it is too thin for YuNet.
 
     With one column or row of its coarsest cells OpenCV 4.14 reads unwritten memory: of 60 black pictures of
@@ -186,9 +186,9 @@ def roomy(image: Image) -> Image:
     up to whole cells.
     """
     rows, columns = image.shape[:2]
-    if rows >= _YUNET_LEAST_PX and columns >= _YUNET_LEAST_PX:
+    if rows >= _YUNET_MIN_PX and columns >= _YUNET_MIN_PX:
         return image
-    canvas = np.zeros((max(rows, _YUNET_LEAST_PX), max(columns, _YUNET_LEAST_PX), 3), np.uint8)
+    canvas = np.zeros((max(rows, _YUNET_MIN_PX), max(columns, _YUNET_MIN_PX), 3), np.uint8)
     canvas[:rows, :columns] = image
     return canvas
 

@@ -17,15 +17,15 @@ from serving.detection.image_reader import FacesMode, Picture, PictureReader
 from serving.detection.overlay import Mark, overlay_png, square_of
 from serving.detection.responses import (
     Detection,
+    ExplainedInput,
     FaceAnswer,
     ModelReference,
-    Place,
     Timings,
     emotion_of,
     new_id,
     observation_of,
 )
-from serving.detection.routing import Canary, LiveAnswer, Shadow, Turn, ask
+from serving.detection.routing import Canary, LiveAnswer, Shadow, Turn, route_request
 from serving.detection.routing import Sink as Sink
 from serving.inference.batching import Batcher, Timing
 from serving.inference.model_slot import LiveModel
@@ -47,24 +47,24 @@ class Explanation:
     """An answer, and where in the picture it comes from."""
 
     detection: Detection
-    places: tuple[Place, ...]
+    places: tuple[ExplainedInput, ...]
     """Of each input, the largest face's first; empty without an input."""
     overlay: bytes | None
     """The picture with heat, boxes and labels on it, a PNG file; None unless it was asked for."""
 
 
-class _Forgetful:
+class _NullSink:
     """Keeps nothing."""
 
     def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
         pass
 
 
-_FORGETFUL: Sink = _Forgetful()
+_NULL_SINK: Sink = _NullSink()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Answered:
+class _PictureAnswer:
     detection: Detection
     picture: Picture
     heatmaps: NDArray[np.float32]
@@ -123,11 +123,11 @@ class Detector:
             ImageError: the bytes are no picture that is accepted.
             Overloaded: no model is live, too many wait, or it took too long.
         """
-        sink, shadow = (self._sink, self._shadow) if record else (_FORGETFUL, None)
+        sink, shadow = (self._sink, self._shadow) if record else (_NULL_SINK, None)
         if self._canary is None or subject is None:
             work = _Detect(self._reader, Turn(sink=sink, shadow=shadow), data, options)
             return await self._batcher.run(work, deadline_s=self._timeout_s, live=live)
-        return await ask(
+        return await route_request(
             self._canary,
             subject,
             lambda turn: _Detect(self._reader, turn, data, options),
@@ -151,7 +151,7 @@ class Detector:
             turn = Turn(sink=self._sink, shadow=self._shadow)
             work = _Explain(self._reader, turn, data, options, draw=draw)
             return await self._batcher.run(work, deadline_s=self._timeout_s)
-        return await ask(
+        return await route_request(
             self._canary,
             subject,
             lambda turn: _Explain(self._reader, turn, data, options, draw=draw),
@@ -177,7 +177,7 @@ class _Request:
         self._picture = self._reader.read(self._data, live.contract.input, self._options.faces)
         return self._picture.inputs
 
-    def _answer(self, live: LiveModel, prediction: Prediction, timing: Timing) -> _Answered:
+    def _answer(self, live: LiveModel, prediction: Prediction, timing: Timing) -> _PictureAnswer:
         picture = self._picture
         if picture is None:
             raise RuntimeError("finish was called before prepare")
@@ -195,7 +195,7 @@ class _Request:
             whole=picture.whole,
             width=picture.image.shape[1],
             height=picture.image.shape[0],
-            model=reference(live, canary=turn.canary),
+            model=model_reference(live, canary=turn.canary),
             timings=self._timings(picture, timing),
         )
         if answers:
@@ -205,7 +205,7 @@ class _Request:
             turn.cost_s = _cost_s(picture, timing)
             if turn.shadow is not None and turn.shadow.wants():
                 turn.shadow.offer(self._live_answer(live, prediction, turn.cost_s))
-        return _Answered(detection=detection, picture=picture, heatmaps=prediction.heatmap)
+        return _PictureAnswer(detection=detection, picture=picture, heatmaps=prediction.heatmap)
 
     def _live_answer(self, live: LiveModel, prediction: Prediction, cost_s: float) -> LiveAnswer:
         return LiveAnswer(
@@ -246,7 +246,8 @@ class _Explain(_Request):
         answered = self._answer(live, prediction, timing)
         picture, heatmaps = answered.picture, answered.heatmaps
         places = tuple(
-            Place(heatmap=heatmap, area=area) for heatmap, area in zip(heatmaps, _areas(picture), strict=True)
+            ExplainedInput(heatmap=heatmap, area=area)
+            for heatmap, area in zip(heatmaps, _areas(picture), strict=True)
         )
         overlay = None
         if self._draw:
@@ -262,7 +263,7 @@ def _areas(picture: Picture) -> list[Box]:
     return [square_of(face.box, margin=picture.spec.margin) for face in picture.faces]
 
 
-def _marks(detection: Detection, places: tuple[Place, ...]) -> list[Mark]:
+def _marks(detection: Detection, places: tuple[ExplainedInput, ...]) -> list[Mark]:
     """What is drawn of each input: a face, or the whole picture where there is none."""
     found = [(item.face.box, item.answer) for item in detection.faces]
     if not found and detection.answer is not None:
@@ -279,7 +280,7 @@ def _marks(detection: Detection, places: tuple[Place, ...]) -> list[Mark]:
     ]
 
 
-def reference(live: LiveModel, *, canary: bool = False) -> ModelReference:
+def model_reference(live: LiveModel, *, canary: bool = False) -> ModelReference:
     """The model as answers name it; `canary` when it answers as the candidate."""
     identity = live.identity
     return ModelReference(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from serving.contract import Box, Face
 from serving.detection.image_reader import Picture
 from serving.inference.onnx_classifier import Prediction
-from serving.observations.records import Observation, describe
+from serving.observations.records import Observation, summarize_output
 
 # float32 carries about seven digits; more would only be noise in the answer.
 _DIGITS = 6
@@ -95,7 +95,7 @@ class Detection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class ExplainedInput:
     """What the network saw as one of its inputs, and what of it counted."""
 
     heatmap: NDArray[Any]
@@ -156,7 +156,7 @@ def emotion_of(row: NDArray[Any], classes: Sequence[str], *, min_probability: fl
     )
 
 
-def as_json(detection: Detection, *, places: Sequence[Place] | None = None) -> dict[str, Any]:
+def as_json(detection: Detection, *, places: Sequence[ExplainedInput] | None = None) -> dict[str, Any]:
     """The answer as `/detect` gives it; with `places`, one for each input, as `/explain` does."""
     timings = detection.timings
     body: dict[str, Any] = {
@@ -200,7 +200,7 @@ def _emotion(answer: Emotion | None) -> dict[str, Any]:
     }
 
 
-def _place(place: Place | None) -> dict[str, Any]:
+def _place(place: ExplainedInput | None) -> dict[str, Any]:
     if place is None:
         return {"heatmap": None, "area": None}
     return {"heatmap": _grid(place.heatmap), "area": _box(place.area)}
@@ -218,7 +218,7 @@ def observation_of(
     detection: Detection, picture: Picture, prediction: Prediction, classes: tuple[str, ...]
 ) -> Observation:
     """Numbers of the first input's answer; there must be one."""
-    outcome = describe(prediction.probabilities[0], prediction.embedding[0])
+    outcome = summarize_output(prediction.probabilities[0], prediction.embedding[0])
     statistics, timings = picture.statistics, detection.timings
     if statistics is None:
         raise RuntimeError("there is an answer, but there was no input")

@@ -92,7 +92,7 @@ class Turn:
     inference), without what does not depend on the model; None without an input."""
 
 
-class _Held:
+class _HeldSink:
     """Keeps what a candidate's answer leaves behind until it is the answer."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class _Held:
             self._kept(sink)
 
 
-async def ask(
+async def route_request(
     canary: Canary,
     subject: str,
     make: Callable[[Turn], Work[R]],
@@ -135,7 +135,7 @@ async def ask(
     begun = time.perf_counter()
     candidate = canary.choose(subject)
     if candidate is not None:
-        held = _Held()
+        held = _HeldSink()
         turn = Turn(sink=held, canary=True, begun=begun)
         try:
             answer = await canary.run(make(turn), candidate, deadline_s=timeout_s * _CANDIDATES_TIME)

@@ -23,14 +23,14 @@ from serving.detection.responses import new_id
 from serving.inference.batching import Batcher, Timing
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
-from serving.observations.records import Observation, describe
+from serving.observations.records import Observation, summarize_output
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class TensorRequest:
     """What a request holds."""
 
     pictures: Image | Sequence[Image | bytes]
@@ -51,7 +51,7 @@ class Sink(Protocol):
 class Exchange(Protocol[R_co]):
     """One request of one protocol; both methods are called in a worker thread, one after the other."""
 
-    def read(self, spec: InputSpec) -> Asked:
+    def read(self, spec: InputSpec) -> TensorRequest:
         """The request, for a model that wants this; whatever it raises, the caller gets."""
 
     def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> R_co:
@@ -59,7 +59,7 @@ class Exchange(Protocol[R_co]):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answered(Generic[R]):
+class TensorAnswer(Generic[R]):
     """An answer, and what is counted of it."""
 
     answer: R
@@ -83,7 +83,7 @@ class TensorAnswerer:
         self._timeout_s = timeout_s
         self._samples: WeakKeyDictionary[LiveModel, Prediction] = WeakKeyDictionary()
 
-    async def answer(self, exchange: Exchange[R], *, live: LiveModel, images: int) -> Answered[R]:
+    async def answer(self, exchange: Exchange[R], *, live: LiveModel, images: int) -> TensorAnswer[R]:
         """Have a request answered.
 
         Args:
@@ -96,7 +96,7 @@ class TensorAnswerer:
             ImageError: a file is no picture that is accepted.
             Overloaded: too many wait, or it took too long.
         """
-        work = _Exchanged(exchange, self._reader, self._sink)
+        work = _TensorWork(exchange, self._reader, self._sink)
         return await self._batcher.run(work, deadline_s=self._timeout_s, live=live, images=images)
 
     async def sample(self, live: LiveModel) -> Prediction:
@@ -114,7 +114,7 @@ class TensorAnswerer:
         return known
 
 
-class _Exchanged(Generic[R]):
+class _TensorWork(Generic[R]):
     """One request on its way through the batcher."""
 
     def __init__(self, exchange: Exchange[R], reader: PictureReader, sink: Sink) -> None:
@@ -145,7 +145,7 @@ class _Exchanged(Generic[R]):
         first: Image = picture.inputs[0]
         return first
 
-    def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> Answered[R]:
+    def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> TensorAnswer[R]:
         classes = live.contract.classes
         predicted = tuple(classes[index] for index in prediction.probabilities.argmax(axis=1).tolist())
         ids = tuple(new_id() for _ in predicted) if self._record else ()
@@ -153,7 +153,7 @@ class _Exchanged(Generic[R]):
         total_ms = (time.perf_counter() - self._begun) * 1e3
         for index, id in enumerate(ids):
             self._keep(id, index, live, prediction, timing, predicted[index], total_ms)
-        return Answered(
+        return TensorAnswer(
             answer=answer, ids=ids, predicted=predicted, version=live.identity.version, timing=timing
         )
 
@@ -169,7 +169,7 @@ class _Exchanged(Generic[R]):
     ) -> None:
         image = self._images[index]
         data, picture = self._files.get(index, (None, None))
-        outcome = describe(prediction.probabilities[index], prediction.embedding[index])
+        outcome = summarize_output(prediction.probabilities[index], prediction.embedding[index])
         statistics = image_statistics(image)
         height, width = (picture.image if picture else image).shape[:2]
         observation = Observation(

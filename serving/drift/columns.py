@@ -18,7 +18,7 @@ COMPONENTS = 5
 """Principal components that are compared: on the sample's networks they carry 94 % of the variance."""
 PREDICTED = "predicted"
 # Of a column's values in the window; with more, what is left may not stand for the window.
-_MOST_DROPPED = 0.1
+_MAX_DROPPED = 0.1
 NOT_NUMBERS = "values of the window are not numbers"
 """End of the reason why a column is left out for its values."""
 RANGES: Mapping[str, tuple[float | None, float | None]] = MappingProxyType(
@@ -116,7 +116,7 @@ def columns_of(reference: Reference, window: Table) -> Columns:
             del pairs[name]
         elif dropped := int((~np.isfinite(second)).sum()):
             pairs[name] = first, np.where(np.isfinite(second), second, np.nan)
-            if dropped > _MOST_DROPPED * len(second):
+            if dropped > _MAX_DROPPED * len(second):
                 left_out[name] = f"{dropped} of {len(second)} {NOT_NUMBERS}"
                 del pairs[name]
     columns = [Column(name=name, reference=a, window=b) for name, (a, b) in pairs.items()]

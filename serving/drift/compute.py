@@ -16,9 +16,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serving.drift.columns import NOT_NUMBERS, Column, columns_of, possible
-from serving.drift.data import Current, Reference, read_current, read_reference
+from serving.drift.data import CurrentWindow, Reference, read_current, read_reference
 from serving.drift.quality import quality_of
-from serving.drift.result import ColumnDrift, DriftResult, ReferenceFacts, Request, WindowFacts, unknown
+from serving.drift.result import (
+    ColumnDrift,
+    DriftRequest,
+    DriftResult,
+    ReferenceFacts,
+    WindowFacts,
+    unknown_result,
+)
 from serving.drift.runner import REPORT, RESULT, SNAPSHOT
 from serving.drift.thresholds import Traffic, thresholds
 from serving.errors import DriftFailed, ServingError
@@ -29,7 +36,7 @@ _METHODS = {False: "Wasserstein distance in standard deviations", True: "Jensen-
 _log = logging.getLogger(__name__)
 
 
-def compute(request: Request, folder: Path) -> DriftResult:
+def compute(request: DriftRequest, folder: Path) -> DriftResult:
     """Hold the window against the reference; with a verdict, leave page and snapshot in `folder`.
 
     Never raises for what a service can meet: the result then is `unknown` and says why.
@@ -42,10 +49,12 @@ def compute(request: Request, folder: Path) -> DriftResult:
         # Evidently, pandas, Arrow: whatever they raise must not reach further than a sentence.
         _log.exception("drift could not be computed")
         reason = str(DriftFailed(reason=_first_line(error)))
-    return unknown(reason, time=time.time(), version=request.model_version, sha256=request.model_sha256)
+    return unknown_result(
+        reason, time=time.time(), version=request.model_version, sha256=request.model_sha256
+    )
 
 
-def _computed(request: Request, folder: Path) -> DriftResult:
+def _computed(request: DriftRequest, folder: Path) -> DriftResult:
     reference = read_reference(Path(request.model_folder)).thinned(request.window.max_rows)
     current = _window(request)
     # A result is as old as what it rests on, however long the rest takes.
@@ -81,7 +90,7 @@ def _computed(request: Request, folder: Path) -> DriftResult:
     )
 
 
-def _window(request: Request) -> Current:
+def _window(request: DriftRequest) -> CurrentWindow:
     if request.scores is not None:
         from serving.drift.data import read_scores
 
@@ -93,7 +102,7 @@ def _window(request: Request) -> Current:
         store.close()
 
 
-def traffic_of(reference: Reference, current: Current, *, per_person: float | None) -> Traffic:
+def traffic_of(reference: Reference, current: CurrentWindow, *, per_person: float | None) -> Traffic:
     """What is assumed of the window: visits as long as the reference's, thinned as the window was."""
     rows = len(current.table)
     given = per_person or len(reference.people) / reference.number_of_people
@@ -128,7 +137,7 @@ def _sentence(columns: tuple[ColumnDrift, ...], left_out: Mapping[str, str]) -> 
     return sentence + (f"; not compared: {', '.join(broken)}" if broken else "")
 
 
-def _window_facts(current: Current, traffic: Traffic) -> WindowFacts:
+def _window_facts(current: CurrentWindow, traffic: Traffic) -> WindowFacts:
     return WindowFacts(
         rows=len(current.table),
         total=current.total,
@@ -149,7 +158,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     # Requests are answered first.
     os.nice(10)
-    request = Request.loads(sys.stdin.readline())
+    request = DriftRequest.loads(sys.stdin.readline())
     result = compute(request, folder)
     temporary = folder / f".{RESULT}"
     temporary.write_text(json.dumps(result.to_dict()), encoding="utf-8")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from serving.drift.result import WindowRule
 from serving.errors import BatchTooSmall, ReferenceUnusable, WindowTooSmall
-from serving.observations.records import Observation, Recorded
+from serving.observations.records import Observation, StoredObservation
 from serving.observations.store import Store
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _numbered(names: NDArray[np.str_] | NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Current:
+class CurrentWindow:
     """A window as it is compared."""
 
     table: Table
@@ -169,7 +169,7 @@ class Current:
     until: float
 
 
-def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -> Current:
+def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -> CurrentWindow:
     """Read the window of one model.
 
     Raises:
@@ -181,7 +181,7 @@ def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -
     rows = [row for row in window.rows if row.observation.model_sha256 == sha256]
     if len(rows) < max(rule.min_rows, 1):
         raise WindowTooSmall(got=len(rows), expected=rule.min_rows, version=version)
-    return Current(
+    return CurrentWindow(
         table=table_of(rows),
         feedback=tuple(row.feedback for row in rows),
         total=round(window.total * len(rows) / len(window.rows)),
@@ -191,7 +191,7 @@ def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -
     )
 
 
-def table_of(rows: Sequence[Recorded]) -> Table:
+def table_of(rows: Sequence[StoredObservation]) -> Table:
     """Observations as columns; at least one."""
     seen = [row.observation for row in rows]
     numbers = {name: np.array([getattr(one, name) for one in seen], np.float64) for name in NUMBERS}
@@ -226,7 +226,7 @@ _NUMBERS = {
 }
 
 
-def read_scores(path: Path, rule: WindowRule, *, version: str) -> Current:
+def read_scores(path: Path, rule: WindowRule, *, version: str) -> CurrentWindow:
     """Read the rows that have an answer, or an even sample of them.
 
     A batch has no times of its own; the file's stands for them.
@@ -245,7 +245,7 @@ def read_scores(path: Path, rule: WindowRule, *, version: str) -> Current:
         drawn = np.random.default_rng(_SEED).choice(total, rule.max_rows, replace=False)
         table = table.take(np.sort(drawn))
     written = path.stat().st_mtime
-    return Current(
+    return CurrentWindow(
         table=_table(table),
         feedback=(None,) * len(table),
         total=total,

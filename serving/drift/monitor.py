@@ -18,9 +18,9 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-from serving.drift.result import DriftResult, Request, WindowRule
-from serving.drift.runner import TIMEOUT_S, computed
-from serving.drift.store import Ledger, Model
+from serving.drift.result import DriftRequest, DriftResult, WindowRule
+from serving.drift.runner import TIMEOUT_S, compute_in_process
+from serving.drift.store import DriftStore, ModelKey
 from serving.errors import DriftFailed, DriftUnknown, ServingError, TimesAhead, WindowTooSmall
 from serving.inference.model_slot import LiveModel, ModelSlot
 from serving.observations.sampling import AHEAD_S
@@ -33,7 +33,7 @@ _OFF = "drift is not computed: MIEN_DRIFT is false"
 _SOON = "the first result is being computed"
 
 
-class _Soon(DriftUnknown):
+class _ResultPending(DriftUnknown):
     """Nothing is wrong."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class _Soon(DriftUnknown):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class DriftPlan:
     """What is computed, and how often."""
 
     database_url: str
@@ -56,7 +56,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class DriftStatus:
     """What is known of the live model's drift."""
 
     result: DriftResult | None
@@ -65,19 +65,19 @@ class Status:
     """Why there is none, or none that is newer; None when all is well."""
     stale: bool = False
     """Whether the result is older than it should be."""
-    model: Model | None = None
+    model: ModelKey | None = None
     """The live model; None when there is none."""
 
 
-class Keeper:
+class DriftMonitor:
     """One for each process that answers."""
 
-    def __init__(self, slot: ModelSlot, ledger: Ledger, plan: Plan) -> None:
+    def __init__(self, slot: ModelSlot, ledger: DriftStore, plan: DriftPlan) -> None:
         """Be ready to `start`."""
         self._slot = slot
         self._ledger = ledger
         self._plan = plan
-        self._status = Status(result=None, problem=_SOON if plan.enabled else _OFF)
+        self._status = DriftStatus(result=None, problem=_SOON if plan.enabled else _OFF)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
 
@@ -93,13 +93,13 @@ class Keeper:
             self._thread.join()
         self._ledger.close()
 
-    def status(self) -> Status:
+    def status(self) -> DriftStatus:
         """As last seen; of no other model than the live one."""
         live = self._slot.current
         if live is None:
-            return Status(result=None, problem=self._slot.reason)
+            return DriftStatus(result=None, problem=self._slot.reason)
         if self._plan.enabled and self._status.model not in (None, _model(live)):
-            return Status(result=None, problem=_SOON, model=_model(live))
+            return DriftStatus(result=None, problem=_SOON, model=_model(live))
         known = self._status
         return replace(known, stale=known.result is not None and self._is_stale(known.result))
 
@@ -142,7 +142,7 @@ class Keeper:
                 newest = self._ledger.newest(model)
         ahead = self._ledger.ahead(model)
         if newest is None:
-            return None, _joined(problem or _Soon(), ahead)
+            return None, _joined(problem or _ResultPending(), ahead)
         if newest.verdict != "unknown":
             return newest, _joined(problem, ahead)
         problem = problem or DriftUnknown(newest.reason)
@@ -157,7 +157,7 @@ class Keeper:
             if not self._is_stale(self._ledger.newest(_model(live))):
                 return False
             if self._known(live) is None:
-                self._tell(live, None, problem=_Soon())
+                self._tell(live, None, problem=_ResultPending())
             self._compute(live)
             return True
         finally:
@@ -170,10 +170,10 @@ class Keeper:
     def _tell(self, live: LiveModel, result: DriftResult | None, *, problem: ServingError | None) -> None:
         before, model = self._status, _model(live)
         sentence = None if problem is None else str(problem)
-        self._status = Status(result=result, problem=sentence, model=model)
+        self._status = DriftStatus(result=result, problem=sentence, model=model)
         if _wording(sentence) != _wording(before.problem) and problem is not None:
             # A service that was just started has seen little, which is nothing to worry about.
-            usual = isinstance(problem, WindowTooSmall | _Soon)
+            usual = isinstance(problem, WindowTooSmall | _ResultPending)
             _log.log(logging.INFO if usual else logging.WARNING, "%s", sentence)
         if result is not None and (before.result is None or before.result.verdict != result.verdict):
             level = logging.WARNING if result.verdict == "drift" else logging.INFO
@@ -183,14 +183,14 @@ class Keeper:
         # Of the future: the clock went back since, and it would count as fresh until then.
         return result is None or not -AHEAD_S < time.time() - result.time < self._plan.stale_s
 
-    def _has_news(self, model: Model, newest: DriftResult | None) -> bool:
+    def _has_news(self, model: ModelKey, newest: DriftResult | None) -> bool:
         """Whether there are observations that the newest result knows nothing of."""
         if newest is None or newest.window is None:
             return True
         seen = self._ledger.newest_observation(model)
         return seen is not None and seen > newest.window.until
 
-    def _too_few(self, model: Model) -> WindowTooSmall | None:
+    def _too_few(self, model: ModelKey) -> WindowTooSmall | None:
         """Why the window is too small, if it is: nothing is started only to find that out."""
         rule = self._plan.window
         since = None if rule.last_s is None else time.time() - rule.last_s
@@ -201,7 +201,7 @@ class Keeper:
 
     def _compute(self, live: LiveModel) -> None:
         plan, identity = self._plan, live.identity
-        request = Request(
+        request = DriftRequest(
             database_url=plan.database_url,
             model_folder=str(live.folder),
             model_version=identity.version,
@@ -210,7 +210,7 @@ class Keeper:
             false_alarms=plan.false_alarms,
             pictures_per_person=plan.pictures_per_person,
         )
-        with computed(request, ending=self._ending) as done:
+        with compute_in_process(request, ending=self._ending) as done:
             if self._ending.is_set():
                 return
             html = done.html.read_bytes() if done.html is not None else None
@@ -224,8 +224,8 @@ def _joined(problem: ServingError | None, ahead: TimesAhead | None) -> ServingEr
     return DriftUnknown(f"{problem}; {ahead}")
 
 
-def _model(live: LiveModel) -> Model:
-    return Model(version=live.identity.version, sha256=live.identity.sha256)
+def _model(live: LiveModel) -> ModelKey:
+    return ModelKey(version=live.identity.version, sha256=live.identity.sha256)
 
 
 def _wording(problem: str | None) -> str | None:

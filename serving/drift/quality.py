@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.drift.data import Current, Reference
+from serving.drift.data import CurrentWindow, Reference
 from serving.drift.result import Estimated, Measured, Quality
 
 # Of the standard normal distribution: 95 % lie within.
 _Z = 1.959963984540054
 
 
-def quality_of(reference: Reference, current: Current) -> Quality:
+def quality_of(reference: Reference, current: CurrentWindow) -> Quality:
     """Accuracy now, with feedback and without, beside the reference's."""
     told = [index for index, emotion in enumerate(current.feedback) if emotion is not None]
     return Quality(
@@ -44,7 +44,7 @@ def measure(truth: NDArray[np.str_], predicted: NDArray[np.str_]) -> Measured:
     )
 
 
-def estimate(reference: Reference, current: Current) -> Estimated:
+def estimate(reference: Reference, current: CurrentWindow) -> Estimated:
     """The window's accuracy, from confidences alone.
 
     ATC (Garg et al., 2022, "Leveraging unlabeled data to predict out-of-distribution performance", ICLR):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.drift.columns import Column
-from serving.drift.data import Current, Reference
+from serving.drift.data import CurrentWindow, Reference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ _TRUTH = "true emotion"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class EvidentlyReport:
     """What Evidently made."""
 
     scores: Mapping[str, float]
@@ -42,10 +42,10 @@ def make_report(
     columns: Sequence[Column],
     thresholds: Mapping[str, float],
     reference: Reference,
-    current: Current,
+    current: CurrentWindow,
     *,
     model: str,
-) -> Report:
+) -> EvidentlyReport:
     """Run Evidently on the columns, and on the quality where feedback exists.
 
     Args:
@@ -73,10 +73,10 @@ def make_report(
     )
     values = [metric["value"] for metric in run.dict()["metrics"]]
     scores = {one.name: float(value) for one, value in zip(columns, values, strict=False)}
-    return Report(scores=scores, html=run.get_html_str(as_iframe=False), snapshot=run.dumps())
+    return EvidentlyReport(scores=scores, html=run.get_html_str(as_iframe=False), snapshot=run.dumps())
 
 
-def shows_quality(columns: Sequence[Column], current: Current) -> bool:
+def shows_quality(columns: Sequence[Column], current: CurrentWindow) -> bool:
     """Whether Evidently can be asked for accuracy and F1 on the rows that people told about.
 
     Where these have two labels between them it takes the question for a binary one, looks for a class

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-Verdict = Literal["drift", "no drift", "unknown"]
+DriftVerdict = Literal["drift", "no drift", "unknown"]
 
 CAVEAT = (
     "An estimate takes for granted that confidence means what it meant on the test split. "
@@ -101,7 +101,7 @@ class Quality:
 class DriftResult:
     """Whether the world has moved, why that is thought, and of what."""
 
-    verdict: Verdict
+    verdict: DriftVerdict
     reason: str
     """One sentence: which columns moved, or why there is no verdict."""
     time: float
@@ -154,7 +154,7 @@ class DriftResult:
             raise ValueError(f"no drift result: {error}") from error
 
 
-def unknown(reason: str, *, time: float, version: str, sha256: str) -> DriftResult:
+def unknown_result(reason: str, *, time: float, version: str, sha256: str) -> DriftResult:
     """There is no verdict, and why."""
     return DriftResult(
         verdict="unknown", reason=reason, time=time, model_version=version, model_sha256=sha256
@@ -192,7 +192,7 @@ class WindowRule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class DriftRequest:
     """What is to be computed."""
 
     database_url: str
@@ -213,7 +213,7 @@ class Request:
         return json.dumps(asdict(self))
 
     @classmethod
-    def loads(cls, text: str) -> Request:
+    def loads(cls, text: str) -> DriftRequest:
         """The reverse."""
         values = json.loads(text)
         return cls(**values | {"window": WindowRule(**values["window"])})

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.drift.result import DriftResult, Request, unknown
+from serving.drift.result import DriftRequest, DriftResult, unknown_result
 from serving.errors import DriftFailed
 from serving.processes import Child
 
@@ -37,11 +37,11 @@ _ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
 }
 # Most characters of what a failed process said that are passed on.
-_SAID = 300
+_MAX_STDERR_CHARS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class Computed:
+class ComputedDrift:
     """A result and its files, which are deleted when the block ends."""
 
     result: DriftResult
@@ -52,9 +52,9 @@ class Computed:
 
 
 @contextmanager
-def computed(
-    request: Request, *, timeout_s: float = TIMEOUT_S, ending: threading.Event | None = None
-) -> Iterator[Computed]:
+def compute_in_process(
+    request: DriftRequest, *, timeout_s: float = TIMEOUT_S, ending: threading.Event | None = None
+) -> Iterator[ComputedDrift]:
     """Compute in a process of its own.
 
     Args:
@@ -68,18 +68,18 @@ def computed(
             result = _run(request, folder, timeout_s=timeout_s, ending=ending or threading.Event())
         except (DriftFailed, OSError) as error:
             reason = str(error if isinstance(error, DriftFailed) else DriftFailed(reason=str(error)))
-            result = unknown(
+            result = unknown_result(
                 reason, time=time.time(), version=request.model_version, sha256=request.model_sha256
             )
         done = result.verdict != "unknown"
-        yield Computed(
+        yield ComputedDrift(
             result=result,
             html=folder / REPORT if done else None,
             snapshot=folder / SNAPSHOT if done else None,
         )
 
 
-def _run(request: Request, folder: Path, *, timeout_s: float, ending: threading.Event) -> DriftResult:
+def _run(request: DriftRequest, folder: Path, *, timeout_s: float, ending: threading.Event) -> DriftResult:
     said = folder / "stderr"
     with said.open("wb") as stderr:
         child = Child(
@@ -91,7 +91,7 @@ def _run(request: Request, folder: Path, *, timeout_s: float, ending: threading.
             environment=_ENVIRONMENT,
         )
         try:
-            _tell(child, request)
+            _send_request(child, request)
             _wait(child, timeout_s=timeout_s, ending=ending)
         finally:
             status = child.end()
@@ -103,7 +103,7 @@ def _run(request: Request, folder: Path, *, timeout_s: float, ending: threading.
         raise DriftFailed(reason=_cause(status, said)) from error
 
 
-def _tell(child: Child, request: Request) -> None:
+def _send_request(child: Child, request: DriftRequest) -> None:
     """Give the request."""
     stdin = child.process.stdin
     if stdin is None:
@@ -126,4 +126,4 @@ def _cause(status: int, said: Path) -> str:
     """How the process ended, and the last that it said."""
     ended = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
     lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"its process ended ({ended}){f': {lines[-1][:_SAID]}' if lines else ''}"
+    return f"its process ended ({ended}){f': {lines[-1][:_MAX_STDERR_CHARS]}' if lines else ''}"

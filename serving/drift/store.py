@@ -25,18 +25,18 @@ from serving.observations.schema import drift_lease, drift_results, observations
 
 T = TypeVar("T")
 # Counted no further: the message is about a clock, not about how many.
-_MOST_AHEAD = 1000
+_MAX_AHEAD = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class ModelKey:
     """Whose results are meant."""
 
     version: str
     sha256: str
 
 
-class Ledger:
+class DriftStore:
     """Results in, results out; every call may be made from any thread and blocks as the database does."""
 
     def __init__(self, url: str) -> None:
@@ -52,7 +52,7 @@ class Ledger:
         self._insert = sqlite.insert if self._database.dialect == "sqlite" else postgresql.insert
         self._holder = uuid.uuid4().hex
 
-    def newest(self, model: Model, *, verdict: bool = False) -> DriftResult | None:
+    def newest(self, model: ModelKey, *, verdict: bool = False) -> DriftResult | None:
         """The newest result of a model, if there is one; with `verdict` the newest that has one.
 
         Raises:
@@ -65,7 +65,7 @@ class Ledger:
             text = connection.scalar(query)
         return None if text is None else DriftResult.from_dict(json.loads(text))
 
-    def recent(self, model: Model, limit: int) -> list[DriftResult]:
+    def recent(self, model: ModelKey, limit: int) -> list[DriftResult]:
         """A model's newest results, the newest first.
 
         Raises:
@@ -75,7 +75,7 @@ class Ledger:
             texts = connection.scalars(_of(model, drift_results.c.result).limit(limit)).all()
         return [DriftResult.from_dict(json.loads(text)) for text in texts]
 
-    def report(self, model: Model) -> bytes | None:
+    def report(self, model: ModelKey) -> bytes | None:
         """The page of the model's newest verdict, HTML in UTF-8; None when there is none.
 
         Raises:
@@ -100,14 +100,14 @@ class Ledger:
             "result": json.dumps(result.to_dict()),
             "report": None if html is None else zlib.compress(html),
         }
-        model = Model(version=result.model_version, sha256=result.model_sha256)
+        model = ModelKey(version=result.model_version, sha256=result.model_sha256)
         with self._database.opened() as connection:
             if html is not None:
                 connection.execute(update(drift_results).where(*_is(model)).values(report=None))
             connection.execute(drift_results.insert(), row)
             connection.execute(delete(drift_results).where(drift_results.c.time < result.time - retention_s))
 
-    def newest_observation(self, model: Model) -> float | None:
+    def newest_observation(self, model: ModelKey) -> float | None:
         """When a model's newest observation was made; None when there is none.
 
         Raises:
@@ -120,7 +120,7 @@ class Ledger:
             newest: float | None = connection.scalar(query)
         return newest
 
-    def count(self, model: Model, *, up_to: int, since: float | None = None) -> int:
+    def count(self, model: ModelKey, *, up_to: int, since: float | None = None) -> int:
         """How many observations of a version there are, counted no further than `up_to`.
 
         Raises:
@@ -134,7 +134,7 @@ class Ledger:
         with self._database.opened() as connection:
             return connection.scalar(select(func.count()).select_from(rows.limit(up_to).subquery())) or 0
 
-    def ahead(self, model: Model) -> TimesAhead | None:
+    def ahead(self, model: ModelKey) -> TimesAhead | None:
         """What is said of a model's observations and results that are dated in the future, if there are any.
 
         Raises:
@@ -144,7 +144,7 @@ class Ledger:
         counts, latest = [], now
         for table in (observations, drift_results):
             late = (table.c.model_version == model.version, table.c.time > now + AHEAD_S)
-            some = select(table.c.time).where(*late).order_by(table.c.time.desc()).limit(_MOST_AHEAD)
+            some = select(table.c.time).where(*late).order_by(table.c.time.desc()).limit(_MAX_AHEAD)
             with self._database.opened() as connection:
                 times = connection.scalars(some).all()
             counts.append(len(times))
@@ -189,14 +189,14 @@ class Ledger:
         self._database.close()
 
 
-def _is(model: Model) -> tuple[ColumnElement[bool], ...]:
+def _is(model: ModelKey) -> tuple[ColumnElement[bool], ...]:
     return (
         drift_results.c.model_version == model.version,
         drift_results.c.model_sha256 == model.sha256,
     )
 
 
-def _of(model: Model, column: Column[T]) -> Select[tuple[T]]:
+def _of(model: ModelKey, column: Column[T]) -> Select[tuple[T]]:
     """A column of a model's results, the newest first."""
     is_valid = drift_results.c.time <= time.time() + AHEAD_S
     return select(column).where(*_is(model), is_valid).order_by(drift_results.c.number.desc())

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 # Evidently's `_wasserstein_distance_norm` divides by no less.
-_LEAST_DEVIATION = 0.001
+_MIN_DEVIATION = 0.001
 
 
 class Distance(Protocol):
@@ -61,7 +61,7 @@ class NormedWasserstein:
         mean = a @ self._values
         # Around the mean, not as a difference of squares: values far from zero would cancel.
         variance = np.einsum("ij,ij->i", a, (self._values - mean[:, np.newaxis]) ** 2)
-        return np.asarray(area / np.maximum(np.sqrt(variance), _LEAST_DEVIATION), np.float64)
+        return np.asarray(area / np.maximum(np.sqrt(variance), _MIN_DEVIATION), np.float64)
 
 
 class JensenShannon:

@@ -26,20 +26,20 @@ from statistics import median
 from typing import Literal, Protocol, TypeVar
 
 from serving.errors import DeadlinePassed, QueueFull
-from serving.experiments.report import Standing, State, compared
-from serving.experiments.shared_state import Journal, Pause
+from serving.experiments.report import CanaryState, CanaryStatus, compare_models
+from serving.experiments.shared_state import CanaryJournal, Pause
 from serving.inference.batching import Batcher, Work
 from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot
 from serving.model_sync.watcher import History
-from serving.traffic import chosen, percent
+from serving.traffic import format_percent, is_in_share
 
 WINDOW = 50
 """The candidate's last so many requests that count, and the live model's last so many answers."""
-LEAST_LIVE = 10
+MIN_LIVE_ANSWERS = 10
 """Answers of the live model before one of the candidate can be held against them."""
-LEAST_RATIOS = 30
+MIN_RATIOS = 30
 """Answers of the candidate before it can be called slow: the median of fewer is a matter of luck."""
-MOST_FAILURES = 5
+MAX_FAILURES = 5
 """Of `WINDOW` requests, a tenth: each one cost its client the time of two answers."""
 
 
@@ -60,9 +60,9 @@ class Breaker:
     def answered(self, seconds: float | None) -> str | None:
         """The candidate answered, and took so long for a picture (None without one): why it has to stop."""
         self._failed.append(False)
-        if seconds is not None and len(self._live) >= LEAST_LIVE:
+        if seconds is not None and len(self._live) >= MIN_LIVE_ANSWERS:
             self._ratios.append(seconds / max(median(self._live), 1e-9))
-        if len(self._ratios) < LEAST_RATIOS:
+        if len(self._ratios) < MIN_RATIOS:
             return None
         slowdown = median(self._ratios)
         if slowdown <= self._max_slowdown:
@@ -73,24 +73,24 @@ class Breaker:
         """The candidate failed at a request: why it has to stop, if it has to."""
         self._failed.append(True)
         failures = sum(self._failed)
-        if failures < MOST_FAILURES:
+        if failures < MAX_FAILURES:
             return None
         return f"it failed at {failures} of its last {len(self._failed)} requests, at last: {reason}"
 
 
 R = TypeVar("R")
 T = TypeVar("T")
-Outcome = Literal["answered", "failed", "late", "busy"]
+CanaryOutcome = Literal["answered", "failed", "late", "busy"]
 
 _log = logging.getLogger(__name__)
 # How long a start or a stop may take to be seen; each look reads two attributes and one small file.
 _LOOK_S = 0.5
 
 
-class Told(Protocol):
+class CanaryListener(Protocol):
     """Who counts."""
 
-    def canary(self, outcome: Outcome) -> None:
+    def canary(self, outcome: CanaryOutcome) -> None:
         """What became of one request that the candidate was to answer."""
 
     def trip(self) -> None:
@@ -98,7 +98,7 @@ class Told(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Active:
+class _ActivePair:
     """The pair that is on trial; both are compared by identity."""
 
     live: LiveModel
@@ -118,9 +118,9 @@ class Canary:
         candidate: ModelSlot,
         absent: Callable[[], bool],
         batcher: Batcher,
-        journal: Journal,
+        journal: CanaryJournal,
         history: History,
-        told: Told,
+        told: CanaryListener,
         max_slowdown: float,
         pause_s: float,
     ) -> None:
@@ -150,15 +150,15 @@ class Canary:
         self._told = told
         self._max_slowdown = max_slowdown
         self._pause_s = pause_s
-        self._active: _Active | None = None
-        self._tripped: tuple[_Active, str] | None = None
+        self._active: _ActivePair | None = None
+        self._tripped: tuple[_ActivePair, str] | None = None
         self._paused: tuple[ModelIdentity, Pause] | None = None
-        self._noted: tuple[State, object] | None = None
+        self._noted: tuple[CanaryState, object] | None = None
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._ending = False
         self._thread = threading.Thread(target=self._watch, name="canary", daemon=True)
-        self.standing = Standing(state="waiting", reason="the service is starting")
+        self.standing = CanaryStatus(state="waiting", reason="the service is starting")
         """How it stood at the last look."""
 
     @property
@@ -194,7 +194,7 @@ class Canary:
             or active.candidate is not self._candidate.current
         ):
             return None
-        return active.candidate if chosen(subject, self._share) else None
+        return active.candidate if is_in_share(subject, self._share) else None
 
     async def run(self, work: Work[R], candidate: LiveModel, *, deadline_s: float) -> R:
         """Have the candidate answer; raises as `Batcher.run`."""
@@ -215,7 +215,7 @@ class Canary:
 
     def failed(self, candidate: LiveModel, error: Exception) -> None:
         """The candidate did not answer, the live model is about to."""
-        outcome: Outcome = (
+        outcome: CanaryOutcome = (
             "busy"
             if isinstance(error, QueueFull)
             else "late"
@@ -229,7 +229,7 @@ class Canary:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             self._trip(active, active.breaker.failed(reason))
 
-    def _trip(self, active: _Active, reason: str | None) -> None:
+    def _trip(self, active: _ActivePair, reason: str | None) -> None:
         if reason is None:
             return
         with self._lock:
@@ -263,8 +263,8 @@ class Canary:
             self._active = None
         self._note(standing, live)
 
-    def _stands(self, live: LiveModel | None, candidate: LiveModel | None) -> Standing:
-        standing = compared(
+    def _stands(self, live: LiveModel | None, candidate: LiveModel | None) -> CanaryStatus:
+        standing = compare_models(
             live, candidate, absent=self._absent(), location=self._location, waiting=self._candidate.reason
         )
         if standing.state != "running" or standing.candidate is None:
@@ -272,7 +272,7 @@ class Canary:
         pause = self._pause_of(standing.candidate)
         if pause is not None:
             return replace(standing, state="paused", reason=pause.reason)
-        reason = f"{percent(self._share)} of the requests are answered by {standing.reason}"
+        reason = f"{format_percent(self._share)} of the requests are answered by {standing.reason}"
         return replace(standing, reason=reason)
 
     def _activate(self, live: LiveModel, candidate: LiveModel) -> None:
@@ -281,11 +281,11 @@ class Canary:
             if self._tripped is None and (
                 active is None or active.live is not live or active.candidate is not candidate
             ):
-                self._active = _Active(
+                self._active = _ActivePair(
                     live=live, candidate=candidate, breaker=Breaker(max_slowdown=self._max_slowdown)
                 )
 
-    def _note(self, standing: Standing, live: LiveModel | None) -> None:
+    def _note(self, standing: CanaryStatus, live: LiveModel | None) -> None:
         """Write the history, at each change that this worker sees and no other one has noted."""
         key = standing.candidate.key if standing.candidate else None
         change = (standing.state, key)

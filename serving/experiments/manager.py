@@ -18,13 +18,13 @@ from serving.errors import LocationInvalid
 from serving.experiments import canary, shadow
 from serving.experiments.canary import Canary
 from serving.experiments.shadow import Shadow
-from serving.experiments.shadow_client import Setup
-from serving.experiments.shared_state import Journal
-from serving.inference.admission import Usable
+from serving.experiments.shadow_client import ShadowSetup
+from serving.experiments.shared_state import CanaryJournal
+from serving.inference.admission import InputCheck
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
 from serving.model_sync.location import parse_location
-from serving.model_sync.service import Following
+from serving.model_sync.service import ModelSync
 from serving.model_sync.state import read_good
 from serving.model_sync.watcher import History
 from serving.settings import Settings
@@ -32,19 +32,19 @@ from serving.settings import Settings
 _log = logging.getLogger(__name__)
 
 
-class Told(canary.Told, shadow.Told, Protocol):
+class ExperimentListener(canary.CanaryListener, shadow.ShadowListener, Protocol):
     """Who counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trials:
+class Experiments:
     """What stands beside the live model."""
 
-    live: Following
+    live: ModelSync
     history: History
     shadow: Shadow | None
     canary: Canary | None
-    candidate: Following | None
+    candidate: ModelSync | None
     """Follows the canary's model."""
 
     def start(self) -> None:
@@ -74,7 +74,7 @@ class Trials:
     def _end_earlier(self) -> None:
         """The history tells of the end of a canary that ran until it was switched off by a restart."""
         try:
-            ran = Journal(self.live.folder).stop()
+            ran = CanaryJournal(self.live.folder).stop()
         except OSError as error:
             _log.warning("whether a canary ran before is not known: %s", error)
             return
@@ -83,16 +83,16 @@ class Trials:
             self.history.record_switch(time.time(), ran, good[1], "canary stops: it was switched off")
 
 
-def make_trials(
+def make_experiments(
     settings: Settings,
     *,
     live: ModelSlot,
-    following: Following,
+    following: ModelSync,
     history: History,
-    told: Told,
+    told: ExperimentListener,
     threads: int,
-    usable: Usable | None = None,
-) -> Trials:
+    usable: InputCheck | None = None,
+) -> Experiments:
     """What the settings ask for; within the event loop that will answer.
 
     Raises:
@@ -102,7 +102,7 @@ def make_trials(
     candidate, its_canary = None, None
     if settings.canary:
         candidate, its_canary = _canary(settings, live, following, history, told, threads, usable)
-    return Trials(
+    return Experiments(
         live=following,
         history=history,
         shadow=its_shadow,
@@ -114,15 +114,15 @@ def make_trials(
 def _canary(
     settings: Settings,
     live: ModelSlot,
-    following: Following,
+    following: ModelSync,
     history: History,
-    told: Told,
+    told: ExperimentListener,
     threads: int,
-    usable: Usable | None,
-) -> tuple[Following, Canary]:
+    usable: InputCheck | None,
+) -> tuple[ModelSync, Canary]:
     location = _checked(settings.canary_model, settings, "MIEN_CANARY_MODEL")
     slot = ModelSlot()
-    candidate = Following(
+    candidate = ModelSync(
         location,
         slot,
         cache=settings.cache_dir,
@@ -144,7 +144,7 @@ def _canary(
         batcher=Batcher(
             slot, threads=threads, max_batch=settings.batch_size, max_queue_images=settings.queue_images
         ),
-        journal=Journal(following.folder),
+        journal=CanaryJournal(following.folder),
         history=history,
         told=told,
         max_slowdown=settings.canary_max_slowdown,
@@ -152,8 +152,8 @@ def _canary(
     )
 
 
-def _shadow(settings: Settings, live: ModelSlot, following: Following, told: Told) -> Shadow:
-    setup = Setup(
+def _shadow(settings: Settings, live: ModelSlot, following: ModelSync, told: ExperimentListener) -> Shadow:
+    setup = ShadowSetup(
         location=_checked(settings.shadow_model or "", settings, "MIEN_SHADOW_MODEL"),
         cache=settings.cache_dir.absolute(),
         tracking_uri=settings.tracking_uri.reveal(),

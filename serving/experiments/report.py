@@ -79,23 +79,23 @@ def _ratio(part: float, whole: int) -> float | None:
     return round(part / whole, _DIGITS) if whole else None
 
 
-State = Literal["running", "waiting", "stopped", "paused"]
+CanaryState = Literal["running", "waiting", "stopped", "paused"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class CanaryStatus:
     """How a canary stands."""
 
-    state: State
+    state: CanaryState
     reason: str
     """Why; for people."""
     candidate: ModelIdentity | None = None
     """That gets its share, or would."""
 
 
-def compared(
+def compare_models(
     live: LiveModel | None, candidate: LiveModel | None, *, absent: bool, location: str, waiting: str
-) -> Standing:
+) -> CanaryStatus:
     """What the two models say; `running` when nothing speaks against it.
 
     Args:
@@ -106,17 +106,17 @@ def compared(
         waiting: why there is none yet, for people.
     """
     if live is None:
-        return Standing(state="waiting", reason="no model is live")
+        return CanaryStatus(state="waiting", reason="no model is live")
     if absent:
-        return Standing(state="stopped", reason=f"{location} names no model")
+        return CanaryStatus(state="stopped", reason=f"{location} names no model")
     if candidate is None:
-        return Standing(state="waiting", reason=waiting)
+        return CanaryStatus(state="waiting", reason=waiting)
     identity = candidate.identity
     name = f"version {identity.version}"
     if identity.sha256 == live.identity.sha256:
-        return Standing(state="stopped", reason=f"{name} is live for everybody", candidate=identity)
+        return CanaryStatus(state="stopped", reason=f"{name} is live for everybody", candidate=identity)
     ours, theirs = live.contract.classes, candidate.contract.classes
     if set(ours) != set(theirs):
         reason = f"{name} tells other emotions ({', '.join(theirs)}) than the live model ({', '.join(ours)})"
-        return Standing(state="stopped", reason=reason, candidate=identity)
-    return Standing(state="running", reason=name, candidate=identity)
+        return CanaryStatus(state="stopped", reason=reason, candidate=identity)
+    return CanaryStatus(state="running", reason=name, candidate=identity)

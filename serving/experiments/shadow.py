@@ -24,7 +24,7 @@ from typing import Protocol
 
 from serving.detection.routing import LiveAnswer
 from serving.experiments.agreement import NOTHING, Agreement, ModelPair, total_variation
-from serving.experiments.shadow_client import Reply, Setup, ShadowChild
+from serving.experiments.shadow_client import ShadowChild, ShadowReply, ShadowSetup
 from serving.experiments.shared_state import SharedCounts
 from serving.inference.model_slot import ModelIdentity, ModelSlot
 
@@ -87,14 +87,14 @@ _log = logging.getLogger(__name__)
 # How long a promotion of either model takes to be seen, and a count to be told by another worker.
 _LOOK_S = 0.5
 _FIRST_BACKOFF_S = 1.0
-_LONGEST_BACKOFF_S = 60.0
+_MAX_BACKOFF_S = 60.0
 # A process that lived this long died of something new.
 _STEADY_S = 60.0
 # Of a process that ends by itself in less.
 _END_S = 10.0
 
 
-class Told(Protocol):
+class ShadowListener(Protocol):
     """Who counts."""
 
     def compared(self, *, emotion: str, agreed: bool, version: str, live_s: float, shadow_s: float) -> None:
@@ -124,7 +124,9 @@ class ShadowStatus:
 class Shadow:
     """One for each worker."""
 
-    def __init__(self, setup: Setup, *, fraction: float, live: ModelSlot, folder: Path, told: Told) -> None:
+    def __init__(
+        self, setup: ShadowSetup, *, fraction: float, live: ModelSlot, folder: Path, told: ShadowListener
+    ) -> None:
         """Nothing is started yet.
 
         Args:
@@ -208,7 +210,7 @@ class Shadow:
                 backoff_s = _FIRST_BACKOFF_S
             _log.warning("%s; another starts in %g s", problem, backoff_s)
             self._ending.wait(backoff_s)
-            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
 
     def _live_of_a_child(self) -> str:
         """Start a process and ask it until it ends, or the service does; why."""
@@ -284,7 +286,7 @@ class Shadow:
         # At once, though it is empty: the counts of the pair before are not those of this one.
         self._share(also_empty=True)
 
-    def _count(self, answer: LiveAnswer, reply: Reply) -> None:
+    def _count(self, answer: LiveAnswer, reply: ShadowReply) -> None:
         model = reply.model
         # It may be of a model that was live, or a shadow, until a moment ago.
         if model is None or self._pair != ModelPair(live=answer.model.key, shadow=model.key):

@@ -24,7 +24,7 @@ from serving.processes import Child
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class ShadowSetup:
     """What the shadow process has to know; as the service's settings of the same names."""
 
     location: str
@@ -40,7 +40,7 @@ class Setup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
+class ShadowReply:
     """How the shadow stands, and what it says of the picture, if there was one."""
 
     model: ModelIdentity | None
@@ -57,17 +57,17 @@ class Reply:
     """(logger, level, message) since the last reply: the service's log has one form."""
 
 
-def send_setup(connection: Connection, setup: Setup) -> None:
+def send_setup(connection: Connection, setup: ShadowSetup) -> None:
     """Begin."""
     connection.send_bytes(orjson.dumps(asdict(setup), default=str))
 
 
-def read_setup(connection: Connection) -> Setup:
+def read_setup(connection: Connection) -> ShadowSetup:
     """The reverse."""
     values = orjson.loads(connection.recv_bytes())
     values["cache"] = Path(values["cache"])
     values["face_model"] = Path(values["face_model"]) if values["face_model"] else None
-    return Setup(**values)
+    return ShadowSetup(**values)
 
 
 def ask(connection: Connection, *, data: bytes | None, faces: FacesMode) -> None:
@@ -87,12 +87,12 @@ def read_question(connection: Connection) -> tuple[bytes | None, FacesMode]:
     return (connection.recv_bytes() if question["picture"] else None), question["faces"]
 
 
-def send_reply(connection: Connection, reply: Reply) -> None:
+def send_reply(connection: Connection, reply: ShadowReply) -> None:
     """Answer a question."""
     connection.send_bytes(orjson.dumps(reply))
 
 
-def read_reply(connection: Connection) -> Reply:
+def read_reply(connection: Connection) -> ShadowReply:
     """The reverse.
 
     Raises:
@@ -101,7 +101,7 @@ def read_reply(connection: Connection) -> Reply:
     values: dict[str, Any] = orjson.loads(connection.recv_bytes())
     model = values.pop("model")
     values["logs"] = tuple(tuple(line) for line in values["logs"])
-    return Reply(model=ModelIdentity.from_dict(model) if model else None, **values)
+    return ShadowReply(model=ModelIdentity.from_dict(model) if model else None, **values)
 
 
 _LOOK_S = 0.2
@@ -114,7 +114,7 @@ _END_S = 3.0
 class ShadowChild:
     """One process; used by one thread."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: ShadowSetup) -> None:
         """Start it.
 
         Raises:
@@ -135,7 +135,7 @@ class ShadowChild:
             self.end(at_once=True)
             raise
 
-    def ask(self, data: bytes | None, faces: FacesMode, *, ending: Callable[[], bool]) -> Reply | None:
+    def ask(self, data: bytes | None, faces: FacesMode, *, ending: Callable[[], bool]) -> ShadowReply | None:
         """Have a picture looked at, or ask only how it stands; None when the service ends meanwhile.
 
         Raises:

@@ -19,26 +19,26 @@ from pathlib import Path
 
 from serving.detection.image_reader import Detectors, FacesMode, PictureReader
 from serving.errors import ServingError
-from serving.experiments.shadow_client import Reply, Setup, read_question, read_setup, send_reply
+from serving.experiments.shadow_client import ShadowReply, ShadowSetup, read_question, read_setup, send_reply
 from serving.inference.model_slot import LiveModel, ModelSlot
-from serving.model_sync.service import Following
+from serving.model_sync.service import ModelSync
 
 _LOWEST_PRIORITY = 19
 _FIRST_TO_END = "1000"
 # At the lowest priority a run waits for as long as the machine is busy; the service gives up after 300 s.
 _STARVED_S = 240.0
 # Between two questions; more are dropped, the newest say as much as any.
-_MOST_LOGS = 100
+_MAX_LOGS = 100
 
 
-class ShadowLooker:
+class ShadowWorker:
     """Answers the service's questions."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: ShadowSetup) -> None:
         """Nothing is started yet."""
         self._location = setup.location
         self._slot = ModelSlot()
-        self.following = Following(
+        self.following = ModelSync(
             setup.location,
             self._slot,
             cache=setup.cache,
@@ -56,31 +56,31 @@ class ShadowLooker:
             margin=setup.face_margin,
         )
 
-    def reply(self, data: bytes | None, faces: FacesMode) -> Reply:
+    def reply(self, data: bytes | None, faces: FacesMode) -> ShadowReply:
         """How things stand, and what the model says of the picture."""
         live = None if self.following.absent else self._slot.current
         if live is None:
             absent = f"{self._location} names no model"
-            return Reply(model=None, reason=absent if self.following.absent else self._slot.reason)
+            return ShadowReply(model=None, reason=absent if self.following.absent else self._slot.reason)
         if data is None:
-            return Reply(model=live.identity, reason="")
+            return ShadowReply(model=live.identity, reason="")
         try:
             return self._looked(live, data, faces)
         except Exception as error:  # whatever it is, it is the shadow's to fail, and the service's to tell
             reason = " ".join(str(error).split())[:300] or type(error).__name__
-            return Reply(model=live.identity, reason="", error=reason)
+            return ShadowReply(model=live.identity, reason="", error=reason)
 
-    def _looked(self, live: LiveModel, data: bytes, faces: FacesMode) -> Reply:
+    def _looked(self, live: LiveModel, data: bytes, faces: FacesMode) -> ShadowReply:
         picture = self._reader.read(data, live.contract.input, faces)
         inputs = len(picture.inputs)
         if not inputs:
-            return Reply(model=live.identity, reason="")
+            return ShadowReply(model=live.identity, reason="")
         begun = time.perf_counter()
         # The largest face's answer is the picture's, and all that is compared.
         answers = live.classifier.predict(picture.inputs[:1], limit_s=_STARVED_S)
         row = answers.probabilities[0]
         infer_s = time.perf_counter() - begun
-        return Reply(
+        return ShadowReply(
             model=live.identity,
             reason="",
             probabilities=dict(zip(live.contract.classes, row.tolist(), strict=True)),
@@ -88,7 +88,7 @@ class ShadowLooker:
         )
 
 
-class _Kept(logging.Handler):
+class _LogBuffer(logging.Handler):
     """Keeps log lines for the next reply."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class _Kept(logging.Handler):
         self._lines: list[tuple[str, int, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if len(self._lines) < _MOST_LOGS:
+        if len(self._lines) < _MAX_LOGS:
             self._lines.append((record.name, record.levelno, self.format(record)))
 
     def taken(self) -> tuple[tuple[str, int, str], ...]:
@@ -128,13 +128,13 @@ def main() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    kept = _Kept()
+    kept = _LogBuffer()
     logger = logging.getLogger("serving")
     logger.addHandler(kept)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     _end_first()
-    looker = ShadowLooker(read_setup(connection))
+    looker = ShadowWorker(read_setup(connection))
     # Before this thread steps back: those that it starts from then on would do so too.
     try:
         looker.following.start()

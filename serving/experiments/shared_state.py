@@ -34,7 +34,7 @@ class Pause:
     reason: str
 
 
-class Journal:
+class CanaryJournal:
     """A file that is read and written under a lock."""
 
     def __init__(self, folder: Path) -> None:

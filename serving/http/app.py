@@ -32,11 +32,11 @@ from serving.detection.detector import Detector
 from serving.detection.image_reader import Detectors, PictureReader
 from serving.detection.recording import ObservationSink, SwitchLog
 from serving.detection.tensors import TensorAnswerer
-from serving.drift.monitor import Keeper, Plan
+from serving.drift.monitor import DriftMonitor, DriftPlan
 from serving.drift.result import WindowRule
-from serving.drift.store import Ledger
+from serving.drift.store import DriftStore
 from serving.errors import StoreUnavailable
-from serving.experiments.manager import make_trials
+from serving.experiments.manager import make_experiments
 from serving.http.auth import Access
 from serving.http.connections import STATE, ConnectionLimits, Connections
 from serving.http.dependencies import LeanRoute, Parts
@@ -63,7 +63,7 @@ from serving.http.stream import Draining, StreamLimits, StreamParts, Streams
 from serving.http.telemetry import Traces, configured
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
-from serving.model_sync.service import Following
+from serving.model_sync.service import ModelSync
 from serving.observations.images import PictureFolder
 from serving.observations.recorder import Recorder
 from serving.observations.store import Store
@@ -239,7 +239,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
     )
     history = SwitchLog(recorder)
     detectors = Detectors(settings.face_detector, face_model=settings.face_model)
-    following = Following(
+    following = ModelSync(
         settings.model,
         slot,
         cache=settings.cache_dir,
@@ -253,7 +253,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         usable=detectors.check,
         limit_s=settings.model_timeout_s,
     )
-    trials = make_trials(
+    trials = make_experiments(
         settings,
         live=slot,
         following=following,
@@ -293,7 +293,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         recorder=recorder,
         store=store,
         metrics=metrics,
-        drift=Keeper(slot, Ledger(settings.database_url.reveal()), _drift_plan(settings)),
+        drift=DriftMonitor(slot, DriftStore(settings.database_url.reveal()), _drift_plan(settings)),
         streams=_streams(settings, detector, metrics, held, traces),
         connections=Connections(_connection_limits(settings), held=held, told=metrics),
         tensors=TensorAnswerer(batcher, reader, sink, timeout_s=settings.timeout_s),
@@ -322,8 +322,8 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
-def _drift_plan(settings: Settings) -> Plan:
-    return Plan(
+def _drift_plan(settings: Settings) -> DriftPlan:
+    return DriftPlan(
         enabled=settings.drift,
         database_url=settings.database_url.reveal(),
         window=WindowRule(

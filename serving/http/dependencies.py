@@ -13,14 +13,14 @@ from starlette.responses import Response
 from serving.detection.detector import Detector
 from serving.detection.responses import encode
 from serving.detection.tensors import TensorAnswerer
-from serving.drift.monitor import Keeper
-from serving.experiments.manager import Trials
+from serving.drift.monitor import DriftMonitor
+from serving.experiments.manager import Experiments
 from serving.http.connections import Connections
 from serving.http.metrics import Metrics
 from serving.http.stream import Streams
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
-from serving.model_sync.service import Following
+from serving.model_sync.service import ModelSync
 from serving.observations.recorder import Recorder
 from serving.observations.store import Store
 from serving.settings import Settings
@@ -34,15 +34,15 @@ class Parts:
     slot: ModelSlot
     batcher: Batcher
     detector: Detector
-    following: Following
+    following: ModelSync
     recorder: Recorder
     store: Store
     metrics: Metrics
-    drift: Keeper
+    drift: DriftMonitor
     streams: Streams
     connections: Connections
     tensors: TensorAnswerer
-    trials: Trials
+    trials: Experiments
 
     def refresh_metrics(self) -> None:
         """Tell the metrics how things stand."""

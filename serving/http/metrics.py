@@ -5,7 +5,7 @@ as `python -m serving` does.
 
 What Prometheus scrapes of drift: the newest result, as every replica finds it in the database.
 
-What Prometheus scrapes of the shadow and the canary; implements `serving.experiments.manager.Told`.
+What Prometheus scrapes of the shadow and the canary: an `ExperimentListener` of `serving.experiments.manager`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from prometheus_client import (
 )
 
 from serving.detection.responses import Detection
-from serving.detection.tensors import Answered
-from serving.drift.monitor import Status
+from serving.detection.tensors import TensorAnswer
+from serving.drift.monitor import DriftStatus
 from serving.drift.result import DriftResult
-from serving.experiments.canary import Outcome
+from serving.experiments.canary import CanaryOutcome
 from serving.inference.model_slot import ModelSlot
 
 _VALUES = {"drift": 1.0, "no drift": 0.0}
@@ -53,7 +53,7 @@ class DriftMetrics:
         self._accuracy = gauge("mien_drift_accuracy", "How often the model is right.", "source")
         self._columns: set[str] = set()
 
-    def show(self, status: Status) -> None:
+    def show(self, status: DriftStatus) -> None:
         """Tell how things stand."""
         result = status.result
         scores = {} if result is None else {column.name: column for column in result.columns}
@@ -130,7 +130,7 @@ class TrialMetrics:
         """The shadow had no time for so many pictures."""
         self._dropped.inc(count)
 
-    def canary(self, outcome: Outcome) -> None:
+    def canary(self, outcome: CanaryOutcome) -> None:
         """What became of one request of the canary's share."""
         self._canary.labels(outcome).inc()
 
@@ -157,7 +157,7 @@ class Listener(Protocol):
     def detection(self, detection: Detection) -> None:
         """One picture was answered."""
 
-    def tensors(self, answered: Answered[Any]) -> None:
+    def tensors(self, answered: TensorAnswer[Any]) -> None:
         """One request of tensors was answered."""
 
 
@@ -268,7 +268,7 @@ class Metrics:
         """So many streams are open now."""
         self._streams.set(count)
 
-    def tensors(self, answered: Answered[Any]) -> None:
+    def tensors(self, answered: TensorAnswer[Any]) -> None:
         """One request of tensors was answered."""
         timing = answered.timing
         seconds = {"queue": timing.queued_s, "preprocess": timing.prepare_s, "inference": timing.infer_s}

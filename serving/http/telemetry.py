@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from serving.detection.responses import Detection
-from serving.detection.tensors import Answered
+from serving.detection.tensors import TensorAnswer
 
 if TYPE_CHECKING:
     from serving.http.spans import SpanWriter
@@ -149,7 +149,7 @@ class Traces:
             },
         )
 
-    def tensors(self, answered: Answered[Any]) -> None:
+    def tensors(self, answered: TensorAnswer[Any]) -> None:
         """The request of tensors that runs in this task was answered."""
         timing = answered.timing
         seconds = {"queue": timing.queued_s, "preprocess": timing.prepare_s, "inference": timing.infer_s}

@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from types import FrameType
 
-from serving.preflight import EXIT_STATUS, explained, read_settings
+from serving.preflight import EXIT_STATUS, exit_on_error, read_settings
 from serving.processes import Child
 
 _log = logging.getLogger("serving.http")
@@ -125,7 +125,7 @@ def end_s(shutdown_s: float, timeout_s: float) -> float:
 
 def main() -> None:
     """One worker."""
-    with explained():
+    with exit_on_error():
         settings = read_settings()
     from serving.http.server import serve
 

@@ -40,7 +40,7 @@ _LOOK_S = 0.1
 # ONNX Runtime ends a cancelled run between two operators; the process may end without the rest.
 _END_S = 1.0
 
-Usable = Callable[[InputSpec], tuple[str, ...]]
+InputCheck = Callable[[InputSpec], tuple[str, ...]]
 """Whether pictures can be prepared as a model wants them; gives warnings, raises what is wrong."""
 
 
@@ -49,7 +49,7 @@ def admit(
     *,
     threads: int,
     max_batch: int,
-    usable: Usable | None = None,
+    usable: InputCheck | None = None,
     limit_s: float = LIMIT_S,
     ending: Callable[[], bool] = lambda: False,
 ) -> LiveModel:
@@ -82,7 +82,7 @@ class _Admission:
         *,
         threads: int,
         max_batch: int,
-        usable: Usable | None,
+        usable: InputCheck | None,
         limit_s: float,
     ) -> None:
         self._folder = folder

@@ -38,7 +38,7 @@ import numpy as np
 from serving.contract.arrays import Image
 from serving.errors import DeadlinePassed, ModelTimeout, NotReady, QueueFull
 from serving.inference.model_slot import LiveModel, ModelSlot
-from serving.inference.onnx_classifier import BATCH_SIZES, Prediction, joined
+from serving.inference.onnx_classifier import BATCH_SIZES, Prediction, join_predictions
 from serving.inference.watchdog import WATCHDOG, call_when_lost
 
 
@@ -127,7 +127,7 @@ class JobQueue(Generic[J]):
 
     def _batch(self) -> list[J]:
         # Shared among those that have nothing to do: the busy ones find what comes meanwhile.
-        share = whole(min(self._max_batch, -(-self.images // self._idle)))
+        share = full_batch_size(min(self._max_batch, -(-self.images // self._idle)))
         jobs: list[J] = []
         taken = 0
         while self._waiting:
@@ -140,7 +140,7 @@ class JobQueue(Generic[J]):
         return jobs
 
 
-def whole(images: int) -> int:
+def full_batch_size(images: int) -> int:
     """The largest batch size that so many pictures fill, at least 1."""
     return BATCH_SIZES[bisect(BATCH_SIZES, max(images, 1)) - 1]
 
@@ -298,7 +298,7 @@ class Batcher:
             DeadlinePassed: it took too long.
             ValueError: the pictures are not of the contract's size.
         """
-        return await self.run(_Tensors(images), deadline_s=deadline_s, images=len(images), live=live)
+        return await self.run(_PreparedTensors(images), deadline_s=deadline_s, images=len(images), live=live)
 
     async def close(self) -> None:
         """Take nothing more, answer what waits, end the threads."""
@@ -336,7 +336,7 @@ class Batcher:
         self._start_worker()
 
 
-class _Tensors:
+class _PreparedTensors:
     """Pictures that are prepared already."""
 
     def __init__(self, images: Image) -> None:
@@ -402,7 +402,7 @@ def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: flo
     live = wanted[0][0].live
     images = wanted[0][1] if len(wanted) == 1 else np.concatenate([images for _, images in wanted])
     start = time.monotonic()
-    prediction = joined([live.classifier.predict(part) for part in _pieces(images, max_batch)])
+    prediction = join_predictions([live.classifier.predict(part) for part in _pieces(images, max_batch)])
     infer_s = time.monotonic() - start
     at = 0
     for job, own in wanted:
@@ -420,7 +420,7 @@ def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: flo
 def _pieces(images: Image, max_batch: int) -> Iterator[Image]:
     """All pictures in batches that are full; an empty one when there are none."""
     while True:
-        size = whole(min(len(images), max_batch))
+        size = full_batch_size(min(len(images), max_batch))
         yield images[:size]
         images = images[size:]
         if not len(images):

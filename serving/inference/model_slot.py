@@ -233,7 +233,7 @@ class ModelSlot:
                 self.reason = reason
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Return unused pages of the heap; milliseconds. Without effect on another libc than glibc."""
     trim = _trim()
     if trim is not None:

@@ -119,7 +119,7 @@ class OnnxClassifier:
         parts = [
             self._run(batch[start : start + largest], limit_s) for start in range(0, len(batch), largest)
         ]
-        return joined(parts or [self._run(batch, limit_s)])
+        return join_predictions(parts or [self._run(batch, limit_s)])
 
     def _run(self, batch: Image, limit_s: float | None) -> Prediction:
         count = len(batch)
@@ -174,7 +174,7 @@ def _tensor(tensor: Any) -> TensorInfo:
     )
 
 
-def joined(parts: Sequence[Prediction]) -> Prediction:
+def join_predictions(parts: Sequence[Prediction]) -> Prediction:
     """Answers to several batches as answers to one, in order; at least one part."""
     if len(parts) == 1:
         return parts[0]

@@ -22,13 +22,13 @@ from pathlib import Path
 from serving.errors import ModelRefused, NothingRegistered, RegistryUnavailable
 from serving.inference.model_slot import LINEAGE, ModelIdentity, write_identity
 from serving.model_sync.location import MODEL_FILE, TRACKING_URI, OnDisk, parse_location
-from serving.model_sync.sources import DiskSource, Found, RegistrySource, Source
-from serving.model_sync.state import MODELS, Refused, Target, read_good, read_target, write_target
+from serving.model_sync.sources import DiskSource, FoundVersion, RegistrySource, Source
+from serving.model_sync.state import MODELS, RefusedDownload, Target, read_good, read_target, write_target
 
-LONGEST_PAUSE_S = 30.0
+MAX_PAUSE_S = 30.0
 """Between two looks at a registry that is away, unless `MIEN_POLL_S` is longer."""
 # A download of a large model over a slow line takes minutes; what takes longer hangs.
-_LONGEST_CHECK_S = 900
+_MAX_CHECK_S = 900
 _KEPT_FOLDERS = 3
 _UNFINISHED = ".fetch-"
 # As the model card of a model trained on the procedural sample says it.
@@ -37,7 +37,7 @@ _CARD = "card.md"
 _UNKNOWN = "unknown"
 
 
-class Follower:
+class Poller:
     """Keeps the state file true."""
 
     def __init__(self, source: Source, folder: Path) -> None:
@@ -77,7 +77,7 @@ class Follower:
         self._target = replace(self._target, problem=problem, warnings=warnings, checked_at=time.time())
         write_target(self._folder, self._target)
 
-    def _follow(self, found: Found) -> None:
+    def _follow(self, found: FoundVersion) -> None:
         if found.stamp == self._target.stamp:
             self._refused_stamp = None
             self._target = replace(self._target, refused=None)
@@ -90,7 +90,7 @@ class Follower:
             sha256, folder = self._fetched(found)
         except ModelRefused as error:
             self._refused_stamp = found.stamp
-            refused = Refused(
+            refused = RefusedDownload(
                 version=error.version, sha256=error.sha256, reason=error.reason, time=time.time()
             )
             self._target = replace(self._target, refused=refused)
@@ -110,7 +110,7 @@ class Follower:
         )
         self._prune(folder)
 
-    def _fetched(self, found: Found) -> tuple[str, Path]:
+    def _fetched(self, found: FoundVersion) -> tuple[str, Path]:
         """Digest and folder of the version's files; a rollback finds them where they were."""
         if found.sha256 is not None:
             folder = self._place(found.version, found.sha256)
@@ -168,12 +168,12 @@ def pause_s(poll_s: float, failures: int) -> float:
     Jittered downwards only, so that both promises hold: a promotion is seen within `poll_s`, and a source
     that was away is asked again within the longer of `poll_s` and `LONGEST_PAUSE_S`.
     """
-    longest = max(poll_s, LONGEST_PAUSE_S)
+    longest = max(poll_s, MAX_PAUSE_S)
     wanted = min(poll_s * 2.0 ** min(failures, 10), longest)
     return wanted * random.uniform(0.7, 1.0)
 
 
-def _identity(found: Found, sha256: str, folder: Path) -> ModelIdentity:
+def _identity(found: FoundVersion, sha256: str, folder: Path) -> ModelIdentity:
     tags = found.tags
     card = folder / _CARD
     return ModelIdentity(
@@ -225,11 +225,11 @@ def main() -> None:
     parser.add_argument("--poll-s", type=float, default=5.0, help="seconds between two looks")
     arguments = parser.parse_args()
     source = source_of(arguments.location, tracking_uri=os.environ.get(TRACKING_URI, ""))
-    follower = Follower(source, arguments.folder)
+    follower = Poller(source, arguments.folder)
     failures = 0
     while True:
         # A look that hangs ends the process (SIGALRM's default); the supervisor starts another.
-        signal.alarm(_LONGEST_CHECK_S)
+        signal.alarm(_MAX_CHECK_S)
         failures = 0 if follower.check() else failures + 1
         signal.alarm(0)
         time.sleep(pause_s(arguments.poll_s, failures))

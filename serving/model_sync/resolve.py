@@ -23,11 +23,11 @@ from serving.processes import Child
 _LOCK = "lookup.lock"
 _AWAY = 3
 # As for the follower: a download over a slow line takes minutes, what takes longer hangs.
-_LONGEST_S = 900.0
+_MAX_S = 900.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class ResolvedModel:
     """A model's files."""
 
     folder: Path
@@ -36,7 +36,7 @@ class Found:
 
 
 @contextmanager
-def looked_up(location: str, *, cache: Path, tracking_uri: str) -> Iterator[Found]:
+def resolve_model(location: str, *, cache: Path, tracking_uri: str) -> Iterator[ResolvedModel]:
     """Fetch what a location names.
 
     Args:
@@ -62,14 +62,14 @@ def looked_up(location: str, *, cache: Path, tracking_uri: str) -> Iterator[Foun
         warnings = target.warnings
         if target.problem is not None:
             warnings = (*warnings, f"{target.problem}; version {target.version}, fetched before, is used")
-        yield Found(folder=folder / target.folder, warnings=warnings)
+        yield ResolvedModel(folder=folder / target.folder, warnings=warnings)
 
 
 def _looked(location: str, folder: Path, uri: str) -> bool:
     """Look, in a process of its own, and write the state file; whether the source is away."""
     child = Child("serving.model_sync.resolve", [location, str(folder)], environment={TRACKING_URI: uri})
     try:
-        status = child.wait(_LONGEST_S)
+        status = child.wait(_MAX_S)
     except subprocess.TimeoutExpired:
         return True
     finally:
@@ -87,14 +87,14 @@ def _problem(location: str, target: Target | None) -> str:
 
 def main() -> None:
     """Look once."""
-    from serving.model_sync.poller import Follower, source_of
+    from serving.model_sync.poller import Poller, source_of
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("location")
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     source = source_of(arguments.location, tracking_uri=os.environ.get(TRACKING_URI, ""))
-    raise SystemExit(0 if Follower(source, arguments.folder).check() else _AWAY)
+    raise SystemExit(0 if Poller(source, arguments.folder).check() else _AWAY)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.errors import StartRefused
-from serving.inference.admission import LIMIT_S, Usable
+from serving.inference.admission import LIMIT_S, InputCheck
 from serving.inference.model_slot import ModelSlot, Refusal
 from serving.model_sync.location import parse_location
-from serving.model_sync.state import Refused, state_folder
+from serving.model_sync.state import RefusedDownload, state_folder
 from serving.model_sync.supervisor import Supervisor
 from serving.model_sync.watcher import History, Role, Watcher
 
@@ -27,7 +27,7 @@ _STALE_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class FollowingStatus:
+class ModelSyncStatus:
     """How the following goes."""
 
     location: str
@@ -47,7 +47,7 @@ class FollowingStatus:
     """Whether what is followed named nothing at the last look that was answered."""
 
 
-class Following:
+class ModelSync:
     """Keeps a slot in step with what is followed; one for each followed model in each worker."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Following:
         max_batch: int = 16,
         history: History | None = None,
         setting: str = "MIEN_MODEL",
-        usable: Usable | None = None,
+        usable: InputCheck | None = None,
         limit_s: float = LIMIT_S,
         role: Role = "live",
     ) -> None:
@@ -124,11 +124,11 @@ class Following:
         self._supervisor.stop()
         self._watcher.stop()
 
-    def status(self) -> FollowingStatus:
+    def status(self) -> ModelSyncStatus:
         """What is followed and how it goes."""
         target = self._watcher.target
         live = self._slot.current
-        return FollowingStatus(
+        return ModelSyncStatus(
             location=self._location,
             checked_at=target.checked_at or None if target else None,
             problem=self._problem(),
@@ -162,7 +162,7 @@ class Following:
         return watcher.target.problem if watcher.target is not None and watcher.reports else None
 
 
-def _refusal(refused: Refused | None) -> Refusal | None:
+def _refusal(refused: RefusedDownload | None) -> Refusal | None:
     if refused is None:
         return None
     return Refusal(

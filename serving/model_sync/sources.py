@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundVersion:
     """The version that is to be served now."""
 
     name: str
@@ -51,7 +51,7 @@ class Found:
 class Source(Protocol):
     """Something that is followed."""
 
-    def find(self) -> Found:
+    def find(self) -> FoundVersion:
         """What is to be served now.
 
         Raises:
@@ -59,7 +59,7 @@ class Source(Protocol):
             RegistryUnavailable: it does not answer, or not sensibly.
         """
 
-    def fetch(self, found: Found, folder: Path) -> None:
+    def fetch(self, found: FoundVersion, folder: Path) -> None:
         """Put its files into an empty folder, the ONNX file as `model.onnx`.
 
         Raises:
@@ -77,7 +77,7 @@ class DiskSource:
     def __init__(self, location: OnDisk) -> None:
         self._path = location.path
 
-    def find(self) -> Found:
+    def find(self) -> FoundVersion:
         """What lies there now, told by times and sizes.
 
         Raises:
@@ -92,14 +92,14 @@ class DiskSource:
                 f"{file}: {error.strerror}, expected an ONNX file; copy one there or correct the path"
             ) from error
         name = file.parent.name if file.name == MODEL_FILE else file.stem
-        return Found(
+        return FoundVersion(
             name=name,
             version=LOCAL,
             stamp=_stamp([("", status), *others]),
             source=str(file),
         )
 
-    def fetch(self, found: Found, folder: Path) -> None:
+    def fetch(self, found: FoundVersion, folder: Path) -> None:
         """Copy the file; of a folder, everything in it that is a file.
 
         Raises:
@@ -162,7 +162,7 @@ class RegistrySource:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
 
-    def find(self) -> Found:
+    def find(self) -> FoundVersion:
         """The version behind the alias, the stage or the number.
 
         Raises:
@@ -171,7 +171,7 @@ class RegistrySource:
         """
         return self._asked(self._find)
 
-    def fetch(self, found: Found, folder: Path) -> None:
+    def fetch(self, found: FoundVersion, folder: Path) -> None:
         """Download the version's folder.
 
         Raises:
@@ -204,12 +204,12 @@ class RegistrySource:
         ) as file:
             file.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
 
-    def _find(self) -> Found:
+    def _find(self) -> FoundVersion:
         where = self._location
         aliases, versions = self._registered()
         version = _chosen(where, aliases, versions)
         sha256 = version.tags.get(SHA256, "").lower()
-        return Found(
+        return FoundVersion(
             name=where.name,
             version=str(version.version),
             # A number can be given twice, when the version that had it was deleted; its files are others.
@@ -244,7 +244,7 @@ class RegistrySource:
                 break
         return {alias.lower(): int(number) for alias, number in aliases.items()}, versions
 
-    def _fetch(self, found: Found, folder: Path) -> None:
+    def _fetch(self, found: FoundVersion, folder: Path) -> None:
         import mlflow
         import mlflow.artifacts
 

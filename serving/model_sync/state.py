@@ -28,13 +28,13 @@ from serving.urls import SecretUrl
 
 TARGET = "target.json"
 GOOD = "good.json"
-FOLLOWER_LOCK = "follower.lock"
+POLLER_LOCK = "follower.lock"
 MODELS = "models"
 _GOOD_LOCK = "good.lock"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refused:
+class RefusedDownload:
     """A version whose files are not what was registered."""
 
     version: str
@@ -65,7 +65,7 @@ class Target:
     problem: str | None = None
     """Why the last look found nothing new to serve; None when all is well."""
     warnings: tuple[str, ...] = ()
-    refused: Refused | None = None
+    refused: RefusedDownload | None = None
     absent: bool = False
     """Whether what is followed named nothing at the last look that was answered."""
 
@@ -97,7 +97,7 @@ def read_target(folder: Path) -> Target | None:
         known = {field.name: values[field.name] for field in fields(Target) if field.name in values}
         known["warnings"] = tuple(known.get("warnings", ()))
         refused = known.get("refused")
-        known["refused"] = None if refused is None else Refused(**refused)
+        known["refused"] = None if refused is None else RefusedDownload(**refused)
         return Target(**known)
     except TypeError:
         return None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from serving.model_sync.location import TRACKING_URI
-from serving.model_sync.state import FOLLOWER_LOCK
+from serving.model_sync.state import POLLER_LOCK
 from serving.processes import Child
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _LOCK_PAUSE_S = 1.0
 _WATCH_PAUSE_S = 0.2
 _FIRST_BACKOFF_S = 1.0
-_LONGEST_BACKOFF_S = 60.0
+_MAX_BACKOFF_S = 60.0
 # A child that lived this long died of something new.
 _STEADY_S = 60.0
 _MODULE = "serving.model_sync.poller"
@@ -66,7 +66,7 @@ class Supervisor:
 
     def _lock(self) -> TextIO | None:
         """The held lock; None when the service ends before it was to be had."""
-        file = (self._folder / FOLLOWER_LOCK).open("w")
+        file = (self._folder / POLLER_LOCK).open("w")
         while not self._ending.is_set():
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,7 +88,7 @@ class Supervisor:
                 backoff_s = _FIRST_BACKOFF_S
             _log.warning("the follower ended (exit status %s), another starts in %g s", code, backoff_s)
             self._ending.wait(backoff_s)
-            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
             self.restarts += 1
 
     def _run_child(self) -> int | str:

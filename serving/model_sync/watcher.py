@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from serving.errors import ModelRefused, ModelTimeout, NotReady
-from serving.inference.admission import LIMIT_S, Usable, admit
-from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot, give_back
+from serving.inference.admission import LIMIT_S, InputCheck, admit
+from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot, release_memory
 from serving.model_sync.state import Target, read_good, read_target, target_stamp, write_good
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Watcher:
         threads: int,
         max_batch: int,
         history: History | None = None,
-        usable: Usable | None = None,
+        usable: InputCheck | None = None,
         limit_s: float = LIMIT_S,
         role: Role = "live",
     ) -> None:
@@ -108,7 +108,7 @@ class Watcher:
             if self._tried:
                 # By now the requests that were in flight have let go of the old model.
                 self._tried = False
-                give_back()
+                release_memory()
 
     def _read(self) -> bool:
         """Read the state file if it was replaced, or at the start; whether it was."""

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 
 from serving.errors import ImageError, RowsRefused, StoreError
 from serving.observations.images import PictureFolder
-from serving.observations.records import Feedback, ModelRecord, Observation, Recorded, Switch
+from serving.observations.records import Feedback, ModelRecord, Observation, StoredObservation, Switch
 from serving.observations.store import Batch, Store
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingObservation:
     """An observation that is not in the database yet, with its picture when that is to be kept."""
 
     observation: Observation
@@ -49,12 +49,12 @@ class Buffer:
         self._picture_bytes = picture_bytes
         self._lock = threading.Lock()
         # Not a dict: taking the first item of a dict again and again is quadratic.
-        self._rows: OrderedDict[str, Waiting] = OrderedDict()
+        self._rows: OrderedDict[str, WaitingObservation] = OrderedDict()
         # Feedback by its observation, so that the last one replaces those before it; switches by number.
         self._notes: OrderedDict[str | int, Note] = OrderedDict()
         self._numbers = itertools.count()
         # In the writer's hands: still found by their id, no longer dropped.
-        self._taken: dict[str, Waiting] = {}
+        self._taken: dict[str, WaitingObservation] = {}
         self._taken_notes: list[Note] = []
         self._bytes = 0
         self.dropped = 0
@@ -77,7 +77,7 @@ class Buffer:
                     self.dropped_pictures += 1
                 else:
                     self._bytes += len(picture)
-            self._rows[observation.id] = Waiting(observation, picture)
+            self._rows[observation.id] = WaitingObservation(observation, picture)
             if len(self._rows) + len(self._taken) > self._capacity:
                 self._forget(self._rows.popitem(last=False)[1])
                 self.dropped += 1
@@ -96,7 +96,7 @@ class Buffer:
             self._append(feedback)
             return True
 
-    def find(self, id: str) -> Recorded | None:
+    def find(self, id: str) -> StoredObservation | None:
         """An observation that is not written yet, with its feedback."""
         with self._lock:
             waiting = self._rows.get(id) or self._taken.get(id)
@@ -105,7 +105,7 @@ class Buffer:
             taken = [note for note in self._taken_notes if _is_about(note, id)]
             told = self._notes.get(id) or (taken[-1] if taken else None)
         emotion = told.emotion if isinstance(told, Feedback) else None
-        return Recorded(observation=waiting.observation, feedback=emotion)
+        return StoredObservation(observation=waiting.observation, feedback=emotion)
 
     def remove(self, id: str) -> bool:
         """Take out an observation and its feedback, unless the writer has them; whether it was here."""
@@ -122,7 +122,7 @@ class Buffer:
         with self._lock:
             return id in self._taken or any(_is_about(note, id) for note in self._taken_notes)
 
-    def take(self, rows: int) -> tuple[list[Waiting], list[Note]]:
+    def take(self, rows: int) -> tuple[list[WaitingObservation], list[Note]]:
         """The oldest rows, for the writer; the same ones again until `done` is called.
 
         Args:
@@ -141,7 +141,7 @@ class Buffer:
         """Let a taken row stand as this one, and its picture go: it is kept."""
         with self._lock:
             self._forget(self._taken[observation.id])
-            self._taken[observation.id] = Waiting(observation, None)
+            self._taken[observation.id] = WaitingObservation(observation, None)
 
     @property
     def lost(self) -> int:
@@ -180,7 +180,7 @@ class Buffer:
             self._notes.popitem(last=False)
             self.dropped_notes += 1
 
-    def _forget(self, waiting: Waiting) -> None:
+    def _forget(self, waiting: WaitingObservation) -> None:
         if waiting.picture is not None:
             self._bytes -= len(waiting.picture)
 
@@ -191,7 +191,7 @@ def _is_about(note: Note, id: str) -> bool:
 
 _log = logging.getLogger(__name__)
 # Often enough to be seen, seldom enough not to fill a disk that is full already.
-_COMPLAINT_S = 60.0
+_COMPLAINT_INTERVAL_S = 60.0
 
 
 class Writer:
@@ -262,7 +262,7 @@ class Writer:
     def complain(self, message: str) -> None:
         """Log a failure, at most once a minute, with how many rows were lost since the last time."""
         now = time.monotonic()
-        if self._complained_at is None or now - self._complained_at >= _COMPLAINT_S:
+        if self._complained_at is None or now - self._complained_at >= _COMPLAINT_INTERVAL_S:
             _log.warning("%s; %d rows wait, %d more are lost", message, len(self._buffer), self._newly_lost())
             self._complained_at = now
 
@@ -297,7 +297,7 @@ class Writer:
             models=[self._models[key] for key in keys if key in self._models],
         )
 
-    def _with_picture(self, waiting: Waiting) -> Observation:
+    def _with_picture(self, waiting: WaitingObservation) -> Observation:
         row = waiting.observation
         if waiting.picture is None or self._pictures is None:
             return row

@@ -27,12 +27,12 @@ from typing import TypeVar
 from serving.errors import ObservationUnknown, StoreError, StoreUnavailable
 from serving.observations.buffer import Buffer, Writer
 from serving.observations.images import PictureFolder
-from serving.observations.records import Feedback, ModelRecord, Observation, Recorded, Switch
+from serving.observations.records import Feedback, ModelRecord, Observation, StoredObservation, Switch
 from serving.observations.store import Store
 
 _log = logging.getLogger(__name__)
 # Deleting what is too old may be late by this much.
-_TEND_EVERY_S = 3600.0
+_CLEANUP_INTERVAL_S = 3600.0
 # While closing, a database that is away is tried again this often.
 _CLOSING_RETRY_S = 0.1
 _LOOK_AGAIN_S = 0.1
@@ -138,7 +138,7 @@ class Recorder:
             failure=writer.failure,
         )
 
-    async def observation(self, id: str) -> Recorded:
+    async def observation(self, id: str) -> StoredObservation:
         """One answer with its feedback and model, written or not.
 
         Raises:
@@ -225,7 +225,7 @@ class Recorder:
                 return
         except (StoreError, OSError) as error:
             self._writer.complain(f"old observations cannot be deleted: {error}")
-        self._tend_at = time.monotonic() + _TEND_EVERY_S
+        self._tend_at = time.monotonic() + _CLEANUP_INTERVAL_S
 
     def _finish(self, stop_by: float) -> None:
         while True:

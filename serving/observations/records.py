@@ -62,7 +62,7 @@ class Observation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class OutputSummary:
     """A model's answer to one input, in the form that rows keep it."""
 
     probabilities: bytes
@@ -117,7 +117,7 @@ class Feedback:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class StoredObservation:
     """A stored observation with what came later."""
 
     observation: Observation
@@ -135,7 +135,7 @@ class Recorded:
         return np.frombuffer(self.observation.embedding, "<f2")
 
 
-def describe(probabilities: NDArray[np.float32], embedding: NDArray[np.float32]) -> Outcome:
+def summarize_output(probabilities: NDArray[np.float32], embedding: NDArray[np.float32]) -> OutputSummary:
     """Turn one row of a `Prediction` into what an observation keeps.
 
     Args:
@@ -143,7 +143,7 @@ def describe(probabilities: NDArray[np.float32], embedding: NDArray[np.float32])
         embedding: float32 [D].
     """
     values = probabilities.tolist()
-    return Outcome(
+    return OutputSummary(
         probabilities=probabilities.astype("<f4", copy=False).tobytes(),
         confidence=max(values),
         entropy=entropy(values),

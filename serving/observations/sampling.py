@@ -16,7 +16,7 @@ from operator import itemgetter
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, select
 
-from serving.observations.records import Recorded
+from serving.observations.records import StoredObservation
 from serving.observations.schema import MAX_LEVEL, latest_feedback, observations, read_observation
 
 AHEAD_S = 60.0
@@ -34,7 +34,7 @@ class Window:
     """Observations in the window; an estimate when `sampled`."""
     sampled: bool
     """Whether `rows` is a part of the window, each row being as likely as the other."""
-    rows: tuple[Recorded, ...]
+    rows: tuple[StoredObservation, ...]
     """The oldest first."""
 
 

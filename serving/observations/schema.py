@@ -37,7 +37,7 @@ from sqlalchemy import (
     select,
 )
 
-from serving.observations.records import ModelRecord, Observation, Recorded, Switch
+from serving.observations.records import ModelRecord, Observation, StoredObservation, Switch
 
 SCHEMA_VERSION = 2
 """Raise it with every change, which needs a step in `serving.observations.database`; a service that knows an
@@ -172,11 +172,11 @@ def observation_row(observation: Observation) -> dict[str, Any]:
     return row
 
 
-def read_observation(row: RowMapping) -> Recorded:
+def read_observation(row: RowMapping) -> StoredObservation:
     """The reverse; takes the column `feedback` too."""
     values = {name: row[name] for name in _PLAIN}
     box = None if row["face_left"] is None else tuple(row[name] for name in _BOX)
-    return Recorded(observation=Observation(**values, box=box), feedback=row["feedback"])
+    return StoredObservation(observation=Observation(**values, box=box), feedback=row["feedback"])
 
 
 def model_row(model: ModelRecord) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from serving.contract import Box
 from serving.errors import ObservationUnknown, RowsRefused
 from serving.observations.database import Database
 from serving.observations.images import PictureFolder
-from serving.observations.records import Feedback, ModelRecord, Observation, Recorded, Switch
+from serving.observations.records import Feedback, ModelRecord, Observation, StoredObservation, Switch
 from serving.observations.sampling import AHEAD_S, Window, read_window
 from serving.observations.schema import (
     feedback,
@@ -124,7 +124,7 @@ class Store:
         if not added:
             raise ObservationUnknown(id=row.observation_id)
 
-    def observation(self, id: str) -> Recorded:
+    def observation(self, id: str) -> StoredObservation:
         """One answer with its feedback and the model that gave it.
 
         Raises:
@@ -255,7 +255,7 @@ def _model(connection: Connection, observation: Observation) -> ModelRecord | No
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class LabelledPicture:
     """One of them."""
 
     id: str
@@ -268,7 +268,7 @@ class Told:
     """The true one, as last told."""
 
 
-def told_pictures(url: str) -> list[Told]:
+def labelled_pictures(url: str) -> list[LabelledPicture]:
     """All of them, the oldest first.
 
     Args:
@@ -290,7 +290,7 @@ def told_pictures(url: str) -> list[Told]:
     try:
         with database.opened() as connection:
             return [
-                Told(
+                LabelledPicture(
                     id=row[0],
                     picture=row[1],
                     box=None if row[2] is None else cast(Box, tuple(row[2:6])),

@@ -110,7 +110,7 @@ def _split(value: object) -> list[Any]:
 
 def _listed(what: str, value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise BadRequest(f"{what} is {tensors.kind(value)}, expected a list of pictures")
+        raise BadRequest(f"{what} is {tensors.json_type(value)}, expected a list of pictures")
     return value
 
 
@@ -139,7 +139,7 @@ def _read_params(params: object) -> tuple[Faces, bool]:
     if params is None:
         return "auto", True
     if not isinstance(params, Mapping):
-        raise BadRequest(f"params is {tensors.kind(params)}, expected an object")
+        raise BadRequest(f"params is {tensors.json_type(params)}, expected an object")
     faces, record = params.get("faces", "auto"), params.get("record", True)
     if faces not in ("auto", "none"):
         raise BadRequest("params.faces is neither 'auto' nor 'none'")

@@ -94,7 +94,9 @@ def from_bytes(data: memoryview, spec: InputSpec, count: int) -> Image:
     """
     expected = count * picture_bytes(spec)
     if len(data) != expected:
-        raise BadRequest(f"the tensor has {len(data)} bytes, expected {expected} of {shown(spec, count)}")
+        raise BadRequest(
+            f"the tensor has {len(data)} bytes, expected {expected} of {shape_text(spec, count)}"
+        )
     return np.frombuffer(data, np.uint8).reshape(count, spec.height, spec.width, CHANNELS)
 
 
@@ -105,17 +107,17 @@ def from_values(values: object, spec: InputSpec, count: int) -> Image:
         BadRequest: another shape, or a value that is no uint8.
     """
     if not isinstance(values, list):
-        raise BadRequest(f"the tensor's data is {kind(values)}, expected a list")
+        raise BadRequest(f"the tensor's data is {json_type(values)}, expected a list")
     if values and not isinstance(values[0], list):
         size = picture_bytes(spec)
         if len(values) != count * size:
             raise BadRequest(
-                f"the tensor has {len(values)} values, expected {count * size} of {shown(spec, count)}"
+                f"the tensor has {len(values)} values, expected {count * size} of {shape_text(spec, count)}"
             )
         parts = [_packed(values[at : at + size]) for at in range(0, len(values), size)]
         return from_bytes(memoryview(b"".join(parts)), spec, count)
     if len(values) != count:
-        raise BadRequest(f"the tensor's data has {len(values)} pictures, expected {shown(spec, count)}")
+        raise BadRequest(f"the tensor's data has {len(values)} pictures, expected {shape_text(spec, count)}")
     return np.stack([nested(value, spec, index) for index, value in enumerate(values)])
 
 
@@ -142,12 +144,12 @@ def nested(value: object, spec: InputSpec, index: int) -> Image:
     return np.frombuffer(_packed(level), np.uint8).reshape(spec.height, spec.width, CHANNELS)
 
 
-def shown(spec: InputSpec, count: int | None = None) -> str:
+def shape_text(spec: InputSpec, count: int | None = None) -> str:
     """The tensor's shape for messages."""
     return f"uint8 [{'n' if count is None else count}, {spec.height}, {spec.width}, {CHANNELS}]"
 
 
-def kind(value: object) -> str:
+def json_type(value: object) -> str:
     """What a JSON value is, for messages."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")

@@ -87,7 +87,7 @@ def _read_raw(data: memoryview, spec: InputSpec, most: int) -> InferRequest:
     count, rest = divmod(len(data), size)
     if rest:
         raise BadRequest(
-            f"the body has {len(data)} bytes, expected a multiple of {size}: {tensors.shown(spec)}"
+            f"the body has {len(data)} bytes, expected a multiple of {size}: {tensors.shape_text(spec)}"
         )
     tensors.check_count(count, most=most)
     outputs = tuple(Output(name=name, binary=False) for name in OUTPUTS)
@@ -107,22 +107,22 @@ def check_filter(body: bytes) -> None:
     except ValueError as error:
         raise BadRequest(f"the body is no JSON ({error}); expected an object or nothing") from error
     if not isinstance(wanted, dict):
-        raise BadRequest(f"the body is {tensors.kind(wanted)}, expected an object or nothing")
+        raise BadRequest(f"the body is {tensors.json_type(wanted)}, expected an object or nothing")
     _flag(wanted, "ready", default=False)
 
 
 def _id(request: Mapping[str, Any]) -> str | None:
     id = request.get("id")
     if id is not None and not isinstance(id, str):
-        raise BadRequest(f"id is {tensors.kind(id)}, expected a text")
+        raise BadRequest(f"id is {tensors.json_type(id)}, expected a text")
     return id
 
 
 def _read_input(request: Mapping[str, Any], data: memoryview, spec: InputSpec, most: int) -> Image:
     inputs = request.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        got = f"{len(inputs)} inputs" if isinstance(inputs, list) else f"inputs: {tensors.kind(inputs)}"
-        raise BadRequest(f"the request has {got}, expected one: {IMAGE!r}, {tensors.shown(spec)}")
+        got = f"{len(inputs)} inputs" if isinstance(inputs, list) else f"inputs: {tensors.json_type(inputs)}"
+        raise BadRequest(f"the request has {got}, expected one: {IMAGE!r}, {tensors.shape_text(spec)}")
     image = inputs[0]
     if image.get("name") != IMAGE:
         raise BadRequest(f"the input's name is {_brief(image.get('name'))}, expected {IMAGE!r}")
@@ -163,7 +163,7 @@ def _read_outputs(request: Mapping[str, Any], *, binary_default: bool) -> tuple[
     if wanted is None or wanted == []:
         return tuple(Output(name=name, binary=binary_default) for name in OUTPUTS)
     if not isinstance(wanted, list):
-        raise BadRequest(f"outputs is {tensors.kind(wanted)}, expected a list")
+        raise BadRequest(f"outputs is {tensors.json_type(wanted)}, expected a list")
     # One beyond what there is can only be a repetition, however long the list is.
     outputs = tuple(_read_output(output, binary_default) for output in wanted[: len(OUTPUTS) + 1])
     if len({output.name for output in outputs}) < len(outputs):
@@ -194,7 +194,7 @@ def _parameters(holder: Mapping[str, Any], what: str) -> Mapping[str, Any]:
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise BadRequest(f"the parameters of {what} are {tensors.kind(parameters)}, expected an object")
+        raise BadRequest(f"the parameters of {what} are {tensors.json_type(parameters)}, expected an object")
     return parameters
 
 
@@ -210,11 +210,11 @@ def _brief(value: object) -> str:
         return repr(value[:40])
     if isinstance(value, list):
         return "[" + ", ".join(map(_brief, value[:8])) + (", …]" if len(value) > 8 else "]")
-    return str(value)[:40] if type(value) in (int, float) else tensors.kind(value)
+    return str(value)[:40] if type(value) in (int, float) else tensors.json_type(value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answerer:
+class ModelInfo:
     """The model that answered."""
 
     name: str
@@ -224,7 +224,7 @@ class Answerer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Encoded:
+class EncodedResponse:
     """A body, ready to be sent."""
 
     body: bytes
@@ -233,8 +233,8 @@ class Encoded:
 
 
 def write_answer(
-    request: InferRequest, prediction: Prediction, model: Answerer, *, ids: Sequence[str]
-) -> Encoded:
+    request: InferRequest, prediction: Prediction, model: ModelInfo, *, ids: Sequence[str]
+) -> EncodedResponse:
     """Encode an answer.
 
     Args:
@@ -258,8 +258,8 @@ def write_answer(
     body["outputs"] = outputs
     header = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     if not any(output.binary for output in request.outputs):
-        return Encoded(body=header, header_length=None)
-    return Encoded(body=tensors.join(header, buffers), header_length=len(header))
+        return EncodedResponse(body=header, header_length=None)
+    return EncodedResponse(body=tensors.join(header, buffers), header_length=len(header))
 
 
 def _output(
@@ -291,7 +291,7 @@ def server_metadata(*, name: str, version: str, extensions: Sequence[str]) -> di
     return {"name": name, "version": version, "extensions": list(extensions)}
 
 
-def model_metadata(model: Answerer, contract: ModelContract, sample: Prediction) -> dict[str, Any]:
+def model_metadata(model: ModelInfo, contract: ModelContract, sample: Prediction) -> dict[str, Any]:
     """What the model takes and gives.
 
     Args:

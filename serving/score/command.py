@@ -15,9 +15,10 @@ from serving.detection.image_reader import FacesMode
 from serving.errors import ServingError
 from serving.inference.admission import admit
 from serving.inference.model_slot import LiveModel
-from serving.model_sync.resolve import looked_up
+from serving.model_sync.resolve import resolve_model
 from serving.preflight import read_settings
-from serving.score.scorer import BATCH, CHUNK, Progress, Scorer, score_folder
+from serving.score.scorer import BATCH, CHUNK, Scorer, score_folder
+from serving.score.shards import ScoringProgress
 from serving.settings import Settings
 
 FAILED, SOME_FAILED, INTERRUPTED = 1, 3, 130
@@ -55,7 +56,7 @@ def fetch_model(settings: Settings, location: str) -> LiveModel:
     """
     # Beside the service's own: its follower tidies up what it does not know.
     cache = settings.cache_dir / "scoring"
-    with looked_up(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
+    with resolve_model(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
         live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
     for warning in (*found.warnings, *live.warnings):
         print(f"warning: {warning}", file=sys.stderr)
@@ -87,7 +88,7 @@ def _positive(text: str) -> int:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
+def _bar() -> Iterator[Callable[[ScoringProgress], None]]:
     """A progress bar on a terminal; elsewhere nothing."""
     if not sys.stderr.isatty():
         yield lambda progress: None
@@ -100,14 +101,14 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
     with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=None, failed="")
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: ScoringProgress) -> None:
             failed = f"{progress.failed} failed" if progress.failed else ""
             bar.update(task, total=progress.files, completed=progress.done, failed=failed)
 
         yield tell
 
 
-def _summary(result: Progress, out: Path, live: LiveModel, seconds: float) -> str:
+def _summary(result: ScoringProgress, out: Path, live: LiveModel, seconds: float) -> str:
     identity = live.identity
     failed = f", {result.failed} of them with a problem" if result.failed else ""
     sample = " (trained on drawings: a demonstration, not for real faces)" if identity.sample else ""

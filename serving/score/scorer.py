@@ -32,9 +32,9 @@ from serving.errors import PayloadTooLarge, ScoringRefused, ServingError
 from serving.http.problems import INTERNAL, kind_of
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
-from serving.observations.records import describe
+from serving.observations.records import summarize_output
 from serving.score.listing import files_in
-from serving.score.shards import PLAN_KEY, Parts, Progress, failed_rows
+from serving.score.shards import ScoringProgress, Shards, failed_rows
 from serving.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ _BOX = pa.struct([pa.field(side, pa.int32()) for side in ("left", "top", "width"
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _PictureData:
     """What is kept of a picture."""
 
     input: Image | None
@@ -156,7 +156,7 @@ class Scorer:
     def _score(self, folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
         """Rows of a few files, whose pictures go through the network together."""
         seen = [self._look(folder / name) for name in names]
-        inputs = [one.input for one in seen if isinstance(one, _Seen) and one.input is not None]
+        inputs = [one.input for one in seen if isinstance(one, _PictureData) and one.input is not None]
         prediction = self.live.classifier.predict(np.stack(inputs)) if inputs else None
         rows, index = [], 0
         for name, one in zip(names, seen, strict=True):
@@ -171,7 +171,7 @@ class Scorer:
             rows.append(row)
         return rows
 
-    def _look(self, path: Path) -> _Seen | str:
+    def _look(self, path: Path) -> _PictureData | str:
         """What the file shows, or the type of its problem."""
         try:
             return _seen(self.reader.read(self._read(path), self.live.contract.input, self._faces))
@@ -203,7 +203,7 @@ class Scorer:
 
     def _answer(self, prediction: Prediction, index: int, statistics: ImageStatistics) -> dict[str, Any]:
         probabilities, embedding = prediction.probabilities[index], prediction.embedding[index]
-        outcome = describe(probabilities, embedding)
+        outcome = summarize_output(probabilities, embedding)
         classes = self.live.contract.classes
         answer = {
             "emotion": classes[int(probabilities.argmax())],
@@ -219,8 +219,8 @@ class Scorer:
         return answer
 
 
-def _seen(picture: Picture) -> _Seen:
-    return _Seen(
+def _seen(picture: Picture) -> _PictureData:
+    return _PictureData(
         # A copy: a part would keep the inputs of all faces.
         input=picture.inputs[0].copy() if len(picture.inputs) else None,
         faces=len(picture.faces),
@@ -255,8 +255,6 @@ def _schema(live: LiveModel, *, embedding: bool) -> pa.Schema:
 CHUNK = 1024
 """Files of one part: seconds of work on two cores, which is what a kill can cost."""
 
-__all__ = ["CHUNK", "PLAN_KEY", "Progress", "score_folder"]
-
 
 def score_folder(
     scorer: Scorer,
@@ -264,8 +262,8 @@ def score_folder(
     out: Path,
     *,
     chunk: int = CHUNK,
-    tell: Callable[[Progress], None] = lambda progress: None,
-) -> Progress:
+    tell: Callable[[ScoringProgress], None] = lambda progress: None,
+) -> ScoringProgress:
     """Score a folder into one Parquet file, or go on with it.
 
     Args:
@@ -280,7 +278,7 @@ def score_folder(
             the file or the parts that are there are of another model or of other options.
     """
     plan = {**scorer.plan, "folder": str(folder.resolve()), "chunk": chunk, "columns": scorer.schema.names}
-    parts = Parts(out, plan)
+    parts = Shards(out, plan)
     try:
         with parts.alone():
             finished = parts.finished() or _go_on(scorer, folder, parts, chunk=chunk, tell=tell)
@@ -293,14 +291,14 @@ def score_folder(
 
 
 def _go_on(
-    scorer: Scorer, folder: Path, parts: Parts, *, chunk: int, tell: Callable[[Progress], None]
-) -> Progress:
+    scorer: Scorer, folder: Path, parts: Shards, *, chunk: int, tell: Callable[[ScoringProgress], None]
+) -> ScoringProgress:
     listing = parts.begin(lambda: files_in(folder, without=parts.out), shown=folder)
     # Written in order, so there is no gap.
     number, failed = len(parts.files()), parts.failed()
 
-    def progress() -> Progress:
-        return Progress(files=listing.count, done=min(number * chunk, listing.count), failed=failed)
+    def progress() -> ScoringProgress:
+        return ScoringProgress(files=listing.count, done=min(number * chunk, listing.count), failed=failed)
 
     tell(progress())
     for table in scorer.tables(folder, listing.chunks(chunk, skip=number)):

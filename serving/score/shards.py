@@ -38,7 +38,7 @@ _COUNTED = ["error"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class ScoringProgress:
     """How far a run is."""
 
     files: int
@@ -49,7 +49,7 @@ class Progress:
     """Of these, how many have a problem instead of an answer."""
 
 
-class Parts:
+class Shards:
     """The parts of one result."""
 
     def __init__(self, out: Path, plan: Mapping[str, Any]) -> None:
@@ -86,7 +86,7 @@ class Parts:
                 if not (self.folder / _PLAN).exists():
                     self.remove()
 
-    def finished(self) -> Progress | None:
+    def finished(self) -> ScoringProgress | None:
         """What an earlier run has written already; None when there is no file.
 
         Raises:
@@ -102,7 +102,7 @@ class Parts:
                 table = file.read(columns=_COUNTED)
         except (pa.ArrowException, ValueError) as error:
             raise OutputTaken(path=self.out) from error
-        return Progress(files=len(table), done=len(table), failed=failed_rows(table))
+        return ScoringProgress(files=len(table), done=len(table), failed=failed_rows(table))
 
     def begin(self, names: Callable[[], Iterator[str]], *, shown: object) -> Listing:
         """List what is to be scored, or take the list that a run of the same plan has begun with.

@@ -10,7 +10,7 @@ import numpy as np
 
 from serving.contract import image_statistics, preprocess
 from serving.inference.onnx_classifier import OnnxClassifier
-from serving.observations.records import Observation, describe
+from serving.observations.records import Observation, summarize_output
 from serving.observations.store import Batch, Store
 from tests.support.drift import add_reference, picture
 from tests.support.mlflow_store import new_store
@@ -61,7 +61,7 @@ class DriftWorld:
         answers = classifier.predict(inputs)
         found = []
         for row, image in enumerate(inputs):
-            outcome = describe(answers.probabilities[row], answers.embedding[row])
+            outcome = summarize_output(answers.probabilities[row], answers.embedding[row])
             statistics = image_statistics(image)
             found.append(
                 observation(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.observations.records import ModelRecord, Observation, Switch, describe
+from serving.observations.records import ModelRecord, Observation, Switch, summarize_output
 
 CLASSES = ("angry", "happy", "sad")
 _DAY_S = 86_400.0
@@ -47,7 +47,7 @@ def observation(number: int = 0, **changes: Any) -> Observation:
     """One answer; `number` seconds after `NOW` unless `changes` say otherwise."""
     random_numbers = np.random.default_rng(number)
     probabilities = random_numbers.dirichlet([1, 1, 1]).astype(np.float32)
-    outcome = describe(probabilities, random_numbers.normal(size=8).astype(np.float32))
+    outcome = summarize_output(probabilities, random_numbers.normal(size=8).astype(np.float32))
     values: dict[str, Any] = {
         "id": id_of(number),
         "time": NOW + number,

@@ -9,7 +9,7 @@ from serving.errors import ImageUndecodable
 
 _CORE_HEADER, _INFO_HEADER = 12, 36
 _UNCOMPRESSED, _BITFIELDS, _ALPHA_BITFIELDS = 0, 3, 6
-_MOST_COLORS = 256
+_MAX_COLORS = 256
 
 
 def read(data: bytes) -> ImageHeader:
@@ -46,9 +46,9 @@ def read(data: bytes) -> ImageHeader:
 def _palette(data: bytes, size: int, bits: int, *, colors: int, entry: int) -> bytes:
     if bits > 8:
         return b""
-    if colors > _MOST_COLORS:
+    if colors > _MAX_COLORS:
         raise ImageUndecodable(
-            format="BMP", reason=f"its palette has {colors} colours, at most {_MOST_COLORS} are possible"
+            format="BMP", reason=f"its palette has {colors} colours, at most {_MAX_COLORS} are possible"
         )
     return data[14 + size : 14 + size + entry * (colors or 1 << bits)]
 

@@ -10,7 +10,7 @@ from serving.errors import ImageUndecodable
 
 Format = Literal["JPEG", "PNG", "WebP", "BMP"]
 
-MOST_PARTS = 10_000
+MAX_PARTS = 10_000
 """Most segments or chunks of one file. Photographs have tens; a PNG of 10 MB in chunks of 8 kB, libpng's own
 buffer, has 1,300. Each costs a decoder about a microsecond, and libpng can write a line about each."""
 
@@ -62,7 +62,7 @@ def truncated(format: Format) -> ImageUndecodable:
 
 def too_many_parts(format: Format) -> ImageUndecodable:
     """The error of a file with more than `MOST_PARTS` segments or chunks."""
-    return ImageUndecodable(format=format, reason=f"it has more than {MOST_PARTS} parts")
+    return ImageUndecodable(format=format, reason=f"it has more than {MAX_PARTS} parts")
 
 
 def exif_orientation(exif: bytes) -> int:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 
 from serving.contract.formats.header import (
-    MOST_PARTS,
+    MAX_PARTS,
     ImageHeader,
     exif_orientation,
     too_many_parts,
@@ -84,7 +84,7 @@ def read(data: bytes) -> ImageHeader:
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Name, first byte and byte after the last of each chunk's content, up to IEND."""
     position = len(SIGNATURE)
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         length, name = struct.unpack_from(">I4s", data, position)
         start = position + 8
         position = start + length + 4

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from serving.contract.formats.header import (
-    MOST_PARTS,
+    MAX_PARTS,
     ImageHeader,
     exif_orientation,
     too_many_parts,
@@ -32,7 +32,7 @@ def read(data: bytes) -> ImageHeader:
         raise truncated("WebP")
     flags, canvas, picture, exif, frames = 0, None, None, b"", 0
     position = 12
-    for part in range(MOST_PARTS):
+    for part in range(MAX_PARTS):
         if position + 8 > end:
             break
         name, length = struct.unpack_from("<4sI", data, position)

@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from serving.drift.monitor import Status
+from serving.drift.monitor import DriftStatus
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.errors import NotFound
 from serving.http import schemas
@@ -57,7 +57,7 @@ def policy_of(page: bytes) -> str:
     return _POLICY.format(scripts=f"script-src {sources or chr(39) + 'none' + chr(39)}")
 
 
-def _body(status: Status) -> dict[str, Any]:
+def _body(status: DriftStatus) -> dict[str, Any]:
     result = status.result
     model = {"version": status.model.version, "sha256": status.model.sha256} if status.model else None
     if result is None:

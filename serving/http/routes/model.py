@@ -21,7 +21,7 @@ from serving.http.dependencies import LeanRoute, json_response, parts_of
 from serving.http.query import read_limit
 from serving.http.routes.shadow import canary_json
 from serving.inference.model_slot import LiveModel
-from serving.model_sync.service import FollowingStatus
+from serving.model_sync.service import ModelSyncStatus
 from serving.observations.records import Switch
 
 SAMPLE_NOTICE = "Trained on the procedural sample of drawn faces: a demonstration, not for real faces."
@@ -77,7 +77,7 @@ def _live(live: LiveModel) -> dict[str, Any]:
     }
 
 
-def _following(status: FollowingStatus) -> dict[str, Any]:
+def _following(status: ModelSyncStatus) -> dict[str, Any]:
     refused = status.refused
     return {
         "location": status.location,

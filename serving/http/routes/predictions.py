@@ -17,7 +17,7 @@ from serving.errors import BadRequest, NotFound
 from serving.http import schemas
 from serving.http.body import read_json
 from serving.http.dependencies import LeanRoute, json_response, parts_of
-from serving.observations.records import Recorded
+from serving.observations.records import StoredObservation
 
 router = APIRouter(route_class=LeanRoute, tags=["observations"])
 
@@ -42,7 +42,7 @@ def _id(request: Request) -> str:
     return id
 
 
-def _body(recorded: Recorded) -> dict[str, Any]:
+def _body(recorded: StoredObservation) -> dict[str, Any]:
     seen, model = recorded.observation, recorded.model
     probabilities = [round(float(value), 6) for value in recorded.probabilities()]
     classes = model.classes if model else tuple(str(index) for index in range(len(probabilities)))

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.contract import InputSpec
-from serving.detection.tensors import Asked
+from serving.detection.tensors import TensorRequest
 from serving.errors import NotFound
 from serving.http import protocol_schemas as schemas
 from serving.http.body import read_body
@@ -113,11 +113,11 @@ class _Infer:
         is_binary = self._header_length is not None
         return tensors.likely_count(len(self._body), spec, most=self._most, is_binary=is_binary)
 
-    def read(self, spec: InputSpec) -> Asked:
+    def read(self, spec: InputSpec) -> TensorRequest:
         self._request = v2.read_request(self._body, self._header_length, spec, most=self._most)
-        return Asked(pictures=self._request.images, record=self._request.record)
+        return TensorRequest(pictures=self._request.images, record=self._request.record)
 
-    def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> v2.Encoded:
+    def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> v2.EncodedResponse:
         if self._request is None:
             raise RuntimeError("write was called before read")
         return v2.write_answer(self._request, prediction, _answerer(live), ids=ids)
@@ -142,9 +142,9 @@ def _asked_for(request: Request) -> LiveModel:
     return live
 
 
-def _answerer(live: LiveModel) -> v2.Answerer:
+def _answerer(live: LiveModel) -> v2.ModelInfo:
     identity = live.identity
-    return v2.Answerer(
+    return v2.ModelInfo(
         name=identity.name,
         version=identity.version,
         sha256=identity.sha256,

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from serving.contract import InputSpec
-from serving.detection.tensors import Asked
+from serving.detection.tensors import TensorRequest
 from serving.http import protocol_schemas as schemas
 from serving.http.body import read_body
 from serving.http.dependencies import LeanRoute, parts_of
@@ -63,12 +63,12 @@ class _Invocation:
         """How many pictures the body seems to hold."""
         return tensors.likely_count(len(self._body), spec, most=self._settings.max_tensor_images)
 
-    def read(self, spec: InputSpec) -> Asked:
+    def read(self, spec: InputSpec) -> TensorRequest:
         settings = self._settings
         request = mlflow_scoring.read_request(
             self._body, spec, most=settings.max_tensor_images, max_file_bytes=settings.max_bytes
         )
-        return Asked(pictures=request.pictures, faces=request.faces, record=request.record)
+        return TensorRequest(pictures=request.pictures, faces=request.faces, record=request.record)
 
     def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> bytes:
         return mlflow_scoring.write_answer(prediction)

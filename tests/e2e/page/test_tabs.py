@@ -21,7 +21,7 @@ from serving.drift.result import (
     ReferenceFacts,
     WindowFacts,
 )
-from serving.drift.store import Ledger
+from serving.drift.store import DriftStore
 from tests.support.axe import barriers
 from tests.support.browser import Visit
 from tests.support.onnx_models import CLASSES
@@ -144,7 +144,7 @@ def test_without_a_verdict_drift_is_a_plain_sentence_and_then_the_charts(
         verdict = page.locator(".verdict")
         expect(verdict).to_contain_text("No verdict yet")
         expect(verdict).to_contain_text("No observations of version local")
-        ledger = Ledger(f"sqlite:///{folder}/observations.db")
+        ledger = DriftStore(f"sqlite:///{folder}/observations.db")
         ledger.keep(drifted(sha256_of(folder / "model")), html=b"<p>Evidently</p>", retention_s=1e6)
         deadline = time.monotonic() + 60
         while "moved" not in verdict.inner_text():

@@ -16,7 +16,7 @@ from serving import preflight
 from serving.errors import LocationInvalid, ServingError, StartRefused, StoreTooNew, StoreUrlInvalid
 from serving.observations import database
 from serving.observations.store import Store
-from serving.preflight import EXIT_STATUS, access_warning, address, check, explained, read_settings
+from serving.preflight import EXIT_STATUS, access_warning, address, check, exit_on_error, read_settings
 from serving.settings import Settings
 
 
@@ -117,7 +117,7 @@ def test_each_wrong_setting_has_its_line(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_reason_is_the_only_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended, explained():
+    with pytest.raises(SystemExit) as ended, exit_on_error():
         raise StartRefused("got this, expected that")
     assert ended.value.code == EXIT_STATUS
     assert capsys.readouterr().err == "got this, expected that\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.traffic import chosen, parse_share, percent
+from serving.traffic import format_percent, is_in_share, parse_share
 
 SUBJECTS = [f"from 203.0.{index // 256}.{index % 256}" for index in range(10_000)]
 
@@ -31,27 +31,27 @@ def test_every_process_chooses_the_same(repository: Path) -> None:
         ).stdout.strip()
         for seed in ("1", "2")
     }
-    assert told == {str([index for index in range(200) if chosen(f"key client-{index}", 0.25)])}
+    assert told == {str([index for index in range(200) if is_in_share(f"key client-{index}", 0.25)])}
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
 @pytest.mark.parametrize("kind", ["addresses", "ids"])
 def test_as_many_are_chosen_as_the_share_says(share: float, kind: str) -> None:
     subjects = SUBJECTS if kind == "addresses" else [f"request {index:032x}" for index in range(10_000)]
-    count = sum(chosen(subject, share) for subject in subjects)
+    count = sum(is_in_share(subject, share) for subject in subjects)
     # The binomial distribution's standard deviation; five of them hold but once in 1.7 million draws.
     assert abs(count - 10_000 * share) <= 5 * math.sqrt(10_000 * share * (1 - share))
 
 
 def test_a_larger_share_keeps_everybody_of_the_smaller_one() -> None:
-    small = {subject for subject in SUBJECTS if chosen(subject, 0.05)}
-    large = {subject for subject in SUBJECTS if chosen(subject, 0.2)}
+    small = {subject for subject in SUBJECTS if is_in_share(subject, 0.05)}
+    large = {subject for subject in SUBJECTS if is_in_share(subject, 0.2)}
     assert small < large
 
 
 def test_none_and_all() -> None:
-    assert not any(chosen(subject, 0.0) for subject in SUBJECTS)
-    assert all(chosen(subject, 1.0) for subject in SUBJECTS)
+    assert not any(is_in_share(subject, 0.0) for subject in SUBJECTS)
+    assert all(is_in_share(subject, 1.0) for subject in SUBJECTS)
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_what_is_no_share_is_refused_with_both_forms(text: str | float) -> None:
 
 
 def test_a_share_is_shown_in_percent() -> None:
-    assert [percent(0.1), percent(0.025), percent(1.0)] == ["10%", "2.5%", "100%"]
+    assert [format_percent(0.1), format_percent(0.025), format_percent(1.0)] == ["10%", "2.5%", "100%"]

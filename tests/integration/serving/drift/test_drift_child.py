@@ -22,8 +22,8 @@ from scipy.spatial import distance
 from serving.drift.columns import columns_of
 from serving.drift.compute import compute
 from serving.drift.data import read_current, read_reference
-from serving.drift.result import DriftResult, Request, WindowRule
-from serving.drift.runner import computed
+from serving.drift.result import DriftRequest, DriftResult, WindowRule
+from serving.drift.runner import compute_in_process
 from serving.observations.records import Feedback
 from serving.observations.store import Batch, Store
 from tests.support.drift import CLASSES, reference_columns, write_reference
@@ -35,7 +35,7 @@ RULE = WindowRule(last_n=90, min_rows=30)
 PATIENCE_S = 300.0
 
 
-def request(folder: Path, **changes: Any) -> Request:
+def request(folder: Path, **changes: Any) -> DriftRequest:
     values: dict[str, Any] = {
         "database_url": f"sqlite:///{folder}/observations.db",
         "model_folder": str(folder / "model"),
@@ -43,7 +43,7 @@ def request(folder: Path, **changes: Any) -> Request:
         "model_sha256": MODEL.sha256,
         "window": RULE,
     }
-    return Request(**values | changes)
+    return DriftRequest(**values | changes)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[DriftResult, str, str]:
     """Computed once: result, page, snapshot."""
-    with computed(request(folder), timeout_s=PATIENCE_S) as done:
+    with compute_in_process(request(folder), timeout_s=PATIENCE_S) as done:
         assert done.html is not None, done.result.reason
         assert done.snapshot is not None
         return done.result, done.html.read_text("utf-8"), done.snapshot.read_text("utf-8")
@@ -179,7 +179,7 @@ def test_a_reference_without_a_column_is_said(folder: Path, tmp_path: Path) -> N
     columns = reference_columns()
     del columns["sharpness"]
     write_reference(tmp_path, columns)
-    with computed(request(folder, model_folder=str(tmp_path)), timeout_s=PATIENCE_S) as done:
+    with compute_in_process(request(folder, model_folder=str(tmp_path)), timeout_s=PATIENCE_S) as done:
         assert "the column sharpness is missing" in done.result.reason
         assert (done.html, done.snapshot) == (None, None)
 
@@ -192,14 +192,14 @@ def test_an_evidently_that_fails_is_said(
     broken.mkdir()
     (broken / "__init__.py").write_text("raise RuntimeError('half an installation\\nmore')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with computed(request(folder), timeout_s=PATIENCE_S) as done:
+    with compute_in_process(request(folder), timeout_s=PATIENCE_S) as done:
         reason = done.result.reason
     assert reason.startswith("drift could not be computed: RuntimeError: half an installation;")
     assert done.result.verdict == "unknown"
 
 
 def test_a_process_that_takes_too_long_is_killed(folder: Path) -> None:
-    with computed(request(folder), timeout_s=0.01) as done:
+    with compute_in_process(request(folder), timeout_s=0.01) as done:
         assert "it took more than 0.01 s" in done.result.reason
     assert children() == []
 
@@ -208,7 +208,7 @@ def test_a_process_that_is_killed_is_said_and_showed_no_password(folder: Path) -
     found: list[DriftResult] = []
 
     def run() -> None:
-        with computed(request(folder), timeout_s=PATIENCE_S) as done:
+        with compute_in_process(request(folder), timeout_s=PATIENCE_S) as done:
             found.append(done.result)
 
     thread = threading.Thread(target=run)
@@ -224,7 +224,7 @@ def test_a_process_that_is_killed_is_said_and_showed_no_password(folder: Path) -
 def test_a_service_that_ends_takes_the_process_with_it(folder: Path) -> None:
     ending = threading.Event()
     ending.set()
-    with computed(request(folder), ending=ending) as done:
+    with compute_in_process(request(folder), ending=ending) as done:
         assert "the service is ending" in done.result.reason
     assert children() == []
 
@@ -240,7 +240,7 @@ def test_a_value_that_is_not_a_number_is_counted_and_its_column_compared(
         database.execute(f"UPDATE observations SET sharpness = 9e999 WHERE id = {first}")  # noqa: S608 - no input
         database.execute(f"UPDATE observations SET embedding = ? WHERE id = {first}", [infinite])  # noqa: S608
     given = request(folder, database_url=f"sqlite:///{tmp_path}/observations.db")
-    with computed(request(folder)) as whole, computed(given) as done:
+    with compute_in_process(request(folder)) as whole, compute_in_process(given) as done:
         before = {column.name: column for column in whole.result.columns}
         after = {column.name: column for column in done.result.columns}
         assert done.result.verdict == "drift"

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from serving.contract import Image
-from serving.detection.routing import Turn, ask
+from serving.detection.routing import Turn, route_request
 from serving.errors import DeadlinePassed, ImageError
-from serving.experiments.canary import Canary, Outcome
-from serving.experiments.shared_state import JOURNAL, Journal
+from serving.experiments.canary import Canary, CanaryOutcome
+from serving.experiments.shared_state import JOURNAL, CanaryJournal
 from serving.inference.admission import admit
 from serving.inference.batching import Batcher, Timing
 from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot
@@ -30,12 +30,12 @@ class Told:
     """Remembers what was counted and written."""
 
     def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[CanaryOutcome] = []
         self.trips = 0
         self.switches: list[Switch] = []
         self.recorded: list[str] = []
 
-    def canary(self, outcome: Outcome) -> None:
+    def canary(self, outcome: CanaryOutcome) -> None:
         self.outcomes.append(outcome)
 
     def trip(self) -> None:
@@ -89,12 +89,12 @@ class World:
         """Another one that shares the journal."""
         return Canary(
             share=1.0, location="models:/emotion@candidate", live=self.live, candidate=self.candidate,
-            absent=lambda: self.absent, batcher=self.its_batcher, journal=Journal(self.folder),
+            absent=lambda: self.absent, batcher=self.its_batcher, journal=CanaryJournal(self.folder),
             history=self.told, told=self.told, max_slowdown=3.0, pause_s=3600.0,
         )  # fmt: skip
 
     async def answer(self, before: Callable[[LiveModel], None], *, timeout_s: float = 60.0) -> str:
-        return await ask(
+        return await route_request(
             self.canary, "anybody", lambda turn: Work(turn, before),
             batcher=self.batcher, sink=self.told, shadow=None, timeout_s=timeout_s, live=None,
         )  # fmt: skip

@@ -14,7 +14,7 @@ import pytest
 
 from serving.errors import ModelRefused, NotReady
 from serving.inference.admission import admit
-from serving.inference.model_slot import LiveModel, ModelSlot, give_back
+from serving.inference.model_slot import LiveModel, ModelSlot, release_memory
 from tests.support.onnx_models import CLASSES, make_contract
 from tests.support.serving_models import LEVELS, cached_folder, flat, sha256_of
 
@@ -183,7 +183,7 @@ def test_fifty_swaps_leave_memory_where_it_was(tmp_path: Path) -> None:
     def swap(index: int) -> int:
         slot.switch(admit(folders[index % 2], threads=1, max_batch=16), "again")
         slot.require().classifier.predict(flat(1, count=16, side=96))
-        give_back()
+        release_memory()
         return int(process.memory_info().rss)
 
     # The first few fill the allocator's own pools.

@@ -11,7 +11,7 @@ from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry
 from serving.inference.model_slot import ModelSlot
 from serving.model_sync.location import Registered
-from serving.model_sync.poller import Follower
+from serving.model_sync.poller import Poller
 from serving.model_sync.sources import RegistrySource
 from serving.model_sync.watcher import Watcher
 from tests.support.mlflow_store import new_store
@@ -33,7 +33,7 @@ def test_registered_model_is_admitted_with_its_lineage_and_self_test(
     location = Registered(name="emotion", by="alias", value="production")
     slot = ModelSlot()
 
-    assert Follower(RegistrySource(location, tracking_uri=uri), state).check()
+    assert Poller(RegistrySource(location, tracking_uri=uri), state).check()
     Watcher(state, slot, location=str(location), threads=1, max_batch=4).look()
 
     live = slot.require()

@@ -16,7 +16,7 @@ import pytest
 
 from serving.errors import StartRefused
 from serving.inference.model_slot import ModelIdentity, ModelSlot
-from serving.model_sync.service import Following
+from serving.model_sync.service import ModelSync
 from tests.support.mlflow_store import new_store
 from tests.support.serving_models import FilledRegistry, copied, model_folder, sha256_of
 
@@ -45,9 +45,9 @@ class History:
 @contextmanager
 def followed(
     location: str | Path, cache: Path, *, uri: str = "", history: History | None = None
-) -> Iterator[tuple[Following, ModelSlot]]:
+) -> Iterator[tuple[ModelSync, ModelSlot]]:
     slot = ModelSlot()
-    following = Following(
+    following = ModelSync(
         str(location), slot, cache=cache, tracking_uri=uri, poll_s=0.2, max_batch=2, history=history
     )
     following.start()
@@ -183,6 +183,6 @@ def test_new_file_that_is_no_model_is_refused_and_the_old_one_answers(tmp_path: 
 
 def test_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
-    following = Following(str(tmp_path), ModelSlot(), cache=tmp_path / "cache", tracking_uri="")
+    following = ModelSync(str(tmp_path), ModelSlot(), cache=tmp_path / "cache", tracking_uri="")
     with pytest.raises(StartRefused, match=r"^MIEN_CACHE_DIR="):
         following.start()

@@ -16,7 +16,7 @@ import pytest
 from serving.errors import NothingRegistered, RegistryUnavailable
 from serving.inference.model_slot import ModelIdentity, ModelSlot, read_identity
 from serving.model_sync.location import OnDisk, Registered, parse_location
-from serving.model_sync.poller import Follower
+from serving.model_sync.poller import Poller
 from serving.model_sync.sources import DiskSource, RegistrySource
 from serving.model_sync.state import MODELS, Target, read_target
 from serving.model_sync.watcher import FROM_CACHE, Watcher
@@ -59,7 +59,7 @@ class Side:
 
     def __init__(self, registry: FilledRegistry, state: Path, where: str = WHERE) -> None:
         self.state = state
-        self.follower = Follower(source(registry, where), state)
+        self.follower = Poller(source(registry, where), state)
         self.switches: list[tuple[str | None, str, str]] = []
         self.worker()
 
@@ -204,7 +204,7 @@ def test_damaged_cache_is_fetched_anew(registry: FilledRegistry, state: Path) ->
     side.worker()
     side.watcher._look(first=True)
     assert side.slot.current is None
-    side.follower = Follower(source(registry), state)
+    side.follower = Poller(source(registry), state)
     assert side.step() == "1"
 
 
@@ -356,7 +356,7 @@ def test_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 def test_path_of_a_folder_brings_what_lies_beside(tmp_path: Path, state: Path) -> None:
     folder = model_folder(tmp_path / "mine")
     (folder / "card.md").write_text("> **Trained on drawings, not for real faces.** And so on.")
-    follower = Follower(DiskSource(OnDisk(path=folder)), state)
+    follower = Poller(DiskSource(OnDisk(path=folder)), state)
     follower.check()
     target = read_target(state)
     assert target is not None
@@ -368,7 +368,7 @@ def test_path_of_a_folder_brings_what_lies_beside(tmp_path: Path, state: Path) -
 
 def test_path_of_a_file_is_followed_when_it_changes(tmp_path: Path, state: Path) -> None:
     path = tmp_path / "faces.onnx"
-    follower = Follower(DiskSource(OnDisk(path=path)), state)
+    follower = Poller(DiskSource(OnDisk(path=path)), state)
     follower.check()
     target = read_target(state)
     assert target is not None
@@ -397,7 +397,7 @@ def test_corrected_self_test_lets_the_same_model_in(tmp_path: Path, state: Path)
     other = model_folder(tmp_path / "other", seed=2)
     right = (folder / "selftest.npz").read_bytes()
     (folder / "selftest.npz").write_bytes((other / "selftest.npz").read_bytes())
-    follower = Follower(DiskSource(OnDisk(path=folder)), state)
+    follower = Poller(DiskSource(OnDisk(path=folder)), state)
     slot = ModelSlot()
     watcher = Watcher(state, slot, location=str(folder), threads=1, max_batch=2)
 
@@ -427,7 +427,7 @@ def test_corrected_self_test_lets_the_same_model_in(tmp_path: Path, state: Path)
 
 def test_of_a_file_nothing_beside_it_counts(tmp_path: Path, state: Path) -> None:
     folder = model_folder(tmp_path / "mine")
-    follower = Follower(DiskSource(OnDisk(path=folder / "model.onnx")), state)
+    follower = Poller(DiskSource(OnDisk(path=folder / "model.onnx")), state)
     follower.check()
     before = read_target(state)
     (folder / "selftest.npz").unlink()

@@ -11,18 +11,20 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import create_engine, text
 
-from serving.drift.result import DriftResult, unknown
-from serving.drift.store import Ledger, Model
+from serving.drift.result import DriftResult, unknown_result
+from serving.drift.store import DriftStore, ModelKey
 from serving.observations.store import Batch, Store
 from tests.support.observing import MODEL, NOW, id_of, observation
 
-OURS = Model(version=MODEL.version, sha256=MODEL.sha256)
+OURS = ModelKey(version=MODEL.version, sha256=MODEL.sha256)
 DAY_S = 86_400.0
 
 
-def result(number: int, *, verdict: bool = True, model: Model = OURS) -> DriftResult:
+def result(number: int, *, verdict: bool = True, model: ModelKey = OURS) -> DriftResult:
     if not verdict:
-        return unknown(f"reason {number}", time=NOW + number, version=model.version, sha256=model.sha256)
+        return unknown_result(
+            f"reason {number}", time=NOW + number, version=model.version, sha256=model.sha256
+        )
     return DriftResult(
         verdict="drift",
         reason=f"reason {number}",
@@ -33,37 +35,37 @@ def result(number: int, *, verdict: bool = True, model: Model = OURS) -> DriftRe
 
 
 @pytest.fixture
-def ledger(url: str) -> Iterator[Ledger]:
-    ledger = Ledger(url)
+def ledger(url: str) -> Iterator[DriftStore]:
+    ledger = DriftStore(url)
     yield ledger
     ledger.close()
 
 
 @pytest.fixture
-def replica(url: str) -> Iterator[Ledger]:
-    ledger = Ledger(url)
+def replica(url: str) -> Iterator[DriftStore]:
+    ledger = DriftStore(url)
     yield ledger
     ledger.close()
 
 
-def test_replicas_see_the_newest_result_of_a_model(ledger: Ledger, replica: Ledger) -> None:
+def test_replicas_see_the_newest_result_of_a_model(ledger: DriftStore, replica: DriftStore) -> None:
     assert replica.newest(OURS) is None
     for number in range(3):
         ledger.keep(result(number), retention_s=DAY_S)
-    ledger.keep(result(9, model=Model(version="4", sha256="cd")), retention_s=DAY_S)
+    ledger.keep(result(9, model=ModelKey(version="4", sha256="cd")), retention_s=DAY_S)
     assert replica.newest(OURS) == result(2)
     assert replica.recent(OURS, 2) == [result(2), result(1)]
 
 
-def test_the_newest_verdict_is_found_behind_failures(ledger: Ledger) -> None:
+def test_the_newest_verdict_is_found_behind_failures(ledger: DriftStore) -> None:
     ledger.keep(result(1), retention_s=DAY_S)
     ledger.keep(result(2, verdict=False), retention_s=DAY_S)
     assert ledger.newest(OURS) == result(2, verdict=False)
     assert ledger.newest(OURS, verdict=True) == result(1)
 
 
-def test_only_the_newest_page_of_a_model_is_kept(ledger: Ledger, url: str) -> None:
-    other = Model(version="4", sha256="cd")
+def test_only_the_newest_page_of_a_model_is_kept(ledger: DriftStore, url: str) -> None:
+    other = ModelKey(version="4", sha256="cd")
     assert ledger.report(OURS) is None
     ledger.keep(result(1), html=b"<p>first", retention_s=DAY_S)
     ledger.keep(result(2, model=other), html="<p>ändere".encode(), retention_s=DAY_S)
@@ -78,13 +80,13 @@ def test_only_the_newest_page_of_a_model_is_kept(ledger: Ledger, url: str) -> No
     assert pages == 2
 
 
-def test_results_are_deleted_after_their_retention(ledger: Ledger) -> None:
+def test_results_are_deleted_after_their_retention(ledger: DriftStore) -> None:
     for number in (0, 50, 100):
         ledger.keep(result(number), retention_s=60.0)
     assert [round(one.time - NOW) for one in ledger.recent(OURS, 9)] == [100, 50]
 
 
-def test_one_replica_at_a_time_has_the_lease(ledger: Ledger, replica: Ledger) -> None:
+def test_one_replica_at_a_time_has_the_lease(ledger: DriftStore, replica: DriftStore) -> None:
     assert ledger.acquire(now=NOW, lasts_s=60)
     assert not replica.acquire(now=NOW + 59, lasts_s=60)
     assert not ledger.acquire(now=NOW + 59, lasts_s=60)
@@ -94,17 +96,17 @@ def test_one_replica_at_a_time_has_the_lease(ledger: Ledger, replica: Ledger) ->
     assert replica.acquire(now=NOW + 59, lasts_s=60)
 
 
-def test_the_lease_of_a_dead_replica_ends(ledger: Ledger, replica: Ledger) -> None:
+def test_the_lease_of_a_dead_replica_ends(ledger: DriftStore, replica: DriftStore) -> None:
     assert ledger.acquire(now=NOW, lasts_s=60)
     assert replica.acquire(now=NOW + 61, lasts_s=60)
 
 
 def test_of_many_that_ask_at_once_one_gets_the_lease(url: str) -> None:
-    ledgers = [Ledger(url) for _ in range(6)]
+    ledgers = [DriftStore(url) for _ in range(6)]
     ledgers[0].newest(OURS)  # the tables are there
     together = threading.Barrier(len(ledgers))
 
-    def ask(ledger: Ledger) -> bool:
+    def ask(ledger: DriftStore) -> bool:
         together.wait()
         return ledger.acquire(now=NOW, lasts_s=60)
 
@@ -114,7 +116,7 @@ def test_of_many_that_ask_at_once_one_gets_the_lease(url: str) -> None:
         ledger.close()
 
 
-def test_observations_are_counted_no_further_than_asked(ledger: Ledger, store: Store) -> None:
+def test_observations_are_counted_no_further_than_asked(ledger: DriftStore, store: Store) -> None:
     assert ledger.newest_observation(OURS) is None
     rows = [observation(number) for number in range(30)]
     other = [observation(number, model_version="4") for number in range(30, 40)]
@@ -123,7 +125,7 @@ def test_observations_are_counted_no_further_than_asked(ledger: Ledger, store: S
     assert ledger.count(OURS, up_to=100) == 30
     assert ledger.count(OURS, up_to=7) == 7
     assert ledger.count(OURS, up_to=100, since=NOW + 25) == 5
-    assert ledger.count(Model(version="5", sha256=""), up_to=100) == 0
+    assert ledger.count(ModelKey(version="5", sha256=""), up_to=100) == 0
 
 
 def test_a_database_of_the_release_before_gets_the_new_tables(url: str, store: Store) -> None:
@@ -134,7 +136,7 @@ def test_a_database_of_the_release_before_gets_the_new_tables(url: str, store: S
         connection.execute(text("DROP TABLE drift_lease"))
         connection.execute(text("UPDATE schema_version SET version = 1"))
     engine.dispose()
-    ledger = Ledger(url)
+    ledger = DriftStore(url)
     ledger.keep(result(1), html=b"<p>", retention_s=DAY_S)
     assert ledger.newest(OURS) == result(1)
     assert ledger.acquire(now=NOW, lasts_s=1)
@@ -145,7 +147,7 @@ def test_a_database_of_the_release_before_gets_the_new_tables(url: str, store: S
 YEAR_S = 365 * DAY_S
 
 
-def test_what_a_clock_that_was_ahead_left_does_not_count(ledger: Ledger, store: Store) -> None:
+def test_what_a_clock_that_was_ahead_left_does_not_count(ledger: DriftStore, store: Store) -> None:
     ledger.keep(result(1), html=b"<p>right", retention_s=10 * YEAR_S)
     ledger.keep(replace(result(2), time=NOW + YEAR_S), retention_s=10 * YEAR_S)
     assert ledger.newest(OURS) == result(1)
@@ -159,10 +161,12 @@ def test_what_a_clock_that_was_ahead_left_does_not_count(ledger: Ledger, store: 
     assert told is not None
     assert (told.observations, told.results) == (3, 1)
     assert told.ahead_s == pytest.approx(NOW + YEAR_S + 2 - time.time(), abs=60)
-    assert ledger.ahead(Model(version="4", sha256="cd")) is None
+    assert ledger.ahead(ModelKey(version="4", sha256="cd")) is None
 
 
-def test_a_lease_that_was_taken_by_a_clock_that_was_ahead_is_free(ledger: Ledger, replica: Ledger) -> None:
+def test_a_lease_that_was_taken_by_a_clock_that_was_ahead_is_free(
+    ledger: DriftStore, replica: DriftStore
+) -> None:
     assert ledger.acquire(now=NOW + YEAR_S, lasts_s=360)
     assert replica.acquire(now=NOW, lasts_s=360)
     # By a clock that differs by seconds, as clocks do, it is not.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serving.observations.records import Feedback
-from serving.observations.store import Batch, Store, Told, told_pictures
+from serving.observations.store import Batch, LabelledPicture, Store, labelled_pictures
 from tests.support.observing import NOW, id_of, observation
 
 
@@ -17,7 +17,7 @@ def test_kept_pictures_that_somebody_told_about_come_the_oldest_first(store: Sto
     store.write(Batch(observations=rows))
     for number, emotion in ((0, "sad"), (1, "angry"), (1, "happy"), (3, "happy")):
         store.feedback(Feedback(observation_id=id_of(number), time=NOW, emotion=emotion))
-    assert told_pictures(url) == [
-        Told(id=id_of(1), picture="2027-01-15/a.png", box=(10, -5, 200, 210), emotion="happy"),
-        Told(id=id_of(0), picture="2027-01-15/b.png", box=None, emotion="sad"),
+    assert labelled_pictures(url) == [
+        LabelledPicture(id=id_of(1), picture="2027-01-15/a.png", box=(10, -5, 200, 210), emotion="happy"),
+        LabelledPicture(id=id_of(0), picture="2027-01-15/b.png", box=None, emotion="sad"),
     ]

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.errors import OutputTaken, ScoringBegunOtherwise, ScoringRefused
-from serving.score.scorer import Progress, score_folder
+from serving.score.scorer import score_folder
+from serving.score.shards import ScoringProgress
 from tests.support.scoring import pictures_in, scorer_in
 
 COUNT, CHUNK = 40, 6
@@ -41,8 +42,8 @@ class Ended(Exception):
     pass
 
 
-def end_after(parts: int) -> Callable[[Progress], None]:
-    def tell(progress: Progress) -> None:
+def end_after(parts: int) -> Callable[[ScoringProgress], None]:
+    def tell(progress: ScoringProgress) -> None:
         if progress.done >= parts * CHUNK:
             raise Ended
 
@@ -62,10 +63,10 @@ def test_finished_parts_are_kept(tmp_path: Path, pictures: Path, unbroken: bytes
     out = begun(tmp_path, pictures, parts=parts)
     kept = {path.name: path.stat().st_ino for path in Path(f"{out}.parts").glob("*.parquet")}
     assert len(kept) == parts
-    told: list[Progress] = []
+    told: list[ScoringProgress] = []
     inodes: dict[str, int] = {}
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: ScoringProgress) -> None:
         told.append(progress)
         inodes.update({path.name: path.stat().st_ino for path in Path(f"{out}.parts").glob("*.parquet")})
 
@@ -142,7 +143,7 @@ def test_a_finished_file_is_neither_made_twice_nor_overwritten(tmp_path: Path, p
     out = tmp_path / "out.parquet"
     score_folder(scorer_in(tmp_path), pictures, out, chunk=CHUNK)
     before = out.stat().st_mtime_ns
-    assert score_folder(scorer_in(tmp_path), pictures, out, chunk=CHUNK) == Progress(
+    assert score_folder(scorer_in(tmp_path), pictures, out, chunk=CHUNK) == ScoringProgress(
         files=COUNT, done=COUNT, failed=1
     )
     with pytest.raises(OutputTaken, match="remove it or name another"):

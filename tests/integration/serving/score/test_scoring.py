@@ -15,7 +15,8 @@ import pytest
 
 from serving.errors import BadRequest
 from serving.inference.admission import admit
-from serving.score.scorer import PLAN_KEY, Scorer, score_folder
+from serving.score.scorer import Scorer, score_folder
+from serving.score.shards import PLAN_KEY
 from serving.settings import Settings
 from tests.support.http_service import picture_of, ready, serving, settings_in
 from tests.support.onnx_models import CLASSES

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from flows.drift.alarm import lasting, reason_of, windows
-from serving.drift.result import ColumnDrift, DriftResult, Verdict, WindowFacts
+from serving.drift.result import ColumnDrift, DriftResult, DriftVerdict, WindowFacts
 
 # Verdict, first and last second of the window.
-Window = tuple[Verdict, float, float]
+Window = tuple[DriftVerdict, float, float]
 
 
 def results(given: Sequence[Window]) -> list[DriftResult]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving.contract import Box, FaceDetectorError, find_detector, largest_face
-from serving.contract.faces import FaceDetector, HaarDetector, YuNetDetector, roomy
+from serving.contract.faces import FaceDetector, HaarDetector, YuNetDetector, pad_for_yunet
 from tests.support.pictures import Pixels, drawn_face, textured
 
 
@@ -112,7 +112,7 @@ def test_haar_says_when_opencv_brings_no_cascade(tmp_path: Path, monkeypatch: py
 )
 def test_yunet_sees_no_picture_that_is_too_thin_for_it(size: tuple[int, int], seen: tuple[int, int]) -> None:
     picture = np.full((*size, 3), 7, np.uint8)
-    shown = roomy(picture)
+    shown = pad_for_yunet(picture)
     assert shown.shape[:2] == seen
     assert (shown[: size[0], : size[1]] == 7).all()
     assert shown.sum() == picture.sum()

@@ -13,9 +13,9 @@ from serving.contract import Face
 from serving.detection.responses import (
     Detection,
     Emotion,
+    ExplainedInput,
     FaceAnswer,
     ModelReference,
-    Place,
     Timings,
     as_json,
     emotion_of,
@@ -95,7 +95,7 @@ def test_without_anything_to_look_at_the_three_answers_are_null() -> None:
 
 def test_an_explanation_has_a_grid_or_null() -> None:
     heatmap = np.array([[0.0, 0.123456], [0.5, 1.0]], np.float32)
-    body = as_json(detection(), places=[Place(heatmap=heatmap, area=(-1, 0, 7, 8))])
+    body = as_json(detection(), places=[ExplainedInput(heatmap=heatmap, area=(-1, 0, 7, 8))])
     for explained in (body, body["faces"][0]):
         assert explained["heatmap"] == [[0.0, 0.1235], [0.5, 1.0]]
         assert explained["area"] == {"left": -1, "top": 0, "width": 7, "height": 8}

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from serving.drift.data import Current, Reference, Table
+from serving.drift.data import CurrentWindow, Reference, Table
 from serving.drift.quality import estimate, measure, quality_of, wilson
 
 
@@ -16,8 +16,8 @@ def table(predicted: list[str], *, confidence: list[float], entropy: list[float]
     return Table(numbers=numbers, predicted=np.array(predicted), embedding=np.zeros((len(predicted), 1)))
 
 
-def current(predicted: list[str], feedback: list[str | None], entropy: list[float]) -> Current:
-    return Current(
+def current(predicted: list[str], feedback: list[str | None], entropy: list[float]) -> CurrentWindow:
+    return CurrentWindow(
         table=table(predicted, confidence=[0.9] * len(predicted), entropy=entropy),
         feedback=tuple(feedback),
         total=len(predicted),
@@ -68,8 +68,10 @@ def test_average_thresholded_confidence(reference: Reference) -> None:
     assert found.mean_confidence == pytest.approx(0.9)
 
 
-def test_the_reference_itself_is_estimated_as_good_as_it_is(reference: Reference) -> None:
-    same = Current(table=reference.table, feedback=(None,) * 5, total=5, sampled=False, since=0.0, until=1.0)
+def test_the_reference_is_estimated_as_good_as_it_is(reference: Reference) -> None:
+    same = CurrentWindow(
+        table=reference.table, feedback=(None,) * 5, total=5, sampled=False, since=0.0, until=1.0
+    )
     assert estimate(reference, same).atc == pytest.approx(0.6)
 
 

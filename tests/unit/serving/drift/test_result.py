@@ -8,15 +8,15 @@ import pytest
 
 from serving.drift.result import (
     ColumnDrift,
+    DriftRequest,
     DriftResult,
     Estimated,
     Measured,
     Quality,
     ReferenceFacts,
-    Request,
     WindowFacts,
     WindowRule,
-    unknown,
+    unknown_result,
 )
 
 
@@ -45,7 +45,7 @@ RESULT = DriftResult(
 
 
 @pytest.mark.parametrize(
-    "result", [RESULT, unknown("why", time=2.0, version="1", sha256="cd")], ids=["full", "unknown"]
+    "result", [RESULT, unknown_result("why", time=2.0, version="1", sha256="cd")], ids=["full", "unknown"]
 )
 def test_results_survive_json(result: DriftResult) -> None:
     assert DriftResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
@@ -69,7 +69,7 @@ def test_the_farthest_column_is_named_first() -> None:
 
 
 def test_requests_survive_a_line_of_json() -> None:
-    request = Request(
+    request = DriftRequest(
         database_url="postgresql://a:b@c/d",
         model_folder="/models/3",
         model_version="3",
@@ -78,4 +78,4 @@ def test_requests_survive_a_line_of_json() -> None:
         pictures_per_person=3.0,
     )
     assert "\n" not in request.dumps()
-    assert Request.loads(request.dumps()) == request
+    assert DriftRequest.loads(request.dumps()) == request

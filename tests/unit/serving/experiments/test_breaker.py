@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from serving.experiments.canary import LEAST_LIVE, LEAST_RATIOS, MOST_FAILURES, WINDOW, Breaker
+from serving.experiments.canary import MAX_FAILURES, MIN_LIVE_ANSWERS, MIN_RATIOS, WINDOW, Breaker
 
 
-def breaker(live: Sequence[float] = (0.010,) * LEAST_LIVE) -> Breaker:
+def breaker(live: Sequence[float] = (0.010,) * MIN_LIVE_ANSWERS) -> Breaker:
     made = Breaker(max_slowdown=3.0)
     for seconds in live:
         made.measured(seconds)
@@ -21,8 +21,8 @@ def answered(made: Breaker, seconds: Sequence[float | None]) -> list[str | None]
 
 
 def test_a_slow_candidate_is_stopped_at_the_first_answer_that_makes_enough() -> None:
-    told = answered(breaker(), [0.031] * LEAST_RATIOS)
-    assert told[:-1] == [None] * (LEAST_RATIOS - 1)
+    told = answered(breaker(), [0.031] * MIN_RATIOS)
+    assert told[:-1] == [None] * (MIN_RATIOS - 1)
     assert told[-1] == "it is 3.1 times slower than the live model, 3 are allowed"
 
 
@@ -50,10 +50,10 @@ def test_each_answer_is_held_against_the_live_model_of_its_own_time() -> None:
 
 
 def test_without_enough_answers_of_the_live_model_nobody_is_slow() -> None:
-    made = breaker([0.010] * (LEAST_LIVE - 1))
+    made = breaker([0.010] * (MIN_LIVE_ANSWERS - 1))
     assert answered(made, [9.0] * 100) == [None] * 100
     made.measured(0.010)
-    assert answered(made, [9.0] * LEAST_RATIOS)[-1] is not None
+    assert answered(made, [9.0] * MIN_RATIOS)[-1] is not None
 
 
 def test_pictures_without_an_input_say_nothing_of_speed() -> None:
@@ -63,7 +63,7 @@ def test_pictures_without_an_input_say_nothing_of_speed() -> None:
 def test_the_fifth_failure_stops_it() -> None:
     made = breaker()
     answered(made, [0.010] * 5)
-    told = [made.failed("out of bounds") for _ in range(MOST_FAILURES)]
+    told = [made.failed("out of bounds") for _ in range(MAX_FAILURES)]
     assert told[:-1] == [None] * 4
     assert told[-1] == "it failed at 5 of its last 10 requests, at last: out of bounds"
 
@@ -79,7 +79,7 @@ def test_failures_that_are_long_ago_are_forgotten() -> None:
 @pytest.mark.parametrize("factor", [1.5, 10.0])
 def test_the_factor_is_the_operators(factor: float) -> None:
     made = Breaker(max_slowdown=factor)
-    for _ in range(LEAST_LIVE):
+    for _ in range(MIN_LIVE_ANSWERS):
         made.measured(0.010)
-    assert answered(made, [0.0099 * factor] * LEAST_RATIOS)[-1] is None
-    assert answered(made, [0.0101 * factor] * LEAST_RATIOS)[-1] is not None
+    assert answered(made, [0.0099 * factor] * MIN_RATIOS)[-1] is None
+    assert answered(made, [0.0101 * factor] * MIN_RATIOS)[-1] is not None

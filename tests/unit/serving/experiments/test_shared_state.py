@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.experiments.shared_state import JOURNAL, Journal, Pause
+from serving.experiments.shared_state import JOURNAL, CanaryJournal, Pause
 from serving.inference.model_slot import ModelIdentity
 
 PAUSE = Pause(until=200.0, reason="it is slow")
@@ -17,21 +17,21 @@ def identity(version: str) -> ModelIdentity:
 
 
 def test_of_several_workers_one_tells_of_a_start_and_one_of_a_stop(tmp_path: Path) -> None:
-    workers = [Journal(tmp_path) for _ in range(3)]
+    workers = [CanaryJournal(tmp_path) for _ in range(3)]
     assert [worker.start(identity("4"), 0.1) for worker in workers] == [True, False, False]
     assert [worker.stop() for worker in workers] == [identity("4"), None, None]
 
 
 def test_another_candidate_or_another_share_is_another_start(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = CanaryJournal(tmp_path)
     assert journal.start(identity("4"), 0.1)
     assert journal.start(identity("5"), 0.1)
     assert journal.start(identity("5"), 0.2)
-    assert not Journal(tmp_path).start(identity("5"), 0.2)
+    assert not CanaryJournal(tmp_path).start(identity("5"), 0.2)
 
 
 def test_a_pause_holds_for_all_workers_until_it_is_over(tmp_path: Path) -> None:
-    one, other = Journal(tmp_path), Journal(tmp_path)
+    one, other = CanaryJournal(tmp_path), CanaryJournal(tmp_path)
     one.start(identity("4"), 0.1)
     assert one.pause(identity("4"), PAUSE, now=100.0)
     assert not other.pause(identity("4"), Pause(until=250.0, reason="late"), now=101.0)
@@ -44,14 +44,14 @@ def test_a_pause_holds_for_all_workers_until_it_is_over(tmp_path: Path) -> None:
 
 
 def test_without_a_canary_nothing_is_written(tmp_path: Path) -> None:
-    assert Journal(tmp_path).stop() is None
+    assert CanaryJournal(tmp_path).stop() is None
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"running": 1, "paused": 1}', '{"running": {"candidate": {}}}'])
 def test_a_damaged_journal_is_an_empty_one(tmp_path: Path, text: str) -> None:
     (tmp_path / JOURNAL).write_text(text)
-    journal = Journal(tmp_path)
+    journal = CanaryJournal(tmp_path)
     assert journal.paused(identity("4"), now=0.0) is None
     assert journal.stop() is None
     assert journal.start(identity("4"), 0.1)

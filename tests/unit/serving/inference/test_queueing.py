@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from serving.errors import NotReady, QueueFull
-from serving.inference.batching import JobQueue, whole
+from serving.inference.batching import JobQueue, full_batch_size
 
 PATIENCE_S = 20.0
 MODEL: Any = object()
@@ -161,7 +161,7 @@ def test_closed_it_hands_out_what_waits_and_takes_nothing_more() -> None:
 
 @pytest.mark.parametrize(("images", "size"), [(0, 1), (1, 1), (3, 2), (4, 4), (15, 8), (64, 64), (200, 64)])
 def test_batches_are_of_the_sizes_that_the_network_runs_in(images: int, size: int) -> None:
-    assert whole(images) == size
+    assert full_batch_size(images) == size
 
 
 def test_many_jobs_from_a_busy_producer_are_all_taken_once() -> None:

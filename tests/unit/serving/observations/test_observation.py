@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from serving.observations.records import Recorded, describe, entropy
+from serving.observations.records import StoredObservation, entropy, summarize_output
 from serving.observations.schema import MAX_LEVEL, level_of, observation_row
 from tests.support.observing import id_of, observation
 
@@ -27,8 +27,8 @@ def test_entropy_is_shannons_in_nats(probabilities: list[float]) -> None:
 def test_probabilities_and_embedding_come_back_as_they_were() -> None:
     probabilities = np.array([0.1, 0.7, 0.2], np.float32)
     embedding = np.array([0.5, -2.0, 1e6, 1 / 3], np.float32)
-    outcome = describe(probabilities, embedding)
-    recorded = Recorded(
+    outcome = summarize_output(probabilities, embedding)
+    recorded = StoredObservation(
         observation=observation(probabilities=outcome.probabilities, embedding=outcome.embedding)
     )
     np.testing.assert_array_equal(recorded.probabilities(), probabilities)

@@ -15,14 +15,14 @@ from serving.contract import InputSpec
 from serving.errors import BadRequest, TooManyPictures
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import v2
-from serving.protocols.v2 import Answerer, write_answer
+from serving.protocols.v2 import ModelInfo, write_answer
 
 # A busy machine says nothing of the code.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SPEC = InputSpec(height=8, width=8)
 NOISE = np.random.default_rng(5).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-MODEL = Answerer(name="emotion", version="3", sha256="5e" * 32, classes=("angry", "happy", "sad"))
+MODEL = ModelInfo(name="emotion", version="3", sha256="5e" * 32, classes=("angry", "happy", "sad"))
 PREDICTION = Prediction(
     probabilities=np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]], np.float32),
     heatmap=np.arange(8, dtype=np.float32).reshape(2, 2, 2) / 8,
