@@ -17,8 +17,8 @@ SUBJECTS = [f"from 203.0.{index // 256}.{index % 256}" for index in range(10_000
 
 def test_every_process_chooses_the_same(repository: Path) -> None:
     code = (
-        "from serving.traffic import chosen\n"
-        "print([index for index in range(200) if chosen(f'key client-{index}', 0.25)])"
+        "from serving.traffic import is_in_share\n"
+        "print([index for index in range(200) if is_in_share(f'key client-{index}', 0.25)])"
     )
     # Python's own hash would differ between these two.
     told = {

@@ -255,8 +255,8 @@ def test_a_value_that_is_not_a_number_is_counted_and_its_column_compared(
 def test_the_process_ends_when_its_parent_is_killed(folder: Path, repository: Path) -> None:
     values = request(folder).dumps()
     code = (
-        "from serving.drift.runner import computed\nfrom serving.drift.result import Request\n"
-        f"with computed(Request.loads({values!r})) as done: pass"
+        "from serving.drift.runner import compute_in_process\nfrom serving.drift.result import DriftRequest\n"
+        f"with compute_in_process(DriftRequest.loads({values!r})) as done: pass"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=repository, env=os.environ | {"PYTHONPATH": str(repository)}

@@ -130,10 +130,10 @@ def test_two_workers_share_one_follower_and_one_takes_over(tmp_path: Path) -> No
 _WORKER = """
 import sys, time
 from pathlib import Path
-from serving.model_sync.service import Following
+from serving.model_sync.service import ModelSync
 from serving.inference.model_slot import ModelSlot
 slot = ModelSlot()
-following = Following(sys.argv[1], slot, cache=Path(sys.argv[2]), tracking_uri="", poll_s=0.2)
+following = ModelSync(sys.argv[1], slot, cache=Path(sys.argv[2]), tracking_uri="", poll_s=0.2)
 following.start()
 while slot.current is None:
     time.sleep(0.01)
