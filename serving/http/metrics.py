@@ -5,7 +5,7 @@ as `python -m serving` does.
 
 What Prometheus scrapes of drift: the newest result, as every replica finds it in the database.
 
-What Prometheus scrapes of the shadow and the canary: an `ExperimentListener` of `serving.experiments.manager`.
+What Prometheus scrapes of the shadow and the canary (an `ExperimentListener`).
 """
 
 from __future__ import annotations
