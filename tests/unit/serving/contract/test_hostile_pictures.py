@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 import zlib
 from contextlib import suppress
@@ -12,10 +11,18 @@ import pytest
 
 from serving.contract import decode
 from serving.errors import ImageError, ImageTooLarge, ImageUndecodable
-from tests.support.pictures import encoded, png, png_chunk, textured
+from tests.support.hostile_pictures import (
+    PICTURE,
+    between_segments,
+    bmp_of_257_grays,
+    jpeg_of_two_sizes,
+    progressive,
+    webp_with_a_later_canvas,
+    with_trailer,
+)
+from tests.support.pictures import encoded, png, png_chunk
 
 MAX_PIXELS = 32_000_000
-PICTURE = textured(5, width=100, height=90)
 LONGEST_S = 2.0
 
 
@@ -25,25 +32,6 @@ def cost_s(data: bytes) -> float:
     with suppress(ImageError):
         decode(data, max_pixels=MAX_PIXELS)
     return time.process_time() - begun
-
-
-def jpeg_of_two_sizes() -> bytes:
-    """`FF 00` has no length: a careless reader takes a whole header of 30000 × 30000 for its content."""
-    small, large = encoded(PICTURE, "JPEG"), bytearray(encoded(PICTURE, "JPEG"))
-    frame = large.index(b"\xff\xc0")
-    large[frame + 5 : frame + 9] = struct.pack(">HH", 30_000, 30_000)
-    hidden = bytes(large[2:])
-    return b"\xff\xd8\xff\x00" + struct.pack(">H", len(hidden) + 2) + hidden + small[2:]
-
-
-def webp_with_a_later_canvas(width: int, height: int) -> bytes:
-    """A lossless picture of this size, and behind it a `VP8X` that says 40 × 32."""
-    picture = bytearray(encoded(PICTURE, "WEBP", lossless=True))
-    picture[21:25] = struct.pack("<I", (width - 1) | (height - 1) << 14)
-    canvas = b"VP8X" + struct.pack("<I", 10) + bytes(4) + b"\x27\0\0\x1f\0\0"
-    return (
-        bytes(picture[:4]) + struct.pack("<I", len(picture) + len(canvas) - 8) + bytes(picture[8:]) + canvas
-    )
 
 
 @pytest.mark.parametrize(
@@ -57,13 +45,6 @@ def test_the_size_that_counts_is_the_one_that_the_decoder_reads(data: bytes, siz
     with pytest.raises(ImageTooLarge) as caught:
         decode(data, max_pixels=MAX_PIXELS)
     assert (caught.value.width, caught.value.height) == size
-
-
-def progressive(scans: int) -> bytes:
-    """A progressive JPEG with this number of further scans, each a last refinement without data."""
-    data = encoded(np.zeros((2_000, 2_000, 3), np.uint8), "JPEG", progressive=True)
-    last = data.rindex(b"\xff\xda")
-    return data[:-2] + data[last:-2] * scans + data[-2:]
 
 
 @pytest.mark.parametrize(
@@ -131,16 +112,8 @@ def test_a_large_png_with_just_its_own_pixels_is_measured_and_accepted() -> None
 
 
 def test_a_palette_of_257_grays_is_refused() -> None:
-    data = bytearray(encoded(PICTURE, "BMP", mode="L"))
-    data[46:50] = struct.pack("<I", 257)
     with pytest.raises(ImageUndecodable, match="257"):
-        decode(bytes(data), max_pixels=MAX_PIXELS)
-
-
-def between_segments(data: bytes, added: bytes) -> bytes:
-    """A JPEG file with something between its first two segments."""
-    second = 4 + int.from_bytes(data[4:6], "big")
-    return data[:second] + added + data[second:]
+        decode(bmp_of_257_grays(), max_pixels=MAX_PIXELS)
 
 
 JPEGS = {
@@ -160,9 +133,7 @@ JPEGS = {
     [
         pytest.param(lambda data: data[:-2], id="without-end"),
         pytest.param(lambda data: data[:-1], id="half-an-end"),
-        pytest.param(
-            lambda data: data[:-2] + b"\0\0\1\x0bSEFHe\0\0\0" + bytes(range(64)) * 60 + b"SEFT", id="trailer"
-        ),
+        pytest.param(with_trailer, id="trailer"),
         pytest.param(lambda data: between_segments(data, b"\0"), id="stray-byte"),
         pytest.param(lambda data: between_segments(data, b"\xff\0\1\2\xff\xff"), id="stuffed-zero-and-fill"),
     ],
