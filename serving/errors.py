@@ -1,76 +1,70 @@
 """Errors of the `serving` package.
 
     ServingError
-    ├── ContractError            a model file and its contract do not fit
-    │   ├── ContractMissing      the ONNX file carries no contract
+    ├── ContractError            a model file and its contract do not match
+    │   ├── ContractMissing      the ONNX file has no contract
     │   ├── ContractInvalid      a field of the contract is absent, unknown or out of range
-    │   └── SignatureMismatch    the graph's tensors are not the contract's
+    │   └── SignatureMismatch    the graph's tensors differ from the contract's
     ├── ModelFileError           an ONNX file that is absent, truncated, foreign or without a valid contract
-    ├── ModelTimeout             a model that did not load or answer in time, and was ended
+    ├── ModelTimeout             a model that did not load or answer in time, and was stopped
+    ├── ModelRefused             a new version failed a check; the old one keeps serving
+    ├── FaceDetectorError        a detector that is unknown, or whose model file cannot be used
     ├── ImageError               bytes that cannot become an image
     │   ├── ImageEmpty           zero bytes
     │   ├── ImageFormatUnknown   neither JPEG, PNG, WebP nor BMP
+    │   │   └── PictureAsText    base64, JSON or similar text where the bytes of a picture are expected
     │   ├── ImageAnimated        more than one frame
     │   ├── ImageTooLarge        more pixels than allowed
     │   └── ImageUndecodable     truncated or corrupt
-    └── FaceDetectorError        a detector that is unknown, or whose model file cannot be used
-
-Every message says what was got, what was expected and what to do.
-
-What can go wrong while the service runs; the errors of models and pictures are in `serving.errors`.
-
-    ServingError
-    ├── RequestError             the client's to correct
-    │   ├── BadRequest           not what the endpoint takes
+    ├── RequestError             the client has to change the request
+    │   ├── BadRequest           the endpoint does not accept this request
     │   │   └── TooManyFiles     more files than one request may hold
-    │   ├── NotFound             no such prediction, model, …
-    │   │   └── ObservationUnknown  no answer of this id was stored
+    │   ├── NotFound             an unknown prediction, model, …
+    │   │   └── ObservationUnknown  no answer with this id is stored
     │   ├── Unauthorized         no key, or an unknown one
-    │   ├── Forbidden            a key without the scope, or an address that needs one
+    │   ├── Forbidden            a key without the required scope, or an address that needs a key
     │   ├── PayloadTooLarge      more bytes than allowed
-    │   ├── TooManyPictures      more pictures than one request of tensors may hold
+    │   ├── TooManyPictures      more pictures than one tensor request may hold
     │   ├── HeadTooSlow          request line and header fields did not arrive in time
     │   ├── HeadTooLarge         request line and header fields have more bytes than allowed
     │   ├── BodyTooSlow          the body did not arrive in time
-    │   ├── BodyIncomplete       the client went away in the middle of it
-    │   ├── StreamIdle           nothing came on a stream, or nothing was taken from it, for too long
+    │   ├── BodyIncomplete       the client disconnected while it sent the body
+    │   ├── StreamIdle           the client sent or read nothing on a stream for too long
     │   ├── UpgradeRequired      a plain request where a WebSocket is expected
-    │   ├── ContentUnsupported   a body that is not of the kind that the endpoint reads
-    │   │   └── EncodingUnsupported  compressed in a way that is not read
-    │   ├── NotAcceptable        the client accepts nothing that the endpoint can give
+    │   ├── ContentUnsupported   the body has a content type that the endpoint does not read
+    │   │   └── EncodingUnsupported  the body has a content encoding that the endpoint does not read
+    │   ├── NotAcceptable        the endpoint offers no format that the client accepts
     │   ├── MethodNotAllowed     the path exists, for other methods
-    │   └── RateLimited          too many requests from one key
-    ├── PictureAsText            (an ImageFormatUnknown) base64, JSON or the like, where a picture is expected
-    ├── Overloaded               try again later, nothing is wrong with the request
+    │   └── RateLimited          too many requests from one client
+    ├── Overloaded               the request is valid; try again later
     │   ├── NotReady             no model is live
     │   ├── QueueFull            more pictures wait than allowed
-    │   ├── BodiesFull           the bodies of all requests together are more than allowed
+    │   ├── BodiesFull           the bodies of all requests together have more bytes than allowed
     │   ├── ConnectionsFull      more connections are open than allowed
     │   ├── StreamsFull          more streams are open than allowed
-    │   └── DeadlinePassed       the answer would have come too late
+    │   └── DeadlinePassed       the request was not answered in time
     ├── StoreError               the observation database
-    │   ├── StoreUnavailable     away, full, read-only or broken; it may come back
-    │   ├── RowsRefused          a value that the database does not take
-    │   ├── StoreUrlInvalid      MIEN_DATABASE_URL names no database that can be used
+    │   ├── StoreUnavailable     unreachable, full, read-only or broken; it may recover
+    │   ├── RowsRefused          a value that the database does not accept
+    │   ├── StoreUrlInvalid      MIEN_DATABASE_URL does not name a usable database
     │   ├── StoreTooNew          a newer service has changed its tables
     │   └── StoreIncomplete      its tables lack columns
-    ├── DriftUnknown             whether the world has moved cannot be said
+    ├── DriftUnknown             drift could not be computed; requests are still served
     │   ├── WindowTooSmall       too few observations, or none
     │   ├── BatchTooSmall        too few answers in a batch, or none
     │   ├── TimesAhead           observations or results are dated in the future
-    │   ├── ReferenceUnusable    the model came without a reference, or with one that lacks columns
-    │   └── DriftFailed          Evidently, or the process that it runs in
-    ├── ModelRefused             a new version failed a check; the old one keeps serving
-    ├── ScoringRefused           a folder cannot be scored as asked
-    │   ├── OutputTaken          the result's file holds something else
-    │   └── ScoringBegunOtherwise  it was begun with another model or other options
-    ├── LocationInvalid          MIEN_MODEL, or another model's setting, names nothing to follow
-    ├── StartRefused             what the service was given cannot be started with
-    └── RegistryUnavailable      the registry is away, or what is followed is not in it
-        └── NothingRegistered    the registry answers: there is no such version
+    │   ├── ReferenceUnusable    the model has no reference, or one that lacks columns
+    │   └── DriftFailed          Evidently failed, or the process that runs it
+    ├── ScoringRefused           a folder cannot be scored as requested
+    │   ├── OutputTaken          the output file holds something else
+    │   └── ScoringBegunOtherwise  the run was started with another model or other options
+    ├── LocationInvalid          MIEN_MODEL, or another model's setting, is not a model location
+    ├── StartRefused             the service cannot start with its settings or on this machine
+    └── RegistryUnavailable      the registry is unreachable or its answers cannot be used
+        └── NothingRegistered    the registry has no such version
 
-Every message says what was got, what was expected and what to do. Those of `Overloaded` also
-say how long to wait.
+Every message says what was got, what was expected and what to do. Those of `Overloaded` carry the time to
+wait in `retry_after_s`.
 """
 
 from __future__ import annotations
@@ -131,12 +125,12 @@ class ModelFileError(ServingError):
         self.reason = reason
         super().__init__(
             f"{path}: {reason}, expected an ONNX file with a contract; "
-            "export the model again or download it anew"
+            "export the model again or download it again"
         )
 
 
 class ModelTimeout(ServingError):
-    """A model did not load or answer in time; what it was doing was ended."""
+    """A model did not load or answer in time; the operation was stopped."""
 
     def __init__(self, *, what: str, limit_s: float) -> None:
         self.what = what
@@ -157,14 +151,14 @@ class ImageEmpty(ImageError):
 
 
 class ImageFormatUnknown(ImageError):
-    """The first bytes are those of no supported format."""
+    """The first bytes do not belong to a supported format."""
 
     def __init__(self, *, head: bytes, recognised: str | None = None) -> None:
-        """An unknown file.
+        """Describe a file of unknown format.
 
         Args:
-            head: its first bytes.
-            recognised: name of its format, when it is one that is known and not read.
+            head: first bytes of the file.
+            recognised: name of its format, when that is known but not supported.
         """
         self.head = head
         self.recognised = recognised
@@ -183,15 +177,15 @@ class ImageAnimated(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """The image has more pixels than are allowed; none was decoded."""
+    """The image has more pixels than allowed; none was decoded."""
 
     def __init__(self, *, width: int | None = None, height: int | None = None, max_pixels: int) -> None:
-        """A picture that is too large.
+        """Describe a picture that is too large.
 
         Args:
-            width: columns by its header; None when the decoder refused it and states no size.
-            height: rows by its header, likewise.
-            max_pixels: how many are allowed.
+            width: columns according to its header; None when the decoder refused it without stating a size.
+            height: rows according to its header; None in the same case.
+            max_pixels: maximum number of pixels.
         """
         self.width = width
         self.height = height
@@ -222,16 +216,16 @@ class FaceDetectorError(ServingError):
 
 
 def whole_seconds(seconds: float) -> int:
-    """A wait as `Retry-After` (RFC 9110, 10.2.3) and messages state it: rounded up, at least 1."""
+    """Round a wait up to whole seconds, at least 1, for messages and `Retry-After` (RFC 9110, 10.2.3)."""
     return max(1, math.ceil(seconds))
 
 
 class RequestError(ServingError):
-    """The client's to correct."""
+    """The client has to change the request."""
 
 
 class BadRequest(RequestError):
-    """A request that the endpoint does not take."""
+    """The endpoint does not accept this request."""
 
 
 class TooManyFiles(BadRequest):
@@ -244,23 +238,23 @@ class TooManyFiles(BadRequest):
 
 
 class NotFound(RequestError):
-    """There is no such thing."""
+    """What the request names does not exist."""
 
 
 class ObservationUnknown(NotFound):
-    """No answer of this id was stored, or it was deleted since."""
+    """No answer with this id was stored, or it has been deleted."""
 
     def __init__(self, *, id: str) -> None:
         self.id = id
-        super().__init__(f"no answer with the id {id!r}; it may never have been given or is deleted by now")
+        super().__init__(f"no answer with the id {id!r} is stored; check the id: the answer may be deleted")
 
 
 class Unauthorized(RequestError):
-    """No key was sent, or one that is not known."""
+    """No key was sent, or an unknown one."""
 
 
 class Forbidden(RequestError):
-    """A key without the scope that is needed, or an address from which a key is needed."""
+    """The key lacks the required scope, or requests from this address need a key."""
 
 
 class PayloadTooLarge(RequestError):
@@ -272,7 +266,7 @@ class PayloadTooLarge(RequestError):
 
 
 class TooManyPictures(RequestError):
-    """More pictures than one request of tensors may hold."""
+    """More pictures than one tensor request may hold."""
 
     def __init__(self, *, got: int, limit: int) -> None:
         self.got = got
@@ -304,11 +298,11 @@ class BodyTooSlow(RequestError):
     def __init__(self, *, got: int, limit_s: float) -> None:
         self.got = got
         self.limit_s = limit_s
-        super().__init__(f"{got} bytes arrived within {limit_s:g} s and more were to come; send it faster")
+        super().__init__(f"only {got} bytes of the body arrived within {limit_s:g} s; send it faster")
 
 
 class BodyIncomplete(RequestError):
-    """The client went away before its body had arrived."""
+    """The client disconnected before the body was complete."""
 
     def __init__(self, *, got: int) -> None:
         self.got = got
@@ -316,13 +310,11 @@ class BodyIncomplete(RequestError):
 
 
 class StreamIdle(RequestError):
-    """Nothing came on a stream, or nothing was taken from it, for too long."""
+    """The client sent or read nothing on a stream for too long."""
 
     def __init__(self, *, limit_s: float) -> None:
         self.limit_s = limit_s
-        super().__init__(
-            f"nothing was sent, or nothing taken, for {limit_s:g} s; send frames and read the answers"
-        )
+        super().__init__(f"nothing was sent or read for {limit_s:g} s; send frames and read the answers")
 
 
 class UpgradeRequired(RequestError):
@@ -336,15 +328,15 @@ class UpgradeRequired(RequestError):
 
 
 class ContentUnsupported(RequestError):
-    """A body that is not of the kind that the endpoint reads."""
+    """The body has a content type that the endpoint does not read."""
 
     def __init__(self, *, got: str, expected: str) -> None:
         self.got = got
-        super().__init__(f"the body is {got or 'of no stated type'}, expected {expected}")
+        super().__init__(f"the body is {got or 'without a content type'}, expected {expected}")
 
 
 class EncodingUnsupported(ContentUnsupported):
-    """A body that is compressed in a way that is not read."""
+    """The body has a content encoding that the endpoint does not read."""
 
     def __init__(self, *, got: str, expected: str) -> None:
         self.encoding = got
@@ -352,7 +344,7 @@ class EncodingUnsupported(ContentUnsupported):
 
 
 class PictureAsText(ImageFormatUnknown):
-    """A picture in base64, JSON or the like, where its bytes are expected."""
+    """A picture as base64, JSON or similar text, where its bytes are expected."""
 
     def __init__(self, *, head: bytes = b"", recognised: str) -> None:
         super().__init__(head=head)
@@ -364,7 +356,7 @@ class PictureAsText(ImageFormatUnknown):
 
 
 class NotAcceptable(RequestError):
-    """The client accepts nothing that the endpoint can give."""
+    """The endpoint offers no format that the client accepts."""
 
     def __init__(self, *, got: str, offered: str) -> None:
         self.got = got
@@ -377,7 +369,7 @@ class MethodNotAllowed(RequestError):
     def __init__(self, *, got: str, allowed: str) -> None:
         self.got = got
         self.allowed = allowed
-        super().__init__(f"{got} is not possible here; use {allowed}")
+        super().__init__(f"the method {got} is not allowed here; use {allowed}")
 
 
 class RateLimited(RequestError):
@@ -390,7 +382,7 @@ class RateLimited(RequestError):
 
 
 class Overloaded(ServingError):
-    """The request is fine and may be sent again."""
+    """The request is valid and may be sent again later."""
 
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         self.retry_after_s = retry_after_s
@@ -398,7 +390,7 @@ class Overloaded(ServingError):
 
 
 class NotReady(Overloaded):
-    """No model is live, or the service is going down."""
+    """No model is live, or the service is shutting down."""
 
     def __init__(self, *, reason: str) -> None:
         self.reason = reason
@@ -406,7 +398,7 @@ class NotReady(Overloaded):
 
 
 class QueueFull(Overloaded):
-    """More pictures wait than are allowed to."""
+    """More pictures wait than allowed."""
 
     def __init__(self, *, waiting: int, limit: int) -> None:
         self.waiting = waiting
@@ -415,15 +407,15 @@ class QueueFull(Overloaded):
 
 
 class StreamsFull(Overloaded):
-    """More streams are open than are allowed to be."""
+    """More streams are open than allowed."""
 
     def __init__(self, *, limit: int) -> None:
         self.limit = limit
-        super().__init__(f"{limit} streams are open, which is all there may be; open it again later")
+        super().__init__(f"all {limit} streams are in use; try again later")
 
 
 class ConnectionsFull(Overloaded):
-    """More connections are open than are allowed to be, and a request is in progress on each."""
+    """More connections are open than allowed, and each has a request in progress."""
 
     def __init__(self, *, limit: int) -> None:
         self.limit = limit
@@ -449,11 +441,11 @@ class DeadlinePassed(Overloaded):
 
 
 class StoreError(ServingError):
-    """The observation database is not to be used, now or at all."""
+    """The observation database cannot be used, now or at all."""
 
 
 class StoreUnavailable(StoreError):
-    """The database is away, full, read-only or broken; it may come back."""
+    """The database is unreachable, full, read-only or broken; it may recover."""
 
     def __init__(self, *, url: str, reason: str) -> None:
         self.url = url
@@ -462,7 +454,7 @@ class StoreUnavailable(StoreError):
 
 
 class RowsRefused(StoreError):
-    """The database works and does not take a value."""
+    """The database works but does not accept a value."""
 
     def __init__(self, *, reason: str) -> None:
         super().__init__(f"the database refuses a row: {reason}; nothing was written")
@@ -479,7 +471,7 @@ class StoreUrlInvalid(StoreError):
 
 
 class StoreTooNew(StoreError):
-    """The tables were changed by a service that knows more."""
+    """A newer service has changed the tables."""
 
     def __init__(self, *, url: str, found: int, known: int) -> None:
         self.found = found
@@ -491,7 +483,7 @@ class StoreTooNew(StoreError):
 
 
 class StoreIncomplete(StoreError):
-    """Tables of this service's version that lack columns."""
+    """The tables have this service's version but lack columns."""
 
     def __init__(self, *, url: str, missing: list[str]) -> None:
         self.missing = tuple(missing)
@@ -502,7 +494,7 @@ class StoreIncomplete(StoreError):
 
 
 class DriftUnknown(ServingError):
-    """Whether the world has moved cannot be said; the service goes on."""
+    """Drift could not be computed; requests are still served."""
 
 
 class WindowTooSmall(DriftUnknown):
@@ -519,7 +511,7 @@ class WindowTooSmall(DriftUnknown):
 
 
 class BatchTooSmall(DriftUnknown):
-    """A batch of scored pictures has too few answers, or none, to be compared as a whole."""
+    """A batch of scored pictures has too few answers for a comparison, or none."""
 
     def __init__(self, *, got: int, expected: int, version: str) -> None:
         self.got = got
@@ -532,7 +524,7 @@ class BatchTooSmall(DriftUnknown):
 
 
 class TimesAhead(DriftUnknown):
-    """Observations or results are dated in the future, and left out."""
+    """Observations or results are dated in the future and left out."""
 
     def __init__(self, *, observations: int, results: int, ahead_s: float) -> None:
         self.observations = observations
@@ -540,20 +532,20 @@ class TimesAhead(DriftUnknown):
         self.ahead_s = ahead_s
         super().__init__(
             f"{observations} observations and {results} results are dated in the future, by up to "
-            f"{ahead_s:.0f} s, and are left out: a clock was or is wrong; set the machines' clocks right"
+            f"{ahead_s:.0f} s, and are left out: a clock is or was wrong; correct the machines' clocks"
         )
 
 
 class ReferenceUnusable(DriftUnknown):
-    """The model came without a reference, or with one that cannot be compared with."""
+    """The model has no reference, or one that cannot be used for a comparison."""
 
     def __init__(self, *, path: str, reason: str) -> None:
         self.path = path
-        super().__init__(f"{path}: {reason}; serve a version that `make run` registered, which brings one")
+        super().__init__(f"{path}: {reason}; serve a version that `make run` registered, with its reference")
 
 
 class DriftFailed(DriftUnknown):
-    """The process that computes it failed."""
+    """The process that computes drift failed."""
 
     def __init__(self, *, reason: str) -> None:
         super().__init__(f"drift could not be computed: {reason}; the next attempt comes by itself")
@@ -574,7 +566,7 @@ class ModelRefused(ServingError):
 
 
 class LocationInvalid(ServingError):
-    """A model location that names nothing that can be followed."""
+    """A model location is neither a registered model nor a usable path."""
 
     def __init__(self, *, got: str, reason: str, setting: str = "MIEN_MODEL") -> None:
         self.got = got
@@ -585,23 +577,23 @@ class LocationInvalid(ServingError):
 
 
 class StartRefused(ServingError):
-    """What the service was given cannot be started with; the message says what and what to do."""
+    """The service cannot start with its settings or on this machine; the message says why."""
 
 
 class RegistryUnavailable(ServingError):
-    """The registry is away, too slow, or answers nonsense."""
+    """The registry is unreachable or too slow, or its answers cannot be used."""
 
 
 class NothingRegistered(RegistryUnavailable):
-    """The registry answers, and what is followed is not in it."""
+    """The registry answers but has no such version."""
 
 
 class ScoringRefused(ServingError):
-    """A folder cannot be scored as asked."""
+    """A folder cannot be scored as requested."""
 
 
 class OutputTaken(ScoringRefused):
-    """The result's file is there already and holds something else."""
+    """The output file exists and holds something else."""
 
     def __init__(self, *, path: Path) -> None:
         self.path = path
@@ -612,11 +604,11 @@ class OutputTaken(ScoringRefused):
 
 
 class ScoringBegunOtherwise(ScoringRefused):
-    """A run was begun with another model or with other options."""
+    """A run was started with another model or with other options."""
 
     def __init__(self, *, parts: Path, what: str, begun: object, now: object) -> None:
         self.what = what
         super().__init__(
             f"{parts} was begun with {what} {begun!r}, now it is {now!r}; "
-            "finish it as it was begun, or remove that folder to begin anew"
+            "finish it with these options, or remove that folder to start again"
         )

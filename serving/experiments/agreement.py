@@ -1,7 +1,4 @@
-"""How two models agree: what is counted of each pair of answers, and how counts are added and kept.
-
-Counts can be added, so that several workers, and several starts of one, make one report.
-"""
+"""Counts of how two models agree; counts of several workers and runs can be added into one report."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ _SHORTEST_S = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPair:
-    """Which two models are compared; with another one counting begins anew."""
+    """The two models that are compared; a new pair starts new counts."""
 
     live: tuple[str, str]
     """(version, sha256)."""
@@ -30,23 +27,23 @@ class ModelPair:
 
 @dataclass(kw_only=True)
 class Durations:
-    """How long something took, many times."""
+    """Histogram of durations."""
 
     total_s: float = 0.0
     steps: Counter[int] = field(default_factory=Counter)
 
     def add(self, seconds: float) -> None:
-        """Once more."""
+        """Add one duration."""
         self.total_s += seconds
         self.steps[round(math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / _STEP)] += 1
 
     def merge(self, other: Durations) -> None:
-        """Take over what another one counted."""
+        """Add the durations of another histogram."""
         self.total_s += other.total_s
         self.steps.update(other.steps)
 
     def summary_ms(self) -> dict[str, float] | None:
-        """Mean, median and 95th percentile, ms; None without any."""
+        """Return mean, median and 95th percentile in ms; None without durations."""
         if not self.steps:
             return None
         return {
@@ -66,7 +63,7 @@ class Durations:
 
 @dataclass(kw_only=True)
 class Agreement:
-    """What was counted of one pair of models."""
+    """Counts for one pair of models."""
 
     pair: ModelPair
     since: float
@@ -78,24 +75,24 @@ class Agreement:
     live: Durations = field(default_factory=Durations)
     shadow: Durations = field(default_factory=Durations)
     dropped: int = 0
-    """Sampled, and not looked at for want of time."""
+    """Sampled pictures that were dropped because the shadow is too slow."""
     failed: int = 0
-    """Looked at, and the shadow failed."""
+    """Sampled pictures that the shadow could not answer."""
     last_error: tuple[float, str] = (0.0, "")
     """When (Unix time) and why it failed last."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was counted yet."""
+        """Whether nothing has been counted yet."""
         return not (self.answers or self.dropped or self.failed)
 
     def add(self, live: str, shadow: str, distance: float) -> None:
-        """One picture, answered by both; `distance` as `total_variation`."""
+        """Count one picture that both models answered; `distance` is their `total_variation`."""
         self.answers[live, shadow] += 1
         self.distances[live] = self.distances.get(live, 0.0) + distance
 
     def merge(self, other: Agreement) -> None:
-        """Take over what was counted elsewhere; the earlier beginning counts."""
+        """Add other counts; the earlier start is kept."""
         self.since = min(self.since, other.since)
         self.answers.update(other.answers)
         for emotion, distance in other.distances.items():
@@ -123,7 +120,7 @@ class Agreement:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Agreement:
-        """From what `to_dict` gave.
+        """Read what `to_dict` wrote.
 
         Raises:
             ValueError: a field is missing or of the wrong type.
@@ -143,7 +140,7 @@ class Agreement:
                 last_error=(float(time), str(reason)),
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"these are no counts ({error})") from error
+            raise ValueError(f"the counts cannot be read ({error})") from error
 
 
 def total_variation(live: Mapping[str, float], shadow: Mapping[str, float]) -> float:

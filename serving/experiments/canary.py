@@ -1,17 +1,16 @@
-"""A share of the clients is answered by the candidate, for as long as it does well.
+"""Canary: the candidate model answers a share of the clients while it works well.
 
     canary = Canary(share=0.1, live=slot, candidate=other, …)
     canary.start()
     candidate = canary.choose("key app")       # in the event loop, for each request
 
-A thread looks twice a second at how things stand (is there a candidate, is it another model, does it know the
-same emotions, is it paused) and writes what changed into the history; a request reads one attribute.
-The candidate has a queue and threads of its own: one that hangs keeps no live request waiting.
+A thread updates the canary's status twice a second (is there a candidate, does it differ from the live model,
+does it have the same emotions, is it paused) and records changes in the history; a request reads one
+attribute. The candidate has its own queue and threads, so a candidate that hangs delays no live request.
 
-When a candidate is taken off the requests: by its failures, or by its slowness beside the live model.
-
-Each answer of the candidate is held against the median of the live model's last answers at that moment, not
-against older ones: a machine that was busy for a while was so for both.
+The candidate is paused when it fails too often or is too slow compared with the live model. Each of its
+answers is compared with the median of the live model's most recent answers, not with older ones: a machine
+that is busy for a while slows both models.
 """
 
 from __future__ import annotations
@@ -34,31 +33,35 @@ from serving.model_sync.watcher import History
 from serving.traffic import format_percent, is_in_share
 
 WINDOW = 50
-"""The candidate's last so many requests that count, and the live model's last so many answers."""
+"""Number of the candidate's most recent requests, and of the live model's most recent answers, that count."""
 MIN_LIVE_ANSWERS = 10
-"""Answers of the live model before one of the candidate can be held against them."""
+"""Minimum number of the live model's answers before the candidate is compared with them."""
 MIN_RATIOS = 30
-"""Answers of the candidate before it can be called slow: the median of fewer is a matter of luck."""
+"""Minimum number of compared answers before the candidate can count as slow: fewer give a noisy median."""
 MAX_FAILURES = 5
-"""Of `WINDOW` requests, a tenth: each one cost its client the time of two answers."""
+"""Failures among `WINDOW` requests that pause the candidate: a tenth, since each one costs a client time."""
 
 
 class Breaker:
-    """The last answers of both models; used by one thread."""
+    """Decides from the most recent answers of both models when to pause the candidate; used by one thread."""
 
     def __init__(self, *, max_slowdown: float) -> None:
-        """Begin with nothing known; `max_slowdown` is how many times slower the candidate may be."""
+        """Create a breaker without answers; `max_slowdown` is how many times slower the candidate may be."""
         self._max_slowdown = max_slowdown
         self._live: deque[float] = deque(maxlen=WINDOW)
         self._ratios: deque[float] = deque(maxlen=WINDOW)
         self._failed: deque[bool] = deque(maxlen=WINDOW)
 
     def measured(self, seconds: float) -> None:
-        """The live model took so long for a picture."""
+        """Add the live model's time for one picture, in seconds."""
         self._live.append(seconds)
 
     def answered(self, seconds: float | None) -> str | None:
-        """The candidate answered, and took so long for a picture (None without one): why it has to stop."""
+        """Add an answer of the candidate and return why it must be paused, if it must.
+
+        Args:
+            seconds: time for one picture; None when the request had no network input.
+        """
         self._failed.append(False)
         if seconds is not None and len(self._live) >= MIN_LIVE_ANSWERS:
             self._ratios.append(seconds / max(median(self._live), 1e-9))
@@ -70,7 +73,7 @@ class Breaker:
         return f"it is {slowdown:.1f} times slower than the live model, {self._max_slowdown:g} are allowed"
 
     def failed(self, reason: str) -> str | None:
-        """The candidate failed at a request: why it has to stop, if it has to."""
+        """Add a failed request of the candidate and return why it must be paused, if it must."""
         self._failed.append(True)
         failures = sum(self._failed)
         if failures < MAX_FAILURES:
@@ -83,23 +86,23 @@ T = TypeVar("T")
 CanaryOutcome = Literal["answered", "failed", "late", "busy"]
 
 _log = logging.getLogger(__name__)
-# How long a start or a stop may take to be seen; each look reads two attributes and one small file.
+# Maximum delay before a start or a stop is noticed; each update reads two attributes and one small file.
 _LOOK_S = 0.5
 
 
 class CanaryListener(Protocol):
-    """Who counts."""
+    """Listener for the canary's events, for example metrics."""
 
     def canary(self, outcome: CanaryOutcome) -> None:
-        """What became of one request that the candidate was to answer."""
+        """Handle the outcome of one request that was routed to the candidate."""
 
     def trip(self) -> None:
-        """The candidate was taken off the requests."""
+        """Handle a pause: the candidate gets no more requests for a while."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _ActivePair:
-    """The pair that is on trial; both are compared by identity."""
+    """The pair of models that is compared now; both are identified by object identity."""
 
     live: LiveModel
     candidate: LiveModel
@@ -107,7 +110,7 @@ class _ActivePair:
 
 
 class Canary:
-    """One for each worker; every method but `start` and `close` is called in the event loop."""
+    """The canary of one worker; every method except `start` and `close` is called in the event loop."""
 
     def __init__(
         self,
@@ -120,24 +123,24 @@ class Canary:
         batcher: Batcher,
         journal: CanaryJournal,
         history: History,
-        told: CanaryListener,
+        listener: CanaryListener,
         max_slowdown: float,
         pause_s: float,
     ) -> None:
-        """Join the parts.
+        """Create the canary; call `start` to begin.
 
         Args:
-            share: of all subjects, in (0, 1].
-            location: of the candidate, for messages.
+            share: share of all clients that the candidate answers, in (0, 1].
+            location: location of the candidate, for messages.
             live: slot of the live model.
             candidate: slot of the candidate.
-            absent: whether `location` names no model any more.
-            batcher: of the candidate, ended by `close`.
-            journal: shared with the other workers.
-            history: told of each start, stop and pause, by one of the workers.
-            told: counts.
-            max_slowdown: how many times slower the candidate may be.
-            pause_s: how long it then gets no requests.
+            absent: returns whether `location` no longer names a model.
+            batcher: the candidate's batcher; `close` ends it.
+            journal: state shared with the other workers.
+            history: where one of the workers records each start, stop and pause.
+            listener: notified of every outcome and pause.
+            max_slowdown: how many times slower than the live model the candidate may be.
+            pause_s: duration of a pause, seconds.
         """
         self._share = share
         self._location = location
@@ -147,36 +150,36 @@ class Canary:
         self._batcher = batcher
         self._journal = journal
         self._history = history
-        self._told = told
+        self._listener = listener
         self._max_slowdown = max_slowdown
         self._pause_s = pause_s
         self._active: _ActivePair | None = None
         self._tripped: tuple[_ActivePair, str] | None = None
         self._paused: tuple[ModelIdentity, Pause] | None = None
-        self._noted: tuple[CanaryState, object] | None = None
+        self._recorded: tuple[CanaryState, object] | None = None
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._ending = False
         self._thread = threading.Thread(target=self._watch, name="canary", daemon=True)
-        self.standing = CanaryStatus(state="waiting", reason="the service is starting")
-        """How it stood at the last look."""
+        self.status = CanaryStatus(state="waiting", reason="the service is starting")
+        """The status at the last update."""
 
     @property
     def share(self) -> float:
-        """Of all subjects."""
+        """Share of all clients that the candidate answers."""
         return self._share
 
     @property
     def location(self) -> str:
-        """Of the candidate."""
+        """Location of the candidate."""
         return self._location
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread that updates the status."""
         self._thread.start()
 
     async def close(self) -> None:
-        """Answer what the candidate still has to, and end the threads."""
+        """Finish the candidate's queued requests and end the threads."""
         self._ending = True
         self._active = None
         self._wake.set()
@@ -185,9 +188,9 @@ class Canary:
             self._thread.join()
 
     def choose(self, subject: str) -> LiveModel | None:
-        """The candidate, when it is to answer this subject; None for the live model."""
+        """Return the candidate if it answers this client; None: the live model answers."""
         active = self._active
-        # Between a switch and the next look the pair is not what was compared.
+        # After a switch and before the next update the slots hold another pair than the one compared.
         if (
             active is None
             or active.live is not self._live.current
@@ -197,24 +200,24 @@ class Canary:
         return active.candidate if is_in_share(subject, self._share) else None
 
     async def run(self, work: Work[R], candidate: LiveModel, *, deadline_s: float) -> R:
-        """Have the candidate answer; raises as `Batcher.run`."""
+        """Run a request on the candidate; raises what `Batcher.run` raises."""
         return await self._batcher.run(work, deadline_s=deadline_s, live=candidate)
 
     def measured(self, cost_s: float | None) -> None:
-        """The live model answered, and took so long for a picture."""
+        """Add the live model's time for one picture; None when the request had no network input."""
         active = self._active
         if active is not None and cost_s is not None:
             active.breaker.measured(cost_s)
 
     def answered(self, candidate: LiveModel, cost_s: float | None) -> None:
-        """The candidate answered, and took so long for a picture."""
-        self._told.canary("answered")
+        """Add an answer of the candidate and its time for one picture, in seconds."""
+        self._listener.canary("answered")
         active = self._active
         if active is not None and active.candidate is candidate:
             self._trip(active, active.breaker.answered(cost_s))
 
     def failed(self, candidate: LiveModel, error: Exception) -> None:
-        """The candidate did not answer, the live model is about to."""
+        """Add a failure of the candidate; the live model answers the request instead."""
         outcome: CanaryOutcome = (
             "busy"
             if isinstance(error, QueueFull)
@@ -222,9 +225,9 @@ class Canary:
             if isinstance(error, DeadlinePassed)
             else "failed"
         )
-        self._told.canary(outcome)
+        self._listener.canary(outcome)
         active = self._active
-        # A full queue is a matter of how many ask, not of the model.
+        # A full queue depends on the number of requests, not on the model.
         if outcome != "busy" and active is not None and active.candidate is candidate:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             self._trip(active, active.breaker.failed(reason))
@@ -237,7 +240,7 @@ class Canary:
                 return
             self._active = None
             self._tripped = (active, reason)
-        self._told.trip()
+        self._listener.trip()
         self._wake.set()
 
     def _watch(self) -> None:
@@ -245,35 +248,35 @@ class Canary:
             try:
                 self.look()
             except Exception:
-                # Nothing that goes wrong here may end the watch; without a pair the live model answers.
+                # No error may end this thread; without an active pair the live model answers.
                 self._active = None
-                _log.exception("the canary cannot be judged")
+                _log.exception("the canary's status could not be updated; the live model answers")
             self._wake.wait(_LOOK_S)
             self._wake.clear()
 
     def look(self) -> None:
-        """See how things stand, and write down what changed."""
-        self._note_trip()
+        """Update the status and record what changed."""
+        self._record_trip()
         live, candidate = self._live.current, self._candidate.current
-        standing = self._stands(live, candidate)
-        self.standing = standing
-        if standing.state == "running" and live is not None and candidate is not None:
+        status = self._current_status(live, candidate)
+        self.status = status
+        if status.state == "running" and live is not None and candidate is not None:
             self._activate(live, candidate)
         else:
             self._active = None
-        self._note(standing, live)
+        self._record_change(status, live)
 
-    def _stands(self, live: LiveModel | None, candidate: LiveModel | None) -> CanaryStatus:
-        standing = compare_models(
+    def _current_status(self, live: LiveModel | None, candidate: LiveModel | None) -> CanaryStatus:
+        status = compare_models(
             live, candidate, absent=self._absent(), location=self._location, waiting=self._candidate.reason
         )
-        if standing.state != "running" or standing.candidate is None:
-            return standing
-        pause = self._pause_of(standing.candidate)
+        if status.state != "running" or status.candidate is None:
+            return status
+        pause = self._pause_of(status.candidate)
         if pause is not None:
-            return replace(standing, state="paused", reason=pause.reason)
-        reason = f"{format_percent(self._share)} of the requests are answered by {standing.reason}"
-        return replace(standing, reason=reason)
+            return replace(status, state="paused", reason=pause.reason)
+        reason = f"{format_percent(self._share)} of the requests are answered by {status.reason}"
+        return replace(status, reason=reason)
 
     def _activate(self, live: LiveModel, candidate: LiveModel) -> None:
         with self._lock:
@@ -285,21 +288,21 @@ class Canary:
                     live=live, candidate=candidate, breaker=Breaker(max_slowdown=self._max_slowdown)
                 )
 
-    def _note(self, standing: CanaryStatus, live: LiveModel | None) -> None:
-        """Write the history, at each change that this worker sees and no other one has noted."""
-        key = standing.candidate.key if standing.candidate else None
-        change = (standing.state, key)
-        if standing.state == "waiting" or change == self._noted or live is None:
+    def _record_change(self, status: CanaryStatus, live: LiveModel | None) -> None:
+        """Record a change in the history, unless another worker has recorded it already."""
+        key = status.candidate.key if status.candidate else None
+        change = (status.state, key)
+        if status.state == "waiting" or change == self._recorded or live is None:
             return
-        self._noted = change
-        if standing.state == "running" and standing.candidate is not None:
-            candidate, share = standing.candidate, self._share
-            if self._agreed(lambda: self._journal.start(candidate, share), True):
-                self._record(live.identity, standing.candidate, f"canary starts: {standing.reason}")
-        elif standing.state == "stopped":
-            ran = self._agreed(self._journal.stop, None)
-            if ran is not None:
-                self._record(ran, live.identity, f"canary stops: {standing.reason}")
+        self._recorded = change
+        if status.state == "running" and status.candidate is not None:
+            candidate, share = status.candidate, self._share
+            if self._shared(lambda: self._journal.start(candidate, share), True):
+                self._record(live.identity, status.candidate, f"canary starts: {status.reason}")
+        elif status.state == "stopped":
+            previous = self._shared(self._journal.stop, None)
+            if previous is not None:
+                self._record(previous, live.identity, f"canary stops: {status.reason}")
 
     def _pause_of(self, candidate: ModelIdentity) -> Pause | None:
         now = time.time()
@@ -307,7 +310,7 @@ class Canary:
             return self._paused[1]
         return self._journal.paused(candidate, now)
 
-    def _note_trip(self) -> None:
+    def _record_trip(self) -> None:
         with self._lock:
             tripped = self._tripped
         if tripped is None:
@@ -319,17 +322,17 @@ class Canary:
         self._paused = (candidate, pause)
         with self._lock:
             self._tripped = None
-        if self._agreed(lambda: self._journal.pause(candidate, pause, now), True):
+        if self._shared(lambda: self._journal.pause(candidate, pause, now), True):
             text = f"canary is paused for {self._pause_s:g} s: {reason}"
             self._record(candidate, active.live.identity, text)
 
-    def _agreed(self, note: Callable[[], T], otherwise: T) -> T:
-        """What the workers agree on; without the file each goes by itself, and each tells of it."""
+    def _shared(self, update: Callable[[], T], default: T) -> T:
+        """Update the state that the workers share; without its file each worker records its own changes."""
         try:
-            return note()
+            return update()
         except OSError as error:
-            _log.warning("the workers cannot agree on the canary: %s", error)
-            return otherwise
+            _log.warning("the workers cannot share the canary's state: %s", error)
+            return default
 
     def _record(self, previous: ModelIdentity, current: ModelIdentity, reason: str) -> None:
         _log.warning("%s", reason)

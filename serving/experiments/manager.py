@@ -1,9 +1,9 @@
-"""Both trials of one worker, made from the settings; without them, nothing is made.
+"""The experiments of one worker, shadow and canary, created from the settings.
 
-trials = make_trials(settings, live=slot, following=following, history=log, told=metrics, threads=2)
-trials.start()
+experiments = make_experiments(settings, live=slot, following=sync, history=log, listener=metrics, threads=2)
+experiments.start()
 …
-await trials.close()
+await experiments.close()
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ _log = logging.getLogger(__name__)
 
 
 class ExperimentListener(canary.CanaryListener, shadow.ShadowListener, Protocol):
-    """Who counts."""
+    """Listener for the events of both experiments, for example metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiments:
-    """What stands beside the live model."""
+    """The experiments that run next to the live model; each is None when the settings do not ask for it."""
 
     live: ModelSync
     history: History
     shadow: Shadow | None
     canary: Canary | None
     candidate: ModelSync | None
-    """Follows the canary's model."""
+    """Keeps the canary's model up to date."""
 
     def start(self) -> None:
-        """Start what there is; the live model is followed already.
+        """Start the configured experiments; the live model's synchronisation runs already.
 
         Raises:
             StartRefused: the cache folder cannot be made.
@@ -63,7 +63,7 @@ class Experiments:
             self.shadow.start()
 
     async def close(self) -> None:
-        """End it, requests in flight answered."""
+        """Answer the requests in flight and end the experiments."""
         if self.canary is not None:
             await self.canary.close()
         if self.candidate is not None:
@@ -72,15 +72,15 @@ class Experiments:
             await asyncio.to_thread(self.shadow.stop)
 
     def _end_earlier(self) -> None:
-        """The history tells of the end of a canary that ran until it was switched off by a restart."""
+        """Record the end of a canary that ran until a restart switched it off."""
         try:
-            ran = CanaryJournal(self.live.folder).stop()
+            previous = CanaryJournal(self.live.folder).stop()
         except OSError as error:
-            _log.warning("whether a canary ran before is not known: %s", error)
+            _log.warning("could not read whether a canary ran before: %s", error)
             return
         good = read_good(self.live.folder)
-        if ran is not None and good is not None:
-            self.history.record_switch(time.time(), ran, good[1], "canary stops: it was switched off")
+        if previous is not None and good is not None:
+            self.history.record_switch(time.time(), previous, good[1], "canary stops: it was switched off")
 
 
 def make_experiments(
@@ -89,19 +89,19 @@ def make_experiments(
     live: ModelSlot,
     following: ModelSync,
     history: History,
-    told: ExperimentListener,
+    listener: ExperimentListener,
     threads: int,
     usable: InputCheck | None = None,
 ) -> Experiments:
-    """What the settings ask for; within the event loop that will answer.
+    """Create the experiments that the settings ask for; call it in the event loop that answers requests.
 
     Raises:
-        LocationInvalid: a model's setting names nothing that can be followed, or what is live anyway.
+        LocationInvalid: a model's setting is not a model location, or names the live model.
     """
-    its_shadow = _shadow(settings, live, following, told) if settings.shadow_model else None
+    its_shadow = _shadow(settings, live, following, listener) if settings.shadow_model else None
     candidate, its_canary = None, None
     if settings.canary:
-        candidate, its_canary = _canary(settings, live, following, history, told, threads, usable)
+        candidate, its_canary = _canary(settings, live, following, history, listener, threads, usable)
     return Experiments(
         live=following,
         history=history,
@@ -116,7 +116,7 @@ def _canary(
     live: ModelSlot,
     following: ModelSync,
     history: History,
-    told: ExperimentListener,
+    listener: ExperimentListener,
     threads: int,
     usable: InputCheck | None,
 ) -> tuple[ModelSync, Canary]:
@@ -140,19 +140,21 @@ def _canary(
         live=live,
         candidate=slot,
         absent=lambda: candidate.absent,
-        # Its own: what the candidate takes too long for, or fails at, holds up nobody else.
+        # A separate batcher: a candidate that is slow or fails must not delay the live model.
         batcher=Batcher(
             slot, threads=threads, max_batch=settings.batch_size, max_queue_images=settings.queue_images
         ),
         journal=CanaryJournal(following.folder),
         history=history,
-        told=told,
+        listener=listener,
         max_slowdown=settings.canary_max_slowdown,
         pause_s=settings.canary_pause_s,
     )
 
 
-def _shadow(settings: Settings, live: ModelSlot, following: ModelSync, told: ExperimentListener) -> Shadow:
+def _shadow(
+    settings: Settings, live: ModelSlot, following: ModelSync, listener: ExperimentListener
+) -> Shadow:
     setup = ShadowSetup(
         location=_checked(settings.shadow_model or "", settings, "MIEN_SHADOW_MODEL"),
         cache=settings.cache_dir.absolute(),
@@ -165,7 +167,9 @@ def _shadow(settings: Settings, live: ModelSlot, following: ModelSync, told: Exp
         max_faces=settings.max_faces,
         max_pixels=settings.max_pixels,
     )
-    return Shadow(setup, fraction=settings.shadow_fraction, live=live, folder=following.folder, told=told)
+    return Shadow(
+        setup, fraction=settings.shadow_fraction, live=live, folder=following.folder, listener=listener
+    )
 
 
 def _checked(text: str, settings: Settings, setting: str) -> str:

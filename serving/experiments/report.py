@@ -1,6 +1,6 @@
-"""What the counts of a shadow say: agreement, chance-corrected agreement, distances, durations.
+"""Reports of the experiments: the shadow's agreement with the live model, and the canary's status.
 
-Whether a candidate can stand beside the live model, and why not.
+The agreement report has agreement, chance-corrected agreement, distances and durations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NO_FACE = "no face"
 
 
 def report(agreement: Agreement) -> dict[str, Any]:
-    """As JSON values; figures that need answers are None without any."""
+    """Return the agreement report as JSON values; figures that need answers are None without any."""
     answers = agreement.answers
     emotions = sorted({live for live, _ in answers})
     compared = answers.total()
@@ -40,8 +40,8 @@ def kappa(answers: Counter[tuple[str, str]]) -> float | None:
         answers: (one model's, the other's) → how often.
 
     Returns:
-        1 for full agreement, 0 for as much as by chance; None without answers, and where both models always
-        gave the same one answer, so that nothing but agreement was possible.
+        1 for full agreement, 0 for as much as by chance; None without answers, and when both models always
+        gave the same single answer, so that they could only agree.
     """
     total = answers.total()
     if not total:
@@ -57,17 +57,17 @@ def kappa(answers: Counter[tuple[str, str]]) -> float | None:
 
 def _emotion(agreement: Agreement, emotion: str) -> dict[str, Any]:
     answers = agreement.answers
-    said = {shadow: count for (live, shadow), count in sorted(answers.items()) if live == emotion}
-    compared = sum(said.values())
+    shadow_counts = {shadow: count for (live, shadow), count in sorted(answers.items()) if live == emotion}
+    compared = sum(shadow_counts.values())
     against_rest: Counter[tuple[str, str]] = Counter()
     for (live, shadow), count in answers.items():
         against_rest[str(live == emotion), str(shadow == emotion)] += count
     return {
         "compared": compared,
-        **_agreed(compared, said.get(emotion, 0)),
+        **_agreed(compared, shadow_counts.get(emotion, 0)),
         "kappa": kappa(against_rest),
         "mean_probability_difference": _ratio(agreement.distances.get(emotion, 0.0), compared),
-        "shadow": {_NO_FACE if name == NOTHING else name: count for name, count in said.items()},
+        "shadow": {_NO_FACE if name == NOTHING else name: count for name, count in shadow_counts.items()},
     }
 
 
@@ -84,26 +84,26 @@ CanaryState = Literal["running", "waiting", "stopped", "paused"]
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryStatus:
-    """How a canary stands."""
+    """Status of a canary."""
 
     state: CanaryState
     reason: str
-    """Why; for people."""
+    """Explanation of the state, for people."""
     candidate: ModelIdentity | None = None
-    """That gets its share, or would."""
+    """The model that gets the share of requests, or would get it."""
 
 
 def compare_models(
     live: LiveModel | None, candidate: LiveModel | None, *, absent: bool, location: str, waiting: str
 ) -> CanaryStatus:
-    """What the two models say; `running` when nothing speaks against it.
+    """Return the canary's status for two models: `running` if the candidate can answer requests.
 
     Args:
         live: the live model.
         candidate: the candidate.
-        absent: whether nothing is named as candidate any more, though one may still be loaded.
-        location: where candidates come from, for people.
-        waiting: why there is none yet, for people.
+        absent: whether the registry no longer names a candidate, though one may still be loaded.
+        location: location of the candidate, for messages.
+        waiting: why no candidate is loaded yet, for messages.
     """
     if live is None:
         return CanaryStatus(state="waiting", reason="no model is live")

@@ -1,13 +1,12 @@
-"""A second model looks at a sample of what the live one answered; how they agree is counted.
+"""Shadow: a second model answers a sample of the live model's pictures, and their agreement is counted.
 
-    shadow = Shadow(setup, fraction=0.1, live=slot, folder=following.folder, told=metrics)
+    shadow = Shadow(setup, fraction=0.1, live=slot, folder=sync.folder, listener=metrics)
     shadow.start()
     if shadow.wants(): shadow.offer(answer)     # from any thread: a random number, then an append
 
-One thread hands the sampled pictures to a process of their own, one after the other, and counts what comes
-back. Whatever goes wrong on that way, the thread that answers has left long ago.
-
-Answers that wait for the shadow: few and of bounded size; the newest are dropped when it is behind.
+One thread sends the sampled pictures to a separate process, one after the other, and counts the replies. The
+thread that answers the client does not wait for it, so no failure of the shadow reaches a client. Answers
+wait for the shadow in a backlog of bounded size; while it is full, new ones are dropped.
 """
 
 from __future__ import annotations
@@ -32,12 +31,17 @@ _MEBIBYTE = 1024 * 1024
 
 
 class Backlog:
-    """Filled by the threads that answer, emptied by the shadow's."""
+    """Answers that wait for the shadow: added by the threads that answer, taken by the shadow's thread."""
 
-    def __init__(self, *, most: int = 64, most_bytes: int = 32 * _MEBIBYTE) -> None:
-        """At most so many answers, with so many bytes of pictures; a single larger picture is dropped too."""
-        self._most = most
-        self._most_bytes = most_bytes
+    def __init__(self, *, max_answers: int = 64, max_bytes: int = 32 * _MEBIBYTE) -> None:
+        """Create an empty backlog.
+
+        Args:
+            max_answers: maximum number of answers that wait.
+            max_bytes: maximum size of their pictures together; a single larger picture is dropped too.
+        """
+        self._max_answers = max_answers
+        self._max_bytes = max_bytes
         self._waiting: deque[LiveAnswer] = deque()
         self._bytes = 0
         self._dropped = 0
@@ -45,10 +49,10 @@ class Backlog:
         self._condition = threading.Condition(threading.Lock())
 
     def put(self, answer: LiveAnswer) -> bool:
-        """Take one; False when there is no room."""
+        """Add an answer; False when it was dropped for lack of room."""
         size = len(answer.data)
         with self._condition:
-            full = len(self._waiting) >= self._most or self._bytes + size > self._most_bytes
+            full = len(self._waiting) >= self._max_answers or self._bytes + size > self._max_bytes
             if full or self._closed:
                 self._dropped += 1
                 return False
@@ -58,7 +62,7 @@ class Backlog:
             return True
 
     def get(self, timeout_s: float) -> LiveAnswer | None:
-        """The oldest; None when none comes in time, or it is closed."""
+        """Return the oldest answer; None when none arrives in time or the backlog is closed."""
         with self._condition:
             if not self._waiting and not self._closed:
                 self._condition.wait(timeout_s)
@@ -69,13 +73,13 @@ class Backlog:
             return answer
 
     def taken_dropped(self) -> int:
-        """How many were dropped since this was last asked."""
+        """Return how many answers were dropped since the last call."""
         with self._condition:
             dropped, self._dropped = self._dropped, 0
             return dropped
 
     def close(self) -> None:
-        """Take nothing more and let go of what waits."""
+        """Discard the waiting answers and accept no more."""
         with self._condition:
             self._closed = True
             self._waiting.clear()
@@ -84,62 +88,62 @@ class Backlog:
 
 
 _log = logging.getLogger(__name__)
-# How long a promotion of either model takes to be seen, and a count to be told by another worker.
+# Maximum delay before a promotion of either model is noticed and before other workers see a count.
 _LOOK_S = 0.5
 _FIRST_BACKOFF_S = 1.0
 _MAX_BACKOFF_S = 60.0
-# A process that lived this long died of something new.
+# After this run time the end of a process counts as a new fault: the pause before a restart is short again.
 _STEADY_S = 60.0
-# Of a process that ends by itself in less.
+# Time for the shadow's thread to end; its process ends by itself in less.
 _END_S = 10.0
 
 
 class ShadowListener(Protocol):
-    """Who counts."""
+    """Listener for the shadow's events, for example metrics."""
 
     def compared(self, *, emotion: str, agreed: bool, version: str, live_s: float, shadow_s: float) -> None:
-        """Both models answered a picture; `emotion` is the live one's, `version` the shadow's."""
+        """Handle a picture that both models answered: the live model's emotion, the shadow's version."""
 
     def shadow_failed(self) -> None:
-        """The shadow failed at a picture."""
+        """Handle a picture that the shadow could not answer."""
 
     def shadow_dropped(self, count: int) -> None:
-        """So many pictures were not looked at for want of time."""
+        """Handle `count` sampled pictures that were dropped because the shadow is too slow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowStatus:
-    """How the shadow stands."""
+    """Status of the shadow."""
 
     location: str
     fraction: float
     model: ModelIdentity | None
-    """That looks at pictures; None while there is none, or it is the live one."""
+    """The shadow model; None while there is none."""
     reason: str
-    """Why nothing is compared; empty while pictures are."""
+    """Why no pictures are compared; empty while they are."""
     agreement: Agreement | None
-    """What all workers counted of the last pair of models; None before there was one."""
+    """Counts of all workers for the last pair of models; None before the first pair."""
 
 
 class Shadow:
-    """One for each worker."""
+    """The shadow of one worker."""
 
     def __init__(
-        self, setup: ShadowSetup, *, fraction: float, live: ModelSlot, folder: Path, told: ShadowListener
+        self, setup: ShadowSetup, *, fraction: float, live: ModelSlot, folder: Path, listener: ShadowListener
     ) -> None:
-        """Nothing is started yet.
+        """Create the shadow; call `start` to begin.
 
         Args:
-            setup: of the shadow process.
-            fraction: of the answered pictures that are to be looked at, in (0, 1].
+            setup: configuration of the shadow process.
+            fraction: fraction of the answered pictures that the shadow looks at, in (0, 1].
             live: slot of the live model.
-            folder: state folder of the live model, where the counts are kept.
-            told: counts.
+            folder: state folder of the live model, where the counts are stored.
+            listener: notified of every comparison, failure and drop.
         """
         self._setup = setup
         self._fraction = fraction
         self._live = live
-        self._told = told
+        self._listener = listener
         self._shared = SharedCounts(folder)
         self._backlog = Backlog()
         self._counted: Agreement | None = None
@@ -149,17 +153,17 @@ class Shadow:
         self._pair: ModelPair | None = None
         self._share_at = 0.0
         self._child: ShadowChild | None = None
-        # Of what is counted: by the thread, told by whoever asks.
+        # Guards the counts: the thread writes them, `status` reads them.
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
 
     def start(self) -> None:
-        """Start the process, and begin to look."""
+        """Start the thread, which starts the process."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End thread and process; what waits is let go."""
+        """End thread and process; waiting answers are discarded."""
         self._ending.set()
         self._backlog.close()
         if not self._thread.is_alive():
@@ -167,7 +171,7 @@ class Shadow:
         self._thread.join(_END_S)
         child = self._child
         if self._thread.is_alive() and child is not None:
-            # It was stopped while a picture was handed to it.
+            # The process was suspended while a picture was sent to it.
             child.kill()
         self._thread.join()
 
@@ -180,11 +184,11 @@ class Shadow:
         self._backlog.put(answer)
 
     def status(self) -> ShadowStatus:
-        """What was counted and how it goes; reads a small file."""
+        """Return the counts and the state of the shadow; reads a small file."""
         with self._lock:
             self._share()
             kept, counted = self._shared.read(), self._counted
-            # What could not be written is told nevertheless.
+            # Counts that could not be written yet are included.
             if counted is not None and not counted.is_empty:
                 if kept is not None and kept.pair == counted.pair:
                     kept.merge(counted)
@@ -202,8 +206,8 @@ class Shadow:
         backoff_s = _FIRST_BACKOFF_S
         while not self._ending.is_set():
             begun = time.monotonic()
-            problem = self._live_of_a_child()
-            self._stand(None, problem)
+            problem = self._run_child()
+            self._update(None, problem)
             if self._ending.is_set():
                 return
             if time.monotonic() - begun > _STEADY_S:
@@ -212,8 +216,8 @@ class Shadow:
             self._ending.wait(backoff_s)
             backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
 
-    def _live_of_a_child(self) -> str:
-        """Start a process and ask it until it ends, or the service does; why."""
+    def _run_child(self) -> str:
+        """Run one process until it or the service ends; return why it ended."""
         try:
             child = ShadowChild(self._setup)
         except OSError as error:
@@ -222,21 +226,21 @@ class Shadow:
         hangs, problem = False, ""
         try:
             while not self._ending.is_set():
-                self._turn(child)
+                self._exchange(child)
         except TimeoutError as error:
             hangs, problem = True, str(error)
         except (OSError, EOFError):
             problem = ""
         except Exception:
-            # A thread that died would look at nothing ever again.
-            _log.exception("the shadow's answers cannot be counted")
-            problem = "its answers cannot be counted"
+            # This thread must not end, or nothing would be compared again.
+            _log.exception("the shadow's answers could not be counted")
+            problem = "its answers could not be counted"
         self._child = None
         status = child.end(at_once=hangs)
         return f"the shadow process ended ({problem or f'exit status {status}'})"
 
-    def _turn(self, child: ShadowChild) -> None:
-        """Hand over one picture, or see only how things stand."""
+    def _exchange(self, child: ShadowChild) -> None:
+        """Send one picture, or only ask for the child's status, and handle the reply."""
         answer = self._backlog.get(_LOOK_S)
         try:
             reply = child.ask(
@@ -252,12 +256,12 @@ class Shadow:
             return
         for name, level, message in reply.logs:
             logging.getLogger(name).log(level, "shadow: %s", message)
-        self._stand(reply.model, reply.reason)
+        self._update(reply.model, reply.reason)
         if answer is not None:
             self._count(answer, reply)
 
-    def _stand(self, model: ModelIdentity | None, reason: str) -> None:
-        """Note which models there are; begin to count anew when they are others."""
+    def _update(self, model: ModelIdentity | None, reason: str) -> None:
+        """Store the models that are compared; start new counts when they have changed."""
         live = self._live.current
         if live is None and model is not None:
             reason = "no model is live"
@@ -270,25 +274,25 @@ class Shadow:
                 self._begin(ModelPair(live=live.identity.key, shadow=model.key))
             dropped = self._backlog.taken_dropped()
             if dropped:
-                self._told.shadow_dropped(dropped)
+                self._listener.shadow_dropped(dropped)
             if self._counted is not None:
                 self._counted.dropped += dropped
             if time.monotonic() >= self._share_at:
                 self._share()
 
     def _begin(self, pair: ModelPair) -> None:
-        """Count this pair, anew when it is another than before."""
+        """Start new counts if this pair differs from the previous one."""
         if pair == self._pair:
             return
         self._share()
         self._pair = pair
         self._counted = Agreement(pair=pair, since=time.time())
-        # At once, though it is empty: the counts of the pair before are not those of this one.
+        # Written although it is empty: it replaces the counts of the previous pair.
         self._share(also_empty=True)
 
     def _count(self, answer: LiveAnswer, reply: ShadowReply) -> None:
         model = reply.model
-        # It may be of a model that was live, or a shadow, until a moment ago.
+        # The answer or the reply may come from a model that was replaced a moment ago.
         if model is None or self._pair != ModelPair(live=answer.model.key, shadow=model.key):
             return
         if reply.error is not None:
@@ -305,7 +309,7 @@ class Shadow:
                 self._counted.add(emotion, other, distance)
                 self._counted.live.add(answer.cost_s)
                 self._counted.shadow.add(reply.cost_s)
-        self._told.compared(
+        self._listener.compared(
             emotion=emotion,
             agreed=emotion == other,
             version=model.version,
@@ -314,14 +318,14 @@ class Shadow:
         )
 
     def _fail(self, reason: str) -> None:
-        self._told.shadow_failed()
+        self._listener.shadow_failed()
         with self._lock:
             if self._counted is not None:
                 self._counted.failed += 1
                 self._counted.last_error = (time.time(), reason)
 
     def _share(self, *, also_empty: bool = False) -> None:
-        """Hand over what was counted since the last time; with the lock held."""
+        """Add the counts since the last call to the shared file; the caller holds the lock."""
         self._share_at = time.monotonic() + _LOOK_S
         counted = self._counted
         if counted is None or (counted.is_empty and not also_empty):

@@ -1,9 +1,7 @@
-"""The shadow process, from the service's side: started, asked, and ended.
+"""Client of the shadow process, and the messages between them: JSON, and a picture's file unchanged.
 
-What the service and its shadow process say to each other: JSON, and the picture's bytes as they are.
-
-service → shadow   Setup, once; then Question and, when it has a picture, the file's bytes
-shadow → service   Reply, one for each question
+service → shadow   `ShadowSetup`, once; then questions, each followed by the file's bytes if it has a picture
+shadow → service   `ShadowReply`, one for each question
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from serving.processes import Child
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowSetup:
-    """What the shadow process has to know; as the service's settings of the same names."""
+    """Configuration of the shadow process; the fields have the meaning of the settings with these names."""
 
     location: str
     cache: Path
@@ -41,29 +39,29 @@ class ShadowSetup:
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowReply:
-    """How the shadow stands, and what it says of the picture, if there was one."""
+    """Status of the shadow, and its answer if the question had a picture."""
 
     model: ModelIdentity | None
-    """That looks at pictures."""
+    """The shadow model; None while there is none."""
     reason: str
-    """Why there is none."""
+    """Why there is no model."""
     probabilities: Mapping[str, float] | None = None
-    """Of the first input, by emotion; None without an input or a picture, or when it failed."""
+    """Probability of each emotion for the first input; None without an input or after a failure."""
     cost_s: float = 0.0
     """As `serving.detection.routing.Turn.cost_s`."""
     error: str | None = None
-    """Why it failed at the picture."""
+    """Why the shadow could not answer the picture."""
     logs: tuple[tuple[str, int, str], ...] = ()
-    """(logger, level, message) since the last reply: the service's log has one form."""
+    """(logger, level, message) of each log line since the last reply; the service writes them to its log."""
 
 
 def send_setup(connection: Connection, setup: ShadowSetup) -> None:
-    """Begin."""
+    """Send the configuration; the first message."""
     connection.send_bytes(orjson.dumps(asdict(setup), default=str))
 
 
 def read_setup(connection: Connection) -> ShadowSetup:
-    """The reverse."""
+    """Receive the configuration."""
     values = orjson.loads(connection.recv_bytes())
     values["cache"] = Path(values["cache"])
     values["face_model"] = Path(values["face_model"]) if values["face_model"] else None
@@ -71,17 +69,17 @@ def read_setup(connection: Connection) -> ShadowSetup:
 
 
 def ask(connection: Connection, *, data: bytes | None, faces: FacesMode) -> None:
-    """Send a picture, or only ask how the shadow stands."""
+    """Send a question: a picture, or only a request for the shadow's status."""
     connection.send_bytes(orjson.dumps({"faces": faces, "picture": data is not None}))
     if data is not None:
         connection.send_bytes(data)
 
 
 def read_question(connection: Connection) -> tuple[bytes | None, FacesMode]:
-    """The reverse.
+    """Receive a question: the picture, if it has one, and the mode of face detection.
 
     Raises:
-        EOFError: the service is gone.
+        EOFError: the service has ended.
     """
     question = orjson.loads(connection.recv_bytes())
     return (connection.recv_bytes() if question["picture"] else None), question["faces"]
@@ -93,10 +91,10 @@ def send_reply(connection: Connection, reply: ShadowReply) -> None:
 
 
 def read_reply(connection: Connection) -> ShadowReply:
-    """The reverse.
+    """Receive the reply to a question.
 
     Raises:
-        EOFError: the shadow process is gone.
+        EOFError: the shadow process has ended.
     """
     values: dict[str, Any] = orjson.loads(connection.recv_bytes())
     model = values.pop("model")
@@ -105,20 +103,20 @@ def read_reply(connection: Connection) -> ShadowReply:
 
 
 _LOOK_S = 0.2
-# Its priority is the lowest there is: on a machine that is busy for minutes, it waits for minutes.
+# The process has the lowest priority: on a machine that is busy for minutes it waits for minutes.
 _HUNG_S = 300.0
-# It ends its follower first.
+# The process ends its own poller first.
 _END_S = 3.0
 
 
 class ShadowChild:
-    """One process; used by one thread."""
+    """One shadow process; used by one thread."""
 
     def __init__(self, setup: ShadowSetup) -> None:
-        """Start it.
+        """Start the process.
 
         Raises:
-            OSError: it cannot be started.
+            OSError: the process cannot be started.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -136,12 +134,12 @@ class ShadowChild:
             raise
 
     def ask(self, data: bytes | None, faces: FacesMode, *, ending: Callable[[], bool]) -> ShadowReply | None:
-        """Have a picture looked at, or ask only how it stands; None when the service ends meanwhile.
+        """Send a question and wait for the reply; None when the service ends meanwhile.
 
         Raises:
-            EOFError: the process ended.
-            OSError: the same, while it was being asked.
-            TimeoutError: it hangs.
+            EOFError: the process ended before it replied.
+            OSError: the process ended while the question was sent.
+            TimeoutError: the process hangs.
         """
         ask(self._connection, data=data, faces=faces)
         deadline = time.monotonic() + _HUNG_S
@@ -153,10 +151,10 @@ class ShadowChild:
         return read_reply(self._connection)
 
     def kill(self) -> None:
-        """End it at once; may be called from another thread."""
+        """Kill the process at once; may be called from another thread."""
         self._process.process.kill()
 
     def end(self, *, at_once: bool) -> int:
-        """Have it end; its exit status."""
+        """End the process and return its exit status."""
         self._connection.close()
         return self._process.end(grace_s=0.0 if at_once else _END_S)

@@ -1,10 +1,10 @@
-"""The shadow's own process: another model looks at pictures that the live one has answered.
+"""The shadow process: another model answers pictures that the live model has answered.
 
     python -m serving.experiments.shadow_worker FD      # started by the service, through serving.processes
 
-A process and not a thread, so that it takes nothing from the one that answers: not the interpreter's lock (a
-thread of low priority that holds it makes all others wait), not memory (the kernel ends this process first),
-not its life (a model that crashes takes only this process along).
+It is a process and not a thread, so that it does not disturb the service: it holds no interpreter lock that
+other threads wait for, the kernel kills it first when memory runs out, and a model that crashes ends only
+this process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOWEST_PRIORITY = 19
 _FIRST_TO_END = "1000"
 # At the lowest priority a run waits for as long as the machine is busy; the service gives up after 300 s.
 _STARVED_S = 240.0
-# Between two questions; more are dropped, the newest say as much as any.
+# Maximum number of log lines between two questions; further lines are dropped.
 _MAX_LOGS = 100
 
 
@@ -35,7 +35,7 @@ class ShadowWorker:
     """Answers the service's questions."""
 
     def __init__(self, setup: ShadowSetup) -> None:
-        """Nothing is started yet."""
+        """Create the worker; `following.start` starts it."""
         self._location = setup.location
         self._slot = ModelSlot()
         self.following = ModelSync(
@@ -57,7 +57,7 @@ class ShadowWorker:
         )
 
     def reply(self, data: bytes | None, faces: FacesMode) -> ShadowReply:
-        """How things stand, and what the model says of the picture."""
+        """Return the shadow's status and, for a picture, the model's answer."""
         live = None if self.following.absent else self._slot.current
         if live is None:
             absent = f"{self._location} names no model"
@@ -65,18 +65,18 @@ class ShadowWorker:
         if data is None:
             return ShadowReply(model=live.identity, reason="")
         try:
-            return self._looked(live, data, faces)
-        except Exception as error:  # whatever it is, it is the shadow's to fail, and the service's to tell
+            return self._answer(live, data, faces)
+        except Exception as error:  # any failure of the shadow is reported to the service, which counts it
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             return ShadowReply(model=live.identity, reason="", error=reason)
 
-    def _looked(self, live: LiveModel, data: bytes, faces: FacesMode) -> ShadowReply:
+    def _answer(self, live: LiveModel, data: bytes, faces: FacesMode) -> ShadowReply:
         picture = self._reader.read(data, live.contract.input, faces)
         inputs = len(picture.inputs)
         if not inputs:
             return ShadowReply(model=live.identity, reason="")
         begun = time.perf_counter()
-        # The largest face's answer is the picture's, and all that is compared.
+        # Only the largest face is compared: its answer is the picture's.
         answers = live.classifier.predict(picture.inputs[:1], limit_s=_STARVED_S)
         row = answers.probabilities[0]
         infer_s = time.perf_counter() - begun
@@ -105,15 +105,15 @@ class _LogBuffer(logging.Handler):
 
 
 def _step_back() -> None:
-    """Give way to everything else: only this thread, so that models are still loaded at once."""
+    """Lower the priority of this thread only, so that models are still loaded without delay."""
     os.setpriority(os.PRIO_PROCESS, 0, _LOWEST_PRIORITY)
     if hasattr(os, "SCHED_IDLE"):
-        # Runs on a core that nobody else wants, and leaves it as soon as somebody does (sched(7)).
+        # Runs only on otherwise idle cores (sched(7)).
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _end_first() -> None:
-    """When memory runs out, this process is the one to end (proc_pid_oom_score_adj(5))."""
+    """Make this process the first to be killed when memory runs out (proc_pid_oom_score_adj(5))."""
     try:
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_END, encoding="ascii")
     except OSError:
@@ -121,7 +121,7 @@ def _end_first() -> None:
 
 
 def main() -> None:
-    """Answer until the service is gone."""
+    """Answer questions until the service ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("fd", type=int, help="file descriptor of the connection to the service")
     connection = Connection(parser.parse_args().fd)
@@ -135,7 +135,7 @@ def main() -> None:
     logger.propagate = False
     _end_first()
     looker = ShadowWorker(read_setup(connection))
-    # Before this thread steps back: those that it starts from then on would do so too.
+    # Before the priority is lowered: threads that start afterwards inherit it.
     try:
         looker.following.start()
     except ServingError as error:
@@ -145,7 +145,7 @@ def main() -> None:
         while True:
             data, faces = read_question(connection)
             reply = looker.reply(data, faces)
-            # The picture is not to be kept while waiting for the next one.
+            # Free the picture before waiting for the next one.
             del data
             send_reply(connection, replace(reply, logs=kept.taken()))
     except (EOFError, BrokenPipeError, ConnectionResetError):

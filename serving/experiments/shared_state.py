@@ -1,12 +1,12 @@
-"""What the workers of one service agree on about the canary: who runs, who is paused, and who tells of it.
+"""State of the experiments that the workers of one service share through files.
 
-Every worker sees a candidate come and go by itself. The first one to note it here writes the history; a pause
-that one of them notes holds for all, and outlasts a restart.
+`CanaryJournal` holds which candidate runs and which is paused. Each worker notices changes of the candidate
+by itself; the first one that records a change here also writes it to the history. A pause that one worker
+records applies to all and survives a restart.
 
-Counts that the workers of one service share, in one file: whichever is asked tells all of them.
-
-Each adds what it has counted since the last time. A worker that has not seen yet that another model is live
-adds to counts that began before the ones in the file; these are of no use any more and dropped.
+`SharedCounts` holds the shadow's counts, so that every worker reports the sum of all. Each worker adds what
+it has counted since its last call. Counts of a worker that has not noticed a change of the live model yet
+began earlier than those in the file and are dropped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from serving.inference.model_slot import ModelIdentity
 from serving.model_sync.state import locked, read_json, replace_json
 
 JOURNAL = "canary.json"
-"""In the state folder of the live model."""
+"""File name in the state folder of the live model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +35,15 @@ class Pause:
 
 
 class CanaryJournal:
-    """A file that is read and written under a lock."""
+    """The canary's shared state: a file that is read and written under a lock."""
 
     def __init__(self, folder: Path) -> None:
-        """In this folder, which is made by whoever follows the model."""
+        """Use the file in a state folder, which `ModelSync` creates."""
         self._path = folder / JOURNAL
         self._lock = folder / f"{JOURNAL}.lock"
 
     def start(self, candidate: ModelIdentity, share: float) -> bool:
-        """Note that a candidate gets this share; whether nobody had noted it."""
+        """Record that a candidate gets this share; True if no other worker has recorded it yet."""
         running = {"candidate": candidate.to_dict(), "share": share}
         with self._opened() as notes:
             new = notes.get("running") != running
@@ -51,14 +51,14 @@ class CanaryJournal:
             return new
 
     def stop(self) -> ModelIdentity | None:
-        """Note that none gets any; the one that did, if nobody had noted it."""
+        """Record that no candidate runs; return the one that ran, unless another worker recorded it."""
         if not self._path.exists():
             return None
         with self._opened() as notes:
             return _candidate(notes.pop("running", None))
 
     def pause(self, candidate: ModelIdentity, pause: Pause, now: float) -> bool:
-        """Note that a candidate gets none for a while; whether nobody had noted it."""
+        """Record the pause of a candidate; True if no other worker has recorded one yet."""
         with self._opened() as notes:
             new = _pause(notes, candidate, now) is None
             if new:
@@ -67,7 +67,7 @@ class CanaryJournal:
             return new
 
     def paused(self, candidate: ModelIdentity, now: float) -> Pause | None:
-        """The pause of a candidate at this time, if there is one."""
+        """Return the pause of a candidate at this time, if there is one."""
         return _pause(read_json(self._path) or {}, candidate, now)
 
     @contextmanager
@@ -98,22 +98,22 @@ def _pause(notes: dict[str, Any], candidate: ModelIdentity, now: float) -> Pause
 
 
 COUNTS = "shadow.json"
-"""In the state folder of the live model."""
+"""File name in the state folder of the live model."""
 
 
 class SharedCounts:
-    """A file that is read and written under a lock."""
+    """The shadow's counts of all workers: a file that is read and written under a lock."""
 
     def __init__(self, folder: Path) -> None:
-        """In this folder, which is made by whoever follows the model."""
+        """Use the file in a state folder, which `ModelSync` creates."""
         self._path = folder / COUNTS
         self._lock = folder / f"{COUNTS}.lock"
 
     def add(self, counted: Agreement) -> None:
-        """Take over what one worker has counted.
+        """Add the counts of one worker.
 
         Raises:
-            OSError: it cannot be written; nothing was taken over.
+            OSError: the file cannot be written; nothing was added.
         """
         with locked(self._lock):
             kept = self.read()
@@ -125,7 +125,7 @@ class SharedCounts:
             replace_json(self._path, counted.to_dict())
 
     def read(self) -> Agreement | None:
-        """All counts; None when there are none that can be read."""
+        """Return the counts of all workers; None when no readable file exists."""
         values = read_json(self._path)
         try:
             return None if values is None else Agreement.from_dict(values)

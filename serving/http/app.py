@@ -258,7 +258,7 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         live=slot,
         following=following,
         history=history,
-        told=metrics.trials,
+        listener=metrics.trials,
         threads=threads,
         usable=detectors.check,
     )

@@ -51,7 +51,7 @@ class Parts:
         self.metrics.streams(len(self.streams))
         self.metrics.connections(len(self.connections))
         canary = self.trials.canary
-        self.metrics.trials.active(canary is not None and canary.standing.state == "running")
+        self.metrics.trials.active(canary is not None and canary.status.state == "running")
         self.metrics.drift.show(self.drift.status())
         self.metrics.state(self.slot, waiting=self.batcher.waiting, rows=rows)
 

@@ -1,12 +1,11 @@
-"""How the service learns which model to serve, without MLflow in the process that answers.
+"""Keeps the served model in step with a registry or a path, without MLflow in the process that answers.
 
-location     MIEN_MODEL parsed: what is followed
-target       the state file: what the follower found, read by every worker
-source       what the follower asks of either of the two below
-disk         a file or folder that is followed
-registry     an MLflow registry that is followed; the only module that imports MLflow
-follower     the child process: polls, downloads, checks, writes the state file
-supervisor   keeps one follower running for each state folder
-watcher      in every worker: sees the state file change, admits the model, switches
-service      what the application starts and stops
+location     parses MIEN_MODEL
+sources      an MLflow registry, a file or a folder as the source of a model
+poller       child process: polls the source, downloads, checks, writes the state file
+state        the state file, written by the poller and read by every worker
+supervisor   keeps one poller running for each state folder
+watcher      in every worker: notices a new state file, admits the model, switches
+service      `ModelSync`, which the application starts and stops
+resolve      fetches the model of a location once, for a program that does not keep running
 """

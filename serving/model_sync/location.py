@@ -1,6 +1,6 @@
-"""What is followed: `models:/emotion@production`, `…/3`, `…/Production`, or a path.
+"""Model locations: `models:/emotion@production`, `…/3`, `…/Production`, or a path.
 
-An alias wins over a stage where both could be meant; MLflow itself tells them apart by `@` and `/`.
+As in MLflow, `@` introduces an alias and `/` a version or a stage.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from serving.errors import LocationInvalid
 
 MODEL_FILE = "model.onnx"
 TRACKING_URI = "MIEN_TRACKING_URI"
-"""Variable that gives a child process the registry's address, where no other user can read it."""
+"""Variable that passes the registry's address to a child process; other users cannot read it."""
 STAGES = ("None", "Staging", "Production", "Archived")
-"""MLflow's own; `latest` is accepted beside them, as MLflow does."""
+"""MLflow's stages; like MLflow, `parse_location` accepts `latest` as well."""
 
 _SCHEME = "models:/"
-# A colon or a slash would be read as part of the URI, a quote as part of a search.
+# A colon or a slash would count as part of the URI, a quote as part of a search expression.
 _NAME = r"[^/:@'\"]+"
-# Neither a folder in it nor an ending: the name of a registered model, rather than a file that will come.
+# Without a folder or a suffix: probably the name of a registered model, not a file that will be created.
 _BARE_NAME = re.compile(r"[^/.:@'\"~]+")
 _ALIAS = re.compile(rf"(?P<name>{_NAME})@(?P<alias>[\w.-]+)")
 _VERSION = re.compile(rf"(?P<name>{_NAME})/(?P<version>[\w-]+)")
@@ -43,10 +43,10 @@ class Registered:
 
 @dataclass(frozen=True, kw_only=True)
 class OnDisk:
-    """An ONNX file, or a folder with `model.onnx`; it may not be there yet."""
+    """An ONNX file, or a folder with `model.onnx`; it need not exist yet."""
 
     path: Path
-    """Absolute."""
+    """Absolute path."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -56,14 +56,14 @@ Location = Registered | OnDisk
 
 
 def parse_location(text: str, *, setting: str = "MIEN_MODEL") -> Location:
-    """Read a model location; `setting` is where it comes from, for messages.
+    """Parse a model location; `setting` names the setting it comes from, for messages.
 
     Raises:
         LocationInvalid: neither a model URI nor a path.
     """
     text = text.strip()
     if any("\ud800" <= character <= "\udfff" for character in text):
-        # Every answer carries it, and JSON takes valid Unicode only.
+        # Every answer contains the location, and JSON requires valid Unicode.
         raise LocationInvalid(got=text, reason="this is not valid UTF-8; rename the file", setting=setting)
     if text.startswith("models:"):
         return _registered(text, setting)
@@ -97,7 +97,7 @@ def _registered(text: str, setting: str) -> Registered:
     if stage is None:
         raise LocationInvalid(
             got=text,
-            reason=f"{value!r} is no stage ({', '.join(STAGES)}); write models:/{name}@{value} for an alias",
+            reason=f"{value!r} is not a stage ({', '.join(STAGES)}); an alias is models:/{name}@{value}",
             setting=setting,
         )
     return Registered(name=name, by="stage", value=stage)

@@ -1,9 +1,10 @@
-"""Follow a model, as a process of its own: MLflow costs seconds and 200 MiB, and may hang.
+"""Poll a model's source in a separate process: importing MLflow costs seconds and 200 MiB, and it may hang.
 
     MIEN_TRACKING_URI=URI python -m serving.model_sync.poller LOCATION STATE_FOLDER --poll-s 5
 
-Looks, downloads beside, compares sha256, and writes `target.json`, until it is killed. The service starts it
-through `serving.processes`, so that it ends with the service.
+It asks the source for the current version, downloads it into a temporary folder, compares its sha256 and
+writes `target.json`, until it is killed. The service starts it through `serving.processes`, so that it ends
+with the service.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from serving.model_sync.sources import DiskSource, FoundVersion, RegistrySource,
 from serving.model_sync.state import MODELS, RefusedDownload, Target, read_good, read_target, write_target
 
 MAX_PAUSE_S = 30.0
-"""Between two looks at a registry that is away, unless `MIEN_POLL_S` is longer."""
-# A download of a large model over a slow line takes minutes; what takes longer hangs.
+"""Maximum pause between two polls of an unreachable registry, unless `MIEN_POLL_S` is longer."""
+# A download of a large model over a slow line takes minutes; a poll that takes longer hangs.
 _MAX_CHECK_S = 900
 _KEPT_FOLDERS = 3
 _UNFINISHED = ".fetch-"
-# As the model card of a model trained on the procedural sample says it.
+# Sentence in the model card of a model that was trained on the procedural sample.
 _SAMPLE_MARK = "Trained on drawings, not for real faces"
 _CARD = "card.md"
 _UNKNOWN = "unknown"
 
 
 class Poller:
-    """Keeps the state file true."""
+    """Keeps the state file in step with a source."""
 
     def __init__(self, source: Source, folder: Path) -> None:
-        """Take up what an earlier follower left in the state folder."""
+        """Continue from the state that an earlier poller left in the folder."""
         self._source = source
         self._folder = folder
         self._models = folder / MODELS
@@ -49,19 +50,19 @@ class Poller:
         self._refused_stamp: str | None = None
         target = read_target(folder)
         if target is None or target.folder is None or not _holds(folder / target.folder, target.sha256):
-            # Nothing was found yet, or its files are damaged: they are fetched anew.
+            # Nothing was found yet, or its files are damaged: they are fetched again.
             target = Target(checked_at=0.0)
         self._target = replace(target, problem=None, warnings=(), refused=None)
         for path in self._models.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(path, ignore_errors=True)
 
     def check(self) -> bool:
-        """Look once and write the state file; False when the source is away."""
+        """Poll once and write the state file; False when the source is unreachable."""
         available = True
         try:
             found = self._source.find()
             self._target = replace(self._target, absent=False)
-            self._follow(found)
+            self._update(found)
             self._note(problem=None, warnings=found.warnings)
         except ModelRefused as error:
             self._note(problem=str(error), warnings=found.warnings)
@@ -77,7 +78,7 @@ class Poller:
         self._target = replace(self._target, problem=problem, warnings=warnings, checked_at=time.time())
         write_target(self._folder, self._target)
 
-    def _follow(self, found: FoundVersion) -> None:
+    def _update(self, found: FoundVersion) -> None:
         if found.stamp == self._target.stamp:
             self._refused_stamp = None
             self._target = replace(self._target, refused=None)
@@ -111,7 +112,7 @@ class Poller:
         self._prune(folder)
 
     def _fetched(self, found: FoundVersion) -> tuple[str, Path]:
-        """Digest and folder of the version's files; a rollback finds them where they were."""
+        """Return digest and folder of the version's files; they are downloaded unless the cache has them."""
         if found.sha256 is not None:
             folder = self._place(found.version, found.sha256)
             if _holds(folder, found.sha256):
@@ -126,7 +127,7 @@ class Poller:
                     version=found.version,
                     sha256=found.sha256 or "",
                     step="download",
-                    reason=f"the file that came has sha256 {sha256[:12]}…",
+                    reason=f"the downloaded file has sha256 {sha256[:12]}…, not the registered one",
                 )
             write_identity(temporary, _identity(found, sha256, temporary))
             temporary.chmod(0o755)
@@ -141,7 +142,7 @@ class Poller:
         return self._models / f"{version}-{sha256[:16]}"
 
     def _prune(self, current: Path) -> None:
-        """Remove old versions; never the good one, which a start without registry needs."""
+        """Remove old versions, but never the last good one: a start without a registry needs it."""
         good = read_good(self._folder)
         kept = {current, good[0]} if good else {current}
         others = [path for path in self._models.iterdir() if path not in kept]
@@ -151,10 +152,10 @@ class Poller:
 
 
 def source_of(location: str, *, tracking_uri: str) -> Source:
-    """Where a location's model comes from.
+    """Create the source of a location.
 
     Raises:
-        LocationInvalid: it names nothing that can be followed.
+        LocationInvalid: it is not a model location.
     """
     parsed = parse_location(location)
     if isinstance(parsed, OnDisk):
@@ -163,10 +164,10 @@ def source_of(location: str, *, tracking_uri: str) -> Source:
 
 
 def pause_s(poll_s: float, failures: int) -> float:
-    """Seconds until the next look: doubling while the source is away, jittered to keep replicas apart.
+    """Return the seconds until the next poll: doubled after each failure, with jitter to spread replicas.
 
-    Jittered downwards only, so that both promises hold: a promotion is seen within `poll_s`, and a source
-    that was away is asked again within the longer of `poll_s` and `LONGEST_PAUSE_S`.
+    The jitter only shortens the pause, so two limits hold: a promotion is noticed within `poll_s`, and an
+    unreachable source is polled again within the longer of `poll_s` and `MAX_PAUSE_S`.
     """
     longest = max(poll_s, MAX_PAUSE_S)
     wanted = min(poll_s * 2.0 ** min(failures, 10), longest)
@@ -196,7 +197,7 @@ def _known(value: str | None) -> str | None:
 
 
 def _holds(folder: Path, sha256: str | None) -> bool:
-    """Whether a cached folder is whole."""
+    """Whether a cached folder is complete and has the model with this digest."""
     try:
         return (folder / LINEAGE).is_file() and _sha256_of(folder / MODEL_FILE) == sha256
     except OSError:
@@ -204,7 +205,7 @@ def _holds(folder: Path, sha256: str | None) -> bool:
 
 
 def _contents(folder: Path, sha256: str) -> str:
-    """Of the model, whose digest is known, and of what lies beside it."""
+    """Return a digest of the model, whose own digest is known, and of the other files in its folder."""
     digest = hashlib.sha256(sha256.encode())
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name not in (MODEL_FILE, LINEAGE):
@@ -218,19 +219,19 @@ def _sha256_of(path: Path) -> str:
 
 
 def main() -> None:
-    """Follow until killed."""
+    """Poll until killed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("location", help="as MIEN_MODEL")
     parser.add_argument("folder", type=Path, help="state folder")
-    parser.add_argument("--poll-s", type=float, default=5.0, help="seconds between two looks")
+    parser.add_argument("--poll-s", type=float, default=5.0, help="seconds between two polls")
     arguments = parser.parse_args()
     source = source_of(arguments.location, tracking_uri=os.environ.get(TRACKING_URI, ""))
-    follower = Poller(source, arguments.folder)
+    poller = Poller(source, arguments.folder)
     failures = 0
     while True:
-        # A look that hangs ends the process (SIGALRM's default); the supervisor starts another.
+        # A poll that hangs ends the process (SIGALRM's default); the supervisor starts another.
         signal.alarm(_MAX_CHECK_S)
-        failures = 0 if follower.check() else failures + 1
+        failures = 0 if poller.check() else failures + 1
         signal.alarm(0)
         time.sleep(pause_s(arguments.poll_s, failures))
 

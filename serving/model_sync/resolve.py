@@ -1,4 +1,4 @@
-"""Which model a location names now, for a program that runs once: looked up as the service does, in a child.
+"""Fetch the model that a location names now, in a child process, for a program that runs once.
 
 with looked_up("models:/emotion@production", cache=…, tracking_uri=…) as found:
     live = admit(found.folder, threads=1, max_batch=16)
@@ -22,40 +22,40 @@ from serving.processes import Child
 
 _LOCK = "lookup.lock"
 _AWAY = 3
-# As for the follower: a download over a slow line takes minutes, what takes longer hangs.
+# As for the poller: a download over a slow line takes minutes; a poll that takes longer hangs.
 _MAX_S = 900.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedModel:
-    """A model's files."""
+    """The files of a fetched model."""
 
     folder: Path
-    """With `model.onnx` and `lineage.json`; it stays for as long as the block runs."""
+    """Folder with `model.onnx` and `lineage.json`; it exists until the block ends."""
     warnings: tuple[str, ...]
 
 
 @contextmanager
 def resolve_model(location: str, *, cache: Path, tracking_uri: str) -> Iterator[ResolvedModel]:
-    """Fetch what a location names.
+    """Fetch the model that a location names.
 
     Args:
-        location: as MIEN_MODEL.
-        cache: folder in which models are kept; not the one of a running service, which has its own follower.
+        location: model location, written like MIEN_MODEL.
+        cache: folder for models; not the folder of a running service, which has its own poller.
         tracking_uri: MLflow's registry.
 
     Raises:
-        LocationInvalid: it names nothing that can be followed.
-        RegistryUnavailable: nothing is registered there, its files are others than registered, or the
-            registry is away and nothing was fetched before.
+        LocationInvalid: it is not a model location.
+        RegistryUnavailable: nothing is registered there, the files differ from those registered, or the
+            registry is unreachable and nothing was fetched before.
     """
     location = str(parse_location(location))
     uri = absolute_uri(tracking_uri)
     folder = state_folder(cache.absolute(), location, uri)
     folder.mkdir(parents=True, exist_ok=True)
-    # Another run must not tidy the files away before they are read.
+    # Another run must not remove the files before they are read.
     with locked(folder / _LOCK):
-        away = _looked(location, folder, uri)
+        away = _poll(location, folder, uri)
         target = read_target(folder)
         if target is None or target.folder is None or (target.problem is not None and not away):
             raise RegistryUnavailable(_problem(location, target))
@@ -65,8 +65,8 @@ def resolve_model(location: str, *, cache: Path, tracking_uri: str) -> Iterator[
         yield ResolvedModel(folder=folder / target.folder, warnings=warnings)
 
 
-def _looked(location: str, folder: Path, uri: str) -> bool:
-    """Look, in a process of its own, and write the state file; whether the source is away."""
+def _poll(location: str, folder: Path, uri: str) -> bool:
+    """Poll once in a child process, which writes the state file; True if the source is unreachable."""
     child = Child("serving.model_sync.resolve", [location, str(folder)], environment={TRACKING_URI: uri})
     try:
         status = child.wait(_MAX_S)
@@ -75,18 +75,20 @@ def _looked(location: str, folder: Path, uri: str) -> bool:
     finally:
         child.end()
     if status not in (0, _AWAY):
-        raise RegistryUnavailable(f"looking up {location} ended with exit status {status}")
+        raise RegistryUnavailable(
+            f"could not look up {location}: the process ended with exit status {status}"
+        )
     return status == _AWAY
 
 
 def _problem(location: str, target: Target | None) -> str:
     if target is None or target.problem is None:
-        return f"{location} was not to be had; check MIEN_TRACKING_URI"
+        return f"could not fetch {location}; check MIEN_TRACKING_URI"
     return target.problem
 
 
 def main() -> None:
-    """Look once."""
+    """Poll once."""
     from serving.model_sync.poller import Poller, source_of
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)

@@ -1,9 +1,9 @@
-"""What the application starts and stops to have a live model.
+"""Model synchronisation as the application uses it: started to get a live model, stopped at the end.
 
-following = Following("models:/emotion@production", slot, cache=Path(".mien/models"), …)
-following.start()
+sync = ModelSync("models:/emotion@production", slot, cache=Path(".mien/models"), …)
+sync.start()
 …
-following.stop()
+sync.stop()
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from serving.model_sync.supervisor import Supervisor
 from serving.model_sync.watcher import History, Role, Watcher
 
 _SQLITE = "sqlite:///"
-# Three looks may fail to come before it is said; a download can take that long.
+# Missing reports count as a problem after three polls and one minute; a download can take that long.
 _STALE_POLLS = 3
 _STALE_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSyncStatus:
-    """How the following goes."""
+    """Status of the synchronisation."""
 
     location: str
-    """What is followed."""
+    """The model location."""
     checked_at: float | None
-    """Unix time of the last look at the registry, seconds; None before the first."""
+    """Unix time of the last poll, seconds; None before the first."""
     problem: str | None
-    """Why the last look found nothing new to serve, or why there is none; None when all is well."""
+    """Why the last poll found no new version, or why polls fail; None without a problem."""
     warnings: tuple[str, ...]
-    """Of the registry and of the live model."""
+    """Warnings of the registry and of the live model."""
     refused: Refusal | None
-    """The version that should be live and is not, and why."""
+    """The version that should be live but was refused, and why."""
     follower_pid: int | None
-    """Of the child process; None in a worker that leaves it to another."""
+    """Process id of the poller; None in a worker when another worker runs it."""
     follower_restarts: int
     absent: bool
-    """Whether what is followed named nothing at the last look that was answered."""
+    """Whether the location named no model at the last poll that the source answered."""
 
 
 class ModelSync:
-    """Keeps a slot in step with what is followed; one for each followed model in each worker."""
+    """Keeps a slot in step with a model location; one object for each location in each worker."""
 
     def __init__(
         self,
@@ -66,24 +66,24 @@ class ModelSync:
         limit_s: float = LIMIT_S,
         role: Role = "live",
     ) -> None:
-        """Nothing is started and nothing written yet.
+        """Create the synchronisation; call `start` to begin.
 
         Args:
             location: `models:/…` or a path.
-            slot: to be kept in step.
-            cache: folder in which models are kept; made by `start`.
+            slot: slot that receives the models.
+            cache: folder for models; `start` creates it.
             tracking_uri: MLflow's registry; a relative `sqlite:///` path is relative to the current folder.
-            poll_s: seconds between two looks.
-            threads: that one call of the model may use.
-            max_batch: the largest number of pictures that will be run at once.
-            history: told of each switch.
-            setting: that `location` comes from, for messages.
-            usable: whether this service can prepare a model's pictures; asked before one is put in.
-            limit_s: that a model's loading, and each of its runs, may take.
-            role: of the model, for the log.
+            poll_s: seconds between two polls.
+            threads: threads that one call of the model may use.
+            max_batch: maximum number of pictures in one run.
+            history: where each switch is recorded.
+            setting: setting that `location` comes from, for messages.
+            usable: checks whether this service can prepare a model's pictures, before a switch.
+            limit_s: maximum time to load a model and for each of its runs, seconds.
+            role: role of the model, for the log.
 
         Raises:
-            LocationInvalid: `location` names nothing that can be followed.
+            LocationInvalid: `location` is not a model location.
         """
         self._location = str(parse_location(location, setting=setting))
         self._slot = slot
@@ -104,10 +104,10 @@ class ModelSync:
         self._supervisor = Supervisor(self._folder, location=self._location, tracking_uri=uri, poll_s=poll_s)
 
     def start(self) -> None:
-        """Start following; returns at once.
+        """Start the threads and the poller; returns at once.
 
         Raises:
-            StartRefused: the cache folder cannot be made.
+            StartRefused: the cache folder cannot be created.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ class ModelSync:
         self._watcher.stop()
 
     def status(self) -> ModelSyncStatus:
-        """What is followed and how it goes."""
+        """Return the status of the synchronisation."""
         target = self._watcher.target
         live = self._slot.current
         return ModelSyncStatus(
@@ -141,12 +141,12 @@ class ModelSync:
 
     @property
     def folder(self) -> Path:
-        """State folder of what is followed, shared by all processes with the same cache."""
+        """State folder of the location, shared by all processes with the same cache."""
         return self._folder
 
     @property
     def absent(self) -> bool:
-        """Whether what is followed named nothing at the last look; a model may be live nevertheless."""
+        """Whether the location named no model at the last poll; a model may still be live."""
         target = self._watcher.target
         return target is not None and target.absent
 
@@ -155,10 +155,10 @@ class ModelSync:
         silent_s = time.monotonic() - watcher.heard_s
         if silent_s > max(_STALE_POLLS * self._poll_s, _STALE_S):
             return (
-                f"the follower has not reported for {silent_s:.0f} s; "
+                f"the model poller has not reported for {silent_s:.0f} s; "
                 "the registry hangs or a download is slow"
             )
-        # What an earlier process left says nothing of how things stand now.
+        # A state file from an earlier process says nothing about the present.
         return watcher.target.problem if watcher.target is not None and watcher.reports else None
 
 
@@ -175,7 +175,7 @@ def _refusal(refused: RefusedDownload | None) -> Refusal | None:
 
 
 def absolute_uri(uri: str) -> str:
-    """A tracking URI that means the same from every folder."""
+    """Return a tracking URI that does not depend on the working directory."""
     if not uri.startswith(_SQLITE):
         return uri
     return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"

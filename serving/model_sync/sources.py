@@ -1,11 +1,9 @@
-"""What the follower asks of whatever it follows, a registry or a disk.
+"""Sources of models for the poller: a path on disk, or an MLflow registry.
 
-A file or a folder that is followed: what a person copies there is served.
+`DiskSource` serves what is copied to a file or a folder. In a folder every file counts, so a corrected
+`selftest.npz` or `card.md` is fetched although the model is the same; for a file only that file counts.
 
-Of a folder every file counts, so a corrected `selftest.npz` or `card.md` is fetched though the model is the
-same; of a file that file alone does, and nothing beside it is looked at.
-
-A registered model that is followed. The only module that imports MLflow, when it is called.
+`RegistrySource` serves a registered model. It imports MLflow when it is called; no other module here does.
 """
 
 from __future__ import annotations
@@ -32,56 +30,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundVersion:
-    """The version that is to be served now."""
+    """The version that the source names now."""
 
     name: str
     version: str
     stamp: str
-    """Another one means that the files may be others, even where name and version are the same."""
+    """Changes whenever the files may have changed, even when name and version are the same."""
     source: str
     """URI or path of its files."""
     sha256: str | None = None
-    """Of the ONNX file as registered; None where nobody wrote it down."""
+    """Digest of the ONNX file as registered; None when the registry has none."""
     run_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    """What a person should know."""
+    """Warnings for the operator."""
 
 
 class Source(Protocol):
-    """Something that is followed."""
+    """Where a model comes from."""
 
     def find(self) -> FoundVersion:
-        """What is to be served now.
+        """Return the version to serve now.
 
         Raises:
-            NothingRegistered: it answers, and there is nothing.
-            RegistryUnavailable: it does not answer, or not sensibly.
+            NothingRegistered: the source answers but has no such version.
+            RegistryUnavailable: the source does not answer, or its answer cannot be used.
         """
 
     def fetch(self, found: FoundVersion, folder: Path) -> None:
-        """Put its files into an empty folder, the ONNX file as `model.onnx`.
+        """Copy the version's files into an empty folder, the ONNX file as `model.onnx`.
 
         Raises:
-            RegistryUnavailable: they cannot be had.
+            RegistryUnavailable: the files cannot be fetched.
         """
 
 
 LOCAL = "local"
-"""Version of every model that comes from a path; its sha256 tells which it is."""
+"""Version of every model that comes from a path; its sha256 identifies it."""
 
 
 class DiskSource:
-    """Follows one path."""
+    """A file or a folder as the source of a model."""
 
     def __init__(self, location: OnDisk) -> None:
         self._path = location.path
 
     def find(self) -> FoundVersion:
-        """What lies there now, told by times and sizes.
+        """Return the model at the path; its stamp is made of the files' times and sizes.
 
         Raises:
-            NothingRegistered: there is no such file.
+            NothingRegistered: the file does not exist.
         """
         file = self._file()
         try:
@@ -100,10 +98,10 @@ class DiskSource:
         )
 
     def fetch(self, found: FoundVersion, folder: Path) -> None:
-        """Copy the file; of a folder, everything in it that is a file.
+        """Copy the file, or all files of the folder.
 
         Raises:
-            RegistryUnavailable: it cannot be read.
+            RegistryUnavailable: a file cannot be read.
         """
         file = Path(found.source)
         try:
@@ -116,7 +114,7 @@ class DiskSource:
             ) from error
 
     def _others(self, file: Path) -> list[Path]:
-        """What lies beside the model, when a folder is followed."""
+        """Return the other files of the model's folder; empty when the path is a file."""
         if not self._path.is_dir():
             return []
         return sorted(path for path in self._path.iterdir() if path.is_file() and path != file)
@@ -126,7 +124,7 @@ class DiskSource:
 
 
 def _stamp(files: Iterable[tuple[str, os.stat_result]]) -> str:
-    """Another one when any of the files was written, replaced, added or removed."""
+    """Return a stamp that changes when a file is written, replaced, added or removed."""
     lines = [f"{name} {one.st_mtime_ns}-{one.st_size}-{one.st_ino}" for name, one in files]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -134,27 +132,27 @@ def _stamp(files: Iterable[tuple[str, os.stat_result]]) -> str:
 T = TypeVar("T")
 
 SHA256 = "sha256"
-"""Tag of a version: SHA-256 of its ONNX file, written when it was registered."""
+"""Tag of a version: SHA-256 of its ONNX file, set when it was registered."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SQLITE = "sqlite:///"
 _LOCK_TIMEOUT_S = 5.0
-# MLflow's own way, 7 retries with doubling pauses and 120 s each, would keep the follower away for many
-# minutes; it asks again by itself.
+# MLflow's defaults, 7 retries with doubling pauses and 120 s each, would block the poller for many minutes;
+# the poller retries by itself.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # With S3 behind it a server that passes files on would send clients to the store instead, which they need
-    # not reach (mlflow/store/artifact/mlflow_artifacts_repo.py).
+    # A server that proxies files from S3 would redirect clients to the store, which they may not be able to
+    # reach (mlflow/store/artifact/mlflow_artifacts_repo.py).
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
 }
 
 
 class RegistrySource:
-    """Follows one alias, stage or version."""
+    """An alias, a stage or a version in an MLflow registry as the source of a model."""
 
     def __init__(self, location: Registered, *, tracking_uri: str) -> None:
         self._location = location
@@ -163,42 +161,42 @@ class RegistrySource:
             os.environ.setdefault(name, value)
 
     def find(self) -> FoundVersion:
-        """The version behind the alias, the stage or the number.
+        """Return the version that the alias, the stage or the number names.
 
         Raises:
             NothingRegistered: the registry has no such version.
-            RegistryUnavailable: it does not answer, or not sensibly.
+            RegistryUnavailable: the registry does not answer, or its answer cannot be used.
         """
-        return self._asked(self._find)
+        return self._translated(self._find)
 
     def fetch(self, found: FoundVersion, folder: Path) -> None:
         """Download the version's folder.
 
         Raises:
-            RegistryUnavailable: the files cannot be had.
+            RegistryUnavailable: the files cannot be fetched.
         """
-        self._asked(lambda: self._fetch(found, folder))
+        self._translated(lambda: self._fetch(found, folder))
 
-    def _asked(self, question: Callable[[], T]) -> T:
-        """Whatever goes wrong on the way to the registry is one kind of trouble, in one line."""
+    def _translated(self, call: Callable[[], T]) -> T:
+        """Call the registry and turn every error into a `RegistryUnavailable` with one line of text."""
         try:
-            self._check_there()
-            return question()
+            self._check_file()
+            return call()
         except RegistryUnavailable:
             raise
         except Exception as error:  # a broken answer may raise anything, deep inside MLflow
-            # Masked before it is cut: half a URL is not recognised as one.
+            # Masked before it is shortened: a URL that was cut would not be recognised.
             reason = mask_urls(" ".join(str(error).split()))[:300] or type(error).__name__
-            raise RegistryUnavailable(f"the registry {self._uri} is of no help: {reason}") from error
+            raise RegistryUnavailable(f"the registry {self._uri} cannot be used: {reason}") from error
 
-    def _check_there(self) -> None:
-        """MLflow would make an SQLite file that is not there, and try for a minute to open a damaged one."""
+    def _check_file(self) -> None:
+        """Check an SQLite registry: MLflow creates a missing file and retries a damaged one for a minute."""
         uri = self._uri.reveal()
         if not uri.startswith(_SQLITE):
             return
         path = Path(uri.removeprefix(_SQLITE))
         if not path.is_file():
-            raise RegistryUnavailable(f"there is no registry at {self._uri}; `make run` makes one")
+            raise RegistryUnavailable(f"there is no registry at {self._uri}; `make run` creates one")
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_TIMEOUT_S)
         ) as file:
@@ -212,7 +210,7 @@ class RegistrySource:
         return FoundVersion(
             name=where.name,
             version=str(version.version),
-            # A number can be given twice, when the version that had it was deleted; its files are others.
+            # A version number can be reused after its version was deleted, with other files.
             stamp=f"{version.version} {version.tags.get(SHA256)} {version.source}",
             source=f"models:/{where.name}/{version.version}",
             sha256=sha256 if _DIGEST.fullmatch(sha256) else None,
@@ -222,7 +220,7 @@ class RegistrySource:
         )
 
     def _registered(self) -> tuple[dict[str, int], list[ModelVersion]]:
-        """Aliases (lower case) and versions of the model."""
+        """Return the aliases (lower case) and the versions of the model."""
         from mlflow.exceptions import MlflowException
 
         name = self._location.name
@@ -251,7 +249,7 @@ class RegistrySource:
         mlflow.set_tracking_uri(self._uri.reveal())
         got = Path(mlflow.artifacts.download_artifacts(artifact_uri=found.source, dst_path=str(folder)))
         if not (got / MODEL_FILE).is_file():
-            raise FileNotFoundError(f"{found.source} holds no {MODEL_FILE}")
+            raise FileNotFoundError(f"{found.source} has no {MODEL_FILE}")
         if got != folder:
             for path in got.iterdir():
                 path.rename(folder / path.name)
@@ -280,7 +278,7 @@ def _chosen(where: Registered, aliases: Mapping[str, int], versions: list[ModelV
     )
     known = ", ".join(sorted((str(version.version) for version in versions), key=int)) or "none"
     raise NothingRegistered(
-        f"{where.name} has no {what} (versions: {known}); promote one: give it in MLflow what {where} names"
+        f"{where.name} has no {what} (versions: {known}); promote a version in MLflow: {where} must name it"
     )
 
 
@@ -291,7 +289,7 @@ def _in_stage(versions: list[ModelVersion], stage: str) -> int | None:
 def _disagreement(
     where: Registered, aliases: Mapping[str, int], versions: list[ModelVersion]
 ) -> tuple[str, ...]:
-    """Alias `production` and stage `Production` can name two versions, and somebody thinks theirs counts."""
+    """Warn when alias `production` and stage `Production` name two versions: only one of them is served."""
     if where.by not in ("alias", "stage"):
         return ()
     stage = where.value.capitalize()

@@ -1,12 +1,12 @@
-"""The state file between the follower and the workers, and the good model to start from.
+"""State files of one model location: the poller's last result, and the last good model.
 
 <cache>/<location>/
-    target.json        what the follower found last: written by it, whole or not at all
-    good.json          the model that was put in last: written by the workers
-    follower.lock      held by the worker whose child follows
+    target.json        what the poller found last: written by the poller, atomically
+    good.json          the model that was switched to last: written by the workers
+    follower.lock      held by the worker that runs the poller
     models/<version>-<sha256>/   files as fetched, and lineage.json
 
-The two files are told apart because the newest model need not be a good one.
+There are two files because the newest model may be refused.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _GOOD_LOCK = "good.lock"
 
 @dataclass(frozen=True, kw_only=True)
 class RefusedDownload:
-    """A version whose files are not what was registered."""
+    """A version whose files differ from those registered."""
 
     version: str
     sha256: str
-    """As registered; empty when the registry does not say."""
+    """Digest as registered; empty when the registry has none."""
     reason: str
     time: float
     """Unix time, seconds."""
@@ -47,27 +47,27 @@ class RefusedDownload:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What the follower knows."""
+    """Result of the last poll."""
 
     checked_at: float
-    """Unix time of the last look, seconds, whether it succeeded or not."""
+    """Unix time of the last poll, seconds, whether it succeeded or not."""
     version: str | None = None
-    """Of the model to serve; None while none was ever found."""
+    """Version of the model to serve; None until one is found."""
     sha256: str | None = None
     folder: str | None = None
-    """Of its files, relative to the state folder."""
+    """Folder of its files, relative to the state folder."""
     stamp: str | None = None
-    """By which its source tells it from another; see `source.Found`."""
+    """The source's stamp of the version; see `sources.FoundVersion`."""
     contents: str | None = None
-    """Digest of all its files: what lies beside a model may change though the model does not."""
+    """Digest of all its files: the other files may change although the model does not."""
     since: float | None = None
     """Unix time since when these are the files to serve, seconds."""
     problem: str | None = None
-    """Why the last look found nothing new to serve; None when all is well."""
+    """Why the last poll found no new version; None without a problem."""
     warnings: tuple[str, ...] = ()
     refused: RefusedDownload | None = None
     absent: bool = False
-    """Whether what is followed named nothing at the last look that was answered."""
+    """Whether the location named no model at the last poll that the source answered."""
 
     @property
     def key(self) -> tuple[str, str] | None:
@@ -76,20 +76,20 @@ class Target:
 
 
 def state_folder(cache: Path, location: str, tracking_uri: str) -> Path:
-    """Folder of one location in the cache: two services that follow different models do not meet."""
-    # Without its secrets: a new password names the same registry.
+    """Return the folder of one location in the cache; each pair of location and registry has its own."""
+    # Without its secrets: the folder stays the same when the password changes.
     digest = hashlib.sha256(f"{location}\n{SecretUrl(tracking_uri)}".encode()).hexdigest()[:12]
     name = re.sub(r"[^\w@.-]+", "-", location.removeprefix("models:/")).strip("-")[-60:]
     return cache / f"{name}-{digest}"
 
 
 def write_target(folder: Path, target: Target) -> None:
-    """Put the state file in its place."""
+    """Replace the state file."""
     replace_json(folder / TARGET, asdict(target))
 
 
 def read_target(folder: Path) -> Target | None:
-    """The state file; None when there is none that can be read."""
+    """Read the state file; None when no readable file exists."""
     values = read_json(folder / TARGET)
     if values is None:
         return None
@@ -104,7 +104,7 @@ def read_target(folder: Path) -> Target | None:
 
 
 def target_stamp(folder: Path) -> tuple[int, int]:
-    """Changes whenever the state file is replaced; (0, 0) when there is none."""
+    """Return a stamp that changes whenever the state file is replaced; (0, 0) without a file."""
     try:
         status = (folder / TARGET).stat()
     except OSError:
@@ -113,7 +113,7 @@ def target_stamp(folder: Path) -> tuple[int, int]:
 
 
 def read_good(folder: Path) -> tuple[Path, ModelIdentity] | None:
-    """Folder and identity of the model that was put in last; None when that is not known."""
+    """Return folder and identity of the model that was switched to last; None when unknown."""
     values = read_json(folder / GOOD)
     try:
         return (
@@ -126,10 +126,10 @@ def read_good(folder: Path) -> tuple[Path, ModelIdentity] | None:
 
 
 def write_good(folder: Path, model: Path, identity: ModelIdentity) -> ModelIdentity | None:
-    """Note that a model was put in; of several workers that put in the same one, one is told so.
+    """Record that a model was switched to.
 
     Returns:
-        What was noted before; `identity` itself when another worker noted it already.
+        The model recorded before; `identity` itself when another worker has recorded this switch already.
     """
     with locked(folder / _GOOD_LOCK):
         noted = read_good(folder)
@@ -142,17 +142,17 @@ def write_good(folder: Path, model: Path, identity: ModelIdentity) -> ModelIdent
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes; it is let go when the process ends, however it ends."""
+    """Hold a lock between processes; the kernel releases it when the process ends."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def replace_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Put a file in its place, whole or not at all.
+    """Write a JSON file atomically.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -165,7 +165,7 @@ def replace_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file; None when there is none that can be read."""
+    """Read a JSON object from a file; None when no readable file exists."""
     try:
         values = json.loads(path.read_bytes())
     except (OSError, ValueError):

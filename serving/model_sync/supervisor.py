@@ -1,7 +1,7 @@
-"""Keeps one follower running for each state folder, whichever of several workers starts it.
+"""Keeps one poller running for each state folder, in one of several workers.
 
-The worker that holds the lock has the child. When that worker dies, its lock and the child go with it, and
-the next worker that tries the lock starts another.
+The worker that holds the lock runs the poller. When that worker ends, the lock is released and the poller
+ends with it; the next worker that takes the lock starts another.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _LOCK_PAUSE_S = 1.0
 _WATCH_PAUSE_S = 0.2
 _FIRST_BACKOFF_S = 1.0
 _MAX_BACKOFF_S = 60.0
-# A child that lived this long died of something new.
+# After this run time the end of a poller counts as a new fault: the pause before a restart is short again.
 _STEADY_S = 60.0
 _MODULE = "serving.model_sync.poller"
 
 
 class Supervisor:
-    """A thread that owns the follower child while this worker holds the lock."""
+    """Thread that runs the poller while this worker holds the lock."""
 
     def __init__(self, folder: Path, *, location: str, tracking_uri: str, poll_s: float) -> None:
         self._folder = folder
@@ -39,11 +39,11 @@ class Supervisor:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self.restarts = 0
-        """How often a child died and another was started."""
+        """How often the poller ended and was started again."""
 
     @property
     def pid(self) -> int | None:
-        """Of the child, None where another worker has it or it is being restarted."""
+        """Process id of the poller; None when another worker runs it or it is being restarted."""
         child = self._child
         return child.pid if child is not None and child.poll() is None else None
 
@@ -52,7 +52,7 @@ class Supervisor:
         self._thread.start()
 
     def stop(self) -> None:
-        """End child and thread; returns when both are gone."""
+        """End the poller and the thread; returns when both have ended."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -65,7 +65,7 @@ class Supervisor:
             self._keep_running()
 
     def _lock(self) -> TextIO | None:
-        """The held lock; None when the service ends before it was to be had."""
+        """Wait for the lock and return it; None when the service ends first."""
         file = (self._folder / POLLER_LOCK).open("w")
         while not self._ending.is_set():
             try:
@@ -86,13 +86,13 @@ class Supervisor:
                 return
             if time.monotonic() - started > _STEADY_S:
                 backoff_s = _FIRST_BACKOFF_S
-            _log.warning("the follower ended (exit status %s), another starts in %g s", code, backoff_s)
+            _log.warning("the model poller ended (exit status %s), another starts in %g s", code, backoff_s)
             self._ending.wait(backoff_s)
             backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
             self.restarts += 1
 
     def _run_child(self) -> int | str:
-        """Start a child and wait for its end, or for the service's."""
+        """Start a poller and wait until it or the service ends."""
         try:
             child = Child(_MODULE, self._arguments, environment=self._variables)
         except OSError as error:
@@ -100,5 +100,5 @@ class Supervisor:
         self._child = child
         while child.poll() is None and not self._ending.is_set():
             self._ending.wait(_WATCH_PAUSE_S)
-        # It may be killed at any time: its files appear whole or not at all.
+        # It may be killed at any time: it writes its files atomically.
         return child.end()

@@ -1,4 +1,4 @@
-"""In every worker: when the state file names another model, admit it and put it in."""
+"""Thread in every worker that admits the model in the state file and switches the slot to it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from serving.model_sync.state import Target, read_good, read_target, target_stam
 
 _log = logging.getLogger(__name__)
 
-# A stat costs microseconds; together with the poll it is how long a promotion takes to arrive.
+# A stat costs microseconds; with the poll interval this is the delay of a promotion.
 _LOOK_S = 0.2
 FROM_CACHE = "kept on disk from before"
 Role = Literal["live", "canary", "shadow"]
-"""What the model of a slot is for, in the log."""
+"""Role of a slot's model, for the log."""
 
 
 class History(Protocol):
-    """Where switches are written down."""
+    """Records switches."""
 
     def record_switch(
         self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str
     ) -> None:
-        """Note that `current` took the place of `previous` at this Unix time."""
+        """Record that `current` replaced `previous` at this Unix time."""
 
 
 class Watcher:
-    """A thread that keeps a slot in step with a state folder."""
+    """Thread that keeps a slot in step with a state folder."""
 
     def __init__(
         self,
@@ -47,18 +47,18 @@ class Watcher:
         limit_s: float = LIMIT_S,
         role: Role = "live",
     ) -> None:
-        """Watch.
+        """Create the watcher; call `start` to begin.
 
         Args:
             folder: state folder.
-            slot: to be kept in step.
-            location: that is followed, for messages.
-            threads: that one call of the model may use.
-            max_batch: the largest number of pictures that will be run at once.
-            history: told of each switch, by one of the workers that share the folder.
-            usable: whether this service can prepare a model's pictures.
-            limit_s: that a model's loading, and each of its runs, may take.
-            role: of the model, for the log.
+            slot: slot that receives the models.
+            location: model location, for messages.
+            threads: threads that one call of the model may use.
+            max_batch: maximum number of pictures in one run.
+            history: where one of the workers that share the folder records each switch.
+            usable: checks whether this service can prepare a model's pictures.
+            limit_s: maximum time to load a model and for each of its runs, seconds.
+            role: role of the model, for the log.
         """
         self._folder = folder
         self._slot = slot
@@ -71,29 +71,29 @@ class Watcher:
         self._role = role
         self._refused: Target | None = None
         self._stopped: dict[str, ModelRefused] = {}
-        """By digest, models that were ended because they took too long: not tried again by this process."""
+        """Digest → refusal of each model that took too long; this process does not try it again."""
         self._before: tuple[Path, ModelIdentity] | None = None
-        """What was live before the live model, in this process."""
+        """The model that was live before the current one, in this process."""
         self._seen: tuple[int, int] | None = None
         self._pending = False
         """Whether the state file was replaced while a model was admitted."""
-        self._told: tuple[str | None, tuple[str, ...]] = (None, ())
+        self._logged: tuple[str | None, tuple[str, ...]] = (None, ())
         self._tried = False
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
         self.target: Target | None = None
-        """As last read."""
+        """The state file as last read."""
         self.reports = 0
-        """How often the follower has replaced the state file since the start."""
+        """How often the poller has replaced the state file since the start."""
         self.heard_s = time.monotonic()
-        """When it last did, or when this was made, by the monotonic clock."""
+        """Monotonic time of the last replacement, or of this object's creation."""
 
     def start(self) -> None:
-        """Start the thread; a model kept on disk is live within its loading time."""
+        """Start the thread; a cached model becomes live within its loading time."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, after an admission that is under way."""
+        """End the thread, after an admission in progress."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -106,12 +106,12 @@ class Watcher:
             self._check_live()
             self._ending.wait(_LOOK_S)
             if self._tried:
-                # By now the requests that were in flight have let go of the old model.
+                # By now the requests in flight have released the old model.
                 self._tried = False
                 release_memory()
 
     def _read(self) -> bool:
-        """Read the state file if it was replaced, or at the start; whether it was."""
+        """Read the state file if it was replaced, or at the start; True if it was read."""
         stamp = target_stamp(self._folder)
         if stamp == self._seen:
             return False
@@ -128,8 +128,8 @@ class Watcher:
             if first and self._slot.current is None:
                 self._fall_back()
         except Exception:
-            # Nothing that goes wrong here may end the watch: the live model goes on answering.
-            _log.exception("the state folder %s cannot be followed", self._folder)
+            # No error may end this thread: the live model keeps answering.
+            _log.exception("could not act on the state folder %s", self._folder)
 
     def look(self) -> None:
         """Act on the state file as it was last read."""
@@ -138,7 +138,7 @@ class Watcher:
             self._slot.waiting(f"no model yet: {self._location} is being looked up")
             return
         if self.reports:
-            self._tell(target)
+            self._log_changes(target)
         key = target.key
         live = self._slot.current
         if key is None or target.folder is None:
@@ -151,7 +151,7 @@ class Watcher:
             self._admit_target(target, self._folder / target.folder, key)
 
     def _is_refused(self, target: Target) -> bool:
-        """Not tried again at every look; fetched anew, it has another `since`."""
+        """Whether this target was refused already; when its files are fetched again, `since` changes."""
         refused = self._refused
         return refused is not None and (refused.key, refused.since) == (target.key, target.since)
 
@@ -169,7 +169,7 @@ class Watcher:
             _log.error("%s", error)
 
     def _admit(self, folder: Path, reason: str) -> None:
-        """Admit a model and put it in.
+        """Admit a model and switch to it.
 
         Raises:
             ModelRefused: a check failed.
@@ -206,19 +206,19 @@ class Watcher:
         self._record(folder, new, reason)
 
     def _is_ending(self) -> bool:
-        """Asked while a model is admitted, which may take long: the follower's reports are read meanwhile."""
+        """Return whether the service ends; called during an admission, it also reads new reports."""
         self._pending = self._read() or self._pending
         return self._ending.is_set()
 
     def _fall_back(self) -> None:
-        """At the start: the newest was refused or its files are gone, so the last good one has to do."""
+        """At the start, use the last good model when the newest was refused or its files are missing."""
         good = read_good(self._folder)
         target = self.target
         if good is not None and (target is None or good[1].key != target.key):
             self._put_back(good, FROM_CACHE)
 
     def _check_live(self) -> None:
-        """Take a model out that did not come back from a run, and put back what was live before it."""
+        """Withdraw a live model whose run did not return, and switch back to the previous one."""
         live = self._slot.current
         if live is None or live.classifier.timed_out is None or self._ending.is_set():
             return
@@ -239,7 +239,7 @@ class Watcher:
         folder, identity = model
         if identity.sha256 in self._stopped:
             return
-        # What should be live stays refused, and seen to be, while the older one answers.
+        # The version that should be live stays marked as refused while the older one answers.
         refused, shown = self._refused, self._slot.refused
         try:
             self._admit(folder, reason)
@@ -252,22 +252,22 @@ class Watcher:
         try:
             previous = write_good(self._folder, folder, new.identity)
         except OSError as error:
-            _log.warning("the live model cannot be noted in %s: %s", self._folder, error)
+            _log.warning("the live model could not be recorded in %s: %s", self._folder, error)
             return
         if self._history is not None and previous != new.identity:
             self._history.record_switch(new.since, previous, new.identity, reason)
 
-    def _tell(self, target: Target) -> None:
-        """Log what a person should know, once for each change."""
+    def _log_changes(self, target: Target) -> None:
+        """Log new problems and warnings, once for each change."""
         problem = target.problem
-        if (problem, target.warnings) == self._told:
+        if (problem, target.warnings) == self._logged:
             return
         live = self._slot.current
-        if problem is not None and problem != self._told[0]:
+        if problem is not None and problem != self._logged[0]:
             keeps = f"; version {live.identity.version} keeps serving" if live is not None else ""
             _log.warning("%s%s", problem, keeps)
-        elif problem is None and self._told[0] is not None:
+        elif problem is None and self._logged[0] is not None:
             _log.info("%s answers again", self._location)
-        for warning in set(target.warnings) - set(self._told[1]):
+        for warning in set(target.warnings) - set(self._logged[1]):
             _log.warning("%s", warning)
-        self._told = (problem, target.warnings)
+        self._logged = (problem, target.warnings)

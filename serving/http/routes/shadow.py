@@ -58,7 +58,7 @@ def canary_json(canary: Canary | None) -> dict[str, Any] | None:
     """How the canary stands, as /model tells it."""
     if canary is None:
         return None
-    standing = canary.standing
+    standing = canary.status
     model = standing.candidate
     return {
         "location": canary.location,

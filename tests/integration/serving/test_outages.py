@@ -96,14 +96,14 @@ def test_a_registry_is_killed_before_the_start_and_in_mid_run_is_silent_and_answ
         registry_front(registry.uri, registry.artifacts) as front,
         serving(settings_in(tmp_path, model=WHERE, tracking_uri=front.uri)) as client,
     ):
-        until(lambda: "is of no help" in problem(client), "that nobody is there is noticed")
+        until(lambda: "cannot be used" in problem(client), "that nobody is there is noticed")
         assert client.get("/livez").status_code == 200
         assert client.get("/readyz").status_code == 503
         front.appear()
         until(lambda: version(client) == "1", "the first model is found")
         with asking(client) as asked:
             front.vanish()
-            until(lambda: "is of no help" in problem(client), "the kill is noticed")
+            until(lambda: "cannot be used" in problem(client), "the kill is noticed")
             registry.promote("2")
             front.appear()
             until(lambda: version(client) == "2", "the promotion meanwhile is followed")

@@ -90,7 +90,7 @@ class World:
         return Canary(
             share=1.0, location="models:/emotion@candidate", live=self.live, candidate=self.candidate,
             absent=lambda: self.absent, batcher=self.its_batcher, journal=CanaryJournal(self.folder),
-            history=self.told, told=self.told, max_slowdown=3.0, pause_s=3600.0,
+            history=self.told, listener=self.told, max_slowdown=3.0, pause_s=3600.0,
         )  # fmt: skip
 
     async def answer(self, before: Callable[[LiveModel], None], *, timeout_s: float = 60.0) -> str:
@@ -231,8 +231,8 @@ def test_a_pause_of_one_worker_is_seen_by_the_others_and_told_once(tmp_path: Pat
         world.canary.look()
         other.look()
         assert other.choose("anybody") is None
-        assert world.canary.standing == other.standing
-        assert other.standing.state == "paused"
+        assert world.canary.status == other.status
+        assert other.status.state == "paused"
 
     told = run(tmp_path, test).told
     reason = "it failed at 5 of its last 5 requests, at last: it cannot"
@@ -276,7 +276,7 @@ def test_a_journal_that_cannot_be_written_keeps_nobody_from_pausing(tmp_path: Pa
         for _ in range(5):
             assert await world.answer(only("2", fail)) == "1"
         world.canary.look()
-        assert world.canary.standing.state == "paused"
+        assert world.canary.status.state == "paused"
         assert await world.answer(nothing) == "1"
 
     told = run(tmp_path, test).told

@@ -30,7 +30,7 @@ def test_they_come_out_in_order() -> None:
 
 
 def test_what_has_no_room_is_dropped_and_counted_once() -> None:
-    backlog = Backlog(most=2)
+    backlog = Backlog(max_answers=2)
     assert [backlog.put(answer()) for _ in range(5)] == [True, True, False, False, False]
     assert [backlog.taken_dropped(), backlog.taken_dropped()] == [3, 0]
     backlog.get(0)
@@ -38,7 +38,7 @@ def test_what_has_no_room_is_dropped_and_counted_once() -> None:
 
 
 def test_bytes_are_bounded_too() -> None:
-    backlog = Backlog(most_bytes=10)
+    backlog = Backlog(max_bytes=10)
     assert [backlog.put(answer(size)) for size in (11, 6, 5, 4)] == [False, True, False, True]
     backlog.get(0)
     assert backlog.put(answer(6))
