@@ -8,9 +8,9 @@ VENV := .venv
 SYSTEM_PATH := $(PATH)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
-# No interpreter is downloaded; the one that is there is used.
+# uv uses an installed interpreter and downloads none.
 export UV_PYTHON_DOWNLOADS := never
-# No library phones home.
+# Switch off the telemetry of all libraries.
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := False
@@ -24,10 +24,10 @@ PREFECT_PORT ?= 4200
 
 .PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean bandit audit images serve up train docs relocate
 
-help: ## this list
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## the locked environment in .venv (installs uv when it is missing)
+setup: $(VENV)/.installed ## install the locked environment into .venv (and uv, if it is missing)
 
 # `pip --target` also works on a Python whose distribution forbids global installs (PEP 668).
 $(VENV)/.installed: requirements/dev.txt
@@ -38,8 +38,8 @@ $(VENV)/.installed: requirements/dev.txt
 	  $$UV pip sync --quiet --python $(VENV)/bin/python requirements/dev.txt
 	@touch $@
 
-# Fetched whole before anything is laid out: half a folder would pass for the data.
-data: setup ## the pictures that data.dvc names: the sample's lie in the repository, yours in your remote
+# Fetch everything before checking out anything: an incomplete folder would look like the data set.
+data: setup ## fetch the pictures that data.dvc names: the sample from the repository, yours from your remote
 	@[ -d data ] || [ -f data.dvc ] || { \
 	  echo "error: there is neither data/ nor data.dvc; put pictures into data/<class>/" \
 	    "and run 'dvc add data' (docs/dataset.md)" >&2; exit 1; }
@@ -49,45 +49,45 @@ data: setup ## the pictures that data.dvc names: the sample's lie in the reposit
 	    "its keys with 'dvc remote modify --local NAME …' (docs/dataset.md#versions-and-remotes), then run make again" \
 	    >&2; exit 1; }
 
-run: data ## data, seven trained models, the best one in the registry, a report
+run: data ## train and compare seven models, register the best one, write a report
 	@python -m pipelines.run
 
-test: check ## linters, types, import contracts, every test
+test: check ## run linters, type checks, import contracts and every test
 	@python -m pytest -n 2 --no-loadscope-reorder tests/e2e tests/integration
 
-check: setup lint types unit ## ruff, mypy, import contracts, unit tests: under 90 s
+check: setup lint types unit ## run ruff, mypy, import contracts and unit tests: under 90 s
 
-lint: setup ## ruff and the import contracts
+lint: setup ## run ruff and check the import contracts
 	@ruff check --no-cache .
 	@ruff format --check .
 	@lint-imports --no-logo 2>/dev/null || lint-imports
 
-types: setup ## mypy, strict
+types: setup ## run mypy in strict mode
 	@mypy
 
-unit: setup ## tests without TensorFlow and without servers
+unit: setup ## run the tests that need neither TensorFlow nor servers
 	@python -m pytest tests/unit
 
-benchmark: setup ## every figure of docs/benchmarks.md, on a quiet machine (needs wrk, a package index)
+benchmark: setup ## measure every figure of docs/benchmarks.md, on an idle machine (needs wrk and a package index)
 	@python -m benchmarks.report
 
-ui: setup ## MLflow's pages: runs, registry, promotion
+ui: setup ## start MLflow's pages: runs, registry, promotion
 	@python -m pipelines.tracking.relocation --check
 	@echo "MLflow: http://$(HOST):$(MLFLOW_PORT)"
 	@mlflow server --backend-store-uri sqlite:///mlruns/mlflow.db \
 	  --artifacts-destination mlruns/artifacts --host $(HOST) --port $(MLFLOW_PORT) --workers 1
 
-relocate: setup ## after copying or moving the project: MLflow's recorded paths follow
+relocate: setup ## correct MLflow's recorded paths after copying or moving the project
 	@python -m pipelines.tracking.relocation
 
-serve: setup ## the service on port 8000: follows models:/emotion@production (docs/serving.md)
+serve: setup ## start the service on port 8000; it follows models:/emotion@production (docs/serving.md)
 	@python -m serving
 
-up: setup ## MLflow, Prefect, a worker and the service together; Ctrl-C ends all (docs/flows.md)
+up: setup ## start MLflow, Prefect, a worker and the service; Ctrl-C stops all (docs/flows.md)
 	@HOST=$(HOST) MLFLOW_PORT=$(MLFLOW_PORT) PREFECT_PORT=$(PREFECT_PORT) python -m flows.dev_stack
 
 train: export REASON ?=
-train: setup ## REASON="…": a training run by the worker of `make up`, followed to its end
+train: setup ## REASON="…": start a training by the worker of `make up` and follow it to its end
 	@PREFECT_API_URL=http://$(HOST):$(PREFECT_PORT)/api python -m flows.start --reason "$$REASON"
 
 profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
@@ -96,22 +96,22 @@ profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
 reproduce: setup ## VERSION=n [FROM_SCRATCH=1]: rebuild a registered version from its commit and compare
 	@python -m pipelines.register.reproduce $(VERSION) $(if $(FROM_SCRATCH),--from-scratch) $(if $(ANYWAY),--anyway)
 
-bandit: setup ## dangerous calls in the code, by bandit
+bandit: setup ## look for dangerous calls in the code with bandit
 	@bandit --quiet --recursive --severity-level medium --configfile pyproject.toml serving pipelines flows
 
-audit: setup ## known vulnerabilities of what the lock files name (asks over the network)
+audit: setup ## check the locked packages for known vulnerabilities (uses the network)
 	@for file in requirements/*.txt; do echo "$$file"; \
 	  pip-audit --strict --progress-spinner off --require-hashes --disable-pip --requirement "$$file"; done
 
-images: setup ## build the images without an engine and ask the service in its own (root; docs/deploy.md)
+images: setup ## build the images without a container engine and test the service's image (root; docs/deploy.md)
 	@deploy/check-images
 
-docs: setup ## the guides as a site in site/; a broken link fails
+docs: setup ## build the guides as a site in site/; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet && echo "site/index.html"
 
-lock: setup ## resolve requirements/*.txt anew from pyproject.toml
+lock: setup ## resolve requirements/*.txt again from pyproject.toml
 	@requirements/lock
 
-clean: ## everything that git ignores and that can be made again, but for mlruns/ and data/
+clean: ## delete what git ignores and the pipeline can make again, except mlruns/ and data/
 	@git clean -fdXq -- prepared validation weights models onnx evaluations reports .checkpoints site
 	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
