@@ -1,20 +1,21 @@
 """Errors of the `flows` package.
 
     FlowError
-    ├── ParametersInvalid      a flow was started with something it cannot do
-    ├── SettingsInvalid        an environment variable of the service has an impossible value
-    ├── GraphUnreadable        DVC cannot tell the stages of the repository
-    ├── WorkspaceFailed        the run's own clone, its data or its results' branch
+    ├── ParametersInvalid      a parameter of a flow has an invalid value
+    ├── SettingsInvalid        an environment variable of the service has an invalid value
+    ├── GraphUnreadable        DVC cannot list the stages of the repository
+    ├── WorkspaceFailed        the clone of a run, its data or its branch with results
     ├── TrainingBusy           another training of this checkout is running
-    ├── ClusterError           a cluster's nodes cannot be reached, or cannot share what they need
-    ├── DeploymentMissing      what a flow is to start is not on the Prefect server
-    ├── DriftUnfinished        drift was computed, and something after it failed
-    ├── SourceUnusable         what is to be scored cannot be listed or read
-    ├── CollectRefused         what a service kept cannot become data
+    ├── ClusterError           a cluster is unreachable, or its nodes cannot share files
+    ├── DeploymentMissing      a deployment is not on the Prefect server
+    ├── DriftUnfinished        drift was computed, and a step after it failed
+    ├── SourceUnusable         the pictures to score cannot be listed or read
+    ├── CollectRefused         the pictures that a service kept cannot become data
     └── StackError             `make up` cannot start
-        └── PortTaken          one of its ports is another program's
+        └── PortTaken          another program uses one of its ports
 
-Every message is one line: what was got, what was expected, what to do. It is what a flow's last state says.
+Every message is one line: what was got, what was expected, what to do. It becomes the message of the flow's
+final state.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from pathlib import Path
 
 
 class FlowError(Exception):
-    """Root of every error this package raises on purpose."""
+    """Root of the errors that this package raises."""
+
+    temporary: bool = False
+    """Whether the same operation may succeed if it is tried again."""
 
 
 class ParametersInvalid(FlowError):
-    """A flow was started with a value that it cannot work with."""
+    """A parameter of a flow has an invalid value."""
 
     def __init__(self, *, parameter: str, got: object, expected: str) -> None:
         self.parameter = parameter
@@ -37,7 +41,7 @@ class ParametersInvalid(FlowError):
 
 
 class SettingsInvalid(FlowError):
-    """The service could not start with these environment variables either."""
+    """An environment variable of the service has an invalid value; the service would not start either."""
 
     def __init__(self, *, variable: str, reason: str) -> None:
         self.variable = variable
@@ -45,15 +49,15 @@ class SettingsInvalid(FlowError):
 
 
 class GraphUnreadable(FlowError):
-    """DVC cannot tell which stages there are."""
+    """DVC cannot list the stages of the repository."""
 
     def __init__(self, *, root: Path, reason: str) -> None:
         self.root = root
-        super().__init__(f"the stages of {root} cannot be read: {reason}; correct dvc.yaml or params.yaml")
+        super().__init__(f"cannot read the stages of {root}: {reason}; correct dvc.yaml or params.yaml")
 
 
 class WorkspaceFailed(FlowError):
-    """The clone that a run works in cannot be made, filled or brought home."""
+    """The clone of a run cannot be created, filled with data, or pushed."""
 
     def __init__(self, *, what: str, reason: str, remedy: str) -> None:
         self.what = what
@@ -65,37 +69,36 @@ class TrainingBusy(FlowError):
 
     def __init__(self, *, checkout: Path) -> None:
         self.checkout = checkout
-        super().__init__(
-            f"another training of {checkout} is running, this one was not started; wait for its end"
-        )
+        super().__init__(f"another training of {checkout} is running; wait until it has ended")
 
 
 class ClusterError(FlowError):
-    """The nodes of a cluster cannot be reached, or what they share with the coordinator is missing."""
+    """The cluster is unreachable, or its nodes cannot share files with the coordinator."""
 
-    def __init__(self, *, what: str, reason: str, remedy: str) -> None:
+    def __init__(self, *, what: str, reason: str, remedy: str, temporary: bool = False) -> None:
         self.what = what
+        self.temporary = temporary
         super().__init__(f"{what}: {reason}; {remedy}")
 
 
 class DeploymentMissing(FlowError):
-    """The Prefect server does not know a deployment."""
+    """A deployment is not on the Prefect server."""
 
     def __init__(self, *, name: str) -> None:
         super().__init__(
-            f"Prefect has no deployment {name}; apply prefect.yaml: `prefect --no-prompt deploy --all`"
+            f"Prefect has no deployment {name}; create it with `prefect --no-prompt deploy --all`"
         )
 
 
 class DriftUnfinished(FlowError):
-    """Drift was computed; telling somebody, or keeping the report, failed."""
+    """Drift was computed, but a notification or the upload of the report failed."""
 
     def __init__(self, *, what: str, reason: str) -> None:
         super().__init__(f"{what} failed: {reason}")
 
 
 class SourceUnusable(FlowError):
-    """A folder, a table of paths or a bucket cannot be read."""
+    """A folder, a table of paths or a bucket cannot be listed or read."""
 
     def __init__(self, *, source: str, reason: str, remedy: str) -> None:
         self.source = source
@@ -103,15 +106,15 @@ class SourceUnusable(FlowError):
 
 
 class CollectRefused(FlowError):
-    """Feedback cannot become data here."""
+    """Pictures with feedback cannot be added to the data."""
 
 
 class StackError(FlowError):
-    """The stack of `make up` cannot be started."""
+    """The stack of `make up` cannot start."""
 
 
 class PortTaken(StackError):
-    """Another program listens where one of the stack's services should."""
+    """Another program uses the port of one of the stack's services."""
 
     def __init__(
         self, *, service: str, host: str, port: int, variable: str, others: Sequence[int] = ()
@@ -119,13 +122,13 @@ class PortTaken(StackError):
         self.port = port
         self.variable = variable
         super().__init__(
-            f"port {port} on {host} is taken, {service} cannot listen there; "
+            f"port {port} on {host}, which {service} needs, is in use; "
             f"choose another one: `make up {variable}={free_port_near(port, others)}`"
         )
 
 
 def free_port_near(port: int, others: Sequence[int] = ()) -> int:
-    """A port number to suggest: the next one that no other service of the stack uses."""
+    """A port to suggest: the next one that no other service of the stack uses."""
     candidate = port + 1
     while candidate in others:
         candidate += 1

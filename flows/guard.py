@@ -1,10 +1,11 @@
-"""Run a command, and see to it that nothing of it outlives whoever asked for it.
+"""Run a command, and end all of its processes when the owner of the command ends.
 
     python -P flows/guard.py --owner PID [--signal INT] [--grace 10] -- COMMAND ARGUMENT…
 
-A process that is killed with SIGKILL cannot clean up after itself, so this one watches for it: when the owner
-is gone, or on SIGTERM, SIGINT or SIGHUP, it tells all that the command has started to end, and kills what is
-left after the grace period. It imports nothing of this repository: it runs where any commit is checked out.
+A process that is killed with SIGKILL cannot clean up after itself, so that this one watches it: when the
+owner has ended, or on SIGTERM, SIGINT or SIGHUP, it signals all processes that the command has started, and
+kills those that are left after the grace period. It imports nothing of this repository, because it runs in
+any commit.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def command(
     arguments: list[str], *, owner: int, signal_name: str = "INT", grace_s: float = 10.0
 ) -> list[str]:
     """The command line that runs `arguments` under guard."""
-    # -P: the folder of this file is no place to import from.
+    # -P: do not import from the folder of this file.
     return [
         *(sys.executable, "-P", str(Path(__file__).resolve())),
         *("--owner", str(owner), "--signal", signal_name, "--grace", f"{grace_s:g}", "--"),
@@ -37,19 +38,19 @@ def command(
 
 
 def main() -> int:
-    """Run the command until it ends or its owner does; returns the exit status."""
+    """Run the command until it or its owner ends; returns the exit status."""
     options = _parser().parse_args()
     owner = _process(options.owner)
-    told: list[int] = []
+    received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda got, _: told.append(got))
+        signal.signal(number, lambda number, _: received.append(number))
     _adopt_orphans()
     try:
         child = subprocess.Popen(options.command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - the command is the caller's own
     except OSError as error:
-        print(f"error: {options.command[0]} cannot be started: {error}", file=sys.stderr)
+        print(f"error: cannot start {options.command[0]}: {error}", file=sys.stderr)
         return 127
-    while child.poll() is None and not told and _lives(owner):
+    while child.poll() is None and not received and _lives(owner):
         try:
             child.wait(POLL_S)
         except subprocess.TimeoutExpired:
@@ -59,9 +60,9 @@ def main() -> int:
     return status if status >= 0 else 128 - status
 
 
-def end_descendants(child: subprocess.Popen[bytes], polite: signal.Signals, *, grace_s: float) -> None:
-    """Signal every process below this one, and kill those that are still there after `grace_s` seconds."""
-    _signal(_descendants(), polite)
+def end_descendants(child: subprocess.Popen[bytes], number: signal.Signals, *, grace_s: float) -> None:
+    """Signal every process below this one, and kill those that still run after `grace_s` seconds."""
+    _signal(_descendants(), number)
     deadline = time.monotonic() + grace_s
     while time.monotonic() < deadline:
         child.poll()
@@ -87,7 +88,7 @@ def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
 
 
 def _lives(process: psutil.Process | None) -> bool:
-    """Whether it is still the same process, and not only a dead one that nobody has fetched."""
+    """Whether it is still the same process, and not a zombie."""
     try:
         return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -102,18 +103,18 @@ def _process(pid: int) -> psutil.Process | None:
 
 
 def _adopt_orphans() -> None:
-    """On Linux, so that what detaches itself is still found here; elsewhere direct descendants are."""
+    """On Linux, keep detached processes below this one; elsewhere only direct descendants are found."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Run a command that ends with its owner.")
-    parser.add_argument("--owner", type=int, required=True, help="process id of whoever asks for it")
+    parser.add_argument("--owner", type=int, required=True, help="process id of the owner")
     parser.add_argument(
-        "--signal", choices=("INT", "TERM"), default="INT", help="what it is told to end with"
+        "--signal", choices=("INT", "TERM"), default="INT", help="signal that asks the processes to end"
     )
-    parser.add_argument("--grace", type=float, default=10.0, help="seconds it gets to end by itself")
+    parser.add_argument("--grace", type=float, default=10.0, help="seconds until they are killed")
     parser.add_argument("command", nargs="+")
     return parser
 

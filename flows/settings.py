@@ -1,6 +1,6 @@
-"""The service's settings, as flows read them: what it sees, keeps and follows is said in one place.
+"""The service's settings as flows read them, and the names of flow runs in Prefect's pages.
 
-What a run is called in Prefect's pages: what it does, and why.
+A run's name says what it does and why.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from serving.settings import PREFIX, Settings
 
 
 def service_settings() -> Settings:
-    """The settings that the service itself would have here.
+    """The service's settings, from this environment.
 
     Raises:
-        SettingsInvalid: an environment variable has a value that it cannot have.
+        SettingsInvalid: an environment variable has an invalid value.
     """
     try:
         return Settings()
@@ -30,12 +30,12 @@ def service_settings() -> Settings:
         # Without the value itself: it may be a key or a password.
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = "".join(str(part) for part in first["loc"][:1]).upper().removeprefix(PREFIX)
-        # Settings that contradict each other say their own names.
+        # The message of an error about several settings contains their names.
         variable = f"{PREFIX}{name}" if name else "settings"
         raise SettingsInvalid(variable=variable, reason=first["msg"].removeprefix("Value error, ")) from error
 
 
-# Prefect's scheduler marks what it starts.
+# Tag of runs that Prefect's scheduler creates.
 _SCHEDULED = "auto-scheduled"
 OWN = "own settings"
 
@@ -55,28 +55,28 @@ def drift_run_name() -> str:
     """`drift: models:/emotion@production, because …`."""
     from prefect.runtime import flow_run
 
-    # Not through the settings: one that is wrong is the run's own failure, told in its state.
+    # Not `service_settings`: an invalid setting must fail the run itself, with a message in its state.
     model = os.environ.get("MIEN_MODEL") or Settings.model_fields["model"].default
     return f"drift: {model}, because {reason('', flow_run.tags)}"
 
 
 def reason(given: str, tags: list[str]) -> str:
-    """Why a run runs, as the end of a sentence that begins with "because"."""
+    """The reason of a run, as the end of a sentence that begins with "because"."""
     if given.strip():
         return " ".join(given.split()).removeprefix("because ")
     return "it is time (schedule)" if _SCHEDULED in tags else "somebody asked for it"
 
 
 def profile_of(checkout: Path) -> str:
-    """The profile whose settings params.yaml holds; `own settings` when it is none of them."""
+    """The profile whose settings params.yaml has; `own settings` if it differs from all of them."""
     import yaml
 
     try:
-        held = yaml.safe_load((checkout / PARAMS).read_text(encoding="utf-8"))
+        params = yaml.safe_load((checkout / PARAMS).read_text(encoding="utf-8"))
         for name in profiles(checkout / CONF):
-            if yaml.safe_load(compose(name, checkout / CONF)) == held:
+            if yaml.safe_load(compose(name, checkout / CONF)) == params:
                 return name
-    # A name is all that is at stake; the flow itself says what is wrong.
+    # Only the name depends on it; the flow itself reports a damaged file.
     except Exception:
         return OWN
     return OWN

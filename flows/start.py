@@ -1,9 +1,9 @@
-"""Start a training by the worker, follow it, and say how it ended: `make train REASON="…"`.
+"""Start a training on the worker, follow it, and print its result: `make train REASON="…"`.
 
     python -m flows.start --reason "new data"
 
-Asks the Prefect server that `PREFECT_API_URL` names. Ctrl-C stops following; the run goes on. Exits with 0
-when the run completed, else with 1.
+Uses the Prefect server of `PREFECT_API_URL`. Ctrl-C stops following, and the run continues. Exits with 0 if
+the run completed, else with 1.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_UI_URL
 
-from flows.training.summary import ending
+from flows.training.summary import final_line
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 DEPLOYMENT = "training/training"
 POLL_S = 2.0
-"""Between two looks at a run that takes minutes to hours."""
+"""Interval between two requests for the state of a run that takes minutes to hours."""
 _UNCLAIMED_S = 30.0
-"""A worker looks for new runs every 15 s (Prefect's `worker.query_seconds`); twice that is too long."""
+"""Twice the interval in which a worker looks for new runs (Prefect's `worker.query_seconds`, 15 s)."""
 
 
 def start(client: SyncPrefectClient, reason: str) -> FlowRun:
@@ -38,34 +38,39 @@ def start(client: SyncPrefectClient, reason: str) -> FlowRun:
     return client.create_flow_run_from_deployment(deployment.id, parameters={"reason": reason})
 
 
-def follow(client: SyncPrefectClient, run_id: UUID, *, tell: Callable[[str], None] = print) -> State[Any]:
-    """Wait until a run has ended, and tell of each of its states.
+def follow(client: SyncPrefectClient, run_id: UUID, *, on_line: Callable[[str], None] = print) -> State[Any]:
+    """Wait until a run has ended, and report each of its states.
 
     Args:
         client: of the Prefect server.
         run_id: of the run.
-        tell: gets a line for each state.
+        on_line: called with a line for each state.
+
+    Returns:
+        The final state.
     """
-    told, started_s, warned = "", time.monotonic(), False
+    reported, started_s, warned = "", time.monotonic(), False
     while True:
         state = client.read_flow_run(run_id).state
         if state is not None and state.is_final():
             return state
         name = "unknown" if state is None else str(state.name)
-        if name != told:
-            tell(f"  {name}")
-            told = name
+        if name != reported:
+            on_line(f"  {name}")
+            reported = name
         waiting = state is not None and state.is_scheduled()
         if waiting and not warned and time.monotonic() - started_s > _UNCLAIMED_S:
-            tell("  no worker has taken it yet: one runs trainings one after the other, `make up` starts one")
+            on_line(
+                "  no worker has started it yet; a worker runs one training at a time, `make up` starts one"
+            )
             warned = True
         time.sleep(POLL_S)
 
 
 def main() -> None:
     """Start a run and follow it."""
-    parser = argparse.ArgumentParser(description="Start a training by the worker and say how it ends.")
-    parser.add_argument("--reason", default="", help="why, for the run's name")
+    parser = argparse.ArgumentParser(description="Start a training on the worker and print its result.")
+    parser.add_argument("--reason", default="", help="reason, for the run's name")
     reason = parser.parse_args().reason
     try:
         with get_client(sync_client=True) as client:
@@ -73,7 +78,7 @@ def main() -> None:
     except ObjectNotFound:
         sys.exit(f"error: the server has no deployment {DEPLOYMENT}; `make up` creates it")
     except (HTTPError, PrefectHTTPStatusError, RuntimeError) as error:
-        sys.exit(f"error: the Prefect server cannot be asked: {error}; `make up` starts one")
+        sys.exit(f"error: the Prefect server does not answer: {error}; `make up` starts one")
 
 
 def _run(client: SyncPrefectClient, reason: str) -> int:
@@ -83,11 +88,11 @@ def _run(client: SyncPrefectClient, reason: str) -> int:
     try:
         state = follow(client, run.id)
     except KeyboardInterrupt:
-        print(f"\nNot followed any more; the run goes on: {address}")
+        print(f"\nStopped following; the run continues: {address}")
         return 1
-    print(ending(state))
+    print(final_line(state))
     if not state.is_completed():
-        print(f"Read on: {address}")
+        print(f"Details: {address}")
     return 0 if state.is_completed() else 1
 
 

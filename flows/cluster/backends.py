@@ -1,8 +1,7 @@
-"""Ray and Dask: Prefect's task runner for each, without pages and telemetry, imported when it is chosen.
+"""Connections to Ray and Dask: Prefect's task runner for each, without dashboard and telemetry.
 
-Dask cannot interrupt a worker's thread: what runs there has to ask whether it is still wanted.
-
-Settings of the cluster engines, from the environment.
+Also the settings of the cluster engines, from the environment. A library is imported when its engine is
+chosen. Dask cannot interrupt the thread of a worker: `stopped_when_cancelled` asks its scheduler instead.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ SCRATCH_FOLDER = "MIEN_CLUSTER_SCRATCH"
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterSettings:
-    """How the coordinator reaches its nodes, and they the repository."""
+    """Settings of the coordinator."""
 
     address: str | None
     """Of a running cluster: `ray://HOST:10001`, `tcp://HOST:8786`. None starts one on this machine."""
     repository: str
     """Git URL or path that nodes fetch from and the coordinator pushes to."""
     gpus: int
-    """How many a stage asks the cluster for."""
+    """Number of GPUs that a stage requests from the cluster."""
 
 
 def cluster_settings(checkout: Path, given: Mapping[str, str] = os.environ) -> ClusterSettings:
     """Read the coordinator's settings.
 
     Raises:
-        ParametersInvalid: the number of GPUs is none.
+        ParametersInvalid: the number of GPUs is not a whole number.
     """
     gpus = given.get(GPUS, "").strip() or "0"
     if not gpus.isdecimal():
@@ -58,47 +57,49 @@ def cluster_settings(checkout: Path, given: Mapping[str, str] = os.environ) -> C
 
 
 def scratch_folder(given: Mapping[str, str] = os.environ) -> Path:
-    """Where a node keeps its clones and DVC's cache while a run lasts."""
+    """Folder in which a node keeps its clones and DVC's cache during a run."""
     return Path(given.get(SCRATCH_FOLDER, "").strip() or Path(tempfile.gettempdir()) / f"mien-{os.getuid()}")
 
 
-Kind = Literal["ray", "dask"]
+ClusterKind = Literal["ray", "dask"]
 
 _LOOPBACK = "127.0.0.1"
 _QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Otherwise Ray says on every start that a later version will leave CUDA_VISIBLE_DEVICES alone.
+    # Without it Ray warns at every start that a later version will not change CUDA_VISIBLE_DEVICES.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Connection:
-    """A cluster that stages can be sent to."""
+class ClusterConnection:
+    """How to reach a cluster, and to submit and cancel tasks there."""
 
     runner: TaskRunner[Any]
     """Not yet entered."""
     options: Callable[[], AbstractContextManager[Any]]
-    """What a task is submitted within: the resources it asks for."""
+    """Context in which a task is submitted: the resources that it requests."""
     connect: Callable[[Any], object]
-    """Makes an entered runner reach the cluster now, not with its first task."""
+    """Makes an entered runner connect to the cluster now instead of with its first task."""
     cancel: Callable[[Any], None]
-    """End a task, given its future, that runs or waits."""
+    """Cancels a running or waiting task, given its future."""
 
 
-def connection(kind: Kind, settings: ClusterSettings, *, most: int) -> Connection:
+def cluster_connection(
+    kind: ClusterKind, settings: ClusterSettings, *, max_parallel: int
+) -> ClusterConnection:
     """Prepare a connection; nothing is started.
 
     Args:
         kind: of the cluster.
-        settings: its address; without one, a cluster on this machine lasts as long as the run.
-        most: stages that run at once.
+        settings: without an address, a cluster on this machine is started for the run.
+        max_parallel: maximum number of tasks at once, for a cluster on this machine.
 
     Raises:
         ClusterError: the packages are not installed.
     """
     try:
-        return {"ray": _ray, "dask": _dask}[kind](settings, most)
+        return {"ray": _ray, "dask": _dask}[kind](settings, max_parallel)
     except ModuleNotFoundError as error:
         raise ClusterError(
             what=f"engine {kind}",
@@ -107,7 +108,7 @@ def connection(kind: Kind, settings: ClusterSettings, *, most: int) -> Connectio
         ) from error
 
 
-def _ray(settings: ClusterSettings, most: int) -> Connection:
+def _ray(settings: ClusterSettings, max_parallel: int) -> ClusterConnection:
     os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET_RAY.items()})
     import ray
 
@@ -115,7 +116,7 @@ def _ray(settings: ClusterSettings, most: int) -> Connection:
     runners = import_module("prefect_ray.task_runners")
 
     local: Mapping[str, Any] = {
-        "num_cpus": most,
+        "num_cpus": max_parallel,
         "include_dashboard": False,
         "_node_ip_address": _LOOPBACK,
     }
@@ -127,9 +128,9 @@ def _ray(settings: ClusterSettings, most: int) -> Connection:
             **({} if settings.address else local),
         },
     )
-    # A lost node is told to the flow, which tries again elsewhere: Ray itself would say nothing.
+    # The flow tries a stage again when its node is lost; a retry by Ray would not appear in the run.
     options = {"num_gpus": settings.gpus, "scheduling_strategy": "SPREAD", "max_retries": 0}
-    return Connection(
+    return ClusterConnection(
         runner=runner,
         connect=lambda entered: entered,
         options=lambda: context.remote_options(**options),
@@ -137,12 +138,12 @@ def _ray(settings: ClusterSettings, most: int) -> Connection:
     )
 
 
-def _dask(settings: ClusterSettings, most: int) -> Connection:
+def _dask(settings: ClusterSettings, max_parallel: int) -> ClusterConnection:
     dask = import_module("dask")
     runners = import_module("prefect_dask.task_runners")
 
     local = {
-        "n_workers": most,
+        "n_workers": max_parallel,
         "threads_per_worker": 1,
         "host": _LOOPBACK,
         "dashboard_address": f"{_LOOPBACK}:0",
@@ -155,11 +156,11 @@ def _dask(settings: ClusterSettings, most: int) -> Connection:
 
     @contextmanager
     def options() -> Iterator[None]:
-        wanted = {"resources": {"GPU": settings.gpus}} if settings.gpus else {}
-        with dask.annotate(**wanted):
+        resources = {"resources": {"GPU": settings.gpus}} if settings.gpus else {}
+        with dask.annotate(**resources):
             yield
 
-    return Connection(
+    return ClusterConnection(
         runner=runner,
         connect=lambda entered: entered.client,
         options=options,
@@ -167,11 +168,11 @@ def _dask(settings: ClusterSettings, most: int) -> Connection:
     )
 
 
-def unreachable(kind: Kind, settings: ClusterSettings, error: Exception) -> ClusterError:
-    """What a failed connection is called."""
-    where = f"the {kind} cluster {settings.address or 'on this machine'}"
+def unreachable_error(kind: ClusterKind, settings: ClusterSettings, error: Exception) -> ClusterError:
+    """The error for a failed connection."""
+    cluster = f"the {kind} cluster {settings.address or 'on this machine'}"
     reason = last_reason(str(error)) or type(error).__name__
-    return ClusterError(what=where, reason=reason, remedy=f"start it, or correct {ADDRESS}")
+    return ClusterError(what=cluster, reason=reason, remedy=f"start it, or correct {ADDRESS}")
 
 
 _POLL_S = 1.0
@@ -179,19 +180,19 @@ _POLL_S = 1.0
 
 @contextmanager
 def stopped_when_cancelled(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` when the coordinator has cancelled this task, or is gone.
+    """Call `stop` when the coordinator has cancelled this task or has ended.
 
-    Ray kills the worker's process instead, and with it what runs under guard; there nothing is watched.
+    Only for Dask: Ray kills the worker's process, which also ends the commands that run under guard.
     """
-    wanted = _dask_wants_it()
-    if wanted is None:
+    is_active = _dask_task_check()
+    if is_active is None:
         yield
         return
-    over = threading.Event()
+    finished = threading.Event()
 
     def watch() -> None:
-        while not over.wait(_POLL_S):
-            if not wanted():
+        while not finished.wait(_POLL_S):
+            if not is_active():
                 stop()
                 return
 
@@ -200,12 +201,12 @@ def stopped_when_cancelled(stop: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         watcher.join()
 
 
-def _dask_wants_it() -> Callable[[], bool] | None:
-    """Tells whether the scheduler still wants the task of this thread; None where Dask does not run it."""
+def _dask_task_check() -> Callable[[], bool] | None:
+    """Function that checks whether Dask still runs this thread's task; None outside of a Dask worker."""
     if "distributed.worker" not in sys.modules:
         return None
     library = import_module("distributed.worker")
@@ -214,8 +215,8 @@ def _dask_wants_it() -> Callable[[], bool] | None:
     except (ValueError, AttributeError):
         return None
 
-    def wanted() -> bool:
+    def is_active() -> bool:
         task: Any = worker.state.tasks.get(key)
         return task is not None and task.state == "executing"
 
-    return wanted
+    return is_active

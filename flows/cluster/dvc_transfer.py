@@ -1,4 +1,4 @@
-"""DVC's part of an errand, for callers: what goes to the remote and what comes from it (see remote.py)."""
+"""DVC's part of a job: runs the operations of remote.py, which push to and pull from the DVC remote."""
 
 from __future__ import annotations
 
@@ -30,27 +30,29 @@ def default_remote(root: Path) -> tuple[str, dict[str, object]]:
     if not name or name not in settings.get("remote", {}):
         raise ClusterError(
             what="the nodes' DVC remote",
-            reason="this repository has no default remote, and nodes share files through nothing else",
+            reason="this repository has no default remote, and nodes share files only through one",
             remedy="configure one that all of them reach: `dvc remote add --default NAME URL`",
         )
     section = settings["remote"][name]
-    # Paths in DVC's settings are strings of a kind of their own, absolute by now.
+    # Paths in DVC's settings are of a subclass of str; DVC has made them absolute.
     return name, {key: str(value) if isinstance(value, str) else value for key, value in section.items()}
 
 
-def operate(root: Path, variables: Mapping[str, str], operation: str, **given: object) -> dict[str, Any]:
+def run_operation(
+    root: Path, variables: Mapping[str, str], operation: str, **arguments: object
+) -> dict[str, Any]:
     """Run one operation of remote.py in a repository.
 
     Args:
         root: of the repository.
         variables: environment of the process.
         operation: name of a function there.
-        given: its arguments, as JSON can hold them.
+        arguments: of the function; must be JSON values.
 
     Raises:
-        ClusterError: git, DVC or the remote refuse.
+        ClusterError: git, DVC or the remote failed; `temporary` where a lock or a connection was the cause.
     """
-    command = [sys.executable, "-P", str(_PROGRAM), operation, json.dumps(given)]
+    command = [sys.executable, "-P", str(_PROGRAM), operation, json.dumps(arguments)]
     done = run(guard.command(command, owner=os.getpid()), root, variables)
     results = [line for line in done.output.splitlines() if line.startswith(_RESULT)]
     if done.status != 0 or not results:
@@ -58,6 +60,7 @@ def operate(root: Path, variables: Mapping[str, str], operation: str, **given: o
             what=f"the DVC remote ({operation})",
             reason=done.reason,
             remedy="correct it, and start the run again",
+            temporary=done.status == os.EX_TEMPFAIL,
         )
-    found: dict[str, Any] = json.loads(results[-1].removeprefix(_RESULT))
-    return found
+    result: dict[str, Any] = json.loads(results[-1].removeprefix(_RESULT))
+    return result

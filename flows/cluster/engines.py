@@ -1,7 +1,7 @@
-"""Where stages run: an engine is a Prefect task runner, and a place in which one stage is run.
+"""Where stages run: an engine is a Prefect task runner and a stage executor.
 
-`local` runs them in the run's own clone on this machine. `ray` and `dask` send the stages of an architecture
-to a cluster's nodes (flows.cluster): there the task of a stage waits for a task of the cluster's own runner.
+`local` runs stages in the run's clone on this machine. `ray` and `dask` send the stages of an architecture to
+the nodes of a cluster (flows.cluster): the task of a stage then waits for a task of the cluster's own runner.
 """
 
 from __future__ import annotations
@@ -10,75 +10,63 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.errors import ParametersInvalid
-from flows.repro.stages import Outcome, Stages
+from flows.repro.executor import LocalExecutor, StageExecutor
 from flows.repro.workspace import Workspace
-
-
-class Place(Protocol):
-    """Runs single stages; travels to tasks as their parameter."""
-
-    def run(self, stage: str, *, force: bool = False, on_line: Callable[[str], None] = print) -> Outcome:
-        """Bring one stage up to date, see `Stages.run`."""
-
-    def stop(self) -> None:
-        """End what is running, and start nothing any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """One way of running stages."""
+    """One way to run stages."""
 
     runner: Callable[[int], TaskRunner[Any]]
-    """Makes the task runner for at most so many stages at once."""
-    place: Callable[[Workspace, int], Place]
-    """Where at most so many stages run at once."""
+    """Creates the task runner, given the maximum number of stages at once."""
+    executor: Callable[[Workspace, int], StageExecutor]
+    """Creates the executor, given the clone and the maximum number of stages at once."""
 
 
-def _threads(most: int) -> TaskRunner[Any]:
-    return ThreadPoolTaskRunner(max_workers=most)
+def _threads(max_parallel: int) -> TaskRunner[Any]:
+    return ThreadPoolTaskRunner(max_workers=max_parallel)
 
 
-def _here(workspace: Workspace) -> Stages:
-    return Stages(workspace.root, workspace.environment, inherited=[workspace.lock])
+def _local_executor(workspace: Workspace, _: int = 1) -> LocalExecutor:
+    return LocalExecutor(workspace.root, workspace.environment, inherited=[workspace.lock])
 
 
-def _nodes(kind: Literal["ray", "dask"], workspace: Workspace, most: int) -> Place:
-    # Neither is needed, nor need be installed, for the other engines.
-    from flows.cluster.executor import Nodes
+def _cluster_executor(kind: Literal["ray", "dask"], workspace: Workspace, max_parallel: int) -> StageExecutor:
+    # Imported here, because Ray and Dask need not be installed for the other engines.
+    from flows.cluster.executor import ClusterExecutor
 
-    return Nodes.connect(kind, workspace, most=most, home=_here(workspace))
-
-
-ENGINES: Mapping[str, Engine] = {
-    "local": Engine(runner=_threads, place=lambda workspace, _: _here(workspace)),
-    "ray": Engine(runner=_threads, place=partial(_nodes, "ray")),
-    "dask": Engine(runner=_threads, place=partial(_nodes, "dask")),
-}
+    local = _local_executor(workspace)
+    return ClusterExecutor.connect(kind, workspace, max_parallel=max_parallel, local=local)
 
 
 _CLUSTERS: Mapping[str, Literal["ray", "dask"]] = {"ray": "ray", "dask": "dask"}
+ENGINES: Mapping[str, Engine] = {"local": Engine(runner=_threads, executor=_local_executor)} | {
+    name: Engine(runner=_threads, executor=partial(_cluster_executor, kind))
+    for name, kind in _CLUSTERS.items()
+}
 
 
 def engine_named(name: str) -> Engine:
     """The engine of this name.
 
     Raises:
-        ParametersInvalid: there is none.
+        ParametersInvalid: there is no engine of this name.
     """
     if name not in ENGINES:
         raise ParametersInvalid(parameter="engine", got=name, expected=f"one of {', '.join(sorted(ENGINES))}")
     return ENGINES[name]
 
 
-def missing_for(name: str, checkout: Path, *, reach: bool = False) -> list[str]:
-    """Everything that is missing for an engine to start, a sentence each; see `flows.cluster.preflight`."""
+def find_problems(name: str, checkout: Path, *, check_servers: bool = False) -> list[str]:
+    """Everything that keeps an engine from starting, one sentence each; see `flows.cluster.preflight`."""
     if name not in _CLUSTERS:
         return []
-    from flows.cluster.preflight import missing
+    from flows.cluster import preflight
 
-    return missing(_CLUSTERS[name], checkout, reach=reach)
+    return preflight.find_problems(_CLUSTERS[name], checkout, check_servers=check_servers)

@@ -1,10 +1,10 @@
-"""The coordinator's part: send a stage's inputs, wait for its node, bring its results home."""
+"""The coordinator's side of a job: send a stage's inputs, wait for the node, restore the results here."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
@@ -13,170 +13,175 @@ from prefect.task_runners import TaskRunner
 
 from flows.cluster import dvc_transfer, git_transfer
 from flows.cluster.backends import (
+    ClusterConnection,
+    ClusterKind,
     ClusterSettings,
-    Connection,
-    Kind,
+    cluster_connection,
     cluster_settings,
-    connection,
-    unreachable,
+    unreachable_error,
 )
-from flows.cluster.job import Delivery, Errand
-from flows.cluster.worker import on_node
+from flows.cluster.job import Job, JobResult
+from flows.cluster.worker import run_job
+from flows.repro.executor import LocalExecutor
 from flows.repro.graph import at_coordinator
-from flows.repro.stages import Outcome, Stages, passes_by_itself
+from flows.repro.stages import StageKind, StageOutcome, error_outcome
 from flows.repro.tasks import INTERRUPTED
 from flows.repro.workspace import Workspace
-from pipelines.run_record import last_reason
 from pipelines.tracking.runs import SCRATCH, TRACKING_URI
 
 
-class Nodes:
-    """A place (`flows.cluster.engines.Place`): stages of one architecture run on nodes, the others at home.
+class ClusterExecutor:
+    """Runs stages of one architecture on the nodes of a cluster, all other stages on the coordinator.
 
-    So does one whose `meta` in dvc.yaml says `node: coordinator`.
+    A `StageExecutor` of `flows.repro`. A stage whose `meta` in dvc.yaml has `node: coordinator` also runs on
+    the coordinator.
     """
 
     def __init__(
         self,
         workspace: Workspace,
-        cluster: Connection,
+        connection: ClusterConnection,
         *,
         runner: TaskRunner[Any],
         settings: ClusterSettings,
-        home: Stages,
+        local: LocalExecutor,
     ) -> None:
-        """Remember all of it.
+        """Create the executor; `connect` also reaches the cluster.
 
         Args:
             workspace: the coordinator's clone.
-            cluster: how tasks are submitted and cancelled.
+            connection: how tasks are submitted and cancelled.
             runner: the cluster's, entered.
-            settings: see there.
-            home: runs stages in the clone.
+            settings: the coordinator's.
+            local: runs stages in the clone.
 
         Raises:
             ClusterError: the repository has no default DVC remote.
         """
         self._workspace = workspace
-        self._cluster = cluster
+        self._connection = connection
         self._runner = runner
         self._settings = settings
-        self._home = home
+        self._local = local
         self._remote, self._remote_settings = dvc_transfer.default_remote(workspace.root)
-        self._run = str(flow_run.id)
+        self._run_id = str(flow_run.id)
         self._waiting: set[PrefectFuture[Any]] = set()
-        # One at a time handles the clone: git's index and what DVC lays out are not for two.
-        self._clone = threading.Lock()
+        # One thread at a time may use the clone: git's index and DVC's files are not safe for two.
+        self._clone_lock = threading.Lock()
         self._stopped = False
 
     @classmethod
-    def connect(cls, kind: Kind, workspace: Workspace, *, most: int, home: Stages) -> Self:
-        """Reach the cluster.
+    def connect(
+        cls, kind: ClusterKind, workspace: Workspace, *, max_parallel: int, local: LocalExecutor
+    ) -> Self:
+        """Connect to the cluster.
 
         Raises:
-            ClusterError: it cannot be reached, or something that its nodes need is not configured.
+            ClusterError: the cluster cannot be reached, or a setting that its nodes need is missing.
         """
         settings = cluster_settings(workspace.checkout)
-        cluster = connection(kind, settings, most=most)
+        connection = cluster_connection(kind, settings, max_parallel=max_parallel)
         dvc_transfer.default_remote(workspace.root)
         try:
-            runner = cluster.runner.__enter__()
-            cluster.connect(runner)
+            runner = connection.runner.__enter__()
+            connection.connect(runner)
         except Exception as error:
-            raise unreachable(kind, settings, error) from error
-        return cls(workspace, cluster, runner=runner, settings=settings, home=home)
+            raise unreachable_error(kind, settings, error) from error
+        return cls(workspace, connection, runner=runner, settings=settings, local=local)
 
     def __getstate__(self) -> dict[str, object]:
-        """Nothing: Prefect sends a task the parameters of the one that it is called from, and needs none."""
+        """Empty: Prefect sends a task the parameters of the task that calls it, and a node needs none."""
         return {}
 
-    def run(self, stage: str, *, force: bool = False, on_line: Callable[[str], None] = print) -> Outcome:
-        """Bring one stage up to date, wherever it runs."""
+    def run(self, stage: str, *, force: bool = False, on_line: Callable[[str], None] = print) -> StageOutcome:
+        """Bring one stage up to date, on a node or here."""
         if self._stopped:
-            raise InterruptedError(f"{stage} is not started any more: the run ends")
+            raise InterruptedError(f"{stage} was not started: the run is ending")
         try:
             if at_coordinator(self._workspace.root, stage):
-                return self._home.run(stage, force=force, on_line=on_line)
-            return self._run_away(stage, force=force, on_line=on_line)
+                return self._local.run(stage, force=force, on_line=on_line)
+            return self._run_on_node(stage, force=force, on_line=on_line)
         except InterruptedError:
             raise
+        # Also what git, DVC and the library of the remote raise: the run's state needs one sentence.
         except Exception as error:
-            # Of git, DVC and the remote's own library; which of them pass is told by what they say.
-            said = last_reason(str(error)) or type(error).__name__
-            kind: Literal["interrupted", "failed"] = "interrupted" if passes_by_itself(said) else "failed"
-            return Outcome(stage=stage, kind=kind, said=said)
-
-    def _run_away(self, stage: str, *, force: bool, on_line: Callable[[str], None]) -> Outcome:
-        with self._clone:
-            errand = self._pack(stage, force=force)
-            if errand is None:
-                return self._home.run(stage, force=force, on_line=on_line)
-        try:
-            arrived = self._send(errand)
-        finally:
-            git_transfer.recall(self._workspace, errand.repository, errand.reference)
-        return arrived if isinstance(arrived, Outcome) else self._unpack(stage, arrived)
+            return error_outcome(stage, error)
 
     def stop(self) -> None:
         """End what is running, here and on the nodes, and leave the cluster."""
         self._stopped = True
-        self._home.stop()
+        self._local.stop()
         for future in list(self._waiting):
-            self._cluster.cancel(future)
+            self._connection.cancel(future)
         self._runner.__exit__(None, None, None)
 
-    def _pack(self, stage: str, *, force: bool) -> Errand | None:
-        """None if the stage needs no node: it is up to date, was run before, or cannot travel."""
-        packed = self._goods("pack", stage=stage, force=force)
-        if not packed["away"]:
+    def _run_on_node(self, stage: str, *, force: bool, on_line: Callable[[str], None]) -> StageOutcome:
+        with self._clone_lock:
+            job = self._create_job(stage, force=force)
+            if job is None:
+                return self._local.run(stage, force=force, on_line=on_line)
+        try:
+            result = self._send(job)
+        finally:
+            git_transfer.delete_snapshot(self._workspace, job.repository, job.reference)
+        return result if isinstance(result, StageOutcome) else self._pull_results(stage, result)
+
+    def _create_job(self, stage: str, *, force: bool) -> Job | None:
+        """Push the stage's inputs; None if it needs no node: up to date, in the run cache, or not movable."""
+        pushed = self._dvc("push_inputs", stage=stage, force=force)
+        if not pushed["needs_node"]:
             return None
         repository = self._settings.repository
-        name = git_transfer.reference(self._run, stage)
-        git_transfer.post(self._workspace, repository, name)
-        return Errand(
-            run=self._run,
+        reference = git_transfer.reference_name(self._run_id, stage)
+        git_transfer.push_snapshot(self._workspace, repository, reference)
+        return Job(
+            run=self._run_id,
             stage=stage,
             force=force,
             repository=repository,
-            reference=name,
-            inputs=tuple(packed["inputs"]),
+            reference=reference,
+            inputs=tuple(pushed["inputs"]),
             remote=self._remote,
             remote_settings=self._remote_settings,
             environment={TRACKING_URI: self._workspace.environment[TRACKING_URI], SCRATCH: "1"},
         )
 
-    def _send(self, errand: Errand) -> Delivery | Outcome:
-        """Wait for the node; a cluster that loses it says so with an exception of its own."""
-        with self._cluster.options():
-            future = self._runner.submit(on_node, {"errand": errand})
+    def _send(self, job: Job) -> JobResult | StageOutcome:
+        """Submit the job and wait; a cluster that loses the node raises an exception of its own."""
+        with self._connection.options():
+            future = self._runner.submit(run_job, {"job": job})
         self._waiting.add(future)
         try:
-            found = future.result(raise_on_failure=False)
+            result = future.result(raise_on_failure=False)
         except Exception as error:
-            return _lost(errand.stage, f"{type(error).__name__}: {error}")
+            return _lost(job.stage, f"{type(error).__name__}: {error}")
         finally:
             self._waiting.discard(future)
-        return found if isinstance(found, Delivery) else _failed(errand.stage, future.state)
+        return result if isinstance(result, JobResult) else _failed(job.stage, future.state)
 
-    def _unpack(self, stage: str, delivery: Delivery) -> Outcome:
-        with self._clone:
-            brought = self._goods("bring", stage=stage, entry=delivery.entry)
-        if brought["fits"]:
-            return Outcome(stage=stage, kind="ran", said=f"it has run on {delivery.where}")
-        said = f"it ran on {delivery.where} with other inputs than those that lie here; start the run again"
-        return Outcome(stage=stage, kind="failed", said=said)
+    def _pull_results(self, stage: str, result: JobResult) -> StageOutcome:
+        with self._clone_lock:
+            restored = self._dvc("pull_results", stage=stage, entry=result.cache_entry)
+        if restored["inputs_match"]:
+            return StageOutcome(stage=stage, kind="ran", message=f"it has run on {result.host}")
+        message = f"it ran on {result.host} with inputs that differ from those here; start the run again"
+        return StageOutcome(stage=stage, kind="failed", message=message)
 
-    def _goods(self, operation: str, **given: object) -> dict[str, Any]:
-        return dvc_transfer.operate(self._workspace.root, self._workspace.environment, operation, **given)
+    def _dvc(self, operation: str, **arguments: object) -> dict[str, Any]:
+        root, variables = self._workspace.root, self._workspace.environment
+        return dvc_transfer.run_operation(root, variables, operation, **arguments)
 
 
-def _failed(stage: str, state: State[Any]) -> Outcome:
-    said = state.message or "it failed on its node, which did not say why"
+def _failed(stage: str, state: State[Any]) -> StageOutcome:
+    message = state.message or "it failed on its node without a reason"
     if state.is_crashed():
-        return _lost(stage, said)
-    return Outcome(stage=stage, kind="interrupted" if state.name == INTERRUPTED else "failed", said=said)
+        return _lost(stage, message)
+    kind: StageKind = "interrupted" if state.name == INTERRUPTED else "failed"
+    return StageOutcome(stage=stage, kind=kind, message=message)
 
 
-def _lost(stage: str, reason: str) -> Outcome:
-    first = reason.strip().splitlines()[0]
-    return Outcome(stage=stage, kind="interrupted", said=f"its node was lost in the middle of it ({first})")
+def _lost(stage: str, reason: str) -> StageOutcome:
+    first_line = reason.strip().splitlines()[0]
+    return StageOutcome(
+        stage=stage, kind="interrupted", message=f"its node was lost while it ran ({first_line})"
+    )

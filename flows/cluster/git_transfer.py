@@ -1,6 +1,6 @@
-"""Git's part of an errand: the coordinator's clone as it stands, as a commit that a node can fetch.
+"""git's part of a job: the files of the coordinator's clone, as a commit that a node can fetch.
 
-No branch moves: a reference for each stage, `refs/mien/…`, is pushed before it and deleted after it.
+No branch moves: a reference for each stage, `refs/mien/…`, is pushed before the stage and deleted after it.
 """
 
 from __future__ import annotations
@@ -10,63 +10,64 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flows.errors import ClusterError
-from flows.repro.commands import Done, run_git
+from flows.repro.commands import CommandResult, run_git
 from flows.repro.workspace import Workspace
 
 _AUTHOR = ("-c", "user.name=mien", "-c", "user.email=mien@localhost")
 
 
-def reference(run: str, stage: str) -> str:
-    """Under which name a stage's commit is pushed."""
+def reference_name(run: str, stage: str) -> str:
+    """Name of the reference of a stage's commit."""
     return f"refs/mien/{run}/{stage}"
 
 
-def post(workspace: Workspace, repository: str, name: str) -> None:
-    """Push the clone's files, committed or not, on top of its HEAD.
+def push_snapshot(workspace: Workspace, repository: str, reference: str) -> None:
+    """Push the clone's files, committed or not, as a commit on top of its HEAD.
 
     Raises:
-        ClusterError: the repository cannot be pushed to.
+        ClusterError: git cannot push to the repository.
     """
     with tempfile.TemporaryDirectory(prefix="mien-") as folder:
-        # An index of its own: the clone's is for the results' branch.
+        # An index of its own: the clone's index is for the branch with the results.
         variables = {**workspace.environment, "GIT_INDEX_FILE": str(Path(folder) / "index")}
 
         def git(*arguments: str) -> str:
-            return _need(run_git(arguments, workspace.root, variables), repository).output.strip()
+            return _checked(run_git(arguments, workspace.root, variables), repository).output.strip()
 
         git("read-tree", "HEAD")
         git("add", "--all")
         commit = git(*_AUTHOR, "commit-tree", git("write-tree"), "-p", "HEAD", "-m", "For a node")
-        git("push", "--quiet", "--force", repository, f"{commit}:{name}")
+        git("push", "--quiet", "--force", repository, f"{commit}:{reference}")
 
 
-def recall(workspace: Workspace, repository: str, name: str) -> None:
-    """Delete the reference; a failure costs only its name in the repository."""
-    workspace.git("push", "--quiet", repository, f":{name}")
+def delete_snapshot(workspace: Workspace, repository: str, reference: str) -> None:
+    """Delete the reference; if that fails, only its name stays in the repository."""
+    workspace.git("push", "--quiet", repository, f":{reference}")
 
 
-def receive(folder: Path, repository: str, name: str, variables: Mapping[str, str]) -> None:
-    """On a node: HEAD as the coordinator's clone has it, and its files as they were sent.
+def fetch_snapshot(folder: Path, repository: str, reference: str, variables: Mapping[str, str]) -> None:
+    """On a node: clone with the coordinator's HEAD, and its files as they were pushed.
 
     Raises:
-        ClusterError: the repository cannot be reached from here.
+        ClusterError: git cannot fetch from the repository.
     """
     folder.mkdir(parents=True)
     for arguments in (
         ["init", "--quiet"],
-        # What was sent, and the commit below it: a model's recorded commit has to be one that exists.
-        ["fetch", "--quiet", "--depth", "2", repository, name],
+        # The snapshot and its parent: the commit that a model records must exist in the repository.
+        ["fetch", "--quiet", "--depth", "2", repository, reference],
         ["checkout", "--quiet", "--detach", "FETCH_HEAD^"],
         ["restore", "--source", "FETCH_HEAD", "--worktree", "--", ":/"],
     ):
-        _need(run_git(arguments, folder, variables), repository)
+        _checked(run_git(arguments, folder, variables), repository)
 
 
-def _need(done: Done, repository: str) -> Done:
-    if done.status != 0:
+def _checked(result: CommandResult, repository: str) -> CommandResult:
+    if result.status != 0:
         raise ClusterError(
             what=f"the nodes' repository {repository}",
-            reason=done.reason,
+            reason=result.reason,
             remedy="set MIEN_CLUSTER_REPOSITORY to a URL that this machine pushes to and nodes fetch from",
+            temporary=result.temporary,
         )
-    return done
+    return result

@@ -1,4 +1,4 @@
-"""What travels between the coordinator and a node: plain values, so that any cluster can carry them."""
+"""What travels between the coordinator and a node: plain values, which every cluster can serialize."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
-    """Everything a node needs to know to run one stage."""
+class Job:
+    """Everything that a node needs to run one stage."""
 
     run: str
-    """Name of the flow run's folder on a node."""
+    """Id of the flow run; name of its folder on a node."""
     stage: str
     force: bool
     repository: str
-    """What the node fetches from, see `ClusterSettings.repository`."""
+    """The node fetches from it, see `ClusterSettings.repository`."""
     reference: str
-    """A commit there: on top of HEAD, dvc.lock and whatever git keeps of earlier stages' results."""
+    """A commit there: on top of HEAD, dvc.lock and those results of earlier stages that git keeps."""
     inputs: tuple[str, ...]
-    """What DVC pulls before the stage, relative to the repository's root."""
+    """Paths that DVC pulls before the stage, relative to the repository's root."""
     remote: str
     """Name of the DVC remote."""
     remote_settings: Mapping[str, object] = field(repr=False)
     """Its section of DVC's settings; may hold keys and passwords."""
     environment: Mapping[str, str] = field(repr=False)
-    """Variables that the stage has beside the node's own."""
+    """Variables of the stage in addition to the node's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """What a node left in the remote."""
+class JobResult:
+    """What a node pushed to the remote."""
 
-    where: str
+    host: str
     """Name of the machine."""
-    entry: str
+    cache_entry: str
     """The stage's entry in the remote's run cache, `runs/KEY/…/VALUE` without the first folder."""

@@ -1,4 +1,4 @@
-"""What a cluster engine needs before it can start, looked at in a second and told all at once."""
+"""Checks before a run on a cluster engine: finds every problem within seconds and reports them together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.request import getproxies
 from prefect.settings import PREFECT_API_URL
 
 from flows.cluster import dvc_transfer
-from flows.cluster.backends import ADDRESS, Kind, cluster_settings
+from flows.cluster.backends import ADDRESS, ClusterKind, cluster_settings
 from flows.errors import FlowError
 from flows.repro.commands import run_git
 from flows.repro.workspace import tracking_uri
@@ -28,19 +28,19 @@ _CONNECT_TIMEOUT_S = 3.0
 _PORTS = {"http": 80, "https": 443}
 
 
-def missing(kind: Kind, checkout: Path, *, reach: bool) -> list[str]:
-    """Everything that a run on this engine would fail for, each with its cure; empty when it can start.
+def find_problems(kind: ClusterKind, checkout: Path, *, check_servers: bool) -> list[str]:
+    """Everything that would make a run on this engine fail, each with its remedy; empty if it can start.
 
     Args:
         kind: of the cluster.
         checkout: root of the repository.
-        reach: whether servers and cluster are also asked for a connection.
+        check_servers: whether to try a connection to each server and the cluster.
     """
     problems = [*_packages(kind), *_settings(checkout), *_remote(checkout)]
-    return problems + (list(_silent(checkout)) if reach else [])
+    return problems + (list(_unreachable_servers(checkout)) if check_servers else [])
 
 
-def _packages(kind: Kind) -> Iterator[str]:
+def _packages(kind: ClusterKind) -> Iterator[str]:
     for package in _PACKAGES[kind]:
         if find_spec(package) is None:
             yield (
@@ -58,7 +58,7 @@ def _settings(checkout: Path) -> Iterator[str]:
     uri = tracking_uri(checkout, os.environ)
     if uri.startswith("sqlite:") and os.environ.get(ADDRESS, "").strip():
         yield (
-            f"{TRACKING_URI}: it is {uri}, a file of this machine; "
+            f"{TRACKING_URI}: got {uri}, a file of this machine; "
             f"set it to a server that all nodes reach, or unset {ADDRESS}"
         )
     try:
@@ -74,16 +74,16 @@ def _remote(checkout: Path) -> Iterator[str]:
         yield str(error)
         return
     committed = run_git(["show", f"HEAD:{_CONFIG}"], checkout, os.environ)
-    own = checkout / f"{_CONFIG}.local"
-    texts = [committed.output if committed.status == 0 else "", own.read_text() if own.exists() else ""]
-    if name not in map(_default, texts):
+    local = checkout / f"{_CONFIG}.local"
+    texts = [committed.output if committed.status == 0 else "", local.read_text() if local.exists() else ""]
+    if name not in map(_default_remote, texts):
         yield (
-            f"the nodes' DVC remote: {name} is not in the committed {_CONFIG}, and stages run in clones; "
+            f"the nodes' DVC remote: {name} is not in the committed {_CONFIG}, which the clones use; "
             "commit it, or add the remote with `dvc remote add --local --default …`"
         )
 
 
-def _default(text: str) -> str | None:
+def _default_remote(text: str) -> str | None:
     parsed = ConfigParser(interpolation=None)
     try:
         parsed.read_string(text)
@@ -92,32 +92,32 @@ def _default(text: str) -> str | None:
     return parsed.get("core", "remote", fallback=None)
 
 
-def _silent(checkout: Path) -> Iterator[str]:
-    """What is configured and does not answer."""
+def _unreachable_servers(checkout: Path) -> Iterator[str]:
+    """Configured servers that do not answer."""
     start = "start it, or export the address of one that runs (`make up` prints both)"
     uri = tracking_uri(checkout, os.environ)
-    for variable, address, cure in (
+    for variable, address, remedy in (
         ("PREFECT_API_URL", PREFECT_API_URL.value(), start),
         (TRACKING_URI, uri if uri.startswith("http") else None, start),
         (
             ADDRESS,
             os.environ.get(ADDRESS, "").strip(),
-            "start the cluster there, or unset it to have one on this machine while the run lasts",
+            "start the cluster there, or unset it to run one on this machine",
         ),
     ):
         if address and (reason := _unreachable(address)):
-            yield f"{variable}={address}: {reason}; {cure}"
+            yield f"{variable}={address}: {reason}; {remedy}"
 
 
 def _unreachable(address: str) -> str | None:
-    """Why nothing listens at an address; None where something does, or where only a proxy can tell."""
+    """Why a connection to an address fails; None if it succeeds, or if it needs a proxy."""
     parts = urlsplit(address)
     try:
         port = parts.port or _PORTS.get(parts.scheme)
     except ValueError as error:
         return str(error)
     if not parts.hostname or port is None:
-        return "it names no host and port"
+        return "it has no host or no port"
     if getproxies().get(parts.scheme) and parts.hostname not in ("localhost", "127.0.0.1"):
         return None
     try:

@@ -1,19 +1,22 @@
-"""DVC's part of an errand, as a program: what goes to the remote and what comes from there.
+"""DVC's part of a job, as a program: push to the DVC remote and pull from it.
 
     python -P flows/cluster/remote.py OPERATION '{"stage": "train@vgg", …}'
 
-DVC finds files from the working directory, which threads share: every operation is a process of its own, in
-the repository's root. Its last line is the result, `result: JSON`. It imports nothing of this repository: it
-runs where any commit is checked out.
+DVC finds files from the working directory, which threads share, so that each operation is a process in the
+repository's root. Its last line is the result, `result: JSON`; it exits with 1 on an error, and with 75
+(EX_TEMPFAIL) on one that may pass. It imports nothing of this repository, because it runs in any commit.
 
-DVC's own run cache leaves out stages with outputs that git keeps (`cache: false`), which is most of them.
-`dvc commit` saves such a stage all the same, with those outputs as objects; `dvc repro` restores from it.
+DVC's run cache skips stages with outputs that git keeps (`cache: false`), which most stages have. `dvc
+commit` saves such a stage nevertheless, with those outputs as objects, and `dvc repro` restores it.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,29 +26,34 @@ import yaml
 from dvc.config import Config
 from dvc.dvcfile import LOCK_FILE, Lockfile
 from dvc.exceptions import DvcException, OutputNotFoundError
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage.cache import RunCacheNotFoundError
 
 RESULT = "result: "
-# What the run cache's files are kept under in a DVC 3 remote, see `dvc.stage.cache.StageCache.push`.
+# Hash name of the run cache's files in a DVC 3 remote, see `dvc.stage.cache.StageCache.push`.
 _RUNS_HASH = "md5-dos2unix"
+# Of an OSError without a class of its own: no route, or a busy server (s3fs: EBUSY for 503 and SlowDown).
+_TEMPORARY_ERRNOS = (errno.EBUSY, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
-def pack(stage: str, *, force: bool) -> dict[str, object]:
-    """Whether the stage has to run on a node; what it has to pull then is in the remote afterwards."""
+def push_inputs(stage: str, *, force: bool) -> dict[str, object]:
+    """Push what the stage reads, and return the paths to pull; nothing if it need not run on a node."""
     with _repo() as repo:
         with repo.lock:
             found = _stage(repo, stage)
-            if not _can_travel(found) or (not force and _has_result(found)):
-                return {"away": False}
-        wanted, holding = _inputs(repo, found)
-        if holding:
-            repo.push(targets=sorted(holding))
-    return {"away": True, "inputs": sorted(str(Path(path).relative_to(Path.cwd())) for path in wanted)}
+            if not _is_movable(found) or (not force and _has_result(found)):
+                return {"needs_node": False}
+        paths, outputs = _inputs(repo, found)
+        if outputs:
+            repo.push(targets=sorted(outputs))
+    return {"needs_node": True, "inputs": sorted(str(Path(path).relative_to(Path.cwd())) for path in paths)}
 
 
-def fetch(inputs: list[str], *, remote: str, settings: Mapping[str, object], cache: str) -> dict[str, object]:
-    """Give a node's clone the run's remote and the node's cache, and pull what the stage reads."""
+def pull_inputs(
+    inputs: list[str], *, remote: str, settings: Mapping[str, object], cache: str
+) -> dict[str, object]:
+    """Configure the run's remote and the node's cache in a node's clone, and pull the stage's inputs."""
     with Config(dvc_dir=".dvc").edit("local") as mine:
         mine["core"] = {"remote": remote}
         mine["remote"] = {remote: dict(settings)}
@@ -56,8 +64,8 @@ def fetch(inputs: list[str], *, remote: str, settings: Mapping[str, object], cac
     return {}
 
 
-def deliver(stage: str) -> dict[str, object]:
-    """Push what the stage has made, with its entry of the run cache; returns the entry's name."""
+def push_results(stage: str) -> dict[str, object]:
+    """Push the stage's outputs and its entry in the run cache; returns the entry's name."""
     with _repo() as repo:
         repo.commit(stage, force=True)
     with _repo() as repo:
@@ -65,29 +73,29 @@ def deliver(stage: str) -> dict[str, object]:
         _, key, value = entry.split("/")
         for objects in repo.stage_cache.get_used_objs([(key, value)]).values():
             if repo.cloud.push(objects).failed:
-                raise DvcException(f"not everything that {stage} has made reached the remote")
+                raise DvcException(f"some outputs of {stage} could not be pushed to the remote")
         repo.stage_cache.push(None)
     return {"entry": entry}
 
 
-def bring(stage: str, *, entry: str) -> dict[str, object]:
-    """Restore a node's result as `dvc repro` does; `fits` is false if it is of other inputs than lie here."""
+def pull_results(stage: str, *, entry: str) -> dict[str, object]:
+    """Restore a node's results as `dvc repro` does; `inputs_match` is false if they have other inputs."""
     with _repo() as repo, repo.lock:
         _fetch_entry(repo, entry)
-        # A stage that was forced has results already, which DVC would keep.
+        # A stage that was forced has earlier results, which DVC would keep.
         Lockfile(repo, LOCK_FILE).remove_stage(_stage(repo, stage))
     with _repo() as repo, repo.lock:
         try:
             _restore(_stage(repo, stage))
         except RunCacheNotFoundError:
-            return {"fits": False}
+            return {"inputs_match": False}
     with _repo() as repo:
         repo.reproduce(stage, single_item=True)
-    return {"fits": True}
+    return {"inputs_match": True}
 
 
 def _repo() -> Any:
-    # As `--wait-for-lock` does.
+    # The same as the option `--wait-for-lock`.
     return Repo(_wait_for_lock=True)
 
 
@@ -96,14 +104,14 @@ def _stage(repo: Any, name: str) -> Any:
     return found
 
 
-def _can_travel(stage: Any) -> bool:
-    """Whether the run cache can bring its results home."""
+def _is_movable(stage: Any) -> bool:
+    """Whether the run cache can hold the stage's results."""
     lasting = stage.always_changed or stage.is_callback or any(out.persist for out in stage.outs)
     return bool(stage.cmd and stage.deps and stage.outs and not lasting)
 
 
 def _has_result(stage: Any) -> bool:
-    """Whether it is up to date, or its result lies in run cache and remote."""
+    """Whether the stage is up to date, or run cache and remote have its result."""
     if not stage.changed():
         return True
     try:
@@ -114,26 +122,26 @@ def _has_result(stage: Any) -> bool:
 
 
 def _restore(stage: Any) -> None:
-    """From the run cache, with what only the remote has; what lies there goes, as when DVC runs a stage."""
+    """Restore from run cache and remote, in place of existing outputs."""
     stage.save_deps()
     stage.remove_outs(ignore_remove=False, force=False)
     stage.repo.stage_cache.restore(stage, pull=True)
 
 
 def _inputs(repo: Any, stage: Any) -> tuple[set[str], set[str]]:
-    """Paths that the stage reads and DVC keeps, and the outputs of other stages that hold them."""
-    wanted, holding = set(), set()
+    """Paths that the stage reads from DVC's cache, and the outputs of other stages that contain them."""
+    paths, outputs = set(), set()
     for dependency in stage.deps:
         try:
             found = repo.find_outs_by_path(dependency.fs_path, recursive=True, strict=False)
         except OutputNotFoundError:
-            continue  # git's own file, or parameters
+            continue  # a file in git, or parameters
         for out in found:
             if out.use_cache:
-                holding.add(out.fs_path)
-                # A folder may hold several outputs; of an output that is a folder a part may be read.
-                wanted.add(max(out.fs_path, dependency.fs_path, key=len))
-    return wanted, holding
+                outputs.add(out.fs_path)
+                # A dependency may contain several outputs, or be a part of one.
+                paths.add(max(out.fs_path, dependency.fs_path, key=len))
+    return paths, outputs
 
 
 def _entry_of(stage: str, runs: Path) -> str:
@@ -141,13 +149,13 @@ def _entry_of(stage: str, runs: Path) -> str:
     for path in runs.glob("*/*/*"):
         if yaml.safe_load(path.read_text(encoding="utf-8")) == wanted:
             return "/".join(path.parts[-3:])
-    raise DvcException(f"DVC has put no entry of {stage} into its run cache")
+    raise DvcException(f"DVC's run cache has no entry for {stage}")
 
 
 def _fetch_entry(repo: Any, entry: str) -> None:
     odb = repo.cloud.get_remote_odb(None, "fetch --run-cache", hash_name=_RUNS_HASH)
     target = Path(repo.stage_cache.cache_dir, *entry.split("/"))
-    # DVC takes the newest entry of a key: there shall be this one only.
+    # DVC takes the newest entry of a key, so that this must be the only one.
     shutil.rmtree(target.parent, ignore_errors=True)
     target.parent.mkdir(parents=True)
     part = target.parent.with_suffix(".part")
@@ -155,19 +163,32 @@ def _fetch_entry(repo: Any, entry: str) -> None:
     part.rename(target)
 
 
+def is_temporary(error: BaseException | None) -> bool:
+    """Whether a lock, a lost connection or a busy server is the error, or the cause of it."""
+    while error is not None:
+        if isinstance(error, LockError | ConnectionError | TimeoutError):
+            return True
+        if isinstance(error, socket.gaierror):
+            return error.errno == socket.EAI_AGAIN
+        if isinstance(error, OSError) and error.errno in _TEMPORARY_ERRNOS:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def main() -> int:
-    """Do what the command line says."""
+    """Run the operation that the command line names; returns the exit status."""
     operations: Mapping[str, Callable[..., dict[str, object]]] = {
-        "pack": pack, "fetch": fetch, "deliver": deliver, "bring": bring,
-    }  # fmt: skip
-    name, given = sys.argv[1:]
+        operation.__name__: operation for operation in (push_inputs, pull_inputs, push_results, pull_results)
+    }
+    name, arguments = sys.argv[1:]
     try:
-        result = operations[name](**json.loads(given))
+        result = operations[name](**json.loads(arguments))
+    # Also what the library of the remote raises; the caller's log has the line.
     except Exception as error:
-        # Of DVC, or of whatever library the remote needs; the caller's log has the line.
-        causes = [str(one) for one in (error.__cause__, error) if one is not None and str(one)]
+        causes = [str(cause) for cause in (error.__cause__, error) if cause is not None and str(cause)]
         print(f"error: {': '.join(causes[::-1]) or type(error).__name__}", file=sys.stderr)
-        return 1
+        return os.EX_TEMPFAIL if is_temporary(error) else 1
     print(RESULT + json.dumps(result))
     return 0
 

@@ -30,7 +30,7 @@ _HELD_OUT = ("val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class DatasetContents:
     """What the data hold."""
 
     classes: frozenset[str]
@@ -42,7 +42,7 @@ class Held:
     """Hashes of the rest."""
 
 
-def held_by(root: Path, params: PrepareParams, *, seed: int, minimum: int) -> Held:
+def read_contents(root: Path, params: PrepareParams, *, seed: int, minimum: int) -> DatasetContents:
     """Look through a clone's data; splits and identity as `prepare` sees them.
 
     Pixels that the last `prepare` has hashed are not read again.
@@ -73,7 +73,7 @@ def held_by(root: Path, params: PrepareParams, *, seed: int, minimum: int) -> He
     hashes = _hashes(root, sources)
     splits = _splits(placement, hashes, seed=seed, minimum=minimum)
     held_out = {sha256 for locator, sha256 in hashes.items() if splits.get(locator) in _HELD_OUT}
-    return Held(
+    return DatasetContents(
         classes=frozenset(source.label for source in sources),
         folder=found.classes_in,
         held_out=frozenset(held_out),
@@ -101,7 +101,7 @@ def _splits(placement: Placement, hashes: Mapping[str, str], *, seed: int, minim
     }
 
 
-def add(workspace: Workspace) -> str | None:
+def add_version(workspace: Workspace) -> str | None:
     """Make what was laid into the data their new version; the remote that has it now, if there is one.
 
     Raises:

@@ -24,11 +24,11 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.collect.dataset import Held, add, held_by
-from flows.collect.intake import Intake, take_in
+from flows.collect.dataset import DatasetContents, add_version, read_contents
+from flows.collect.intake import Intake, select_pictures
 from flows.errors import CollectRefused, FlowError, WorkspaceFailed
 from flows.repro import data, reuse
-from flows.repro.workspace import HOME, Workspace, fresh_clone
+from flows.repro.workspace import HOME, Workspace, new_workspace
 from flows.settings import service_settings
 from flows.training.flow import failed, run_command
 from pipelines.core import paths
@@ -81,7 +81,7 @@ def _collected(
     told: list[LabelledPicture], workspace: Workspace, settings: Settings, *, train: bool
 ) -> State[Any]:
     params = load_params(workspace.root / paths.PARAMS)
-    held = held_by(
+    held = read_contents(
         workspace.root,
         params.prepare,
         seed=params.seed,
@@ -90,13 +90,13 @@ def _collected(
     pictures = PictureFolder(settings.keep_images_dir, fraction=0.0)
     # Data whose faces `prepare` looks for get the whole picture, others what the network saw of it.
     margin = settings.face_margin if params.prepare.crop == "none" else None
-    intake = take_in(told, pictures, held, margin=margin)
+    intake = select_pictures(told, pictures, held, margin=margin)
     if not intake.taken:
         said = _counted(intake)
         publish(intake, said)
         return Completed(name=NOTHING, message=said)
     _lay(intake, held)
-    remote = add(workspace)
+    remote = add_version(workspace)
     branch = reuse.commit(workspace, f"{_pictures(len(intake.taken))} with feedback join the data")
     if branch is None:
         raise CollectRefused("the data have a new version, and git sees no change; is data.dvc ignored?")
@@ -131,7 +131,7 @@ def _only_collect(checkout: Path) -> Iterator[int]:
 @contextmanager
 def _cloned(checkout: Path, revision: str, lock: int) -> Iterator[Workspace]:
     """A clone with the data, at the revision with what was collected before; gone afterwards."""
-    workspace = fresh_clone(checkout, "collect", branch=BRANCH, revision=revision, lock=lock)
+    workspace = new_workspace(checkout, "collect", branch=BRANCH, revision=revision, lock=lock)
     try:
         merged = workspace.git(*reuse.author(workspace), "merge", "--quiet", "--no-edit", workspace.commit)
         if merged.status != 0:
@@ -148,7 +148,7 @@ def _cloned(checkout: Path, revision: str, lock: int) -> Iterator[Workspace]:
         shutil.rmtree(workspace.root, ignore_errors=True)
 
 
-def _lay(intake: Intake, held: Held) -> None:
+def _lay(intake: Intake, held: DatasetContents) -> None:
     for one in intake.taken:
         (held.folder / one.label / one.name).write_bytes(one.data)
 
@@ -156,10 +156,10 @@ def _lay(intake: Intake, held: Held) -> None:
 def _train(intake: Intake, branch: str) -> str:
     from prefect.client.orchestration import get_client
 
-    from flows.drift.alarm import start_training, under_way
+    from flows.drift.alarm import running_training, start_training
 
     with get_client(sync_client=True) as client:
-        if running := under_way(client):
+        if running := running_training(client):
             return f"no training: {running.name} is under way"
         reason = f"{_pictures(len(intake.taken))} with feedback came in"
         started = start_training(client, reason, key=f"collect {flow_run.id}", revision=branch)

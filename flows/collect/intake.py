@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import cv2
 
-from flows.collect.dataset import Held
+from flows.collect.dataset import DatasetContents
 from pipelines.prepare.hashing import pixel_sha256
 from serving.contract import Image, ImageError, decode
 from serving.contract.preprocessing import crop_square
@@ -27,7 +27,7 @@ CONTRADICTED = "the picture came with several emotions, so none can be trusted"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class AcceptedPicture:
     """A picture that becomes data."""
 
     label: str
@@ -42,13 +42,13 @@ class Taken:
 class Intake:
     """What came in."""
 
-    taken: Sequence[Taken]
+    taken: Sequence[AcceptedPicture]
     refused: Counter[str] = field(default_factory=Counter)
     """Reason → pictures."""
 
 
-def take_in(
-    told: Iterable[LabelledPicture], pictures: PictureFolder, held: Held, *, margin: float | None
+def select_pictures(
+    told: Iterable[LabelledPicture], pictures: PictureFolder, held: DatasetContents, *, margin: float | None
 ) -> Intake:
     """Judge every picture; each is read once and none is kept in memory that is refused.
 
@@ -60,7 +60,7 @@ def take_in(
             whose faces `prepare` finds itself.
     """
     refused: Counter[str] = Counter()
-    by_pixels: defaultdict[str, list[Taken]] = defaultdict(list)
+    by_pixels: defaultdict[str, list[AcceptedPicture]] = defaultdict(list)
     for one in told:
         found = _judged(one, pictures, held, margin=margin)
         if isinstance(found, str):
@@ -79,8 +79,8 @@ def take_in(
 
 
 def _judged(
-    one: LabelledPicture, pictures: PictureFolder, held: Held, *, margin: float | None
-) -> Taken | str:
+    one: LabelledPicture, pictures: PictureFolder, held: DatasetContents, *, margin: float | None
+) -> AcceptedPicture | str:
     """What becomes of one picture: itself, or the reason against it."""
     if one.emotion not in held.classes:
         return LABEL
@@ -100,7 +100,7 @@ def _judged(
         return HELD_OUT
     if sha256 in held.others:
         return KNOWN
-    return Taken(label=one.emotion, name=f"{one.id}{suffix}", data=data, sha256=sha256)
+    return AcceptedPicture(label=one.emotion, name=f"{one.id}{suffix}", data=data, sha256=sha256)
 
 
 def _png(image: Image) -> bytes:

@@ -22,7 +22,7 @@ TAG = "drift"
 _ALIVE = [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 
 
-def windows(results: Iterable[DriftResult]) -> list[DriftResult]:
+def separate_windows(results: Iterable[DriftResult]) -> list[DriftResult]:
     """Those results that share no observation with a newer one: each says something new.
 
     Args:
@@ -38,15 +38,15 @@ def windows(results: Iterable[DriftResult]) -> list[DriftResult]:
     return apart
 
 
-def lasting(results: Iterable[DriftResult], *, consecutive: int) -> Sequence[DriftResult] | None:
+def lasting_drift(results: Iterable[DriftResult], *, consecutive: int) -> Sequence[DriftResult] | None:
     """The newest `consecutive` windows if all of them drifted, else None."""
-    newest = windows(results)[:consecutive]
+    newest = separate_windows(results)[:consecutive]
     if len(newest) < consecutive or any(result.verdict != "drift" for result in newest):
         return None
     return newest
 
 
-def reason_of(drifted: Sequence[DriftResult]) -> str:
+def drift_reason(drifted: Sequence[DriftResult]) -> str:
     """Why a training is started, as the end of a sentence that begins with "because"."""
     newest = drifted[0]
     columns = ", ".join(newest.drifted)
@@ -55,28 +55,28 @@ def reason_of(drifted: Sequence[DriftResult]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainingRun:
     """A training run in Prefect."""
 
     name: str
     id: str
 
 
-def under_way(client: SyncPrefectClient) -> Training | None:
+def running_training(client: SyncPrefectClient) -> TrainingRun | None:
     """A training run that is running, or due: whoever started it, it will see today's data."""
     now = datetime.now(UTC)
     alive = _newest(client, types=_ALIVE)
     return alive or _newest(client, types=[StateType.SCHEDULED], before=now)
 
 
-def started_since(client: SyncPrefectClient, since: datetime) -> Training | None:
+def started_since(client: SyncPrefectClient, since: datetime) -> TrainingRun | None:
     """The newest training run that drift started since then."""
     return _newest(client, tag=TAG, after=since)
 
 
 def start_training(
     client: SyncPrefectClient, reason: str, *, key: str, revision: str | None = None, tag: str | None = None
-) -> Training:
+) -> TrainingRun:
     """Start the training deployment.
 
     Args:
@@ -97,7 +97,7 @@ def start_training(
     run = client.create_flow_run_from_deployment(
         deployment.id, parameters=parameters, tags=[tag] if tag else [], idempotency_key=key
     )
-    return Training(name=run.name, id=str(run.id))
+    return TrainingRun(name=run.name, id=str(run.id))
 
 
 def _newest(
@@ -107,7 +107,7 @@ def _newest(
     tag: str | None = None,
     before: datetime | None = None,
     after: datetime | None = None,
-) -> Training | None:
+) -> TrainingRun | None:
     chosen = filters.FlowRunFilter(
         state=_of_type(types) if types else None,
         tags=filters.FlowRunFilterTags(all_=[tag]) if tag else None,
@@ -119,7 +119,7 @@ def _newest(
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=1,
     )
-    return Training(name=runs[0].name, id=str(runs[0].id)) if runs else None
+    return TrainingRun(name=runs[0].name, id=str(runs[0].id)) if runs else None
 
 
 def _of_type(types: list[StateType]) -> filters.FlowRunFilterState:

@@ -23,7 +23,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.drift import alarm, publish
-from flows.drift.window import Examined, examined
+from flows.drift.window import DriftWindow, compute_window
 from flows.drift.workspace import WORKSPACE, add_snapshot
 from flows.errors import FlowError
 from flows.settings import drift_run_name, service_settings
@@ -59,10 +59,10 @@ def drift(
         settings = service_settings()
         if not settings.drift:
             return Completed(name=NO_VERDICT, message="drift is not computed: MIEN_DRIFT is false")
-        with examined(settings) as seen:
+        with compute_window(settings) as seen:
             if seen.result.verdict == "unknown":
                 return failed(seen.result.reason)
-            act = Act(cooldown=timedelta(hours=cooldown_hours), retrain=retrain, notify=notify)
+            act = AlarmActions(cooldown=timedelta(hours=cooldown_hours), retrain=retrain, notify=notify)
             return _concluded(seen, settings, act, consecutive=consecutive)
     except WindowTooSmall as error:
         return Completed(name=NO_VERDICT, message=str(error))
@@ -71,7 +71,7 @@ def drift(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Act:
+class AlarmActions:
     """What lasting drift leads to."""
 
     cooldown: timedelta
@@ -79,12 +79,12 @@ class Act:
     notify: str | None
 
 
-def _concluded(seen: Examined, settings: Settings, act: Act, *, consecutive: int) -> State[Any]:
+def _concluded(seen: DriftWindow, settings: Settings, act: AlarmActions, *, consecutive: int) -> State[Any]:
     """Act when drift lasts, then keep and show everything; trouble with the showing is told, not hidden."""
     name, said = NO_DRIFT, "nothing: the window is like the reference"
     troubles: list[str] = []
     if seen.result.verdict == "drift":
-        drifted = alarm.lasting([seen.result, *seen.earlier], consecutive=consecutive)
+        drifted = alarm.lasting_drift([seen.result, *seen.earlier], consecutive=consecutive)
         if drifted is None:
             name, said = DRIFT, _waiting(seen, consecutive)
         else:
@@ -99,15 +99,15 @@ def _concluded(seen: Examined, settings: Settings, act: Act, *, consecutive: int
     return failed(message) if troubles else Completed(name=name, message=message)
 
 
-def _waiting(seen: Examined, consecutive: int) -> str:
-    apart = alarm.windows([seen.result, *seen.earlier])
+def _waiting(seen: DriftWindow, consecutive: int) -> str:
+    apart = alarm.separate_windows([seen.result, *seen.earlier])
     count = next((i for i, result in enumerate(apart) if result.verdict != "drift"), len(apart))
     return f"nothing yet: {count} of {consecutive} windows in a row that have drifted"
 
 
-def _answer(drifted: Sequence[DriftResult], act: Act, troubles: list[str]) -> str:
+def _answer(drifted: Sequence[DriftResult], act: AlarmActions, troubles: list[str]) -> str:
     """Start a training unless one runs or has just run, and tell somebody; what was done, in words."""
-    reason = alarm.reason_of(drifted)
+    reason = alarm.drift_reason(drifted)
     get_run_logger().warning("%s", reason)
     said = "no training: retrain is false"
     if act.retrain:
@@ -123,7 +123,7 @@ def _answer(drifted: Sequence[DriftResult], act: Act, troubles: list[str]) -> st
 
 def _retrained(newest: DriftResult, reason: str, cooldown: timedelta) -> str:
     with get_client(sync_client=True) as client:
-        if running := alarm.under_way(client):
+        if running := alarm.running_training(client):
             return f"no training: {running.name} is under way"
         if rested := alarm.started_since(client, datetime.now(UTC) - cooldown):
             return (
@@ -133,7 +133,7 @@ def _retrained(newest: DriftResult, reason: str, cooldown: timedelta) -> str:
         return f"started training {alarm.start_training(client, reason, key=key, tag=alarm.TAG).name}"
 
 
-def _logged(seen: Examined, settings: Settings) -> str | None:
+def _logged(seen: DriftWindow, settings: Settings) -> str | None:
     """Where MLflow has the page, as Markdown; None for a model that is no version of a registry."""
     if seen.html is None or not settings.model.startswith("models:"):
         return None
@@ -141,7 +141,7 @@ def _logged(seen: Examined, settings: Settings) -> str | None:
     return publish.log_to_version(seen.identity, seen.result, seen.html, tracking_uri=uri)
 
 
-def _add_to_workspace(seen: Examined) -> None:
+def _add_to_workspace(seen: DriftWindow) -> None:
     if seen.snapshot is not None:
         columns = [column.name for column in seen.result.columns]
         add_snapshot(seen.snapshot, workspace=WORKSPACE, project=seen.identity.name, columns=columns)

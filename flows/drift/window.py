@@ -25,7 +25,7 @@ _REMEMBERED = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examined:
+class DriftWindow:
     """A window, the ones before it, and its files, which are deleted when the block ends."""
 
     identity: ModelIdentity
@@ -40,7 +40,7 @@ class Examined:
 
 
 @contextmanager
-def examined(settings: Settings) -> Iterator[Examined]:
+def compute_window(settings: Settings) -> Iterator[DriftWindow]:
     """Compute the drift of the model that the service follows, and keep it in the database.
 
     Raises:
@@ -57,13 +57,13 @@ def examined(settings: Settings) -> Iterator[Examined]:
         ledger = DriftStore(settings.database_url.reveal())
         try:
             model = ModelKey(version=identity.version, sha256=identity.sha256)
-            request = request_of(settings, identity, found.folder)
+            request = drift_request(settings, identity, found.folder)
             _check_size(ledger, model, request.window)
             earlier = tuple(ledger.recent(model, _REMEMBERED))
             with compute_in_process(request) as done:
                 html = done.html.read_bytes() if done.html is not None else None
                 ledger.keep(done.result, html=html, retention_s=settings.retention_days * _DAY_S)
-                yield Examined(
+                yield DriftWindow(
                     identity=identity,
                     result=done.result,
                     earlier=earlier,
@@ -74,7 +74,7 @@ def examined(settings: Settings) -> Iterator[Examined]:
             ledger.close()
 
 
-def request_of(settings: Settings, identity: ModelIdentity, folder: Path) -> DriftRequest:
+def drift_request(settings: Settings, identity: ModelIdentity, folder: Path) -> DriftRequest:
     """What the service itself would compute with these settings."""
     return DriftRequest(
         database_url=settings.database_url.reveal(),

@@ -78,13 +78,13 @@ def _add_plots(project: Project, columns: Sequence[str]) -> None:
     from evidently.sdk.models import PanelMetric
     from evidently.sdk.panels import line_plot_panel
 
-    for title, names in grouped(columns).items():
+    for title, names in group_by_panel(columns).items():
         values = [PanelMetric(legend=name, metric=_METRIC, metric_labels={"column": name}) for name in names]
         panel = line_plot_panel(title=f"{title}: distance from the reference", values=values, size="full")
         project.dashboard.add_panel(panel, tab="Drift", create_if_not_exists=True)
 
 
-def grouped(columns: Sequence[str]) -> dict[str, list[str]]:
+def group_by_panel(columns: Sequence[str]) -> dict[str, list[str]]:
     """Columns by panel: a plot has half a dozen colours."""
     rest, *others = PANELS
     groups: dict[str, list[str]] = {title: [] for title in PANELS}

@@ -1,8 +1,9 @@
-"""git and dvc as commands: short ones, with the reason of a failure in one line."""
+"""git and dvc as short-lived child processes, with the reason of a failure in one line."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from pipelines.run_record import last_reason
 
-# What would lead a command out of its folder: another repository, an experiment, the parent's own flow run.
+# Variables that would lead a command out of its folder: another repository, an experiment, this flow run.
 _DROPPED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "DVC_EXP", "DVC_ROOT", "DVC_STAGE", "PREFECT__")
 _QUIET = {
     "DVC_NO_ANALYTICS": "1",
@@ -20,22 +21,40 @@ _QUIET = {
     # A question would wait for an answer for ever.
     "GIT_TERMINAL_PROMPT": "0",
 }
-# Folders and files that settings may name relative to where the flow was started.
+# Settings with a path that may be relative to the folder in which the flow was started.
 _PATHS = ("MIEN_WEIGHTS_DIR", "MIEN_FACE_MODEL")
+# Contention (DVC's own lock, its lock on paths, SQLite under MLflow) and lost connections. git, dvc and a
+# stage have one exit status for all failures (128, 255, 1), so that only their output tells them apart.
+_TEMPORARY = re.compile(
+    r"Unable to acquire lock|is busy, it is being blocked by|database (table )?is locked"
+    r"|no server answers|Connection (refused|reset|aborted)|Connection broken|RemoteDisconnected"
+    r"|Could not connect|Max retries exceeded|[Tt]imed out|Temporary failure in name resolution"
+    r"|Too Many Requests|Service Unavailable|Bad Gateway|Gateway Timeout|SlowDown"
+)
 
 
 @dataclass(frozen=True)
-class Done:
-    """A command that has ended."""
+class CommandResult:
+    """Exit status and output of a command."""
 
     status: int
     output: str
-    """Standard output and error, as they came."""
+    """Standard output and standard error, in the order in which they were written."""
 
     @property
     def reason(self) -> str:
-        """Why it failed, in one line."""
+        """Why the command failed, in one line."""
         return last_reason(self.output) or f"it ended with status {self.status}"
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the command may succeed if it is run again."""
+        return is_temporary_failure(self.reason)
+
+
+def is_temporary_failure(output: str) -> bool:
+    """Whether the output of a failed command reports contention or a lost connection."""
+    return _TEMPORARY.search(output) is not None
 
 
 def environment(given: Mapping[str, str], **more: str) -> dict[str, str]:
@@ -43,7 +62,7 @@ def environment(given: Mapping[str, str], **more: str) -> dict[str, str]:
 
     Args:
         given: usually `os.environ`.
-        more: are added as they are.
+        more: added unchanged.
     """
     kept = {name: value for name, value in given.items() if not name.startswith(_DROPPED)}
     for name in _PATHS:
@@ -53,25 +72,25 @@ def environment(given: Mapping[str, str], **more: str) -> dict[str, str]:
     return kept | _QUIET | {"PATH": path} | more
 
 
-def run_git(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Done:
+def run_git(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> CommandResult:
     """Run git in a folder; never raises."""
     return run(["git", *arguments], folder, variables)
 
 
-def run_dvc(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Done:
+def run_dvc(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> CommandResult:
     """Run dvc in a folder; waits while another process holds DVC's lock; never raises."""
-    return run([*dvc(), *arguments], folder, variables)
+    return run([*dvc_command(), *arguments], folder, variables)
 
 
-def dvc() -> list[str]:
-    """The dvc of this environment, as the beginning of a command.
+def dvc_command() -> list[str]:
+    """The dvc of this environment, as the beginning of a command line.
 
-    Without the option DVC gives up after three seconds of another's lock, be it after an hour of training.
+    Without `--wait-for-lock` DVC gives up after three seconds, even at the end of an hour of training.
     """
     return [sys.executable, "-m", "dvc", "--wait-for-lock"]
 
 
-def run(command: list[str], folder: Path, variables: Mapping[str, str]) -> Done:
+def run(command: list[str], folder: Path, variables: Mapping[str, str]) -> CommandResult:
     """Run a command in a folder; never raises."""
     try:
         done = subprocess.run(  # noqa: S603 - the commands are this package's own
@@ -86,5 +105,5 @@ def run(command: list[str], folder: Path, variables: Mapping[str, str]) -> Done:
             check=False,
         )
     except OSError as error:
-        return Done(127, f"error: {command[0]} cannot be started: {error}")
-    return Done(done.returncode, done.stdout)
+        return CommandResult(127, f"error: cannot start {command[0]}: {error}")
+    return CommandResult(done.returncode, done.stdout)

@@ -1,4 +1,4 @@
-"""DVC's side of a clone: the checkout's cache and remotes, and the files that the commit names."""
+"""DVC in a clone: settings and cache of the checkout, and the files of the commit."""
 
 from __future__ import annotations
 
@@ -11,38 +11,37 @@ import yaml
 from flows.errors import WorkspaceFailed
 from flows.repro.workspace import Workspace
 
-# A link costs no space; DVC takes the first kind that the file system can do.
+# A link needs no space; DVC uses the first kind that the file system supports.
 _LINKS = "reflink,hardlink,copy"
 
 
 def configure(workspace: Workspace) -> None:
-    """Give the clone the checkout's own DVC settings, and its cache.
+    """Copy the checkout's local DVC settings to the clone, and use its cache.
 
     Raises:
-        WorkspaceFailed: those settings are damaged.
+        WorkspaceFailed: the settings are damaged.
     """
-    from dvc.config import Config, ConfigError
-    from dvc.config import merge as lay_over
+    from dvc.config import Config, ConfigError, merge
 
     folder = workspace.checkout / ".dvc"
     try:
-        theirs = Config(dvc_dir=str(folder))
-        cache = theirs.get("cache", {}).get("dir") or folder / "cache"
-        with Config(dvc_dir=str(workspace.root / ".dvc")).edit("local") as mine:
+        source = Config(dvc_dir=str(folder))
+        cache = source.get("cache", {}).get("dir") or folder / "cache"
+        with Config(dvc_dir=str(workspace.root / ".dvc")).edit("local") as target:
             # .dvc/config.local, with passwords and paths that are in no commit.
-            lay_over(mine, theirs.read("local"))
-            mine["cache"] = mine.get("cache", {}) | {"dir": str(cache), "type": _LINKS}
+            merge(target, source.read("local"))
+            target["cache"] = target.get("cache", {}) | {"dir": str(cache), "type": _LINKS}
     except (ConfigError, OSError) as error:
         raise WorkspaceFailed(what=str(folder), reason=str(error), remedy="correct DVC's settings") from error
 
 
 def restore(workspace: Workspace) -> None:
-    """Lay out data and earlier results: from the cache, from the default remote, data from any remote.
+    """Check out data and earlier results: from the cache or the default remote, data from any remote.
 
-    Results that are nowhere are no error, DVC makes them again.
+    Missing results are not an error, because DVC runs their stages again.
 
     Raises:
-        WorkspaceFailed: data that git names are in no cache and no remote.
+        WorkspaceFailed: data of the commit are in no cache and no remote.
     """
     default, remotes = _remotes(workspace)
     workspace.dvc("checkout", "--quiet", "--allow-missing")
@@ -58,18 +57,18 @@ def restore(workspace: Workspace) -> None:
         else:
             raise WorkspaceFailed(
                 what=f"the data of {pointer}",
-                reason="; ".join(reasons) or "they are not in the cache and there is no remote",
+                reason="; ".join(reasons) or "they are not in the cache, and there is no remote",
                 remedy=f"run `dvc pull {pointer}` or `dvc add` in {workspace.checkout}",
             )
 
 
 def default_remote(workspace: Workspace) -> str | None:
-    """DVC's default remote, where new data go."""
+    """DVC's default remote, to which new data are pushed."""
     return _remotes(workspace)[0]
 
 
 def _remotes(workspace: Workspace) -> tuple[str | None, list[str]]:
-    """The default remote, and all of them, that one first."""
+    """The default remote, and all remotes, the default one first."""
     from dvc.config import Config
 
     settings: dict[str, Any] = Config(dvc_dir=str(workspace.root / ".dvc")).read()
@@ -78,7 +77,7 @@ def _remotes(workspace: Workspace) -> tuple[str | None, list[str]]:
 
 
 def _missing(workspace: Workspace) -> Iterator[Path]:
-    """`.dvc` files of the commit whose data are not there."""
+    """`.dvc` files of the commit whose data are missing."""
     for name in workspace.git("ls-files", "--", "*.dvc").output.splitlines():
         pointer = workspace.root / name
         outs = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"]

@@ -1,8 +1,9 @@
-"""Which stages there are and what comes before what: DVC's own graph, not a second list of it.
+"""The stages and their order, read from DVC's own graph.
 
-What DVC does not know stands in a stage's `meta` in dvc.yaml, which is not a dependency. `alone: true`:
-nothing runs beside it (`latency` measures). `node: coordinator`: on a cluster it runs where the flow does, so
-that the stage that measures and the one that describes the machine (`machine`) are on one node.
+A stage's `meta` in dvc.yaml, which is not a dependency, adds what DVC has no field for. `alone: true`: no
+other stage runs at the same time (`latency` measures). `node: coordinator`: on a cluster it runs on the
+machine of the flow, so that the stage that measures and the one that describes the machine (`machine`) share
+one.
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ from flows.repro.commands import run_dvc
 
 _NODE = re.compile(r'^"([^"]+)";$')
 _EDGE = re.compile(r'^"([^"]+)" -> "([^"]+)";$')
-# Data files are DVC's nodes too, but there is nothing to run.
+# Data files are nodes of DVC's graph too, but have no command.
 _DATA = ".dvc"
 COORDINATOR = "coordinator"
-"""Value of `meta.node`: the machine that the flow itself runs on."""
+"""Value of `meta.node`: the machine of the flow run."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages in dvc.yaml's order, with what each one waits for."""
+    """Stages in dvc.yaml's order, with the stages that each one depends on."""
 
     needs: Mapping[str, frozenset[str]]
     """Stage → stages whose outputs it reads."""
     alone: frozenset[str] = frozenset()
-    """Stages beside which nothing runs."""
+    """Stages that run while no other stage runs."""
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """All of them."""
+        """Names of all stages."""
         return tuple(self.needs)
 
-    def without(self, left_out: Iterable[str]) -> Plan:
-        """The plan without some stages; what stood before one of them stands before its successors."""
+    def without(self, removed: Iterable[str]) -> Plan:
+        """The plan without some stages; successors of a removed stage depend on its predecessors."""
         needs = dict(self.needs)
-        for stage in left_out:
+        for stage in removed:
             before = needs.pop(stage)
             needs = {
                 name: (others - {stage}) | before if stage in others else others
@@ -52,7 +53,7 @@ class Plan:
         return Plan(needs, self.alone & needs.keys())
 
     def blocked_by(self, failed: Iterable[str]) -> frozenset[str]:
-        """Stages that wait for one of `failed`, at any distance."""
+        """Stages that depend on one of `failed`, directly or through other stages."""
         found = set(failed)
         while more := {name for name, others in self.needs.items() if others & found} - found:
             found |= more
@@ -63,20 +64,20 @@ def read_plan(root: Path, environment: Mapping[str, str]) -> Plan:
     """Ask DVC for the stages of the repository at `root`.
 
     Raises:
-        GraphUnreadable: dvc.yaml or what it refers to is damaged, or there are no stages.
+        GraphUnreadable: dvc.yaml or a file that it refers to is damaged, or there are no stages.
     """
-    asked = run_dvc(["dag", "--dot"], root, environment)
-    if asked.status != 0:
-        raise GraphUnreadable(root=root, reason=asked.reason)
-    plan = parse_dot(asked.output)
+    result = run_dvc(["dag", "--dot"], root, environment)
+    if result.status != 0:
+        raise GraphUnreadable(root=root, reason=result.reason)
+    plan = parse_dot(result.output)
     if not plan.needs:
-        raise GraphUnreadable(root=root, reason="there are none")
+        raise GraphUnreadable(root=root, reason="dvc.yaml has no stages")
     alone = frozenset(stage for stage in plan.stages if _meta(root, stage).get("alone") is True)
     return Plan(plan.needs, alone)
 
 
 def parse_dot(text: str) -> Plan:
-    """Read the output of `dvc dag --dot`."""
+    """Parse the output of `dvc dag --dot`."""
     needs: dict[str, set[str]] = {}
     for line in text.splitlines():
         if found := _NODE.match(line.strip()):
@@ -88,14 +89,14 @@ def parse_dot(text: str) -> Plan:
 
 
 def check_chosen(chosen: Sequence[str] | None, listed: Sequence[str]) -> None:
-    """See whether these architectures can be trained.
+    """Check that the chosen architectures can be trained.
 
     Args:
         chosen: names, or None for all.
-        listed: what `architectures` in params.yaml lists.
+        listed: `architectures` in params.yaml.
 
     Raises:
-        ParametersInvalid: none is chosen, or one that params.yaml does not list.
+        ParametersInvalid: the list is empty, or has a name that is not in params.yaml.
     """
     expected = f"names that `architectures` in params.yaml lists ({', '.join(listed)})"
     if chosen is not None and not chosen:
@@ -108,7 +109,7 @@ def check_chosen(chosen: Sequence[str] | None, listed: Sequence[str]) -> None:
 
 
 def of_architectures(plan: Plan, chosen: Sequence[str] | None, listed: Sequence[str]) -> Plan:
-    """Leave out the stages (`train@NAME` and so on) of architectures that were not chosen."""
+    """The plan without the stages (`train@NAME` and so on) of architectures that were not chosen."""
     if chosen is None:
         return plan
     others = set(listed) - set(chosen)
@@ -116,17 +117,17 @@ def of_architectures(plan: Plan, chosen: Sequence[str] | None, listed: Sequence[
 
 
 def architecture_of(stage: str) -> str | None:
-    """`vgg` for `train@vgg`; None for a stage that is there once."""
+    """`vgg` for `train@vgg`; None for a stage that belongs to no architecture."""
     return stage.partition("@")[2] or None
 
 
 def at_coordinator(root: Path, stage: str) -> bool:
-    """Whether a stage runs where the flow does: by its `meta`, or since it belongs to no architecture."""
+    """Whether a stage runs on the flow's machine: it belongs to no architecture, or its `meta` says so."""
     return architecture_of(stage) is None or _meta(root, stage).get("node") == COORDINATOR
 
 
 def _meta(root: Path, stage: str) -> Mapping[str, Any]:
-    """What dvc.yaml says of a stage beside its dependencies."""
+    """A stage's `meta` in dvc.yaml."""
     declared: Mapping[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     found = declared.get(stage.partition("@")[0], {})
     meta: Mapping[str, Any] = found.get("do", found).get("meta") or {}

@@ -1,4 +1,4 @@
-"""Progress of a training in Prefect's pages: one artifact for each architecture, moved by what it prints."""
+"""Progress of a training as a Prefect artifact, one for each architecture, read from the stage's output."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ _RESUMED = re.compile(r"resuming after epoch \d+")
 
 
 class EpochProgress:
-    """Follows the output of one stage; does nothing for stages without epochs."""
+    """Updates the artifact from the output of one stage; does nothing for stages without epochs."""
 
     def __init__(self, stage: str) -> None:
-        """Name the artifact; it is created with the first epoch."""
+        """Create the progress; the artifact is created with the first epoch."""
         self._architecture = architecture_of(stage)
         self._artifact: UUID | None = None
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Return the progress."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """The stage has ended: early stopping leaves no bar half full."""
+        """Set 100 % after success, also when early stopping ended the training."""
         if self._artifact is not None and error is None:
             self._update(100.0, None)
 
     def read(self, line: str) -> None:
-        """One line of the stage's output."""
+        """Read one line of the stage's output."""
         if self._architecture is not None and (percent := percent_done(line)) is not None:
             self._show(percent, line)
 
-    def _show(self, percent: float, said: str) -> None:
+    def _show(self, percent: float, description: str) -> None:
         from prefect.artifacts import create_progress_artifact
 
         if self._artifact is not None:
-            self._update(percent, said)
+            self._update(percent, description)
             return
         key = f"training-progress-{self._architecture}".replace("_", "-").lower()
-        # Called outside of an event loop, Prefect answers with the id itself.
-        self._artifact = cast(UUID, create_progress_artifact(percent, key=key, description=said))
+        # Outside of an event loop Prefect returns the id itself instead of an awaitable.
+        self._artifact = cast(UUID, create_progress_artifact(percent, key=key, description=description))
 
-    def _update(self, percent: float, said: str | None) -> None:
+    def _update(self, percent: float, description: str | None) -> None:
         from prefect.artifacts import update_progress_artifact
 
         if self._artifact is not None:
-            update_progress_artifact(self._artifact, percent, description=said)
+            update_progress_artifact(self._artifact, percent, description=description)
 
 
 def percent_done(line: str) -> float | None:
-    """How far the phase is that a line tells of; None for lines that tell of no epoch."""
+    """Progress of the training phase in a line, in percent; None for a line without an epoch."""
     if found := _EPOCH.search(line):
         return 100.0 * int(found["done"]) / int(found["all"])
     return 0.0 if _RESUMED.search(line) else None

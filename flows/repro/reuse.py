@@ -1,11 +1,12 @@
-"""A new commit begins with the results of the one before it; DVC decides which of them still hold.
+"""Results of runs: reuse those of an earlier commit, and commit new ones to a branch.
 
-DVC's run cache would do the same, but leaves out stages with outputs that git keeps (`cache: false`): most.
+A clone of a new commit starts with the results of the newest other clone; DVC decides which are still valid.
+DVC's run cache cannot replace this: it skips stages with outputs that git keeps (`cache: false`), which most
+stages have.
 
-Results come home as a branch: `training/COMMIT`, one commit for each run that changed something.
-
-`git merge training/COMMIT && dvc checkout` takes them over; the files themselves already lie in the
-checkout's DVC cache. Only git's references change, the operator's tree stays as it is.
+New results become the branch `training/COMMIT`, one commit for each run that changed something.
+`git merge training/COMMIT && dvc checkout` applies them; the files are in the checkout's DVC cache already.
+Only git's references change, not the operator's working tree.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from flows.errors import WorkspaceFailed
 from flows.repro import commands
-from flows.repro.commands import Done
+from flows.repro.commands import CommandResult
 from flows.repro.workspace import COMMIT_DIGITS, Workspace
 from pipelines.core import paths
 from pipelines.core.io import write_text
@@ -23,20 +24,20 @@ from pipelines.core.lineage import DEFINING
 from pipelines.profile import CONF, compose
 
 _LOCK = "dvc.lock"
-# What shapes results is the new commit's own, and so are DVC's settings.
-_NOT_ADOPTED = (*DEFINING, ".dvc", ".dvcignore")
+# Code, parameters and DVC's settings come from the new commit.
+_NOT_REUSED = (*DEFINING, ".dvc", ".dvcignore")
 
 
-def adopt(workspace: Workspace) -> Path | None:
-    """Take over dvc.lock and what git keeps of the results from the newest other clone of the same profile.
+def reuse_results(workspace: Workspace) -> Path | None:
+    """Copy dvc.lock and the results in git from the newest other clone of the same profile.
 
-    Nothing happens where the clone has results of its own, or where its commit has others than those that
-    the other run began with.
+    Nothing is copied if the clone has results of its own, or if its commit has another dvc.lock than the
+    commit of the other clone.
 
     Returns:
-        The other clone, None if nothing was taken over.
+        The other clone; None if nothing was copied.
     """
-    if _has_own(workspace):
+    if _has_results(workspace):
         return None
     other = _newest_other(workspace)
     if other is None:
@@ -53,7 +54,7 @@ def adopt(workspace: Workspace) -> Path | None:
     return other
 
 
-def _has_own(workspace: Workspace) -> bool:
+def _has_results(workspace: Workspace) -> bool:
     head = workspace.git("rev-parse", "HEAD").output.strip()
     return head != workspace.commit or workspace.git("status", "--porcelain").output.strip() != ""
 
@@ -69,16 +70,16 @@ def _newest_other(workspace: Workspace) -> Path | None:
 
 
 def _blob(workspace: Workspace, commit: str) -> str:
-    """Identity of a commit's dvc.lock; empty if it has none."""
+    """Object id of a commit's dvc.lock; empty if it has none."""
     return workspace.git("rev-parse", "--verify", "--quiet", f"{commit}:{_LOCK}").output.strip()
 
 
 def _results(workspace: Workspace, other: Path, base: str) -> list[str]:
-    """Files that the other clone's runs have changed or added, committed or not, and that are still there."""
+    """Existing files that the other clone's runs have changed or added, committed or not."""
 
     def listed(*arguments: str) -> list[str]:
-        done: Done = commands.run_git(arguments, other, workspace.environment)
-        return done.output.split("\0") if done.status == 0 else []
+        result = commands.run_git(arguments, other, workspace.environment)
+        return result.output.split("\0") if result.status == 0 else []
 
     names = [
         *listed("diff", "--name-only", "-z", base),
@@ -87,7 +88,7 @@ def _results(workspace: Workspace, other: Path, base: str) -> list[str]:
     return [
         name
         for name in names
-        if name and name.partition("/")[0] not in _NOT_ADOPTED and (other / name).is_file()
+        if name and name.partition("/")[0] not in _NOT_REUSED and (other / name).is_file()
     ]
 
 
@@ -97,54 +98,54 @@ def use_profile(workspace: Workspace, profile: str, *, publish: bool) -> None:
     Args:
         workspace: the clone.
         profile: name of a file there.
-        publish: commit and push it at once, so that a model's recorded commit is one that exists.
+        publish: commit and push it now, so that the commit that a model records exists in the checkout.
 
     Raises:
-        ParamsError: there is no such profile, or it is damaged.
-        WorkspaceFailed: the branch cannot be pushed.
+        ParamsError: the profile does not exist or is damaged.
+        WorkspaceFailed: git cannot push the branch.
     """
     write_text(workspace.root / paths.PARAMS, compose(profile, workspace.root / CONF))
     if publish:
         commit(workspace, f"Settings of the profile {profile}")
 
 
-def are_whole(workspace: Workspace) -> bool:
-    """Whether nothing that git keeps is missing: a stage that fails takes its earlier results away."""
+def is_complete(workspace: Workspace) -> bool:
+    """Whether all files in git exist: a failed stage has deleted its earlier results."""
     return workspace.git("ls-files", "--deleted").output.strip() == ""
 
 
 def commit(workspace: Workspace, message: str) -> str | None:
-    """Commit what changed in the clone and push it to the checkout; None if nothing did.
+    """Commit all changes in the clone and push them to the checkout.
 
     Returns:
-        The branch.
+        The branch; None if nothing has changed.
 
     Raises:
-        WorkspaceFailed: git refuses.
+        WorkspaceFailed: git cannot commit or push.
     """
-    _need(workspace, workspace.git("add", "--all"))
+    _check(workspace, workspace.git("add", "--all"))
     if workspace.git("diff", "--cached", "--quiet").status == 0:
         return None
-    _need(
+    _check(
         workspace,
         workspace.git(*author(workspace), "commit", "--quiet", "--no-verify", "--no-gpg-sign", "-m", message),
     )
-    _need(workspace, workspace.git("push", "--quiet", "origin", f"HEAD:refs/heads/{workspace.branch}"))
+    _check(workspace, workspace.git("push", "--quiet", "origin", f"HEAD:refs/heads/{workspace.branch}"))
     return workspace.branch
 
 
 def author(workspace: Workspace) -> list[str]:
-    """Options for git: the operator's own name where it knows one."""
+    """Options for git with an author; none if the operator has configured one."""
     known = (
         workspace.git("config", "user.email").status == 0 and workspace.git("config", "user.name").status == 0
     )
     return [] if known else ["-c", "user.name=mien", "-c", "user.email=mien@localhost"]
 
 
-def _need(workspace: Workspace, done: Done) -> None:
-    if done.status != 0:
+def _check(workspace: Workspace, result: CommandResult) -> None:
+    if result.status != 0:
         raise WorkspaceFailed(
             what=f"the results' branch {workspace.branch}",
-            reason=done.reason,
-            remedy=f"commit and push them by hand in {workspace.root}",
+            reason=result.reason,
+            remedy=f"commit and push the results by hand in {workspace.root}",
         )

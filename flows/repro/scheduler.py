@@ -1,7 +1,7 @@
-"""Starts every stage of a plan as soon as it may: what it reads is there, a place is free, none wants quiet.
+"""Runs each stage of a plan once its inputs are ready, a slot is free and no stage runs alone.
 
-A stage that fails takes its successors with it and nobody else: what other architectures learn meanwhile
-stays in DVC's cache for the next run.
+The successors of a failed stage do not run; all other stages do, and their results stay in DVC's cache for
+the next run.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from flows.repro.graph import Plan
 
 Future = PrefectFuture[Any]
 Submit = Callable[[str, Sequence[Future]], Future]
-"""Start a stage, given the futures of those before it (so that Prefect draws the order)."""
+"""Start a stage, given the futures of its predecessors, which Prefect shows as its dependencies."""
 
-# So that a signal is seen within a second while stages run for hours.
+# Signals are handled within a second while stages run for hours.
 _WAKE_S = 1.0
 
 
 @dataclass
-class Progress:
-    """Where a run of a plan stands."""
+class PlanProgress:
+    """States of a plan's stages during a run."""
 
     states: dict[str, State[Any]] = field(default_factory=dict)
-    """Of the stages that have ended."""
+    """Final states of the stages that have ended."""
     running: set[str] = field(default_factory=set)
 
     @property
     def failed(self) -> list[str]:
-        """Stages that did not come to a good end, in the order in which they ended."""
+        """Stages that failed, in the order in which they ended."""
         return [name for name, state in self.states.items() if not state.is_completed()]
 
 
-def conduct(plan: Plan, submit: Submit, *, max_parallel: int) -> Progress:
-    """Run the plan to its end.
+def run_plan(plan: Plan, submit: Submit, *, max_parallel: int) -> PlanProgress:
+    """Run all stages of a plan and wait until they have ended.
 
     Args:
-        plan: what to run.
-        submit: starts one stage and returns at once.
-        max_parallel: most stages that run at once, at least 1.
+        plan: stages to run.
+        submit: starts one stage and returns immediately.
+        max_parallel: maximum number of stages at once, at least 1.
 
     Returns:
-        The states of all stages that ran; those that are not there waited for one that failed.
+        The states of all stages that ran; a stage without a state depends on one that failed.
     """
-    progress = Progress()
+    progress = PlanProgress()
     futures: dict[str, Future] = {}
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     while True:
@@ -67,8 +67,8 @@ def conduct(plan: Plan, submit: Submit, *, max_parallel: int) -> Progress:
         progress.running.discard(stage)
 
 
-def startable(plan: Plan, progress: Progress, *, max_parallel: int) -> list[str]:
-    """Stages that may start now, in the plan's order; one that runs alone only when nothing else could."""
+def startable(plan: Plan, progress: PlanProgress, *, max_parallel: int) -> list[str]:
+    """Stages that may start now, in the plan's order; a stage that runs alone comes after all others."""
     done = {name for name, state in progress.states.items() if state.is_completed()}
     ready = [
         stage

@@ -1,4 +1,4 @@
-"""The task that runs one DVC stage. Prefect caches nothing here: what is stale is DVC's to know."""
+"""The Prefect task that runs one DVC stage. Prefect caches nothing here: DVC decides what is stale."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
-from flows.cluster.engines import Place
+from flows.repro.executor import StageExecutor
 from flows.repro.progress import EpochProgress
-from flows.repro.stages import Outcome
+from flows.repro.stages import StageOutcome
 
 UNCHANGED = "unchanged"
 RESTORED = "restored"
 INTERRUPTED = "Interrupted"
-"""Name of the failed state of a stage whose reason passes by itself; only these are tried again."""
+"""Name of the failed state of a task with a temporary reason; only these tasks are tried again."""
 
-# Seconds. A lock is held for as long as DVC hashes files; a restarted server is back after a minute or two.
+# Seconds. DVC holds its lock while it hashes files; a restarted server answers after a minute or two.
 RETRY_DELAYS_S = (10, 30, 120)
 _JITTER = 0.5
 
 
-def passes_by_itself(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
-    """Whether trying again may help: contention and infrastructure, never a verdict on data or model."""
+def may_retry(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
+    """Whether another try may help: after contention and lost connections, not after a verdict."""
     return state.name == INTERRUPTED
 
 
@@ -37,15 +37,15 @@ def passes_by_itself(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
     retries=len(RETRY_DELAYS_S),
     retry_delay_seconds=list(RETRY_DELAYS_S),
     retry_jitter_factor=_JITTER,
-    retry_condition_fn=passes_by_itself,
+    retry_condition_fn=may_retry,
 )
-def run_stage(stage: str, place: Place, *, force: bool = False) -> State[Any]:
-    """Let DVC bring one stage up to date.
+def run_stage(stage: str, executor: StageExecutor, *, force: bool = False) -> State[Any]:
+    """Bring one stage up to date.
 
     Args:
         stage: its name, `train@vgg`.
-        place: where it runs.
-        force: run it although nothing changed.
+        executor: runs it.
+        force: run the stage even if nothing has changed.
 
     Returns:
         Completed (`unchanged`, `restored` or simply completed), or Failed with one sentence.
@@ -57,14 +57,14 @@ def run_stage(stage: str, place: Place, *, force: bool = False) -> State[Any]:
             logger.info("%s", line)
             progress.read(line)
 
-        return state_of(place.run(stage, force=force, on_line=on_line))
+        return state_of(executor.run(stage, force=force, on_line=on_line))
 
 
-def state_of(outcome: Outcome) -> State[Any]:
-    """How Prefect shows an outcome."""
+def state_of(outcome: StageOutcome) -> State[Any]:
+    """Convert an outcome to a Prefect state."""
     if outcome.kind == "failed":
-        return Failed(message=outcome.said)
+        return Failed(message=outcome.message)
     if outcome.kind == "interrupted":
-        return Failed(name=INTERRUPTED, message=outcome.said)
+        return Failed(name=INTERRUPTED, message=outcome.message)
     names = {"unchanged": UNCHANGED, "restored": RESTORED}
-    return Completed(name=names.get(outcome.kind, "Completed"), message=outcome.said)
+    return Completed(name=names.get(outcome.kind, "Completed"), message=outcome.message)

@@ -1,7 +1,8 @@
-"""A clone for every commit that is trained, so that no schedule ever touches the operator's files.
+"""A clone for each commit that is trained, so that a run never changes the operator's files.
 
-A clone costs little: git links its objects, DVC's cache is the checkout's own and files are linked out of it.
-A run that was cut off is continued in its clone, where DVC sees what is finished; training state lies beside.
+A clone needs little space: git links its objects, and DVC links files from the checkout's cache. The next
+run continues an interrupted one in its clone, where DVC knows the finished stages; training state is kept
+outside of it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from flows.errors import ParametersInvalid, TrainingBusy, WorkspaceFailed
 from flows.repro import commands
-from flows.repro.commands import Done
+from flows.repro.commands import CommandResult
 from pipelines.core import paths
 from pipelines.core.lineage import DEFINING, FOREIGN_OWNER, git_remedy
 from pipelines.profile import BASE, CONF
@@ -27,57 +28,57 @@ HOME = Path(".mien")
 WORKSPACES = HOME / "workspaces"
 CHECKPOINTS = HOME / "checkpoints"
 _BUSY = HOME / "training.lock"
-# Enough that two commits of one repository never share it; what git itself abbreviates to in large ones.
+# Long enough to be unique in a repository; git abbreviates to this length in large ones.
 COMMIT_DIGITS = 12
-# A killed run's stages get ten seconds to end (guard.py), then they are killed.
-LOCK_PATIENCE_S = 30.0
+# Longer than the ten seconds after which guard.py kills the stages of a killed run.
+LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """A clone, ready for DVC."""
+    """A clone in which git and DVC run."""
 
     root: Path
     checkout: Path
-    """What it was cloned from."""
+    """The repository that it was cloned from."""
     commit: str
-    """What was asked for, 40 hexadecimal digits."""
+    """The commit of the requested revision, 40 hexadecimal digits."""
     branch: str
-    """Where results go: `training/COMMIT`, or `training/COMMIT-PROFILE`."""
+    """Branch for results: `training/COMMIT`, or `training/COMMIT-PROFILE`."""
     environment: Mapping[str, str] = field(repr=False)
-    """Variables of every command that runs in it."""
+    """Variables of every command that runs in the clone."""
     lock: int
     """File descriptor of the training lock; processes that work in the clone inherit it."""
 
-    def git(self, *arguments: str) -> Done:
+    def git(self, *arguments: str) -> CommandResult:
         """Run git in the clone."""
         return commands.run_git(arguments, self.root, self.environment)
 
-    def dvc(self, *arguments: str) -> Done:
+    def dvc(self, *arguments: str) -> CommandResult:
         """Run dvc in the clone."""
         return commands.run_dvc(arguments, self.root, self.environment)
 
 
 @contextmanager
-def only_training(checkout: Path, *, patience_s: float = LOCK_PATIENCE_S) -> Iterator[int]:
+def training_lock(checkout: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[int]:
     """Hold the checkout's training lock; yields its file descriptor.
 
-    Whoever inherits the descriptor holds the lock too. It is free once all of them are gone, however they
-    went: a killed run's stages end within seconds, and the next run waits for that long.
+    Processes that inherit the descriptor hold the lock too, and it is free once all of them have ended. The
+    stages of a killed run end within seconds, and the next run waits for them.
 
     Args:
-        checkout: whose trainings exclude each other.
-        patience_s: how long to wait for another run's end.
+        checkout: one training at a time runs in it.
+        timeout_s: how long to wait until another run has ended.
 
     Raises:
-        TrainingBusy: another run holds it.
+        TrainingBusy: another run holds the lock.
     """
     path = checkout / _BUSY
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        deadline = time.monotonic() + patience_s
-        while not _locked(file.fileno()):
+        deadline = time.monotonic() + timeout_s
+        while not _try_lock(file.fileno()):
             if time.monotonic() >= deadline:
                 raise TrainingBusy(checkout=checkout)
             time.sleep(_LOCK_POLL_S)
@@ -85,17 +86,17 @@ def only_training(checkout: Path, *, patience_s: float = LOCK_PATIENCE_S) -> Ite
 
 
 def open_workspace(checkout: Path, *, revision: str, profile: str | None, lock: int) -> Workspace:
-    """The clone of a revision: the one that an earlier run of it left, or a new one.
+    """Open the clone of a revision: the clone of an earlier run, or a new one.
 
     Args:
-        checkout: root of a git and DVC repository; stays as it is.
+        checkout: root of a git and DVC repository; is not changed.
         revision: branch, tag or commit.
-        profile: whose settings the run will use; another profile is another clone.
+        profile: settings of the run; each profile has its own clone.
         lock: see `only_training`.
 
     Raises:
-        WorkspaceFailed: there is no such repository, or it cannot be cloned.
-        ParametersInvalid: there is no such revision, or no such profile in it.
+        WorkspaceFailed: the repository does not exist or cannot be cloned.
+        ParametersInvalid: the revision does not exist, or it has no such profile.
     """
     variables = _environment(checkout)
     commit = _commit(checkout, revision, variables)
@@ -111,26 +112,26 @@ def open_workspace(checkout: Path, *, revision: str, profile: str | None, lock: 
         lock=lock,
     )
     if (workspace.root / ".git").exists():
-        _tidy(workspace)
+        _clean_up(workspace)
     else:
         _clone(workspace)
-    os.utime(workspace.root)  # when it was used last, for retention
+    os.utime(workspace.root)  # the time of its last use, for retention
     return workspace
 
 
-def fresh_clone(checkout: Path, name: str, *, branch: str, revision: str, lock: int) -> Workspace:
-    """A new clone for one run, at the branch where there is one, else at the revision.
+def new_workspace(checkout: Path, name: str, *, branch: str, revision: str, lock: int) -> Workspace:
+    """Create a new clone for one run, at the branch if it exists, else at the revision.
 
     Args:
-        checkout: root of a git and DVC repository; stays as it is.
-        name: of its folder in `.mien/workspaces`; one that is there is replaced.
-        branch: where results go.
+        checkout: root of a git and DVC repository; is not changed.
+        name: of its folder in `.mien/workspaces`; an existing folder is replaced.
+        branch: for results.
         revision: branch, tag or commit.
-        lock: file descriptor that says that the run is alive.
+        lock: file descriptor of a lock that the run holds.
 
     Raises:
-        WorkspaceFailed: there is no such repository, or it cannot be cloned.
-        ParametersInvalid: there is no such revision, or no such profile in it.
+        WorkspaceFailed: the repository does not exist or cannot be cloned.
+        ParametersInvalid: the revision does not exist.
     """
     variables = _environment(checkout)
     workspace = Workspace(
@@ -147,18 +148,18 @@ def fresh_clone(checkout: Path, name: str, *, branch: str, revision: str, lock: 
 
 
 def workspace_name(commit: str, profile: str | None) -> str:
-    """Name of a commit's folder, and of its branch after `training/`."""
+    """Name of a commit's folder, and of its branch below `training/`."""
     return commit[:COMMIT_DIGITS] + (f"-{profile}" if profile else "")
 
 
 def uncommitted(checkout: Path) -> list[str]:
-    """Changed files that shape results; a clone does not have these changes."""
-    asked = commands.run_git(["status", "--porcelain", "--", *DEFINING], checkout, _environment(checkout))
-    return [line[3:] for line in asked.output.splitlines()] if asked.status == 0 else []
+    """Files with uncommitted changes that would change results; a clone does not have these changes."""
+    result = commands.run_git(["status", "--porcelain", "--", *DEFINING], checkout, _environment(checkout))
+    return [line[3:] for line in result.output.splitlines()] if result.status == 0 else []
 
 
 def tracking_uri(checkout: Path, given: Mapping[str, str]) -> str:
-    """Where a run in a clone logs to: what is configured, else the checkout's own store. Always absolute."""
+    """MLflow's address for a run in a clone: the configured one, else the checkout's store; absolute."""
     uri = given.get(TRACKING_URI, "").strip()
     if not uri:
         return f"sqlite:///{checkout.absolute() / paths.MLFLOW_DATABASE}"
@@ -168,16 +169,16 @@ def tracking_uri(checkout: Path, given: Mapping[str, str]) -> str:
     return uri
 
 
-def link_checkpoints(root: Path, home: Path) -> None:
-    """Let a clone keep its training state in a folder that outlives it."""
-    home.mkdir(parents=True, exist_ok=True)
-    (root / paths.CHECKPOINTS).symlink_to(home.absolute())
-    # .gitignore names the folder with a slash, which a link does not match.
+def link_checkpoints(root: Path, folder: Path) -> None:
+    """Link a clone's training state to a folder outside of the clone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (root / paths.CHECKPOINTS).symlink_to(folder.absolute())
+    # The pattern in .gitignore ends with a slash, which does not match a link.
     with (root / ".git" / "info" / "exclude").open("a") as file:
         file.write(f"/{paths.CHECKPOINTS}\n")
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -199,10 +200,10 @@ def _commit(checkout: Path, revision: str, variables: Mapping[str, str]) -> str:
         raise WorkspaceFailed(
             what=str(checkout),
             reason="this is not the root of a git repository",
-            remedy="start the flow in one",
+            remedy="start the flow in the root of one",
         )
-    asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
-    found = commands.run_git(asked, checkout, variables)
+    arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+    found = commands.run_git(arguments, checkout, variables)
     if found.status != 0:
         raise ParametersInvalid(
             parameter="revision", got=revision, expected="a branch, tag or commit of this repository"
@@ -220,37 +221,37 @@ def _check_profile(checkout: Path, commit: str, profile: str, variables: Mapping
 
 
 def _clone(workspace: Workspace) -> None:
-    """Clone whole or not at all; from the revision's own results where there are some."""
+    """Clone at the revision's earlier results if there are some; the folder appears when it is complete."""
     partial = workspace.root.with_name(f".{workspace.root.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     clone = ["clone", "--quiet", "--no-checkout", str(workspace.checkout), str(partial)]
-    _need(commands.run_git(clone, workspace.checkout, workspace.environment))
+    _check(commands.run_git(clone, workspace.checkout, workspace.environment))
     unfinished = replace(workspace, root=partial)
     earlier = f"refs/remotes/origin/{workspace.branch}"
     known = unfinished.git("rev-parse", "--verify", "--quiet", earlier).status == 0
     start = earlier if known else workspace.commit
-    _need(unfinished.git("checkout", "--quiet", "--no-track", "-B", workspace.branch, start))
+    _check(unfinished.git("checkout", "--quiet", "--no-track", "-B", workspace.branch, start))
     link_checkpoints(unfinished.root, workspace.checkout / CHECKPOINTS)
     partial.rename(workspace.root)
 
 
-def _tidy(workspace: Workspace) -> None:
-    """Make an earlier run's clone ready: no locks of its killed git and dvc, and at home in this checkout.
+def _clean_up(workspace: Workspace) -> None:
+    """Remove locks that an earlier run left in its clone, and point it to this checkout.
 
-    Those processes are gone: the training lock is held.
+    The processes of those locks have ended, because this run holds the training lock.
     """
     for name in (".git/index.lock", ".dvc/tmp/rwlock"):
         (workspace.root / name).unlink(missing_ok=True)
-    # In a checkout that was copied or moved they still lead to the original.
-    _need(workspace.git("remote", "set-url", "origin", str(workspace.checkout)))
+    # After the checkout was copied or moved, both still point to the original.
+    _check(workspace.git("remote", "set-url", "origin", str(workspace.checkout)))
     checkpoints = workspace.root / paths.CHECKPOINTS
     checkpoints.unlink(missing_ok=True)
     checkpoints.symlink_to((workspace.checkout / CHECKPOINTS).absolute())
 
 
-def _need(done: Done) -> None:
-    if done.status != 0:
+def _check(result: CommandResult) -> None:
+    if result.status != 0:
         raise WorkspaceFailed(
-            what="the run's own clone", reason=done.reason, remedy="check disk and repository"
+            what="the run's clone", reason=result.reason, remedy="check disk and repository"
         )

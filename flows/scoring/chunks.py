@@ -27,7 +27,7 @@ _CACHE = "scoring-flow"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ScoringJob:
     """What every chunk of a batch has in common; travels to wherever chunks are scored."""
 
     source: Source
@@ -40,7 +40,9 @@ class Job:
     """The service's, of the machine that the batch was started on."""
 
 
-def fetch(settings: Settings, location: str, *, faces: FacesMode, reference: Path | None = None) -> Scorer:
+def load_scorer(
+    settings: Settings, location: str, *, faces: FacesMode, reference: Path | None = None
+) -> Scorer:
     """The model behind a location, checked as the service checks it, and ready to score.
 
     Args:
@@ -65,7 +67,7 @@ def fetch(settings: Settings, location: str, *, faces: FacesMode, reference: Pat
     return Scorer.configured(settings, live, faces=faces, embedding=True)
 
 
-def score(job: Job, names: Sequence[str]) -> pa.Table:
+def score_files(job: ScoringJob, names: Sequence[str]) -> pa.Table:
     """One table, a row for each name.
 
     Raises:
@@ -86,17 +88,17 @@ class _Scorers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._job: Job | None = None
+        self._job: ScoringJob | None = None
         self._scorer: Scorer | None = None
 
-    def keep(self, job: Job, scorer: Scorer) -> None:
+    def keep(self, job: ScoringJob, scorer: Scorer) -> None:
         with self._lock:
             self._job, self._scorer = job, scorer
 
-    def of(self, job: Job) -> Scorer:
+    def of(self, job: ScoringJob) -> Scorer:
         with self._lock:
             if self._scorer is None or self._job != job:
-                self._scorer = fetch(job.settings, job.model, faces=job.faces)
+                self._scorer = load_scorer(job.settings, job.model, faces=job.faces)
                 self._job = job
             found = self._scorer.live.identity.sha256
             if found != job.sha256:
@@ -110,7 +112,7 @@ class _Scorers:
 _scorers = _Scorers()
 
 
-def keep_scorer(job: Job, scorer: Scorer) -> None:
+def keep_scorer(job: ScoringJob, scorer: Scorer) -> None:
     """Have chunks of this process use a scorer, so that it is not fetched a second time."""
     # Not a method of the object above: what the flow's module names travels to the nodes, and a lock cannot.
     _scorers.keep(job, scorer)

@@ -34,7 +34,7 @@ def check_engine(name: str) -> None:
 
 
 @contextmanager
-def running(name: str, *, most: int) -> Iterator[Submit]:
+def start_engine(name: str, *, most: int) -> Iterator[Submit]:
     """Start the engine.
 
     Args:
@@ -50,9 +50,11 @@ def running(name: str, *, most: int) -> Iterator[Submit]:
             yield lambda task, given: pool.submit(task, dict(given))
         return
     # Neither is needed, nor need be installed, for the local engine.
-    from flows.cluster.backends import cluster_settings, connection
+    from flows.cluster.backends import cluster_connection, cluster_settings
 
-    cluster = connection(cast(Literal["ray", "dask"], name), cluster_settings(Path.cwd()), most=most)
+    cluster = cluster_connection(
+        cast(Literal["ray", "dask"], name), cluster_settings(Path.cwd()), max_parallel=most
+    )
     with cluster.runner as nodes:
 
         def submit(task: Task[..., Any], given: Mapping[str, Any]) -> PrefectFuture[Any]:

@@ -26,11 +26,11 @@ from pydantic import Field
 
 from flows.drift.publish import publish
 from flows.errors import FlowError, ParametersInvalid, SourceUnusable
-from flows.repro.tasks import INTERRUPTED, RETRY_DELAYS_S, UNCHANGED, passes_by_itself
-from flows.scoring.chunks import BatchProgress, Job, fetch, keep_scorer, score
-from flows.scoring.engines import ENGINES, check_engine, running
+from flows.repro.tasks import INTERRUPTED, RETRY_DELAYS_S, UNCHANGED, may_retry
+from flows.scoring.chunks import BatchProgress, ScoringJob, keep_scorer, load_scorer, score_files
+from flows.scoring.engines import ENGINES, check_engine, start_engine
 from flows.scoring.sources import Source, source_named
-from flows.scoring.verdict import verdict_of
+from flows.scoring.verdict import compute_verdict
 from flows.settings import service_settings
 from flows.training.flow import failed, run_command
 from pipelines.core.cli import quiet_libraries
@@ -108,13 +108,13 @@ def _scored(
     reference: Path,
 ) -> State[Any]:
     settings = service_settings()
-    scorer = fetch(settings, settings.model, faces=faces, reference=reference)
+    scorer = load_scorer(settings, settings.model, faces=faces, reference=reference)
     identity = scorer.live.identity
     # Other processes work in other folders.
     here = Path(settings.model).absolute()
     registered = settings.model.startswith("models:")
     uri = absolute_uri(settings.tracking_uri.reveal())
-    job = Job(
+    job = ScoringJob(
         source=source,
         model=f"models:/{identity.name}/{identity.version}" if registered else str(here),
         sha256=identity.sha256,
@@ -146,7 +146,7 @@ def _schema(scorer: Scorer, *, embedding: bool) -> pa.Schema:
 
 
 def _score_chunks(
-    job: Job, parts: Shards, *, chunk: int, max_parallel: int, engine: str
+    job: ScoringJob, parts: Shards, *, chunk: int, max_parallel: int, engine: str
 ) -> ScoringProgress | str:
     """Score what is missing, at most `max_parallel` chunks at once; a sentence when that was not possible."""
     listing = parts.begin(lambda: job.source.names(without=parts.out), shown=job.source.shown)
@@ -155,7 +155,7 @@ def _score_chunks(
     waiting: deque[tuple[int, Any]] = deque()
     trouble = ""
     with (
-        running(engine, most=max_parallel) as submit,
+        start_engine(engine, most=max_parallel) as submit,
         BatchProgress(total=total, done=len(parts.files())) as progress,
     ):
         while True:
@@ -191,9 +191,9 @@ def _missing(parts: Shards, chunks: Iterator[list[str]]) -> Iterator[tuple[int, 
     retries=len(RETRY_DELAYS_S),
     retry_delay_seconds=list(RETRY_DELAYS_S),
     retry_jitter_factor=0.5,
-    retry_condition_fn=passes_by_itself,
+    retry_condition_fn=may_retry,
 )
-def score_chunk(job: Job, number: int, names: list[str]) -> pa.Table | State[Any]:
+def score_chunk(job: ScoringJob, number: int, names: list[str]) -> pa.Table | State[Any]:
     """Score one chunk; tried again when the source is away.
 
     Args:
@@ -202,16 +202,16 @@ def score_chunk(job: Job, number: int, names: list[str]) -> pa.Table | State[Any
         names: of its files.
     """
     try:
-        return score(job, names)
+        return score_files(job, names)
     except SourceUnusable as error:
         return Failed(name=INTERRUPTED, message=str(error))
     except (FlowError, ServingError) as error:
         return Failed(message=str(error))
 
 
-def _verdict(parts: Shards, job: Job, scorer: Scorer, reference: Path) -> str:
+def _verdict(parts: Shards, job: ScoringJob, scorer: Scorer, reference: Path) -> str:
     """What the batch is beside the reference, in words, and as artifacts."""
-    result = verdict_of(
+    result = compute_verdict(
         parts.files(),
         parts.out,
         reference=reference,

@@ -22,7 +22,7 @@ from serving.settings import Settings
 _SEED = 20
 
 
-def verdict_of(
+def compute_verdict(
     parts: Sequence[Path], out: Path, *, reference: Path, identity: ModelIdentity, settings: Settings
 ) -> DriftResult:
     """Compute the verdict; leaves `OUT.drift.json` and, with a verdict, Evidently's `OUT.drift.html`.
@@ -36,7 +36,7 @@ def verdict_of(
     """
     with tempfile.TemporaryDirectory(prefix="mien-scoring-") as folder:
         scores = Path(folder) / "scores.parquet"
-        total = draw(parts, scores, max_rows=settings.drift_max_rows)
+        total = sample_rows(parts, scores, max_rows=settings.drift_max_rows)
         request = DriftRequest(
             database_url=settings.database_url.reveal(),
             scores=str(scores),
@@ -57,7 +57,7 @@ def verdict_of(
             return done.result
 
 
-def draw(parts: Sequence[Path], to: Path, *, max_rows: int) -> int:
+def sample_rows(parts: Sequence[Path], to: Path, *, max_rows: int) -> int:
     """Write at most so many of the rows with an answer, each as likely as the other; how many there are.
 
     No more than one part is held in memory beside what is drawn.

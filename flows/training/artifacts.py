@@ -1,4 +1,4 @@
-"""What a run shows in Prefect's pages: the comparison as a table, the gate's verdict, failed expectations."""
+"""Prefect artifacts of a run: the comparison as a table, the gate's decision, failed expectations."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Row = Mapping[str, Any]
 def publish(
     root: Path, current: Collection[Path], decision: Decision | None, *, tracking_uri: str, report: str
 ) -> None:
-    """Create an artifact from every result of this run.
+    """Create an artifact from each result of this run.
 
     Args:
-        root: of the clone, where results of an earlier run may lie, too.
-        current: results that are of this run.
-        decision: of the gate in this run; None where it was not asked.
-        tracking_uri: MLflow's; a server's is linked to.
-        report: where the report can be seen, as Markdown.
+        root: of the clone, which may also hold results of an earlier run.
+        current: results of this run.
+        decision: of the gate in this run; None if it did not run.
+        tracking_uri: of MLflow; only a server has pages to link to.
+        report: Markdown that links to the report.
     """
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -50,7 +50,7 @@ def publish(
 
 
 def comparison_row(row: Row, selected: str) -> dict[str, Any]:
-    """One architecture, as the terminal's table has it."""
+    """One architecture, with the columns of the terminal's table."""
     return {
         "architecture": ("→ " if row["architecture"] == selected else "") + row["architecture"],
         "weights": row["weights"],
@@ -65,7 +65,7 @@ def comparison_row(row: Row, selected: str) -> dict[str, Any]:
 
 
 def verdict(decision: Decision, checks: Sequence[Row], *, tracking_uri: str, report: str) -> str:
-    """The gate's verdict with every check, as Markdown."""
+    """The gate's decision with every check, as Markdown."""
     title = "passed the gate" if decision.passed else "did not pass the gate"
     lines = [f"## {decision.architecture} {title}", ""]
     lines += [f"* {reason}" for reason in decision.reasons]
@@ -76,7 +76,7 @@ def verdict(decision: Decision, checks: Sequence[Row], *, tracking_uri: str, rep
 
 
 def expectations(validation: Row) -> str:
-    """What the data did not hold to, as Markdown."""
+    """The expectations that the data do not meet, as Markdown."""
     broken = [check for check in validation["checks"] if not check["passed"]]
     held = len(validation["checks"]) - len(broken)
     lines = [f"## {held} of {len(validation['checks'])} expectations about the data hold", ""]
@@ -89,11 +89,11 @@ def _registered(decision: Decision, tracking_uri: str) -> str:
         return f"unknown: {decision.problem}"
     if decision.version is None or decision.model is None:
         return "no"
-    said = f"{decision.model} version {decision.version.number}"
+    version = f"{decision.model} version {decision.version.number}"
     if tracking_uri.startswith("http"):
         address = f"{SecretUrl(tracking_uri).public}/#/models/{quote(decision.model)}"
-        said = f"[{said}]({address}/versions/{decision.version.number})"
-    return f"{said} ({decision.aliases}{'; new' if decision.new else ''})"
+        version = f"[{version}]({address}/versions/{decision.version.number})"
+    return f"{version} ({decision.aliases}{'; new' if decision.new else ''})"
 
 
 def _check(check: Row) -> str:

@@ -1,4 +1,4 @@
-"""Where a run's report can be seen: at the version's run in MLflow, else as a file in the clone."""
+"""The report of a run: logged to the model version's run in MLflow, else a file in the clone."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from serving.urls import SecretUrl
 
 
 def place_report(path: Path, decision: Decision | None, *, tracking_uri: str) -> str:
-    """Put the report where a browser finds it; returns Markdown that points there.
+    """Log the report to MLflow if a version was registered; returns Markdown that links to it.
 
     Args:
         path: of the report.
-        decision: of the gate, with the version whose run the report is put beside.
+        decision: of the gate, with the version whose run gets the report.
         tracking_uri: of MLflow; only a server has pages to link to.
     """
     if tracking_uri.startswith("http") and decision and decision.model and decision.version:
@@ -26,7 +26,7 @@ def place_report(path: Path, decision: Decision | None, *, tracking_uri: str) ->
 
 
 def _log(path: Path, model: str, number: int, uri: str) -> str:
-    """Add the file to the artifacts of the version's run; returns the address of its page."""
+    """Log the file as an artifact of the version's run; returns the address of its page."""
     from mlflow import MlflowClient
 
     from pipelines.tracking.runs import translated

@@ -1,4 +1,4 @@
-"""How a run ended, in one sentence: the message of its final state."""
+"""The result of a run in one sentence, which becomes the message of its final state."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from prefect.client.schemas.objects import State
 
 from flows.repro.graph import Plan
-from flows.repro.scheduler import Progress
+from flows.repro.scheduler import PlanProgress
 from flows.repro.tasks import UNCHANGED
 from pipelines.core import paths
 from pipelines.register.status import Decision
 from pipelines.run_record import maker
 
 SHOWN = (paths.COMPARISON, paths.GATE, paths.VALIDATION_REPORT, paths.REPORT)
-"""Results that are shown after a run."""
+"""Results that become artifacts after a run."""
 
 
-def results_of(progress: Progress, root: Path, *, since_s: float) -> frozenset[Path]:
-    """Those of `SHOWN` that are of this run: their stage made them, or found that it would make the same.
+def current_results(progress: PlanProgress, root: Path, *, since_s: float) -> frozenset[Path]:
+    """Files of `SHOWN` that belong to this run: their stage wrote them, or was up to date.
 
     Args:
-        progress: how far the run got.
+        progress: states of the run's stages.
         root: of the repository with the results.
         since_s: when the run began, Unix time. A stage that failed may have written its report before.
     """
@@ -36,13 +36,13 @@ def results_of(progress: Progress, root: Path, *, since_s: float) -> frozenset[P
     return frozenset(path for path in SHOWN if is_of_this_run(path))
 
 
-def said_of(plan: Plan, progress: Progress, decision: Decision | None) -> str:
-    """One sentence on what failed and what waited for it, or on what the gate decided.
+def summary_message(plan: Plan, progress: PlanProgress, decision: Decision | None) -> str:
+    """One sentence on the stages that failed and those after them, or on the gate's decision.
 
     Args:
-        plan: that was run.
-        progress: how far it got.
-        decision: of the gate in this run; None where it was not asked.
+        plan: stages of the run.
+        progress: their states.
+        decision: of the gate in this run; None if it did not run.
     """
     if failed := progress.failed:
         reasons = "; ".join(f"{name}: {progress.states[name].message}" for name in failed)
@@ -51,16 +51,16 @@ def said_of(plan: Plan, progress: Progress, decision: Decision | None) -> str:
             f"; not run because of it: {', '.join(waiting)}" if waiting else ""
         )
     changed = [name for name in plan.stages if progress.states[name].name != UNCHANGED]
-    said = (
+    message = (
         f"{len(changed)} of {len(plan.stages)} stages had something to do"
         if changed
         else "nothing has changed"
     )
-    return said if decision is None else f"{' '.join(str(decision).split())}; {said}"
+    return message if decision is None else f"{' '.join(str(decision).split())}; {message}"
 
 
-def ending(state: State[Any]) -> str:
-    """The last line: how the run ended, in the words of its state."""
+def final_line(state: State[Any]) -> str:
+    """The last line of output: the message of the run's final state."""
     message = " ".join((state.message or "no reason given").split())
     if state.is_completed() or message.startswith("FAILED"):
         return message

@@ -96,4 +96,4 @@ def test_command_that_cannot_be_started_is_told() -> None:
     command = guard.command(["no-such-command"], owner=os.getpid())
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 127
-    assert done.stderr.startswith("error: no-such-command cannot be started")
+    assert done.stderr.startswith("error: cannot start no-such-command")

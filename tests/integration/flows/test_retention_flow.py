@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.repro.workspace import only_training
+from flows.repro.workspace import training_lock
 from flows.retention import retention
 from serving.observations.store import Batch, Store
 from tests.support.observing import MODEL, id_of, observation
@@ -84,8 +84,8 @@ def test_nothing_there_is_nothing_to_do_and_nothing_is_made(home: Path) -> None:
 def test_running_training_keeps_its_folders(home: Path) -> None:
     clone = aged(home / ".mien/workspaces/older", 91)
     aged(home / ".mien/workspaces/newest", 90)
-    with only_training(home):
-        assert "workspaces: a training is running, so they stay for now" in message()
+    with training_lock(home):
+        assert "workspaces: kept, because a training is running" in message()
     assert clone.exists()
 
 

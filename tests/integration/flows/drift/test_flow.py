@@ -164,17 +164,17 @@ def test_a_run_is_called_what_it_looks_at_and_why(
 
 
 def test_who_is_training_already_is_seen_whoever_started_it(client: SyncPrefectClient) -> None:
-    assert alarm.under_way(client) is None
+    assert alarm.running_training(client) is None
     deployment = client.read_deployment_by_name(alarm.DEPLOYMENT)
     due = client.create_flow_run_from_deployment(deployment.id)
-    assert alarm.under_way(client) == alarm.Training(name=due.name, id=str(due.id))
+    assert alarm.running_training(client) == alarm.TrainingRun(name=due.name, id=str(due.id))
     client.set_flow_run_state(due.id, Running(), force=True)
-    assert alarm.under_way(client) == alarm.Training(name=due.name, id=str(due.id))
+    assert alarm.running_training(client) == alarm.TrainingRun(name=due.name, id=str(due.id))
     client.set_flow_run_state(due.id, Completed(), force=True)
-    assert alarm.under_way(client) is None
+    assert alarm.running_training(client) is None
     later = client.create_flow_run_from_deployment(deployment.id, state=_in_an_hour())
     assert later.state is not None
-    assert alarm.under_way(client) is None
+    assert alarm.running_training(client) is None
 
 
 def _in_an_hour() -> Any:

@@ -14,8 +14,8 @@ import pytest
 from flows import guard
 from flows.errors import TrainingBusy
 from flows.repro import data, reuse
-from flows.repro.reuse import adopt
-from flows.repro.workspace import Workspace, only_training, open_workspace, tracking_uri, uncommitted
+from flows.repro.reuse import reuse_results
+from flows.repro.workspace import Workspace, open_workspace, tracking_uri, training_lock, uncommitted
 from tests.support.dvc_project import DvcProject, new_project
 
 LOCK = -1  # nothing that runs here inherits it
@@ -76,9 +76,9 @@ def test_half_of_the_results_is_not_whole(project: DvcProject) -> None:
     project.write("reports/gate.json", "{}")
     project.commit()
     workspace = opened(project)
-    assert reuse.are_whole(workspace)
+    assert reuse.is_complete(workspace)
     (workspace.root / "reports/gate.json").unlink()  # as dvc does before a stage that then fails
-    assert not reuse.are_whole(workspace)
+    assert not reuse.is_complete(workspace)
 
 
 def test_profile_is_a_commit_that_exists_before_anything_is_trained(project: DvcProject) -> None:
@@ -101,11 +101,11 @@ def test_new_commit_adopts_the_results_before_it(project: DvcProject) -> None:
     project.write("README.md", "words")
     project.commit()
     workspace = opened(project)
-    assert adopt(workspace) == before.root
+    assert reuse_results(workspace) == before.root
     assert (workspace.root / "dvc.lock").read_text() == "results"
     assert (workspace.root / "models/vgg/training.json").read_text() == "{}"
     assert "architectures" in (workspace.root / "params.yaml").read_text()
-    assert adopt(workspace) is None  # it has its own now
+    assert reuse_results(workspace) is None  # it has its own now
 
 
 def test_commit_with_newer_results_keeps_them(project: DvcProject) -> None:
@@ -114,7 +114,7 @@ def test_commit_with_newer_results_keeps_them(project: DvcProject) -> None:
     project.write("dvc.lock", "the operator's own")
     project.commit()
     workspace = opened(project)
-    assert adopt(workspace) is None
+    assert reuse_results(workspace) is None
     assert (workspace.root / "dvc.lock").read_text() == "the operator's own"
 
 
@@ -152,27 +152,27 @@ def test_clone_logs_where_the_checkout_would(given: str, expected: str, tmp_path
 
 
 def test_one_training_at_a_time(tmp_path: Path) -> None:
-    with only_training(tmp_path):
-        with pytest.raises(TrainingBusy) as caught, only_training(tmp_path, patience_s=0):
+    with training_lock(tmp_path):
+        with pytest.raises(TrainingBusy) as caught, training_lock(tmp_path, timeout_s=0):
             pass
         assert str(tmp_path) in str(caught.value)
-    with only_training(tmp_path, patience_s=0):
+    with training_lock(tmp_path, timeout_s=0):
         pass
 
 
 def test_stage_of_a_killed_run_keeps_the_next_one_waiting(tmp_path: Path) -> None:
     code = "import sys, time; print('on', flush=True); time.sleep(600)"
-    with only_training(tmp_path) as lock:
+    with training_lock(tmp_path) as lock:
         command = guard.command([sys.executable, "-c", code], owner=os.getpid(), grace_s=1)
         stage = subprocess.Popen(command, pass_fds=[lock], stdout=subprocess.PIPE)
         assert stage.stdout is not None
         assert stage.stdout.readline() == b"on\n"
     # The run is gone, its stage is not.
-    with pytest.raises(TrainingBusy), only_training(tmp_path, patience_s=0):
+    with pytest.raises(TrainingBusy), training_lock(tmp_path, timeout_s=0):
         pass
     stage.terminate()
     started = time.monotonic()
-    with only_training(tmp_path, patience_s=60):
+    with training_lock(tmp_path, timeout_s=60):
         assert time.monotonic() - started < 60
     stage.communicate()
 

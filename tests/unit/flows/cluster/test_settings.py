@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cluster.backends import Kind, cluster_settings, connection
+from flows.cluster.backends import ClusterKind, cluster_connection, cluster_settings
 from flows.errors import ClusterError, ParametersInvalid
 from tests.support.dvc_project import new_project
 
@@ -27,12 +27,12 @@ def test_a_number_of_gpus_that_is_none_is_refused(tmp_path: Path, gpus: str) -> 
 
 @pytest.mark.parametrize(("kind", "package"), [("ray", "ray"), ("dask", "prefect_dask.task_runners")])
 def test_a_package_that_is_not_installed_is_named_with_its_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, package: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: ClusterKind, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     said = rf"^engine {kind}: .* is not installed; run `make setup`.*'\.\[{kind}\]'`$"
     with pytest.raises(ClusterError, match=said):
-        connection(kind, cluster_settings(tmp_path, {}), most=1)
+        cluster_connection(kind, cluster_settings(tmp_path, {}), max_parallel=1)
 
 
 def command(folder: Path, repository: Path, *arguments: str, **variables: str) -> list[str]:

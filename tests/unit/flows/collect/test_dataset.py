@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.collect.dataset import POINTER, held_by
+from flows.collect.dataset import POINTER, read_contents
 from flows.errors import CollectRefused
 from pipelines.core.params import PrepareParams, load_params
 from pipelines.prepare.hashing import pixel_sha256
@@ -38,7 +38,7 @@ def test_splits_that_the_data_bring_are_kept_and_new_pictures_are_for_training(
     lay(tmp_path, {"data/train/happy/a.png": 1, "data/val/happy/b.png": 2, "data/test/sad/c.png": 3})
     (tmp_path / "data/train/sad").mkdir()
     (tmp_path / "data/train/sad/d.png").write_bytes(encoded(flat(4)))
-    held = held_by(tmp_path, params, seed=SEED, minimum=1)
+    held = read_contents(tmp_path, params, seed=SEED, minimum=1)
     assert held.folder == tmp_path / "data" / "train"
     assert held.classes == {"happy", "sad"}
     assert held.held_out == {pixel_sha256(flat(2)), pixel_sha256(flat(3))}
@@ -47,7 +47,7 @@ def test_splits_that_the_data_bring_are_kept_and_new_pictures_are_for_training(
 
 def test_without_splits_classes_lie_in_the_data_themselves(tmp_path: Path, params: PrepareParams) -> None:
     lay(tmp_path, {f"data/happy/id{number:02}_x.png": number for number in range(40)})
-    held = held_by(tmp_path, params, seed=SEED, minimum=1)
+    held = read_contents(tmp_path, params, seed=SEED, minimum=1)
     assert held.folder == tmp_path / "data"
     assert len(held.held_out | held.others) == 40
     assert 1 <= len(held.held_out) < 30
@@ -56,7 +56,7 @@ def test_without_splits_classes_lie_in_the_data_themselves(tmp_path: Path, param
 def test_what_cannot_be_read_is_passed_over(tmp_path: Path, params: PrepareParams) -> None:
     lay(tmp_path, {"data/happy/a.png": 1})
     (tmp_path / "data/happy/b.png").write_bytes(b"no picture")
-    held = held_by(tmp_path, params, seed=SEED, minimum=1)
+    held = read_contents(tmp_path, params, seed=SEED, minimum=1)
     assert held.held_out | held.others == {pixel_sha256(flat(1))}
 
 
@@ -65,11 +65,11 @@ def test_a_published_table_is_not_added_to(tmp_path: Path, params: PrepareParams
     (tmp_path / "data").mkdir()
     (tmp_path / "data/fer2013.csv").write_text("emotion,pixels,Usage\n")
     with pytest.raises(CollectRefused, match=r"fer2013\.csv, a published table .* data/<class>/"):
-        held_by(tmp_path, params, seed=SEED, minimum=1)
+        read_contents(tmp_path, params, seed=SEED, minimum=1)
 
 
 def test_data_without_versions_are_refused(tmp_path: Path, params: PrepareParams) -> None:
     lay(tmp_path, {"data/happy/a.png": 1})
     (tmp_path / POINTER).unlink()
     with pytest.raises(CollectRefused, match="run `dvc add data`"):
-        held_by(tmp_path, params, seed=SEED, minimum=1)
+        read_contents(tmp_path, params, seed=SEED, minimum=1)

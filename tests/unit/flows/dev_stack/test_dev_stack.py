@@ -67,7 +67,7 @@ def test_taken_port_is_told_with_the_setting_that_chooses_another(
     with socket.create_server(("127.0.0.1", ports[position])), pytest.raises(PortTaken) as caught:
         check_ports(stack_on(*ports, root=tmp_path))
     assert str(caught.value).startswith(
-        f"port {ports[position]} on 127.0.0.1 is taken, {service} cannot listen there; "
+        f"port {ports[position]} on 127.0.0.1, which {service} needs, is in use; "
         f"choose another one: `make up {variable}="
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from flows.drift.alarm import lasting, reason_of, windows
+from flows.drift.alarm import drift_reason, lasting_drift, separate_windows
 from serving.drift.result import ColumnDrift, DriftResult, DriftVerdict, WindowFacts
 
 # Verdict, first and last second of the window.
@@ -37,17 +37,19 @@ def moved(name: str, score: float) -> ColumnDrift:
 
 def test_windows_that_overlap_a_newer_one_say_nothing_new() -> None:
     given = results([("drift", 70, 90), ("drift", 60, 80), ("no drift", 50, 69), ("drift", 20, 50)])
-    assert [result.time for result in windows(given)] == [90, 69]
+    assert [result.time for result in separate_windows(given)] == [90, 69]
 
 
 def test_a_window_that_ends_where_the_newer_begins_shares_that_observation() -> None:
-    assert [result.time for result in windows(results([("drift", 50, 90), ("drift", 20, 50)]))] == [90]
+    assert [result.time for result in separate_windows(results([("drift", 50, 90), ("drift", 20, 50)]))] == [
+        90
+    ]
 
 
 def test_results_without_a_verdict_are_passed_over() -> None:
     unknown = DriftResult(verdict="unknown", reason="", time=95.0, model_version="3", model_sha256="a" * 64)
     given = [unknown, *results([("drift", 50, 90), ("unknown", 20, 40), ("drift", 0, 10)])]
-    assert [result.time for result in windows(given)] == [90, 10]
+    assert [result.time for result in separate_windows(given)] == [90, 10]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_results_without_a_verdict_are_passed_over() -> None:
 def test_drift_lasts_when_so_many_windows_in_a_row_drifted(
     given: list[Window], expected: list[float] | None
 ) -> None:
-    found = lasting(results(given), consecutive=3)
+    found = lasting_drift(results(given), consecutive=3)
     assert (found and [result.time for result in found]) == expected
 
 
@@ -78,7 +80,7 @@ def test_the_reason_names_windows_version_and_columns_the_farthest_first() -> No
             "columns": (moved("brightness", 0.2), moved("entropy", 0.4), moved("contrast", 0.05)),
         }
     )
-    assert reason_of([newest, older]) == (
+    assert drift_reason([newest, older]) == (
         "the pictures of 2 windows in a row differ from those of version 3 (entropy, brightness)"
     )
-    assert reason_of([newest]).startswith("the pictures of a window differ")
+    assert drift_reason([newest]).startswith("the pictures of a window differ")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flows.drift.workspace import delete_snapshots, grouped
+from flows.drift.workspace import delete_snapshots, group_by_panel
 
 
 def test_columns_are_plotted_with_their_like() -> None:
     columns = ["brightness", "confidence", "entropy", "face_size", "embedding_1", "embedding_2", "predicted"]
-    assert grouped(columns) == {
+    assert group_by_panel(columns) == {
         "Pictures": ["brightness", "face_size"],
         "Answers": ["confidence", "entropy", "predicted"],
         "Embedding": ["embedding_1", "embedding_2"],
     }
-    assert grouped(["contrast"]) == {"Pictures": ["contrast"]}
+    assert group_by_panel(["contrast"]) == {"Pictures": ["contrast"]}
 
 
 def test_old_reports_go_and_the_projects_own_files_stay(tmp_path: Path) -> None:

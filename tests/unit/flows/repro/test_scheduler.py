@@ -6,7 +6,7 @@ import pytest
 from prefect.states import Completed, Failed
 
 from flows.repro.graph import Plan
-from flows.repro.scheduler import Progress, startable
+from flows.repro.scheduler import PlanProgress, startable
 
 # a ─ b1 ─ c1 ┐
 #   └ b2 ─ c2 ┴ quiet ─ end
@@ -24,9 +24,9 @@ PLAN = Plan(
 )
 
 
-def progress(done: str = "", running: str = "", failed: str = "") -> Progress:
+def progress(done: str = "", running: str = "", failed: str = "") -> PlanProgress:
     states = {name: Completed() for name in done.split()} | {name: Failed() for name in failed.split()}
-    return Progress(states, set(running.split()))
+    return PlanProgress(states, set(running.split()))
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def progress(done: str = "", running: str = "", failed: str = "") -> Progress:
         (progress(failed="a"), 2, []),
     ],
 )
-def test_startable_stages(standing: Progress, most: int, expected: list[str]) -> None:
+def test_startable_stages(standing: PlanProgress, most: int, expected: list[str]) -> None:
     assert startable(PLAN, standing, max_parallel=most) == expected
 
 
 def test_stage_that_runs_alone_is_not_starved_and_starves_nobody() -> None:
     plan = Plan({"quiet": frozenset(), "loud": frozenset()}, alone=frozenset({"quiet"}))
-    assert startable(plan, Progress(), max_parallel=2) == ["loud"]
+    assert startable(plan, PlanProgress(), max_parallel=2) == ["loud"]
     assert startable(plan, progress("loud"), max_parallel=2) == ["quiet"]
     assert startable(plan, progress(running="quiet"), max_parallel=2) == []

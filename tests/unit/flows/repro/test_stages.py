@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flows.repro.commands import Done, environment
-from flows.repro.stages import outcome
+from flows.errors import ClusterError
+from flows.repro.commands import CommandResult, environment
+from flows.repro.stages import error_outcome, read_outcome
 from flows.repro.tasks import INTERRUPTED, RESTORED, UNCHANGED, state_of
 from pipelines.run_record import idle_stages, last_reason
 
@@ -22,12 +23,12 @@ DVC = "ERROR: failed to reproduce 'train@vgg': failed to run: python -m pipeline
     ],
 )
 def test_good_end_is_completed_and_says_whether_anything_ran(lines: list[str], name: str) -> None:
-    state = state_of(outcome("train@vgg", 0, lines))
+    state = state_of(read_outcome("train@vgg", 0, lines))
     assert (state.is_completed(), state.name) == (True, name)
 
 
 def test_a_stage_that_runs_every_time_and_changes_nothing_is_unchanged() -> None:
-    assert outcome("weights", 0, RUNNING, idle=True).kind == "unchanged"
+    assert read_outcome("weights", 0, RUNNING, idle=True).kind == "unchanged"
     before = {"weights": [{"md5": "1"}], "register": [{"md5": "2"}]}
     after = {"weights": [{"md5": "1"}], "register": [{"md5": "3"}], "machine": [{"md5": "4"}]}
     assert idle_stages(before, after) == ["weights"]
@@ -45,13 +46,13 @@ def test_a_stage_that_runs_every_time_and_changes_nothing_is_unchanged() -> None
     ],
 )
 def test_failure_is_told_in_the_stage_s_own_words(lines: list[str], said: str) -> None:
-    told = outcome("train@vgg", 1, [*RUNNING, *lines])
-    assert (told.kind, told.said) == ("failed", said)
+    told = read_outcome("train@vgg", 1, [*RUNNING, *lines])
+    assert (told.kind, told.message) == ("failed", said)
 
 
 def test_failure_before_the_stage_is_told_in_dvc_s_words() -> None:
-    told = outcome("train@vgg", 255, ["ERROR: 'dvc.yaml' is invalid: extra keys", "Hint: have a look"])
-    assert (told.kind, told.said) == ("failed", "'dvc.yaml' is invalid: extra keys")
+    told = read_outcome("train@vgg", 255, ["ERROR: 'dvc.yaml' is invalid: extra keys", "Hint: have a look"])
+    assert (told.kind, told.message) == ("failed", "'dvc.yaml' is invalid: extra keys")
 
 
 PASSING = [
@@ -64,7 +65,7 @@ PASSING = [
 
 @pytest.mark.parametrize("line", PASSING)
 def test_contention_and_infrastructure_pass_by_themselves(line: str) -> None:
-    told = outcome("train@vgg", 1, [*RUNNING, line, DVC.format(1)])
+    told = read_outcome("train@vgg", 1, [*RUNNING, line, DVC.format(1)])
     assert told.kind == "interrupted"
     assert state_of(told).name == INTERRUPTED
 
@@ -77,14 +78,31 @@ def test_contention_and_infrastructure_pass_by_themselves(line: str) -> None:
     ],
 )
 def test_dvc_s_locks_pass_by_themselves(lines: list[str]) -> None:
-    assert outcome("train@vgg", 255, lines).kind == "interrupted"
+    assert read_outcome("train@vgg", 255, lines).kind == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionResetError("by the peer"), "interrupted"),
+        (TimeoutError(), "interrupted"),
+        (ClusterError(what="remote", reason="it is busy", remedy="wait", temporary=True), "interrupted"),
+        # The type and the field decide, not the words.
+        (ClusterError(what="remote", reason="timed out", remedy="correct it"), "failed"),
+        (ValueError("Connection refused"), "failed"),
+    ],
+)
+def test_an_exception_is_temporary_by_its_type_or_field(error: Exception, kind: str) -> None:
+    outcome = error_outcome("train@vgg", error, host="node-3")
+    assert outcome.kind == kind
+    assert outcome.message.startswith("node-3: ")
 
 
 @pytest.mark.parametrize(("status", "lines"), [(1, [DVC.format(-9)]), (137, [])])
 def test_kill_by_the_kernel_passes_by_itself(status: int, lines: list[str]) -> None:
-    told = outcome("train@vgg", status, [*RUNNING, "vgg  epoch 3", *lines])
+    told = read_outcome("train@vgg", status, [*RUNNING, "vgg  epoch 3", *lines])
     assert told.kind == "interrupted"
-    assert "out of memory" in told.said
+    assert "out of memory" in told.message
 
 
 @pytest.mark.parametrize(
@@ -96,7 +114,7 @@ def test_kill_by_the_kernel_passes_by_itself(status: int, lines: list[str]) -> N
     ],
 )
 def test_verdict_on_data_or_model_does_not(line: str) -> None:
-    assert outcome("verdict", 1, [*RUNNING, line, DVC.format(1)]).kind == "failed"
+    assert read_outcome("verdict", 1, [*RUNNING, line, DVC.format(1)]).kind == "failed"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +128,7 @@ def test_verdict_on_data_or_model_does_not(line: str) -> None:
 )
 def test_last_reason_of_a_command(output: str, reason: str) -> None:
     assert last_reason(output) == reason
-    assert Done(3, output).reason == (reason or "it ended with status 3")
+    assert CommandResult(3, output).reason == (reason or "it ended with status 3")
 
 
 def test_commands_inherit_nothing_that_leads_out_of_their_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,11 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from flows.repro.progress import percent_done
-from flows.repro.scheduler import Progress
+from flows.repro.scheduler import PlanProgress
 from flows.settings import OWN, profile_of, reason
 from flows.training import artifacts
 from flows.training.report import place_report
-from flows.training.summary import SHOWN, results_of
+from flows.training.summary import SHOWN, current_results
 from pipelines.core import paths
 from pipelines.core.errors import RegistryError
 from pipelines.register.status import Decision, Registered, Standing, decide
@@ -143,12 +143,12 @@ def test_results_of_an_earlier_run_are_not_shown(repository: Path, tmp_path: Pat
         (tmp_path / path).write_text("{}")
     began_s = (tmp_path / paths.REPORT).stat().st_mtime + 1
     states = {"validate": state(StateType.COMPLETED), "compare": state(StateType.FAILED)}
-    stopped = Progress(states=states)
-    assert results_of(stopped, tmp_path, since_s=began_s) == {paths.VALIDATION_REPORT}
+    stopped = PlanProgress(states=states)
+    assert current_results(stopped, tmp_path, since_s=began_s) == {paths.VALIDATION_REPORT}
     # A stage that failed after it wrote its report: that one is of this run.
-    failed = Progress(states={"validate": state(StateType.FAILED)})
-    assert results_of(failed, tmp_path, since_s=began_s) == set()
-    assert results_of(failed, tmp_path, since_s=began_s - 60) == {paths.VALIDATION_REPORT}
+    failed = PlanProgress(states={"validate": state(StateType.FAILED)})
+    assert current_results(failed, tmp_path, since_s=began_s) == set()
+    assert current_results(failed, tmp_path, since_s=began_s - 60) == {paths.VALIDATION_REPORT}
 
 
 def test_only_a_new_version_is_called_registered() -> None:
