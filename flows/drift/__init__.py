@@ -1,7 +1,8 @@
-"""What the drift flow is made of.
+"""The drift flow.
 
-window      the served model's newest observations against its reference, kept in the database
-alarm       whether drift lasts, and whether something is done about it already
-records     where people look: Prefect's artifacts, MLflow's version, notifications
-workspace   Evidently's, which shows the windows over time
+flow        its parameters and steps
+window      compares the newest observations with the model's reference, and stores the result
+alarm       whether drift lasts, and training runs that it starts
+publish     results for people: Prefect artifacts, MLflow, notifications
+workspace   Evidently's workspace, which shows the windows over time
 """

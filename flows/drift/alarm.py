@@ -1,4 +1,4 @@
-"""Whether drift lasts, and what is done about it: one training at a time, and rest after it."""
+"""Lasting drift, and the training runs that it starts: one at a time, with a cooldown after each."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from serving.drift.result import DriftResult
 DEPLOYMENT = "training/training"
 FLOW = "training"
 TAG = "drift"
-"""Of the training runs that drift started."""
+"""Tag of training runs that drift has started."""
 _ALIVE = [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 
 
 def separate_windows(results: Iterable[DriftResult]) -> list[DriftResult]:
-    """Those results that share no observation with a newer one: each says something new.
+    """Results whose windows do not overlap with a newer one.
 
     Args:
-        results: of one model, the newest first; those without a verdict are passed over.
+        results: of one model, newest first; results without a verdict are skipped.
     """
-    apart: list[DriftResult] = []
+    separate: list[DriftResult] = []
     for result in results:
         if result.verdict == "unknown" or result.window is None:
             continue
-        newer = apart[-1].window if apart else None
+        newer = separate[-1].window if separate else None
         if newer is None or result.window.until < newer.since:
-            apart.append(result)
-    return apart
+            separate.append(result)
+    return separate
 
 
 def lasting_drift(results: Iterable[DriftResult], *, consecutive: int) -> Sequence[DriftResult] | None:
-    """The newest `consecutive` windows if all of them drifted, else None."""
+    """The newest `consecutive` separate windows if all of them drifted, else None."""
     newest = separate_windows(results)[:consecutive]
     if len(newest) < consecutive or any(result.verdict != "drift" for result in newest):
         return None
@@ -47,7 +47,7 @@ def lasting_drift(results: Iterable[DriftResult], *, consecutive: int) -> Sequen
 
 
 def drift_reason(drifted: Sequence[DriftResult]) -> str:
-    """Why a training is started, as the end of a sentence that begins with "because"."""
+    """The reason of a training, as the end of a sentence that begins with "because"."""
     newest = drifted[0]
     columns = ", ".join(newest.drifted)
     count = f"{len(drifted)} windows in a row" if len(drifted) > 1 else "a window"
@@ -63,14 +63,14 @@ class TrainingRun:
 
 
 def running_training(client: SyncPrefectClient) -> TrainingRun | None:
-    """A training run that is running, or due: whoever started it, it will see today's data."""
+    """The newest training run that is active or due; None if there is none."""
     now = datetime.now(UTC)
     alive = _newest(client, types=_ALIVE)
     return alive or _newest(client, types=[StateType.SCHEDULED], before=now)
 
 
 def started_since(client: SyncPrefectClient, since: datetime) -> TrainingRun | None:
-    """The newest training run that drift started since then."""
+    """The newest training run that drift has started since a point in time."""
     return _newest(client, tag=TAG, after=since)
 
 
@@ -81,13 +81,13 @@ def start_training(
 
     Args:
         client: of the Prefect server.
-        reason: shown in the run's name.
-        key: two starts with the same one are one run.
-        revision: branch that is trained; the deployment's own without it.
-        tag: of the run, beside the deployment's.
+        reason: part of the run's name.
+        key: idempotency key; two starts with the same key are one run.
+        revision: branch to train; None uses the deployment's own.
+        tag: of the run, in addition to the deployment's tags.
 
     Raises:
-        DeploymentMissing: the server has no such deployment.
+        DeploymentMissing: the server does not have the deployment.
     """
     try:
         deployment = client.read_deployment_by_name(DEPLOYMENT)

@@ -1,10 +1,10 @@
-"""The drift flow: has the world moved away from the served model's data? Lasting drift starts a training.
+"""The drift flow: compares the newest observations with the model's reference; lasting drift starts training.
 
     python -m flows.drift                                   # here and now
     prefect deployment run drift/drift                      # by the worker of `make up`
 
-The window, its floor and the share of false alarms are the service's own settings,
-MIEN_DRIFT_…; docs/drift.md says how a verdict is reached.
+The window, its minimum size and the rate of false alarms are the service's settings, MIEN_DRIFT_…;
+docs/drift.md describes the computation.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ def drift(
     retrain: bool = True,
     notify: str | None = None,
 ) -> State[Any]:
-    """Hold the newest observations against the served model's reference, and act when drift lasts.
+    """Compare the newest observations with the served model's reference, and act if drift lasts.
 
     Args:
-        consecutive: windows without a common observation that must drift before anything is started.
-        cooldown_hours: after a training that drift started, none is started for so long.
+        consecutive: number of separate windows in a row that must drift before a training is started.
+        cooldown_hours: minimum time between two trainings that drift starts.
         retrain: whether lasting drift starts the training deployment.
-        notify: a notification block of Prefect, as `custom-webhook/NAME`, that is told of lasting drift.
+        notify: a notification block of Prefect, as `custom-webhook/NAME`, for lasting drift.
     """
     quiet_libraries()
     try:
         settings = service_settings()
         if not settings.drift:
             return Completed(name=NO_VERDICT, message="drift is not computed: MIEN_DRIFT is false")
-        with compute_window(settings) as seen:
-            if seen.result.verdict == "unknown":
-                return failed(seen.result.reason)
-            act = AlarmActions(cooldown=timedelta(hours=cooldown_hours), retrain=retrain, notify=notify)
-            return _concluded(seen, settings, act, consecutive=consecutive)
+        with compute_window(settings) as window:
+            if window.result.verdict == "unknown":
+                return failed(window.result.reason)
+            actions = AlarmActions(cooldown=timedelta(hours=cooldown_hours), retrain=retrain, notify=notify)
+            return _act(window, settings, actions, consecutive=consecutive)
     except WindowTooSmall as error:
         return Completed(name=NO_VERDICT, message=str(error))
     except (FlowError, PipelineError, ServingError) as error:
@@ -72,98 +72,100 @@ def drift(
 
 @dataclass(frozen=True, kw_only=True)
 class AlarmActions:
-    """What lasting drift leads to."""
+    """Actions on lasting drift."""
 
     cooldown: timedelta
     retrain: bool
     notify: str | None
 
 
-def _concluded(seen: DriftWindow, settings: Settings, act: AlarmActions, *, consecutive: int) -> State[Any]:
-    """Act when drift lasts, then keep and show everything; trouble with the showing is told, not hidden."""
-    name, said = NO_DRIFT, "nothing: the window is like the reference"
-    troubles: list[str] = []
-    if seen.result.verdict == "drift":
-        drifted = alarm.lasting_drift([seen.result, *seen.earlier], consecutive=consecutive)
+def _act(window: DriftWindow, settings: Settings, actions: AlarmActions, *, consecutive: int) -> State[Any]:
+    """Act if drift lasts, then publish the result; failures to publish are part of the final state."""
+    name, action = NO_DRIFT, "nothing: the window is like the reference"
+    problems: list[str] = []
+    if window.result.verdict == "drift":
+        drifted = alarm.lasting_drift([window.result, *window.earlier], consecutive=consecutive)
         if drifted is None:
-            name, said = DRIFT, _waiting(seen, consecutive)
+            name, action = DRIFT, _waiting(window, consecutive)
         else:
-            name, said = ALARM, _answer(drifted, act, troubles)
+            name, action = ALARM, _raise_alarm(drifted, actions, problems)
     report = "/drift/report of the service"
-    with _told(troubles):
-        report = _logged(seen, settings) or report
-    with _told(troubles):
-        _add_to_workspace(seen)
-    publish.publish(seen.result, report=report, said=said)
-    message = "; ".join([f"{seen.result.reason}; done: {said}", *troubles])
-    return failed(message) if troubles else Completed(name=name, message=message)
+    with _collect(problems):
+        report = _log(window, settings) or report
+    with _collect(problems):
+        _add_to_workspace(window)
+    publish.publish(window.result, report=report, action=action)
+    message = "; ".join([f"{window.result.reason}; done: {action}", *problems])
+    return failed(message) if problems else Completed(name=name, message=message)
 
 
-def _waiting(seen: DriftWindow, consecutive: int) -> str:
-    apart = alarm.separate_windows([seen.result, *seen.earlier])
-    count = next((i for i, result in enumerate(apart) if result.verdict != "drift"), len(apart))
+def _waiting(window: DriftWindow, consecutive: int) -> str:
+    separate = alarm.separate_windows([window.result, *window.earlier])
+    count = next((i for i, result in enumerate(separate) if result.verdict != "drift"), len(separate))
     return f"nothing yet: {count} of {consecutive} windows in a row that have drifted"
 
 
-def _answer(drifted: Sequence[DriftResult], act: AlarmActions, troubles: list[str]) -> str:
-    """Start a training unless one runs or has just run, and tell somebody; what was done, in words."""
+def _raise_alarm(drifted: Sequence[DriftResult], actions: AlarmActions, problems: list[str]) -> str:
+    """Start a training unless one runs or has just run, and notify; returns what was done."""
     reason = alarm.drift_reason(drifted)
     get_run_logger().warning("%s", reason)
-    said = "no training: retrain is false"
-    if act.retrain:
-        said = "no training"
-        with _told(troubles):
-            said = _retrained(drifted[0], reason, act.cooldown)
-    if act.notify is not None:
-        with _told(troubles):
-            publish.notify(act.notify, subject="mien: the world has moved", body=f"{reason}; {said}")
-            said += f"; told {act.notify}"
-    return said
+    action = "no training: retrain is false"
+    if actions.retrain:
+        action = "no training"
+        with _collect(problems):
+            action = _retrain(drifted[0], reason, actions.cooldown)
+    if actions.notify is not None:
+        with _collect(problems):
+            publish.notify(actions.notify, subject="mien: lasting drift", body=f"{reason}; {action}")
+            action += f"; notified {actions.notify}"
+    return action
 
 
-def _retrained(newest: DriftResult, reason: str, cooldown: timedelta) -> str:
+def _retrain(newest: DriftResult, reason: str, cooldown: timedelta) -> str:
     with get_client(sync_client=True) as client:
         if running := alarm.running_training(client):
-            return f"no training: {running.name} is under way"
-        if rested := alarm.started_since(client, datetime.now(UTC) - cooldown):
+            return f"no training: {running.name} is already running"
+        if recent := alarm.started_since(client, datetime.now(UTC) - cooldown):
             return (
-                f"no training: {rested.name} was started less than {cooldown.total_seconds() / 3600:g} h ago"
+                f"no training: {recent.name} was started less than {cooldown.total_seconds() / 3600:g} h ago"
             )
         key = f"drift {newest.model_sha256} {newest.time}"
         return f"started training {alarm.start_training(client, reason, key=key, tag=alarm.TAG).name}"
 
 
-def _logged(seen: DriftWindow, settings: Settings) -> str | None:
-    """Where MLflow has the page, as Markdown; None for a model that is no version of a registry."""
-    if seen.html is None or not settings.model.startswith("models:"):
+def _log(window: DriftWindow, settings: Settings) -> str | None:
+    """Log the report to MLflow; returns Markdown that links to it, None for a model outside of a registry."""
+    if window.html is None or not settings.model.startswith("models:"):
         return None
     uri = absolute_uri(settings.tracking_uri.reveal())
-    return publish.log_to_version(seen.identity, seen.result, seen.html, tracking_uri=uri)
+    return publish.log_to_version(window.identity, window.result, window.html, tracking_uri=uri)
 
 
-def _add_to_workspace(seen: DriftWindow) -> None:
-    if seen.snapshot is not None:
-        columns = [column.name for column in seen.result.columns]
-        add_snapshot(seen.snapshot, workspace=WORKSPACE, project=seen.identity.name, columns=columns)
+def _add_to_workspace(window: DriftWindow) -> None:
+    if window.snapshot is not None:
+        columns = [column.name for column in window.result.columns]
+        add_snapshot(window.snapshot, workspace=WORKSPACE, project=window.identity.name, columns=columns)
 
 
 @contextmanager
-def _told(troubles: list[str]) -> Iterator[None]:
-    """What goes wrong beside the verdict ends as a sentence in the run's state."""
+def _collect(problems: list[str]) -> Iterator[None]:
+    """Collect an error as a sentence for the run's final state, and continue."""
     try:
         yield
     except (FlowError, PipelineError) as error:
         get_run_logger().error("%s", error)
-        troubles.append(str(error))
+        problems.append(str(error))
 
 
 def main() -> None:
     """Run the flow from the command line."""
     parser = argparse.ArgumentParser(
-        description="Hold the newest observations against the model's reference."
+        description="Compare the newest observations with the model's reference."
     )
-    parser.add_argument("--consecutive", type=int, default=3, help="windows that must drift (3)")
-    parser.add_argument("--cooldown-hours", type=float, default=24.0, help="rest after a training (24)")
-    parser.add_argument("--no-retrain", dest="retrain", action="store_false", help="start no training")
+    parser.add_argument("--consecutive", type=int, default=3, help="number of windows that must drift (3)")
+    parser.add_argument(
+        "--cooldown-hours", type=float, default=24.0, help="minimum time between two trainings (24)"
+    )
+    parser.add_argument("--no-retrain", dest="retrain", action="store_false", help="do not start a training")
     parser.add_argument("--notify", help="notification block of Prefect, TYPE/NAME")
     run_command(drift, vars(parser.parse_args()), named=True)

@@ -1,4 +1,4 @@
-"""Where people look for a drift result: Prefect's artifacts, MLflow's version, their own notifications."""
+"""Publish a drift result: as Prefect artifacts, on the model version in MLflow, by notification."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from serving.urls import SecretUrl
 TABLE, REPORT = "drift-columns", "drift-verdict"
 """Keys of the artifacts."""
 ARTIFACTS = "drift"
-"""Folder of the pages among the artifacts of the version's run."""
+"""Folder of the reports in the artifacts of the version's run."""
 _TAGS = "drift."
 
 
-def publish(result: DriftResult, *, report: str, said: str, keys: tuple[str, str] = (TABLE, REPORT)) -> None:
-    """Create Prefect's artifacts: the columns as a table, the verdict in words.
+def publish(
+    result: DriftResult, *, report: str, action: str, keys: tuple[str, str] = (TABLE, REPORT)
+) -> None:
+    """Create Prefect artifacts: a table of the columns, and the verdict as text.
 
     Args:
         result: with a verdict.
-        report: where Evidently's page is, as Markdown.
-        said: what was done about it.
+        report: Markdown that links to Evidently's report.
+        action: what was done because of the verdict.
         keys: of the two artifacts.
     """
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -40,15 +42,15 @@ def publish(result: DriftResult, *, report: str, said: str, keys: tuple[str, str
         key=keys[0],
         description=f"Version {result.model_version}: {result.verdict}",
     )
-    create_markdown_artifact(verdict(result, report=report, said=said), key=keys[1])
+    create_markdown_artifact(verdict(result, report=report, action=action), key=keys[1])
 
 
 def row(result: DriftResult, index: int) -> dict[str, str]:
-    """One column of the window, as the table has it."""
+    """One column of the window, as a row of the table."""
     column = result.columns[index]
     return {
         "column": column.name,
-        # Prefect's page shows no column whose name is empty.
+        # Prefect's page does not show a column with an empty name.
         "moved": "yes" if column.drifted else "",
         "score": f"{column.score:.3f}",
         "threshold": f"{column.threshold:.3f}",
@@ -58,25 +60,26 @@ def row(result: DriftResult, index: int) -> dict[str, str]:
     }
 
 
-def verdict(result: DriftResult, *, report: str, said: str) -> str:
-    """The verdict with window, quality and what was done, as Markdown."""
+def verdict(result: DriftResult, *, report: str, action: str) -> str:
+    """The verdict with window, quality and action, as Markdown."""
     lines = [f"## Version {result.model_version}: {result.verdict}", "", result.reason, ""]
     if result.window is not None:
-        lines.append(f"* {_looked_at(result.window)}")
+        lines.append(f"* {_window(result.window)}")
     if result.quality is not None:
         lines += [f"* {line}" for line in _quality(result)]
     lines += [f"* left out: {name}, {why}" for name, why in result.left_out.items()]
-    lines += ["", f"**Done:** {said}  ", f"**Report:** {report}"]
+    lines += ["", f"**Done:** {action}  ", f"**Report:** {report}"]
     return "\n".join(lines)
 
 
 def log_to_version(identity: ModelIdentity, result: DriftResult, html: Path, *, tracking_uri: str) -> str:
-    """Put scores, page and verdict onto the model version; returns Markdown that points to the page.
+    """Log scores, report and verdict to the model version; returns Markdown that links to the report.
 
-    The page of the newest result is `drift/latest.html`; one of a window that drifted is kept beside it.
+    The report of the newest result is `drift/latest.html`; windows that drifted have a second copy with their
+    time in its name.
 
     Raises:
-        RegistryError: MLflow does not take them.
+        RegistryError: MLflow cannot store them.
     """
     from mlflow import MlflowClient
 
@@ -85,7 +88,7 @@ def log_to_version(identity: ModelIdentity, result: DriftResult, html: Path, *, 
         for name, value in _tags(result).items():
             client.set_model_version_tag(identity.name, identity.version, _TAGS + name, value)
         if identity.run_id is None:
-            return "not kept in MLflow: the version's run is gone"
+            return "not in MLflow: the version's run was deleted"
         experiment = client.get_run(identity.run_id).info.experiment_id
         for column in result.columns:
             client.log_metric(
@@ -109,12 +112,12 @@ def notify(block: str, *, subject: str, body: str) -> None:
     """Send a message through a notification block of Prefect.
 
     Args:
-        block: `TYPE/NAME` as Prefect's pages show it, `custom-webhook/mien` or `apprise…/mien`.
-        subject: in a few words.
-        body: what happened.
+        block: `TYPE/NAME` as in Prefect's pages, `custom-webhook/mien` or `apprise…/mien`.
+        subject: of the message.
+        body: of the message.
 
     Raises:
-        DriftUnfinished: there is no such block, or it could not send.
+        DriftUnfinished: the block does not exist, or cannot send the message.
     """
     from prefect.blocks.abstract import NotificationBlock
     from prefect.blocks.core import Block
@@ -122,13 +125,13 @@ def notify(block: str, *, subject: str, body: str) -> None:
     try:
         loaded = Block.load(block)
         if not isinstance(loaded, NotificationBlock):
-            raise TypeError(f"{block} is no notification block")
+            raise TypeError(f"{block} is not a notification block")
         with loaded.raise_on_failure():
-            # Prefect's own blocks send at once where no loop runs; others may hand out a coroutine.
+            # Prefect's blocks send immediately outside of an event loop; others may return a coroutine.
             sending: Any = loaded.notify(body, subject=subject)
             if inspect.isawaitable(sending):
                 asyncio.run(_wait(sending))
-    # Each service behind Apprise has errors of its own.
+    # Each service behind Apprise has its own errors.
     except Exception as error:
         raise DriftUnfinished(
             what=f"the notification through {block}", reason=" ".join(str(error).split())[:300]
@@ -147,8 +150,8 @@ def _tags(result: DriftResult) -> dict[str, str]:
     }
 
 
-def _looked_at(window: WindowFacts) -> str:
-    some = f" (drawn from {window.total})" if window.sampled else ""
+def _window(window: WindowFacts) -> str:
+    some = f" (a sample of {window.total})" if window.sampled else ""
     if window.since == window.until:
         return f"{window.rows} answers{some}"
     return f"{window.rows} observations{some} from {_moment(window.since)} to {_moment(window.until)}"
@@ -164,10 +167,11 @@ def _quality(result: DriftResult) -> list[str]:
     ]
     if caveat := result.caveat:
         lines.append(caveat)
-    if told := quality.feedback:
+    if feedback := quality.feedback:
         lines.append(
-            f"with feedback: {told.accuracy:.3f} ({told.accuracy_low:.2f}–{told.accuracy_high:.2f}), "
-            f"macro-F1 {told.macro_f1:.3f}, {told.rows} told"
+            f"with feedback: {feedback.accuracy:.3f} "
+            f"({feedback.accuracy_low:.2f}–{feedback.accuracy_high:.2f}), "
+            f"macro-F1 {feedback.macro_f1:.3f}, {feedback.rows} rows"
         )
     return lines
 

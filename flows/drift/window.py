@@ -1,4 +1,4 @@
-"""The served model's newest observations against its reference; the result goes where the service looks."""
+"""Drift of the newest observations against the served model's reference, stored for the service."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from serving.settings import Settings
 
 _DAY_S = 24 * 3600.0
 _CACHE = "flows"
-# Results of a week in five-minute steps: more than the longest run of windows that anybody waits for.
-_REMEMBERED = 2000
+# Results of a week in five-minute steps, more than the longest row of windows that an alarm needs.
+_MAX_RESULTS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class DriftWindow:
-    """A window, the ones before it, and its files, which are deleted when the block ends."""
+    """The result of a window, earlier results, and files, which exist until the block ends."""
 
     identity: ModelIdentity
     """Of the served model."""
     result: DriftResult
     earlier: tuple[DriftResult, ...]
-    """Of the same model, the newest first, without `result`."""
+    """Earlier results of the same model, newest first."""
     html: Path | None
     """Evidently's page; None without a verdict."""
     snapshot: Path | None
@@ -41,28 +41,28 @@ class DriftWindow:
 
 @contextmanager
 def compute_window(settings: Settings) -> Iterator[DriftWindow]:
-    """Compute the drift of the model that the service follows, and keep it in the database.
+    """Compute the drift of the served model, and store it in the database.
 
     Raises:
-        LocationInvalid: `MIEN_MODEL` names nothing that can be followed.
-        RegistryUnavailable: no model is in production, or the registry does not say.
-        WindowTooSmall: there are too few observations of it for a verdict.
-        StoreUnavailable: the database is away.
+        LocationInvalid: `MIEN_MODEL` is not a location of a model.
+        RegistryUnavailable: no model is in production, or the registry does not answer.
+        WindowTooSmall: the model has too few observations for a verdict.
+        StoreUnavailable: the database does not answer.
     """
-    # A place of its own: the service's is written by its follower.
+    # Its own folder, because the service writes to the other one.
     cache = settings.cache_dir / _CACHE
     with resolve_model(settings.model, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
         identity = read_identity(found.folder)
         _prepare(settings)
-        ledger = DriftStore(settings.database_url.reveal())
+        store = DriftStore(settings.database_url.reveal())
         try:
             model = ModelKey(version=identity.version, sha256=identity.sha256)
             request = drift_request(settings, identity, found.folder)
-            _check_size(ledger, model, request.window)
-            earlier = tuple(ledger.recent(model, _REMEMBERED))
+            _check_size(store, model, request.window)
+            earlier = tuple(store.recent(model, _MAX_RESULTS))
             with compute_in_process(request) as done:
                 html = done.html.read_bytes() if done.html is not None else None
-                ledger.keep(done.result, html=html, retention_s=settings.retention_days * _DAY_S)
+                store.keep(done.result, html=html, retention_s=settings.retention_days * _DAY_S)
                 yield DriftWindow(
                     identity=identity,
                     result=done.result,
@@ -71,11 +71,11 @@ def compute_window(settings: Settings) -> Iterator[DriftWindow]:
                     snapshot=done.snapshot,
                 )
         finally:
-            ledger.close()
+            store.close()
 
 
 def drift_request(settings: Settings, identity: ModelIdentity, folder: Path) -> DriftRequest:
-    """What the service itself would compute with these settings."""
+    """The computation that the service would run with these settings."""
     return DriftRequest(
         database_url=settings.database_url.reveal(),
         model_folder=str(folder),
@@ -92,15 +92,15 @@ def drift_request(settings: Settings, identity: ModelIdentity, folder: Path) -> 
     )
 
 
-def _check_size(ledger: DriftStore, model: ModelKey, rule: WindowRule) -> None:
+def _check_size(store: DriftStore, model: ModelKey, rule: WindowRule) -> None:
     since = None if rule.last_s is None else time.time() - rule.last_s
-    rows = ledger.count(model, up_to=rule.min_rows, since=since)
+    rows = store.count(model, up_to=rule.min_rows, since=since)
     if rows < rule.min_rows:
         raise WindowTooSmall(got=rows, expected=rule.min_rows, version=model.version)
 
 
 def _prepare(settings: Settings) -> None:
-    """Make the tables where no service has run yet: the window then is empty, which is no error."""
+    """Create the tables if no service has run yet; the window is then empty, which is not an error."""
     store = Store(
         settings.database_url.reveal(), pictures=PictureFolder(settings.keep_images_dir, fraction=0.0)
     )

@@ -19,8 +19,8 @@ PANELS: Mapping[str, tuple[str, ...]] = {
     "Answers": ("confidence", "entropy", "predicted"),
     "Embedding": ("embedding_",),
 }
-"""Title → how its columns begin; the first one has all others."""
-# As Evidently calls the metric of `serving.drift.report`.
+"""Title → prefixes of its columns; the first panel has all other columns."""
+# Evidently's name of the metric of `serving.drift.report`.
 _METRIC = "ValueDrift"
 _SNAPSHOTS = "*/snapshots/*.json"
 
@@ -29,20 +29,20 @@ def add_snapshot(snapshot: Path, *, workspace: Path, project: str, columns: Sequ
     """Add one run of Evidently.
 
     Args:
-        snapshot: as `serving.drift` leaves it.
-        workspace: made when it is not there.
-        project: its name; one for each registered model.
+        snapshot: file that `serving.drift` has written.
+        workspace: folder; created if it does not exist.
+        project: name of the project, one for each registered model.
         columns: that were compared; each becomes a line of one of the project's plots.
 
     Raises:
-        DriftUnfinished: Evidently cannot read the one or write the other.
+        DriftUnfinished: Evidently cannot read the snapshot or write the workspace.
     """
     try:
-        # Its modules warn of what they themselves import.
+        # Evidently's modules emit warnings about their own imports.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _add(snapshot, workspace=workspace, project=project, columns=columns)
-    # Evidently has no root of errors; whatever it raises must not hide the verdict.
+    # Evidently has no common base class of errors, and none of them may hide the verdict.
     except Exception as error:
         raise DriftUnfinished(
             what=f"adding the report to {workspace}", reason=" ".join(str(error).split())[:300]
@@ -50,10 +50,10 @@ def add_snapshot(snapshot: Path, *, workspace: Path, project: str, columns: Sequ
 
 
 def delete_snapshots(workspace: Path, before: float) -> int:
-    """Delete what was added before this time (seconds since 1970, UTC); how many snapshots.
+    """Delete snapshots that were added before a time (seconds since 1970, UTC); returns their number.
 
     Raises:
-        OSError: one cannot be deleted.
+        OSError: a file cannot be deleted.
     """
     old = [path for path in workspace.glob(_SNAPSHOTS) if path.stat().st_mtime < before]
     for path in old:
@@ -85,7 +85,7 @@ def _add_plots(project: Project, columns: Sequence[str]) -> None:
 
 
 def group_by_panel(columns: Sequence[str]) -> dict[str, list[str]]:
-    """Columns by panel: a plot has half a dozen colours."""
+    """Group columns by panel, because a plot has only six colours."""
     rest, *others = PANELS
     groups: dict[str, list[str]] = {title: [] for title in PANELS}
     for name in columns:

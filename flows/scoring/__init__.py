@@ -1,8 +1,8 @@
-"""What the scoring flow is made of.
+"""The scoring flow.
 
-sources     what is to be scored: a folder, a table of paths, an S3 prefix
-chunks      one chunk of it: fetched, scored with a model that each process loads once
+flow        its parameters and steps
+sources     the pictures to score: a folder, a table of paths, an S3 prefix
+chunks      scores one chunk with a model that each process loads once; progress of the batch
 engines     where chunks are scored
-progress    how far the batch is
-verdict     the batch against the model's reference
+verdict     drift of the batch against the model's reference
 """

@@ -1,6 +1,6 @@
-"""One chunk of a batch: laid out, scored; the model is loaded once by each process that scores.
+"""Score one chunk of a batch, with a model that each process loads once.
 
-How far a batch is, as an artifact in Prefect's pages.
+Also the progress of the batch as a Prefect artifact.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ _CACHE = "scoring-flow"
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringJob:
-    """What every chunk of a batch has in common; travels to wherever chunks are scored."""
+    """The source, model and settings of all chunks of a batch; sent to the nodes of a cluster."""
 
     source: Source
     model: str
-    """One version, as `models:/NAME/VERSION`, or a path: a promotion meanwhile changes nothing."""
+    """One version, as `models:/NAME/VERSION`, or a path, so that a promotion does not change the batch."""
     sha256: str
-    """Of that model's file."""
+    """SHA-256 of the model's file."""
     faces: FacesMode
     settings: Settings
-    """The service's, of the machine that the batch was started on."""
+    """The service's settings on the machine where the batch was started."""
 
 
 def load_scorer(
     settings: Settings, location: str, *, faces: FacesMode, reference: Path | None = None
 ) -> Scorer:
-    """The model behind a location, checked as the service checks it, and ready to score.
+    """Load and check a model as the service does.
 
     Args:
         settings: the service's.
         location: as MIEN_MODEL.
         faces: as `?faces=` of `/detect`.
-        reference: folder that the model's reference table is copied to, if it has one.
+        reference: folder for a copy of the model's reference table, if it has one.
 
     Raises:
-        ServingError: there is no such model, or it or its face detector cannot be used.
+        ServingError: the model does not exist, or it or its face detector cannot be used.
     """
     import shutil
 
@@ -68,23 +68,23 @@ def load_scorer(
 
 
 def score_files(job: ScoringJob, names: Sequence[str]) -> pa.Table:
-    """One table, a row for each name.
+    """Score files; returns a table with a row for each name.
 
     Raises:
-        SourceUnusable: the source is away.
-        ServingError: the model is not to be had here.
+        SourceUnusable: the source cannot be read.
+        ServingError: the model cannot be loaded on this machine.
     """
     scorer = _scorers.of(job)
     with job.source.laid_out(names, max_bytes=job.settings.max_bytes) as (folder, files):
         (table,) = scorer.tables(folder, [list(files)])
-    # Rows are called as the source calls its files, wherever they lay while they were read.
+    # Rows have the names of the source, not those of temporary files.
     column = table.schema.get_field_index("path")
     shown = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in names]
     return table.set_column(column, table.schema.field(column), [shown])
 
 
-class _Scorers:
-    """The scorer of this process's job, for all of its threads."""
+class _ScorerCache:
+    """The scorer of this process's job, shared by its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -103,18 +103,18 @@ class _Scorers:
             found = self._scorer.live.identity.sha256
             if found != job.sha256:
                 raise FlowError(
-                    f"{job.model} is {found[:12]} here, the batch was begun with {job.sha256[:12]}; "
-                    "begin it anew"
+                    f"{job.model}: got the file {found[:12]}, expected {job.sha256[:12]} as at the "
+                    "start of the batch; start it again with another `out`"
                 )
             return self._scorer
 
 
-_scorers = _Scorers()
+_scorers = _ScorerCache()
 
 
 def keep_scorer(job: ScoringJob, scorer: Scorer) -> None:
-    """Have chunks of this process use a scorer, so that it is not fetched a second time."""
-    # Not a method of the object above: what the flow's module names travels to the nodes, and a lock cannot.
+    """Use a loaded scorer for the chunks of this process."""
+    # A function, because globals of the flow's module are pickled for the nodes, and a lock cannot be.
     _scorers.keep(job, scorer)
 
 
@@ -122,39 +122,39 @@ KEY = "scoring-progress"
 
 
 class BatchProgress:
-    """Counts finished chunks."""
+    """Progress artifact with the number of finished chunks."""
 
     def __init__(self, *, total: int, done: int) -> None:
-        """Begin with what an earlier run has done."""
+        """Create the progress; `done` chunks are from an earlier run."""
         self._total = total
         self._done = done
         self._artifact: UUID | None = None
 
     def __enter__(self) -> Self:
-        """Show it."""
+        """Create the artifact."""
         from prefect.artifacts import create_progress_artifact
 
-        # Called outside of an event loop, Prefect answers with the id itself.
+        # Outside of an event loop Prefect returns the id itself instead of an awaitable.
         self._artifact = cast(
-            UUID, create_progress_artifact(self._percent(), key=KEY, description=self._said())
+            UUID, create_progress_artifact(self._percent(), key=KEY, description=self._description())
         )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """It stays as it is."""
+        """Leave the artifact unchanged."""
 
     def step(self) -> None:
-        """One more chunk is done."""
+        """Count one more finished chunk."""
         from prefect.artifacts import update_progress_artifact
 
         self._done += 1
         if self._artifact is not None:
-            update_progress_artifact(self._artifact, self._percent(), description=self._said())
+            update_progress_artifact(self._artifact, self._percent(), description=self._description())
 
     def _percent(self) -> float:
         return 100.0 * self._done / max(self._total, 1)
 
-    def _said(self) -> str:
+    def _description(self) -> str:
         return f"{self._done} of {self._total} chunks"

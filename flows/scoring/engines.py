@@ -1,4 +1,4 @@
-"""Where chunks are scored: threads of this process, or the nodes of a Ray or Dask cluster (flows.cluster)."""
+"""Where chunks are scored: in threads of this process, or on nodes of a cluster (flows.cluster)."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ ENGINES = ("local", "ray", "dask")
 
 
 class Submit(Protocol):
-    """Starts the task of a chunk and returns at once."""
+    """Starts the task of a chunk and returns immediately."""
 
-    def __call__(self, task: Task[..., Any], given: Mapping[str, Any]) -> PrefectFuture[Any]:
+    def __call__(self, task: Task[..., Any], parameters: Mapping[str, Any]) -> PrefectFuture[Any]:
         """Start `task` with these parameters."""
 
 
 def check_engine(name: str) -> None:
-    """Refuse an engine that there is not.
+    """Check the name of an engine.
 
     Raises:
-        ParametersInvalid: there is none of this name.
+        ParametersInvalid: there is no engine of this name.
     """
     if name not in ENGINES:
         raise ParametersInvalid(parameter="engine", got=name, expected=f"one of {', '.join(ENGINES)}")
 
 
 @contextmanager
-def start_engine(name: str, *, most: int) -> Iterator[Submit]:
+def start_engine(name: str, *, max_parallel: int) -> Iterator[Submit]:
     """Start the engine.
 
     Args:
         name: of `ENGINES`.
-        most: chunks that are scored at once; a cluster that is running already has its own say.
+        max_parallel: maximum number of chunks at once; a running cluster has its own limit.
 
     Raises:
-        ClusterError: the cluster is not to be had.
+        ClusterError: the packages of the engine are not installed.
     """
     if name == "local":
-        threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=most)
+        threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=max_parallel)
         with threads as pool:
-            yield lambda task, given: pool.submit(task, dict(given))
+            yield lambda task, parameters: pool.submit(task, dict(parameters))
         return
-    # Neither is needed, nor need be installed, for the local engine.
+    # Imported here, because Ray and Dask need not be installed for the local engine.
     from flows.cluster.backends import cluster_connection, cluster_settings
 
     cluster = cluster_connection(
-        cast(Literal["ray", "dask"], name), cluster_settings(Path.cwd()), max_parallel=most
+        cast(Literal["ray", "dask"], name), cluster_settings(Path.cwd()), max_parallel=max_parallel
     )
     with cluster.runner as nodes:
 
-        def submit(task: Task[..., Any], given: Mapping[str, Any]) -> PrefectFuture[Any]:
+        def submit(task: Task[..., Any], parameters: Mapping[str, Any]) -> PrefectFuture[Any]:
             with cluster.options():
-                future: PrefectFuture[Any] = nodes.submit(task, dict(given))
+                future: PrefectFuture[Any] = nodes.submit(task, dict(parameters))
             return future
 
         yield submit

@@ -1,12 +1,12 @@
-"""The scoring flow: many pictures through the production model, with a verdict on the batch as a whole.
+"""The scoring flow: scores many pictures with the production model and computes the drift of the batch.
 
     python -m flows.scoring pictures/ --out predictions.parquet
     python -m flows.scoring s3://bucket/inbox --out predictions.parquet
     prefect deployment run scoring/scoring --param source=pictures/ --param out=predictions.parquet
 
-The model and how pictures are read are the service's own settings, MIEN_…; `python -m serving.score` does the
-same for a folder without Prefect. Two cores score about 1,500 small faces per second. Killed at any moment
-and run again, it goes on after the finished chunks.
+The model and the reading of pictures have the service's settings, MIEN_…; `python -m serving.score` does the
+same for a folder without Prefect. Two cores score about 1,500 small faces per second. If it is killed and run
+again, it continues after the finished chunks.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ def scoring(
 
     Args:
         source: a folder, a Parquet file with a column `path`, or `s3://bucket/prefix`.
-        out: the file that is written; until it is whole, its parts lie in `OUT.parts`.
+        out: Parquet file to write; until it is complete, its parts are in `OUT.parts`.
         faces: as `?faces=` of `/detect`.
-        embedding: whether rows have the model's features too.
-        chunk: files of one task, and of one part.
-        max_parallel: tasks at once; one fetches while another scores.
-        drift: whether the batch is held against the model's reference.
-        engine: where chunks are scored: `local` (this process), or a cluster's nodes, `ray` or `dask`.
+        embedding: whether rows also have the model's features.
+        chunk: number of files of one task, and of one part.
+        max_parallel: maximum number of tasks at once; one fetches while another scores.
+        drift: whether to compare the batch with the model's reference.
+        engine: where chunks are scored: `local` (this process), or nodes of a cluster, `ray` or `dask`.
     """
     quiet_libraries()
     try:
@@ -92,7 +92,9 @@ def scoring(
     except (FlowError, ServingError) as error:
         return failed(str(error))
     except OSError as error:
-        return failed(f"{error.filename or out}: {error.strerror or error}; put it right and run it again")
+        return failed(
+            f"{error.filename or out}: {error.strerror or error}; correct it and run the flow again"
+        )
 
 
 def _scored(
@@ -110,13 +112,13 @@ def _scored(
     settings = service_settings()
     scorer = load_scorer(settings, settings.model, faces=faces, reference=reference)
     identity = scorer.live.identity
-    # Other processes work in other folders.
-    here = Path(settings.model).absolute()
+    # Absolute, because other processes have other working directories.
+    model_path = Path(settings.model).absolute()
     registered = settings.model.startswith("models:")
     uri = absolute_uri(settings.tracking_uri.reveal())
     job = ScoringJob(
         source=source,
-        model=f"models:/{identity.name}/{identity.version}" if registered else str(here),
+        model=f"models:/{identity.name}/{identity.version}" if registered else str(model_path),
         sha256=identity.sha256,
         faces=faces,
         settings=settings.model_copy(update={"tracking_uri": SecretUrl(uri)}),
@@ -128,19 +130,19 @@ def _scored(
     with parts.alone():
         if before := parts.finished():
             parts.remove()
-            return Completed(name=UNCHANGED, message=f"{out} holds all {before.files} files already")
+            return Completed(name=UNCHANGED, message=f"{out} already has all {before.files} files")
         done = _score_chunks(job, parts, chunk=chunk, max_parallel=max_parallel, engine=engine)
         if isinstance(done, str):
             return failed(done)
-        said = _verdict(parts, job, scorer, reference) if drift else ""
+        verdict = _verdict(parts, job, scorer, reference) if drift else ""
         parts.join(schema)
         parts.remove()
     problems = f", {done.failed} of them with a problem" if done.failed else ""
-    return Completed(message=f"{out}: {done.files} files{problems}, by version {identity.version}{said}")
+    return Completed(message=f"{out}: {done.files} files{problems}, by version {identity.version}{verdict}")
 
 
 def _schema(scorer: Scorer, *, embedding: bool) -> pa.Schema:
-    """Of the result; parts have embeddings in any case, for the verdict."""
+    """Schema of the result; parts always have embeddings, for the verdict."""
     schema = scorer.schema
     return schema if embedding else schema.remove(schema.get_field_index(_EMBEDDING))
 
@@ -148,21 +150,21 @@ def _schema(scorer: Scorer, *, embedding: bool) -> pa.Schema:
 def _score_chunks(
     job: ScoringJob, parts: Shards, *, chunk: int, max_parallel: int, engine: str
 ) -> ScoringProgress | str:
-    """Score what is missing, at most `max_parallel` chunks at once; a sentence when that was not possible."""
+    """Score the missing chunks, `max_parallel` at once; returns a sentence if one of them failed."""
     listing = parts.begin(lambda: job.source.names(without=parts.out), shown=job.source.shown)
     missing = _missing(parts, listing.chunks(chunk))
     total = -(-listing.count // chunk)
     waiting: deque[tuple[int, Any]] = deque()
-    trouble = ""
+    problem = ""
     with (
-        start_engine(engine, most=max_parallel) as submit,
+        start_engine(engine, max_parallel=max_parallel) as submit,
         BatchProgress(total=total, done=len(parts.files())) as progress,
     ):
         while True:
-            while not trouble and len(waiting) < max_parallel and (following := next(missing, None)):
+            while not problem and len(waiting) < max_parallel and (following := next(missing, None)):
                 number, names = following
-                given = {"job": job, "number": number, "names": names}
-                waiting.append((number, submit(score_chunk, given)))
+                parameters = {"job": job, "number": number, "names": names}
+                waiting.append((number, submit(score_chunk, parameters)))
             if not waiting:
                 break
             number, future = waiting.popleft()
@@ -171,9 +173,11 @@ def _score_chunks(
                 parts.write(number, future.result())
                 progress.step()
             else:
-                trouble = trouble or f"chunk {number}: {future.state.message}"
-    if trouble:
-        return f"{trouble}; {len(parts.files())} of {total} chunks are done and kept, run it again to go on"
+                problem = problem or f"chunk {number}: {future.state.message}"
+    if problem:
+        return (
+            f"{problem}; {len(parts.files())} of {total} chunks are finished, run the flow again to continue"
+        )
     return ScoringProgress(files=listing.count, done=listing.count, failed=parts.failed())
 
 
@@ -194,10 +198,10 @@ def _missing(parts: Shards, chunks: Iterator[list[str]]) -> Iterator[tuple[int, 
     retry_condition_fn=may_retry,
 )
 def score_chunk(job: ScoringJob, number: int, names: list[str]) -> pa.Table | State[Any]:
-    """Score one chunk; tried again when the source is away.
+    """Score one chunk; Prefect tries again if the source cannot be read.
 
     Args:
-        job: what is scored and how.
+        job: source, model and settings of the batch.
         number: of the chunk.
         names: of its files.
     """
@@ -210,7 +214,7 @@ def score_chunk(job: ScoringJob, number: int, names: list[str]) -> pa.Table | St
 
 
 def _verdict(parts: Shards, job: ScoringJob, scorer: Scorer, reference: Path) -> str:
-    """What the batch is beside the reference, in words, and as artifacts."""
+    """Compare the batch with the reference and publish the result; returns the end of the run's message."""
     result = compute_verdict(
         parts.files(),
         parts.out,
@@ -219,9 +223,9 @@ def _verdict(parts: Shards, job: ScoringJob, scorer: Scorer, reference: Path) ->
         settings=job.settings,
     )
     if result.verdict == "unknown":
-        get_run_logger().warning("no verdict on the batch: %s", result.reason)
+        get_run_logger().warning("no drift verdict on the batch: %s", result.reason)
         return f"; no verdict on the batch: {result.reason}"
-    publish(result, report=f"`{parts.out}.drift.html`", said=f"scored into `{parts.out}`", keys=ARTIFACTS)
+    publish(result, report=f"`{parts.out}.drift.html`", action=f"scored into `{parts.out}`", keys=ARTIFACTS)
     return f"; {result.verdict}: {result.reason}"
 
 
@@ -229,11 +233,11 @@ def main() -> None:
     """Run the flow from the command line."""
     parser = argparse.ArgumentParser(description="Score many pictures with the production model.")
     parser.add_argument("source", help="a folder, a Parquet file with a column `path`, or s3://bucket/prefix")
-    parser.add_argument("--out", required=True, help="Parquet file that is written")
+    parser.add_argument("--out", required=True, help="Parquet file to write")
     parser.add_argument("--faces", choices=get_args(FacesMode), default="auto", help="as ?faces= of /detect")
-    parser.add_argument("--embedding", action="store_true", help="also the model's features of each picture")
-    parser.add_argument("--chunk", type=int, default=CHUNK, help=f"files of one task ({CHUNK})")
-    parser.add_argument("--max-parallel", type=int, default=2, help="tasks at once (2)")
+    parser.add_argument("--embedding", action="store_true", help="add the model's features of each picture")
+    parser.add_argument("--chunk", type=int, default=CHUNK, help=f"number of files of one task ({CHUNK})")
+    parser.add_argument("--max-parallel", type=int, default=2, help="maximum number of tasks at once (2)")
     parser.add_argument("--no-drift", dest="drift", action="store_false", help="no verdict on the batch")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="where chunks are scored (local)")
     run_command(scoring, vars(parser.parse_args()))

@@ -1,7 +1,7 @@
-"""What is to be scored: the files of a folder, a Parquet table of paths, or what lies below an S3 prefix.
+"""Sources of pictures: the files of a folder, a Parquet table of paths, or the objects below an S3 prefix.
 
-A source names its files and lays a chunk of them out as local files. Sources travel to other machines, so
-they hold no connection.
+A source lists its files and provides a chunk of them as local files. Sources are sent to other machines, so
+that they hold no connection.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from serving.score.listing import files_in
 
 S3 = "s3://"
 _COLUMN = "path"
-# Objects that are fetched at once; a bucket on the same continent answers in tens of milliseconds.
-_FETCHED_AT_ONCE = 16
+# Objects fetched in parallel; a bucket on the same continent answers in tens of milliseconds.
+_MAX_PARALLEL_FETCHES = 16
 
 
 class Source(Protocol):
@@ -30,20 +30,27 @@ class Source(Protocol):
 
     @property
     def shown(self) -> str:
-        """As the run was told, for plans and messages; another source has another one."""
+        """Unique name of the source, for plans and messages."""
 
     def names(self, *, without: Path) -> Iterator[str]:
-        """Of all files, in a fixed order, but for the result's own.
+        """List all files in a fixed order.
+
+        Args:
+            without: the result, whose own files are left out.
 
         Raises:
-            SourceUnusable: they cannot be listed.
+            SourceUnusable: the files cannot be listed.
         """
 
     def laid_out(self, names: Sequence[str], *, max_bytes: int) -> Any:
-        """Context manager: a folder and the files' paths in it; those that are not to be had are absent.
+        """Context manager: a folder, and the files' paths in it; a file that cannot be read is missing there.
+
+        Args:
+            names: of the files.
+            max_bytes: a longer file is cut after one more byte, so that it is still too long.
 
         Raises:
-            SourceUnusable: the source itself is away.
+            SourceUnusable: the source itself cannot be read.
         """
 
 
@@ -55,7 +62,7 @@ class Folder:
 
     @property
     def shown(self) -> str:
-        """The folder, absolute."""
+        """Absolute path of the folder."""
         return str(self.folder.resolve())
 
     def names(self, *, without: Path) -> Iterator[str]:
@@ -73,13 +80,13 @@ class Folder:
 
 @dataclass(frozen=True)
 class PathTable:
-    """The column `path` of a Parquet file: absolute, or relative to the file's folder."""
+    """The column `path` of a Parquet file: absolute paths, or relative to the file's folder."""
 
     table: Path
 
     @property
     def shown(self) -> str:
-        """The file, absolute."""
+        """Absolute path of the file."""
         return str(self.table.resolve())
 
     def names(self, *, without: Path) -> Iterator[str]:
@@ -92,7 +99,7 @@ class PathTable:
                 if _COLUMN not in file.schema_arrow.names:
                     raise SourceUnusable(
                         source=str(self.table),
-                        reason=f"it has the columns {', '.join(file.schema_arrow.names)}",
+                        reason=f"got the columns {', '.join(file.schema_arrow.names)}",
                         remedy=f"name the column with the pictures' paths {_COLUMN!r}",
                     )
                 for batch in file.iter_batches(columns=[_COLUMN]):
@@ -108,13 +115,13 @@ class PathTable:
 
 @dataclass(frozen=True)
 class Bucket:
-    """What lies below `s3://bucket/prefix`; AWS_… and AWS_ENDPOINT_URL say who asks and where."""
+    """The objects below `s3://bucket/prefix`; address and credentials come from AWS_… variables."""
 
     address: str
 
     @property
     def shown(self) -> str:
-        """The address without a slash at its end."""
+        """The address without a trailing slash."""
         return self.address.rstrip("/")
 
     def names(self, *, without: Path) -> Iterator[str]:
@@ -124,7 +131,7 @@ class Bucket:
             keys = sorted(_file_system().find(root))
         for key in keys:
             name = key.removeprefix(f"{root}/")
-            # Folders that a console has made, and what is hidden elsewhere too.
+            # Without folders that a console has created, and without hidden files, as in `Folder`.
             if key != root and not key.endswith("/") and not any(map(_is_hidden, name.split("/"))):
                 yield name
 
@@ -140,34 +147,34 @@ class Bucket:
                 if data is not None:
                     Path(folder, file).write_bytes(data)
 
-            with _translated(self.shown), ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
+            with _translated(self.shown), ThreadPoolExecutor(_MAX_PARALLEL_FETCHES) as pool:
                 list(pool.map(fetch, names, files))
             yield Path(folder), files
 
 
 def source_named(text: str) -> Source:
-    """The source that a parameter names.
+    """Create the source for a parameter.
 
     Raises:
-        SourceUnusable: there is no such file or folder, or the name is empty.
+        SourceUnusable: the file or folder does not exist, or the name is empty.
     """
     if not text.strip() or not text.strip().removeprefix(S3).strip("/"):
-        # As a path an empty name is the working directory; s3:// alone would be every bucket.
+        # An empty path is the working directory, and s3:// alone would be every bucket.
         raise SourceUnusable(
             source=f"source={text!r}",
-            reason="it names no folder, file or bucket",
+            reason="it has no folder, file or bucket",
             remedy="name a folder, a Parquet file or s3://bucket/prefix",
         )
     if text.startswith(S3):
         return Bucket(text)
-    # Absolute: chunks may be read by a process that works elsewhere.
+    # Absolute, because processes that read chunks have other working directories.
     path = Path(text).absolute()
     if path.is_dir():
         return Folder(path)
     if path.is_file():
         return PathTable(path)
     raise SourceUnusable(
-        source=text, reason="there is no such file", remedy="name a folder, a Parquet file or s3://…"
+        source=text, reason="the file does not exist", remedy="name a folder, a Parquet file or s3://…"
     )
 
 
@@ -178,18 +185,18 @@ def _is_hidden(part: str) -> bool:
 def _file_system() -> Any:
     import s3fs
 
-    # Its listings are kept for as long as the process runs; what came since would be missed.
+    # Without a cache of listings, which would hide new objects for as long as the process runs.
     return s3fs.S3FileSystem(use_listings_cache=False)
 
 
 def _read(system: Any, key: str, *, max_bytes: int) -> bytes | None:
-    """An object's first bytes, one more than may be looked at; None when it cannot be read."""
+    """The first bytes of an object, at most `max_bytes` + 1; None if it cannot be read."""
     try:
         return bytes(system.cat_file(key, start=0, end=max_bytes + 1))
     except (FileNotFoundError, PermissionError):
         return None
     except OSError as error:
-        # An empty object has no first byte to begin at.
+        # A range of an empty object is invalid.
         if error.errno == errno.EINVAL and system.size(key) == 0:
             return b""
         raise
@@ -210,7 +217,7 @@ def _translated(source: str) -> Iterator[None]:
 
 
 def _unusable(path: Path, error: Exception) -> SourceUnusable:
-    said = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
     return SourceUnusable(
-        source=str(path), reason=" ".join(said.split())[:300], remedy="name a folder or a Parquet file"
+        source=str(path), reason=" ".join(reason.split())[:300], remedy="name a folder or a Parquet file"
     )

@@ -1,4 +1,4 @@
-"""A batch against the model's reference: are these pictures of the kind that the model was made for?"""
+"""Drift of a batch: compares its pictures with the model's reference."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _SEED = 20
 def compute_verdict(
     parts: Sequence[Path], out: Path, *, reference: Path, identity: ModelIdentity, settings: Settings
 ) -> DriftResult:
-    """Compute the verdict; leaves `OUT.drift.json` and, with a verdict, Evidently's `OUT.drift.html`.
+    """Compute the verdict; writes `OUT.drift.json` and, with a verdict, Evidently's `OUT.drift.html`.
 
     Args:
-        parts: of the result, with embeddings.
+        parts: files of the result, with embeddings.
         out: the result.
         reference: folder with the model's reference table.
         identity: of the model.
-        settings: the service's; its floor of rows and its share of false alarms hold here too.
+        settings: the service's, with the minimum number of rows and the rate of false alarms.
     """
     with tempfile.TemporaryDirectory(prefix="mien-scoring-") as folder:
         scores = Path(folder) / "scores.parquet"
@@ -58,9 +58,14 @@ def compute_verdict(
 
 
 def sample_rows(parts: Sequence[Path], to: Path, *, max_rows: int) -> int:
-    """Write at most so many of the rows with an answer, each as likely as the other; how many there are.
+    """Write a uniform random sample of the rows with an answer; returns the number of such rows.
 
-    No more than one part is held in memory beside what is drawn.
+    Only one part and the sample are in memory.
+
+    Args:
+        parts: files of the result.
+        to: Parquet file to write.
+        max_rows: size of the sample.
     """
     counts = [
         int(pc.sum(pq.read_table(path, columns=["emotion"])["emotion"].is_valid()).as_py() or 0)

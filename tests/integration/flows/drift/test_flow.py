@@ -78,14 +78,14 @@ def test_lasting_drift_starts_one_training_and_tells_somebody(
     assert "brightness" in reason
     assert alarm.TAG in started[0].tags
     assert len(webhook.received) == 1
-    assert webhook.received[0]["subject"] == "mien: the world has moved"
+    assert webhook.received[0]["subject"] == "mien: lasting drift"
     assert reason in webhook.received[0]["body"]
     shows_everything(world, client)
 
     world.see(range(400, 400 + PEOPLE), at=3000, share=0.7)
     name, said = run()
     assert name == "Alarm"
-    assert f"no training: {started[0].name} is under way" in said
+    assert f"no training: {started[0].name} is already running" in said
     assert len(runs_of(client, "training")) == 1
 
 

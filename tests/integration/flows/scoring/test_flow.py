@@ -80,7 +80,7 @@ def test_every_source_gives_the_rows_of_the_command_line(
     assert "10 files, 2 of them with a problem" in said
     assert [without_version(row) for row in rows(out)] == expected
     assert not Path(f"{out}.parts").exists()
-    assert run(pictures, out) == ("unchanged", f"{out} holds all 10 files already")
+    assert run(pictures, out) == ("unchanged", f"{out} already has all 10 files")
 
     names = [path.name for path in sorted(pictures.iterdir())]
     pq.write_table(pa.table({"path": [str(pictures / name) for name in names]}), tmp_path / "paths.parquet")
@@ -191,11 +191,11 @@ def test_what_cannot_be_scored_is_one_sentence_and_leaves_nothing(
             tmp_path / "nowhere",
             "out.parquet",
             {},
-            "there is no such file; name a folder, a Parquet file or s3://",
+            "the file does not exist; name a folder, a Parquet file or s3://",
         ),
-        ("", "out.parquet", {}, "source='': it names no folder, file or bucket; name a folder"),
-        (" ", "out.parquet", {}, "it names no folder, file or bucket"),
-        ("s3://", "out.parquet", {}, "it names no folder, file or bucket"),
+        ("", "out.parquet", {}, "source='': it has no folder, file or bucket; name a folder"),
+        (" ", "out.parquet", {}, "it has no folder, file or bucket"),
+        ("s3://", "out.parquet", {}, "it has no folder, file or bucket"),
         (pictures, "out.parquet", {"engine": "abacus"}, "engine: got 'abacus', expected one of"),
         (pictures, "nowhere/out.parquet", {}, "nowhere/out.parquet.parts: No such file"),
         (tmp_path / "empty", "out.parquet", {}, "holds no file"),

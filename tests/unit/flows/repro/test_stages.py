@@ -46,13 +46,15 @@ def test_a_stage_that_runs_every_time_and_changes_nothing_is_unchanged() -> None
     ],
 )
 def test_failure_is_told_in_the_stage_s_own_words(lines: list[str], said: str) -> None:
-    told = read_outcome("train@vgg", 1, [*RUNNING, *lines])
-    assert (told.kind, told.message) == ("failed", said)
+    outcome = read_outcome("train@vgg", 1, [*RUNNING, *lines])
+    assert (outcome.kind, outcome.message) == ("failed", said)
 
 
 def test_failure_before_the_stage_is_told_in_dvc_s_words() -> None:
-    told = read_outcome("train@vgg", 255, ["ERROR: 'dvc.yaml' is invalid: extra keys", "Hint: have a look"])
-    assert (told.kind, told.message) == ("failed", "'dvc.yaml' is invalid: extra keys")
+    outcome = read_outcome(
+        "train@vgg", 255, ["ERROR: 'dvc.yaml' is invalid: extra keys", "Hint: have a look"]
+    )
+    assert (outcome.kind, outcome.message) == ("failed", "'dvc.yaml' is invalid: extra keys")
 
 
 PASSING = [
@@ -65,9 +67,9 @@ PASSING = [
 
 @pytest.mark.parametrize("line", PASSING)
 def test_contention_and_infrastructure_pass_by_themselves(line: str) -> None:
-    told = read_outcome("train@vgg", 1, [*RUNNING, line, DVC.format(1)])
-    assert told.kind == "interrupted"
-    assert state_of(told).name == INTERRUPTED
+    outcome = read_outcome("train@vgg", 1, [*RUNNING, line, DVC.format(1)])
+    assert outcome.kind == "interrupted"
+    assert state_of(outcome).name == INTERRUPTED
 
 
 @pytest.mark.parametrize(
@@ -100,9 +102,9 @@ def test_an_exception_is_temporary_by_its_type_or_field(error: Exception, kind: 
 
 @pytest.mark.parametrize(("status", "lines"), [(1, [DVC.format(-9)]), (137, [])])
 def test_kill_by_the_kernel_passes_by_itself(status: int, lines: list[str]) -> None:
-    told = read_outcome("train@vgg", status, [*RUNNING, "vgg  epoch 3", *lines])
-    assert told.kind == "interrupted"
-    assert "out of memory" in told.message
+    outcome = read_outcome("train@vgg", status, [*RUNNING, "vgg  epoch 3", *lines])
+    assert outcome.kind == "interrupted"
+    assert "out of memory" in outcome.message
 
 
 @pytest.mark.parametrize(
