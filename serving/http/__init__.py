@@ -1,8 +1,8 @@
-"""The edge: everything that knows of HTTP.
+"""The HTTP layer: everything that depends on HTTP.
 
-app          builds the parts and joins them
-middleware   limits, keys, request ids, security headers, access log: around every request
-problems     the one table from errors to statuses
-uploads      request bodies → bytes, files, JSON
-routes/      one file per group of endpoints: read the request, call the core, write the answer
+app          creates the application and its dependencies
+middleware   around every request: API keys, limits, request ids, security headers, access log
+problems     the table that maps errors to statuses
+body         request bodies → pictures, files, JSON
+routes/      one file per group of endpoints: read the request, call the core, write the response
 """

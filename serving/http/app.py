@@ -1,14 +1,8 @@
-"""The composition root: builds the parts from the settings and joins them.
+"""The composition root: builds the application and its dependencies from the settings.
 
     app = create_app(Settings())
 
 Nothing is opened, started or written before the application starts up.
-
-The shortest way to the busiest paths: past the router and what stands before it.
-
-FastAPI looks through all routes in turn, fills in a dozen entries of the scope and opens two exit stacks for
-each request; for a path without parameters all of it comes to the same function each time, and costs as much
-as the rest of the request's way to it. A path that is not listed, or another method, goes the usual way.
 """
 
 from __future__ import annotations
@@ -16,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Any
@@ -37,14 +31,14 @@ from serving.drift.result import WindowRule
 from serving.drift.store import DriftStore
 from serving.errors import StoreUnavailable
 from serving.experiments.manager import make_experiments
-from serving.http.auth import Access
+from serving.http.auth import CANARY_HEADER, Access
 from serving.http.connections import STATE, ConnectionLimits, Connections
-from serving.http.dependencies import LeanRoute, Parts
-from serving.http.exchange import BodyLimits, Limits
+from serving.http.dependencies import Dependencies, LeanRoute
+from serving.http.exchange import BodyLimits, RequestLimits
 from serving.http.limits import HeldBytes, make_rate
 from serving.http.logs import finish_logs
 from serving.http.metrics import Metrics
-from serving.http.middleware import Edge
+from serving.http.middleware import RequestMiddleware
 from serving.http.problems import router_refusal
 from serving.http.routes import (
     detect,
@@ -59,8 +53,8 @@ from serving.http.routes import (
     shadow,
     stream,
 )
-from serving.http.stream import Draining, StreamLimits, StreamParts, Streams
-from serving.http.telemetry import Traces, configured
+from serving.http.stream import Draining, StreamDependencies, StreamLimits, Streams
+from serving.http.telemetry import SpanWriter, Traces, configured
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
 from serving.model_sync.service import ModelSync
@@ -73,10 +67,15 @@ from serving.settings import Settings, unknown_variables
 
 
 class Shortcuts:
-    """Answers some paths by itself; stands between the edge and the application."""
+    """ASGI middleware that calls the functions of the busiest paths directly, without the router.
+
+    For each request FastAPI searches all routes, fills a dozen entries of the scope and opens two exit
+    stacks. A path without parameters always leads to the same function, and the search costs as much as the
+    rest of the request handling. Other paths and other methods take the usual way.
+    """
 
     def __init__(self, app: ASGIApp, *, routers: Iterable[APIRouter], paths: Collection[str]) -> None:
-        """Lead `paths` of `routers` to their functions; only a `LeanRoute` has one that takes the request."""
+        """Map `paths` of `routers` to their functions; only those of a `LeanRoute` take the request."""
         self._app = app
         self._routes = {
             (method, route.path): route
@@ -87,12 +86,12 @@ class Shortcuts:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or pass it on."""
+        """Answer one request, or pass it to the application."""
         route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if route is None:
             await self._app(scope, receive, send)
             return
-        # For the log and the metrics.
+        # The log and the metrics read the route.
         scope["route"] = route
         response = await route.endpoint(Request(scope, receive, send))
         await response(scope, receive, send)
@@ -100,25 +99,25 @@ class Shortcuts:
 
 _log = logging.getLogger("serving.http")
 API_VERSION = "1.0.0"
-"""Of the endpoints (semantic versioning), not of the package."""
+"""Version of the endpoints (semantic versioning), not of the package."""
 _DAY_S = 86_400.0
-# With several workers each writes its own numbers for the one that is scraped.
+# Several workers each write their own values; any of them may be scraped.
 _METRICS_EVERY_S = 2.0
 _DESCRIPTION = (
-    "Which emotion a face shows: POST a picture, get faces, probabilities and why. Every answer names the "
-    "model version that gave it. Errors are application/problem+json."
+    "Classifies the emotion that a face shows: POST a picture, get faces, probabilities and an explanation. "
+    "Every answer names the model version that gave it. Errors are application/problem+json."
 )
 
 
 def create_app(settings: Settings, *, before_start: Callable[[], None] = lambda: None) -> FastAPI:
-    """The application.
+    """Create the application.
 
     Args:
-        settings: of the environment.
-        before_start: called first when it starts up; what it raises ends the start.
+        settings: read from the environment.
+        before_start: called first at startup; an exception that it raises ends the startup.
 
     Raises:
-        LocationInvalid: while starting up, when `MIEN_MODEL` names nothing that can be followed.
+        LocationInvalid: at startup, if `MIEN_MODEL` is not a location that can be synchronised.
     """
     metrics = Metrics()
     held = HeldBytes(settings.max_held_bytes)
@@ -132,7 +131,7 @@ def create_app(settings: Settings, *, before_start: Callable[[], None] = lambda:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        # A slash too many is an unknown path, not a redirect that a POST would not follow.
+        # An extra slash is an unknown path, not a redirect: clients do not follow one with POST.
         redirect_slashes=False,
     )
     for module in (
@@ -141,36 +140,43 @@ def create_app(settings: Settings, *, before_start: Callable[[], None] = lambda:
         app.include_router(module.router)
     app.openapi = cache(lambda: docs.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
     app.add_exception_handler(HTTPException, router_refusal)
-    # Added first, so inside the edge.
+    # Added first, so it runs inside `RequestMiddleware`.
     app.add_middleware(Shortcuts, routers=[detect.router], paths=["/detect"])
     app.add_middleware(
-        Edge,
+        RequestMiddleware,
         access=Access(settings.api_keys, allow_anonymous=settings.allow_anonymous),
-        limits=_limits(settings, held, BodyLimits(settings, lambda: app.state.parts.slot.current)),
-        counted=metrics,
+        limits=_request_limits(
+            settings, held, BodyLimits(settings, lambda: app.state.dependencies.slot.current)
+        ),
+        listener=metrics,
         log_requests=settings.access_log,
-        pages=settings.cors_origins,
+        allowed_origins=settings.cors_origins,
         traces=traces,
     )
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["authorization", "content-type", "x-api-key", "x-request-id", LENGTH_HEADER],
-            expose_headers=[
-                "x-request-id",
-                "retry-after",
-                "mien-canary",
-                "mien-id",
-                "mien-emotion",
-                "mien-model",
-                "mien-sha256",
-                "mien-ids",
-                LENGTH_HEADER,
-            ],
-        )
+        _allow_origins(app, settings.cors_origins)
     return app
+
+
+def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let pages of other origins use the API (CORS)."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["authorization", "content-type", "x-api-key", "x-request-id", LENGTH_HEADER],
+        expose_headers=[
+            "x-request-id",
+            "retry-after",
+            CANARY_HEADER,
+            "mien-id",
+            "mien-emotion",
+            "mien-model",
+            "mien-sha256",
+            "mien-ids",
+            LENGTH_HEADER,
+        ],
+    )
 
 
 def _lifespan(
@@ -188,28 +194,29 @@ def _lifespan(
         for name in unknown_variables(os.environ):
             _log.warning("%s is not a setting and has no effect; docs/serving.md lists them", name)
         if traces is not None:
-            await asyncio.to_thread(traces.start)
-        parts = _parts(settings, metrics, held, traces)
-        app.state.parts = parts
-        await _open_store(parts.store)
-        parts.recorder.start()
-        parts.following.start()
-        parts.trials.start()
-        parts.drift.start()
-        telling = asyncio.create_task(_tell_metrics(parts))
-        draining = Draining(lambda: len(parts.streams) > 0, lambda: parts.streams.close(settings.timeout_s))
+            await asyncio.to_thread(traces.start, _otlp_writer)
+        dependencies = _dependencies(settings, metrics, held, traces)
+        app.state.dependencies = dependencies
+        await _open_store(dependencies.store)
+        dependencies.recorder.start()
+        dependencies.model_sync.start()
+        dependencies.experiments.start()
+        dependencies.drift.start()
+        refreshing = asyncio.create_task(_refresh_metrics(dependencies))
+        streams = dependencies.streams
+        draining = Draining(lambda: len(streams) > 0, lambda: streams.close(settings.timeout_s))
         try:
             with draining.installed():
-                yield {STATE: parts.connections}
+                yield {STATE: dependencies.connections}
         finally:
-            telling.cancel()
-            # In this order nothing is lost: what waits is answered, then what was answered is written.
-            await parts.batcher.close()
-            await parts.trials.close()
-            await asyncio.to_thread(parts.drift.stop)
-            await asyncio.to_thread(parts.following.stop)
-            await asyncio.to_thread(parts.recorder.close)
-            await asyncio.to_thread(parts.store.close)
+            refreshing.cancel()
+            # This order loses nothing: waiting pictures are answered first, then the answers are stored.
+            await dependencies.batcher.close()
+            await dependencies.experiments.close()
+            await asyncio.to_thread(dependencies.drift.stop)
+            await asyncio.to_thread(dependencies.model_sync.stop)
+            await asyncio.to_thread(dependencies.recorder.close)
+            await asyncio.to_thread(dependencies.store.close)
             if traces is not None:
                 await asyncio.to_thread(traces.close)
             finish_logs()
@@ -218,47 +225,35 @@ def _lifespan(
 
 
 async def _open_store(store: Store) -> None:
-    """A database that is away is waited for while answering; one with newer tables ends the start."""
+    """Prepare the database. The service also starts without one, but not with newer tables."""
     try:
         await asyncio.to_thread(store.prepare)
     except StoreUnavailable as error:
         _log.warning("%s", error)
 
 
-def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces | None) -> Parts:
+def _otlp_writer() -> SpanWriter:
+    # Imports OpenTelemetry's SDK, which only a service with traces needs.
+    from serving.http.spans import OtlpSpanWriter
+
+    return OtlpSpanWriter()
+
+
+def _dependencies(
+    settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces | None
+) -> Dependencies:
     threads = settings.threads or max(1, usable_cores() // settings.workers)
     slot = ModelSlot()
-    pictures = PictureFolder(settings.keep_images_dir, fraction=settings.keep_images)
-    store = Store(settings.database_url.reveal(), pictures=pictures)
-    recorder = Recorder(
-        store,
-        # Also with a fraction of 0: what was kept before still has its retention.
-        pictures=pictures,
-        retention_s=settings.retention_days * _DAY_S,
-        pictures_retention_s=settings.keep_images_days * _DAY_S,
-    )
+    store, recorder = _observations(settings)
     history = SwitchLog(recorder)
     detectors = Detectors(settings.face_detector, face_model=settings.face_model)
-    following = ModelSync(
-        settings.model,
-        slot,
-        cache=settings.cache_dir,
-        tracking_uri=settings.tracking_uri.reveal(),
-        poll_s=settings.poll_s,
-        # As many pictures at once as there are threads, rather than one picture on all of them: nothing
-        # of a small network is worth sharing out.
-        threads=1,
-        max_batch=settings.batch_size,
-        history=history,
-        usable=detectors.check,
-        limit_s=settings.model_timeout_s,
-    )
-    trials = make_experiments(
+    model_sync = _model_sync(settings, slot, history, detectors)
+    experiments = make_experiments(
         settings,
         live=slot,
-        following=following,
+        following=model_sync,
         history=history,
-        listener=metrics.trials,
+        listener=metrics.experiments,
         threads=threads,
         usable=detectors.check,
     )
@@ -281,34 +276,66 @@ def _parts(settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces
         reader,
         sink,
         timeout_s=settings.timeout_s,
-        shadow=trials.shadow,
-        canary=trials.canary,
+        shadow=experiments.shadow,
+        canary=experiments.canary,
     )
-    return Parts(
+    return Dependencies(
         settings=settings,
         slot=slot,
         batcher=batcher,
         detector=detector,
-        following=following,
+        model_sync=model_sync,
         recorder=recorder,
         store=store,
         metrics=metrics,
         drift=DriftMonitor(slot, DriftStore(settings.database_url.reveal()), _drift_plan(settings)),
-        streams=_streams(settings, detector, metrics, held, traces),
-        connections=Connections(_connection_limits(settings), held=held, told=metrics),
+        streams=_stream_manager(settings, detector, metrics, held, traces),
+        connections=Connections(_connection_limits(settings), held=held, listener=metrics),
         tensors=TensorAnswerer(batcher, reader, sink, timeout_s=settings.timeout_s),
-        trials=trials,
+        experiments=experiments,
     )
 
 
-def _streams(
+def _observations(settings: Settings) -> tuple[Store, Recorder]:
+    pictures = PictureFolder(settings.keep_images_dir, fraction=settings.keep_images)
+    store = Store(settings.database_url.reveal(), pictures=pictures)
+    recorder = Recorder(
+        store,
+        # Needed even if the fraction is 0: pictures that were kept earlier still have a retention.
+        pictures=pictures,
+        retention_s=settings.retention_days * _DAY_S,
+        pictures_retention_s=settings.keep_images_days * _DAY_S,
+    )
+    return store, recorder
+
+
+def _model_sync(settings: Settings, slot: ModelSlot, history: SwitchLog, detectors: Detectors) -> ModelSync:
+    return ModelSync(
+        settings.model,
+        slot,
+        cache=settings.cache_dir,
+        tracking_uri=settings.tracking_uri.reveal(),
+        poll_s=settings.poll_s,
+        # One thread for each picture, several pictures at once: a small network is too little work to divide
+        # between threads.
+        threads=1,
+        max_batch=settings.batch_size,
+        history=history,
+        usable=detectors.check,
+        limit_s=settings.model_timeout_s,
+    )
+
+
+def _stream_manager(
     settings: Settings, detector: Detector, metrics: Metrics, held: HeldBytes, traces: Traces | None
 ) -> Streams:
     limits = StreamLimits(
         frame_bytes=settings.max_bytes, frames_per_s=settings.stream_fps, idle_s=settings.stream_idle_s
     )
-    parts = StreamParts(detector=detector, told=metrics, limits=limits, held=held, traces=traces)
-    return Streams(parts, most=settings.stream_connections)
+    dependencies = StreamDependencies(
+        detector=detector, listener=metrics, limits=limits, held=held, traces=traces
+    )
+    return Streams(dependencies, max_streams=settings.stream_connections)
 
 
 def _connection_limits(settings: Settings) -> ConnectionLimits:
@@ -339,8 +366,8 @@ def _drift_plan(settings: Settings) -> DriftPlan:
     )
 
 
-def _limits(settings: Settings, held: HeldBytes, bodies: BodyLimits) -> Limits:
-    return Limits(
+def _request_limits(settings: Settings, held: HeldBytes, bodies: BodyLimits) -> RequestLimits:
+    return RequestLimits(
         body_bytes=bodies,
         body_timeout_s=settings.body_timeout_s,
         held=held,
@@ -348,8 +375,8 @@ def _limits(settings: Settings, held: HeldBytes, bodies: BodyLimits) -> Limits:
     )
 
 
-async def _tell_metrics(parts: Parts) -> None:
+async def _refresh_metrics(dependencies: Dependencies) -> None:
     with suppress(asyncio.CancelledError):
         while True:
-            parts.refresh_metrics()
+            dependencies.refresh_metrics()
             await asyncio.sleep(_METRICS_EVERY_S)

@@ -1,11 +1,9 @@
-"""Who may ask for what: API keys with a scope, nobody's secrets in memory.
+"""Access control: API keys with a scope, of which only hashes are kept; and the client id for the canary.
 
     python -m serving.http.auth NAME SCOPE      # prints a new key once, and its entry for MIEN_API_KEYS
 
-Without keys the service answers on loopback only, as a database on a developer's machine does; reached on any
-other address it says 403 until keys are configured or `MIEN_ALLOW_ANONYMOUS` is set.
-
-Whose request it is, for the canary's share: one client is answered by one model for as long as it runs.
+Without keys the service answers only on loopback, as a database on a developer's machine does. Requests to
+other addresses get 403 until keys are configured or `MIEN_ALLOW_ANONYMOUS` is set.
 """
 
 from __future__ import annotations
@@ -24,16 +22,16 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from serving.errors import Forbidden, Unauthorized
-from serving.http.dependencies import parts_of
+from serving.http.dependencies import dependencies_of
 
 Scope = Literal["open", "predict", "admin"]
 _RANK: dict[Scope, int] = {"open": 0, "predict": 1, "admin": 2}
-# Anybody may ask whether the service lives, and how it is used: nothing of a model or a picture is in them.
+# Health and documentation need no key: they contain nothing about a model or a picture.
 OPEN_PATHS = frozenset(
     {
         *("/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/ping", "/health"),
         *("/docs", "/openapi.json"),
-        # The page asks for the key that it then sends, and says beforehand what happens with a picture.
+        # The page asks the user for a key, and first shows how pictures are used.
         *("/", "/about"),
     }
 )
@@ -43,43 +41,43 @@ _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks."""
+    """The sender of a request, as far as its key identifies it."""
 
     name: str
-    """Of the key; `anonymous` without one."""
+    """Name of the key; `anonymous` without one."""
     scope: Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request comes from and goes to, as far as the connection tells."""
+    """Addresses of a request's client and server, from the connection."""
 
     server: str | None
-    """Address that the client reached; None for a Unix socket."""
+    """Address that the client connected to; None for a Unix socket."""
     client: str | None
     host: str
     """The `Host` header, with its port."""
 
 
 class Access:
-    """Decides whether a request is answered."""
+    """Checks whether a request may be answered."""
 
     def __init__(self, entries: Sequence[str], *, allow_anonymous: bool) -> None:
-        """Take the keys.
+        """Read the keys.
 
         Args:
-            entries: `NAME:SCOPE:SHA256`, as `hash_key` writes them and the settings check them.
-            allow_anonymous: whether scope `predict` is open to all, on every address.
+            entries: `NAME:SCOPE:SHA256`, as `hash_key` writes them; the settings have checked them.
+            allow_anonymous: whether requests without a key have scope `predict`, on every address.
         """
         self._keys = [_parsed(entry) for entry in entries]
         self._allow_anonymous = allow_anonymous
 
     def check(self, needed: Scope, *, key: str | None, origin: Origin) -> Caller:
-        """Let the request pass.
+        """Return the caller if the request is allowed.
 
         Raises:
-            Unauthorized: no key where one is needed, or an unknown one.
-            Forbidden: the scope does not reach, or nobody is answered on this address.
+            Unauthorized: the key is missing or unknown.
+            Forbidden: the key's scope does not suffice, or this address needs a key and none is configured.
         """
         caller = self._known(key) if key is not None and self._keys else self._anonymous(origin)
         if caller is None:
@@ -87,7 +85,7 @@ class Access:
                 return Caller("anonymous", "open")
             raise self._refusal()
         if _RANK[caller.scope] < _RANK[needed]:
-            raise Forbidden(f"this needs a key with scope {needed}, {caller.name} has {caller.scope}")
+            raise Forbidden(f"this request needs a key with scope {needed}, {caller.name} has {caller.scope}")
         return caller
 
     def _anonymous(self, origin: Origin) -> Caller | None:
@@ -98,12 +96,12 @@ class Access:
     def _known(self, key: str) -> Caller:
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
         found: Caller | None = None
-        # Every entry is compared, in constant time: how long it takes tells nothing about a key.
+        # All entries are compared, in constant time, so that the duration reveals nothing about a key.
         for caller, expected in self._keys:
             if hmac.compare_digest(digest, expected):
                 found = caller
         if found is None:
-            raise Unauthorized("the key is not known; check it, or ask for one")
+            raise Unauthorized("the key is not known; check it, or ask the operator for one")
         return found
 
     def _refusal(self) -> Forbidden | Unauthorized:
@@ -111,21 +109,21 @@ class Access:
             return Unauthorized("no key was sent; send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
         return Forbidden(
             "no keys are configured, so only clients on this machine are answered (at localhost); "
-            "set MIEN_API_KEYS, or MIEN_ALLOW_ANONYMOUS=true to answer everybody"
+            "set MIEN_API_KEYS, or MIEN_ALLOW_ANONYMOUS=true to answer all clients"
         )
 
 
 def needed_scope(method: str, path: str) -> Scope:
-    """The scope that a request needs."""
+    """Return the scope that a request needs."""
     if path in OPEN_PATHS or path.startswith(_PAGE_FILES):
         return "open"
     return "admin" if method == "DELETE" else "predict"
 
 
 def hash_key(name: str, scope: str, key: str) -> str:
-    """The entry of a key for `MIEN_API_KEYS`.
+    """Return the entry of a key for `MIEN_API_KEYS`.
 
-    A key is 256 random bits, so one round of SHA-256 keeps it as safe as a slow hash keeps a password.
+    A key has 256 random bits, so one round of SHA-256 protects it as well as a slow hash protects a password.
     """
     return f"{name}:{scope}:{hashlib.sha256(key.encode()).hexdigest()}"
 
@@ -137,10 +135,10 @@ def _parsed(entry: str) -> tuple[Caller, bytes]:
 
 @lru_cache(1024)
 def _is_local(origin: Origin) -> bool:
-    """Whether a program on this machine asks, and not a page that a browser was lured to.
+    """Whether a program on this machine sent the request, and not a page of another host in a browser.
 
-    The name in `Host` must be a local one: a foreign page whose name resolves to 127.0.0.1 (DNS
-    rebinding) still sends its own.
+    The name in `Host` must be a local one: with DNS rebinding, a foreign name resolves to 127.0.0.1, but the
+    browser still sends that name.
     """
     if origin.server is None:
         return True
@@ -164,9 +162,9 @@ def _is_loopback(address: str) -> bool:
 
 
 def main() -> None:
-    """Make a key."""
-    parser = argparse.ArgumentParser(description="Make an API key.")
-    parser.add_argument("name", help="who will use it: letters, digits, `.`, `-`, `_`")
+    """Print a new key and its entry."""
+    parser = argparse.ArgumentParser(description="Create an API key.")
+    parser.add_argument("name", help="name of the key's user: letters, digits, `.`, `-`, `_`")
     parser.add_argument("scope", choices=("predict", "admin"))
     arguments = parser.parse_args()
     key = secrets.token_urlsafe(32)
@@ -178,16 +176,17 @@ if __name__ == "__main__":
     main()
 
 
-MARK = "mien-canary"
-"""Header of an answer that the candidate gave."""
+CANARY_HEADER = "mien-canary"
+"""Response header of answers from the canary's candidate."""
 
 
-def subject_of(request: HTTPConnection) -> str | None:
-    """The key's name, else the client's address, else the request's id; None where there is no canary.
+def client_id_of(request: HTTPConnection) -> str | None:
+    """Identify the client for the canary, so that one client always gets the same model.
 
-    An address of this machine is nobody's: behind a proxy that names no clients, all of them would be one.
+    The key's name, else the client's address, else the request id; None without a canary. A local address
+    does not identify a client: behind a proxy that does not forward addresses all clients would have it.
     """
-    if parts_of(request).trials.canary is None:
+    if dependencies_of(request).experiments.canary is None:
         return None
     state: dict[str, Any] = request.scope["state"]
     caller: Caller | None = state.get("caller")
@@ -199,10 +198,10 @@ def subject_of(request: HTTPConnection) -> str | None:
     return f"request {state['request_id']}"
 
 
-def marked(response: Response, *, canary: bool) -> Response:
-    """The answer, with a header when the candidate gave it."""
+def mark_canary(response: Response, *, canary: bool) -> Response:
+    """Add the canary header to a response of the candidate."""
     if canary:
-        response.headers[MARK] = "true"
+        response.headers[CANARY_HEADER] = "true"
     return response
 
 

@@ -1,8 +1,7 @@
-"""Request bodies: a raw picture, a multipart form, or JSON. In memory only; no temporary files, no URLs.
+"""Request bodies: a raw picture, a multipart form, or JSON; compressed bodies are decompressed in steps.
 
-The middleware has counted the bytes before they come here, so a body is at most as large as its path allows.
-
-Compressed bodies, unpacked a step at a time to at most as many bytes as an uncompressed one may have.
+Bodies stay in memory: no temporary files, no URLs. `serving.http.exchange` counts the bytes as they arrive,
+so a body, also after decompression, is at most as large as its path allows.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from serving.errors import (
 )
 
 FIELD = "file"
-"""Name of the form's field that carries a picture."""
+"""Name of the form field that contains a picture."""
 FORM_OVERHEAD_BYTES = 16 * 1024
-"""Boundaries and headers of a form with one file."""
-# Fields besides the pictures that a form may have; they are passed over.
+"""Maximum size of boundaries and headers of a form with one file."""
+# Maximum number of other fields in a form; they are ignored.
 _MAX_OTHER_PARTS = 16
-# RFC 7578, 4.7, has no others in forms; these three leave bytes as they are (RFC 2045, 6.2).
+# RFC 7578, 4.7, forbids others in forms; these three leave the bytes unchanged (RFC 2045, 6.2).
 _PLAIN_CODINGS = frozenset({b"7bit", b"8bit", b"binary"})
 
 
@@ -44,17 +43,17 @@ class Upload:
     """One file of a form."""
 
     name: str
-    """As the client calls it; shown back, never opened. Empty when it gave none."""
+    """The client's name of the file; only repeated in the answer, never opened. Empty if it sent none."""
     data: bytes
     error: ServingError | None = None
-    """Why it is not to be looked at."""
+    """Why the file cannot be analysed; None: it can."""
 
 
 async def read_picture(request: Request, *, max_bytes: int) -> bytes:
-    """The one picture of a request: the form's field `file`, or the body as it is.
+    """Read the picture of a request: the form field `file`, or the whole body.
 
     Raises:
-        BadRequest: a form that is damaged, or has not exactly one file.
+        BadRequest: the form is damaged or does not have exactly one file.
         PayloadTooLarge: the picture has more than `max_bytes`.
     """
     boundary = _boundary(request)
@@ -67,7 +66,7 @@ async def read_picture(request: Request, *, max_bytes: int) -> bytes:
     if len(files) != 1:
         raise BadRequest(
             f"the form has {'no field' if not files else 'several fields'} named {FIELD!r}, expected one; "
-            'send it as `curl -F "file=@photo.jpg"`, and several pictures to /detect/batch'
+            'send `curl -F "file=@photo.jpg"`; send several pictures to /detect/batch'
         )
     if files[0].error is not None:
         raise files[0].error
@@ -75,12 +74,12 @@ async def read_picture(request: Request, *, max_bytes: int) -> bytes:
 
 
 async def read_pictures(request: Request, *, max_bytes: int, max_files: int) -> list[Upload]:
-    """All pictures of a form, in order; one that is too large carries its error.
+    """Read all pictures of a form, in order; a picture that is too large has its error instead of data.
 
     Raises:
-        ContentUnsupported: the body is no form.
+        ContentUnsupported: the body is not a form.
         BadRequest: the form is damaged or has no file.
-        TooManyFiles: more than `max_files`.
+        TooManyFiles: the form has more than `max_files`.
     """
     boundary = _boundary(request)
     if boundary is None:
@@ -96,13 +95,14 @@ async def read_pictures(request: Request, *, max_bytes: int, max_files: int) -> 
 
 
 async def read_json(request: Request) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
-    The content type must say so: pages of other origins cannot send it without asking first (CORS).
+    The content type must be `application/json`: pages of other origins cannot send it without a CORS
+    preflight.
 
     Raises:
-        ContentUnsupported: another content type.
-        BadRequest: not JSON, or no object.
+        ContentUnsupported: the body has another content type.
+        BadRequest: the body is not a JSON object.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
@@ -110,17 +110,17 @@ async def read_json(request: Request) -> dict[str, Any]:
     try:
         value = orjson.loads(await _read(request.receive))
     except ValueError as error:
-        raise BadRequest(f"the body is no JSON ({error}); expected one object") from error
+        raise BadRequest(f"the body is not JSON ({error}); expected one object") from error
     if not isinstance(value, dict):
         raise BadRequest(f"the body is a JSON {type(value).__name__}, expected one object")
     return value
 
 
 async def read_body(request: Request, *, expected: Collection[str]) -> bytes:
-    """The body as it is, of one of the expected media types; `""` among them takes one without a type.
+    """Read the body as bytes if its media type is expected; `""` accepts a body without a media type.
 
     Raises:
-        ContentUnsupported: another media type.
+        ContentUnsupported: the media type is not expected.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in expected:
@@ -130,7 +130,7 @@ async def read_body(request: Request, *, expected: Collection[str]) -> bytes:
 
 async def _read(receive: Receive) -> bytes:
     message = await receive()
-    # A body that came in one piece, as most do, is not copied.
+    # Most bodies arrive in one piece, which is not copied.
     if not message.get("more_body", False):
         return bytes(message.get("body", b""))
     parts = [message.get("body", b"")]
@@ -141,10 +141,10 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _boundary(request: Request) -> bytes | None:
-    """Of a form; None when the body is none.
+    """Return the boundary of a form; None if the body is not a form.
 
     Raises:
-        BadRequest: a form without a boundary.
+        BadRequest: the form has no boundary.
     """
     value = request.headers.get("content-type", "")
     if not value.lower().startswith("multipart/"):
@@ -168,7 +168,7 @@ async def _read_form(receive: Receive, boundary: bytes, *, max_bytes: int, max_f
     except FormParserError as error:
         raise BadRequest(f"the form is damaged ({error}); send it again") from error
     if not form.ended:
-        raise BadRequest("the form breaks off before its closing boundary; send it again")
+        raise BadRequest("the form ends before its closing boundary; send it again")
     return form.files()
 
 
@@ -178,14 +178,14 @@ class _Part:
     data: bytearray = field(default_factory=bytearray)
     size: int = 0
     name: str | None = None
-    """Of the field; None until the headers are read."""
+    """Name of the field; None until the headers are read."""
     file_name: str = ""
     error: ServingError | None = None
-    """Why it is not to be looked at."""
+    """Why the file cannot be analysed; None: it can."""
 
 
 class _Form:
-    """Collects the parts that python-multipart tells of."""
+    """Collects the parts of a form from python-multipart's callbacks."""
 
     def __init__(self, *, max_bytes: int, max_files: int) -> None:
         self._max_bytes = max_bytes
@@ -196,7 +196,7 @@ class _Form:
         self.ended = False
 
     def callbacks(self) -> Any:
-        """For the parser."""
+        """The callbacks for the parser."""
         return {
             "on_part_begin": lambda: self._parts.append(_Part()),
             "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
@@ -208,7 +208,7 @@ class _Form:
         }
 
     def files(self) -> list[Upload]:
-        """The pictures, in order."""
+        """Return the pictures, in order."""
         return [
             Upload(
                 part.file_name,
@@ -254,22 +254,22 @@ class _Form:
         self._parts = [part for part in self._parts if part.name == FIELD]
 
 
-# zlib's own numbers for the container: gzip (RFC 1952), and zlib (RFC 1950), which HTTP calls deflate.
+# zlib's window sizes: gzip (RFC 1952) and zlib (RFC 1950), which HTTP calls deflate.
 _CONTAINERS = MappingProxyType({"gzip": 31, "x-gzip": 31, "deflate": 15})
 _IDENTITY = frozenset({"", "identity"})
-# Most bytes of a step: 0.2 ms of work, during which nothing else is answered.
+# Maximum output of a step: 0.2 ms of work, during which the event loop is blocked.
 STEP_BYTES = 64 * 1024
 
 
-class Unpacker:
-    """Unpacks one body, as its parts come."""
+class Decompressor:
+    """Decompresses one body in steps, as its parts arrive."""
 
     def __init__(self, encoding: str, *, limit: int) -> None:
-        """Begin.
+        """Create a decompressor.
 
         Args:
-            encoding: `gzip` or `deflate`, as `Content-Encoding` has it.
-            limit: most bytes that the body may become; never more than a step beyond are made.
+            encoding: the `Content-Encoding`: `gzip` or `deflate`.
+            limit: maximum size after decompression, bytes; at most one step more is produced.
 
         Raises:
             EncodingUnsupported: another encoding, or several.
@@ -277,48 +277,50 @@ class Unpacker:
         self._encoding = encoding.strip().lower()
         if self._encoding not in _CONTAINERS:
             raise EncodingUnsupported(got=encoding.strip()[:40], expected="gzip, deflate or none")
-        self._unpacker = zlib.decompressobj(_CONTAINERS[self._encoding])
+        self._decompressor = zlib.decompressobj(_CONTAINERS[self._encoding])
         self._limit = limit
         self._waiting = b""
-        self._made = 0
+        self._produced = 0
         self.has_more = False
-        """Whether `step` may give something without being fed."""
+        """Whether `step` may return bytes without another `feed`."""
 
     def feed(self, data: bytes) -> None:
-        """Take the next part of the compressed body, once `has_more` is false."""
+        """Add the next part of the compressed body; only while `has_more` is false."""
         self._waiting = data
         self.has_more = bool(data)
 
     def step(self) -> bytes:
-        """The next bytes, at most `STEP_BYTES`.
+        """Decompress the next bytes, at most `STEP_BYTES`.
 
         Raises:
-            PayloadTooLarge: the body becomes too large.
-            BadRequest: it is damaged, or something follows it.
+            PayloadTooLarge: the decompressed body is too large.
+            BadRequest: the data is damaged, or other data follows it.
         """
         try:
-            data = self._unpacker.decompress(self._waiting, STEP_BYTES)
+            data = self._decompressor.decompress(self._waiting, STEP_BYTES)
         except zlib.error as error:
             raise BadRequest(f"the body is not {self._encoding} ({error}); send it again") from error
-        self._waiting = self._unpacker.unconsumed_tail
+        self._waiting = self._decompressor.unconsumed_tail
         self.has_more = bool(self._waiting) or len(data) == STEP_BYTES
-        self._made += len(data)
-        if self._made > self._limit:
+        self._produced += len(data)
+        if self._produced > self._limit:
             raise PayloadTooLarge(limit=self._limit)
-        if self._unpacker.unused_data:
-            raise BadRequest(f"something follows the {self._encoding} in the body; send one compressed body")
+        if self._decompressor.unused_data:
+            raise BadRequest(
+                f"other data follows the {self._encoding} data in the body; send one compressed body"
+            )
         return data
 
     def finish(self) -> None:
-        """Take the end of the compressed body.
+        """Check that the compressed body is complete.
 
         Raises:
-            BadRequest: it comes too early.
+            BadRequest: the body ends too early.
         """
-        if not self._unpacker.eof:
-            raise BadRequest(f"the {self._encoding} in the body breaks off; send it again")
+        if not self._decompressor.eof:
+            raise BadRequest(f"the {self._encoding} data in the body is incomplete; send it again")
 
 
-def is_packed(encoding: str) -> bool:
-    """Whether a `Content-Encoding` means something that has to be unpacked."""
+def is_compressed(encoding: str) -> bool:
+    """Whether a `Content-Encoding` requires decompression."""
     return encoding.strip().lower() not in _IDENTITY

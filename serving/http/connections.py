@@ -1,7 +1,7 @@
-"""The open connections of a process: how many there may be, how long a head may take, which ones give way.
+"""The open connections of a process: their maximum number, the time limit for heads, which ones to close.
 
-A connection costs a file descriptor and memory before anybody knows who is at its other end, so these bounds
-come before keys. `serving.http.http_protocol` and `serving.http.websocket_protocol` report to this.
+A connection uses a file descriptor and memory before its client has sent a key, so these limits apply
+before access is checked. `serving.http.http_protocol` and `serving.http.websocket_protocol` report here.
 """
 
 from __future__ import annotations
@@ -16,79 +16,79 @@ from serving.http.limits import HeldBytes
 
 STATE = "connections"
 """Key of the application's lifespan state under which the server's protocols find the `Connections`."""
-Reason = Literal[
+EndReason = Literal[
     "full", "made-room", "head-too-slow", "head-too-large", "malformed", "pipelined", "unread", "flood"
 ]
 _log = logging.getLogger("serving.http")
-# An attack closes thousands of connections; one line a minute for each reason says the same.
-_COMPLAINT_S = 60.0
-_WORDS: dict[Reason, str] = {
-    "full": "refused: a request is in progress on every other one (MIEN_MAX_CONNECTIONS)",
-    "made-room": "closed without a request in progress, to make room (MIEN_MAX_CONNECTIONS)",
-    "head-too-slow": "closed: no complete head of a request in time (MIEN_HEAD_TIMEOUT_S)",
-    "head-too-large": "closed: a head of a request was too large (MIEN_MAX_HEAD_BYTES)",
-    "malformed": "closed: what was sent is not HTTP",
-    "pipelined": "closed: too many requests were sent ahead of their answers",
-    "unread": "closed: the answer was not read in time (MIEN_BODY_TIMEOUT_S)",
-    "flood": "closed: too many frames on a WebSocket (MIEN_STREAM_FPS)",
+# During an attack thousands of connections are closed; one log line a minute for each reason is enough.
+_LOG_EVERY_S = 60.0
+_REASON_TEXTS: dict[EndReason, str] = {
+    "full": "refused: all others have a request in progress (MIEN_MAX_CONNECTIONS)",
+    "made-room": "closed while idle, to make room for new ones (MIEN_MAX_CONNECTIONS)",
+    "head-too-slow": "closed: the request head did not arrive in time (MIEN_HEAD_TIMEOUT_S)",
+    "head-too-large": "closed: the request head was too large (MIEN_MAX_HEAD_BYTES)",
+    "malformed": "closed: the client did not send HTTP",
+    "pipelined": "closed: the client pipelined too many requests",
+    "unread": "closed: the client did not read the response in time (MIEN_BODY_TIMEOUT_S)",
+    "flood": "closed: the client sent too many WebSocket frames (MIEN_STREAM_FPS)",
 }
 
 
-class Told(Protocol):
-    """Who counts what happens."""
+class ConnectionListener(Protocol):
+    """Listener for connection events, for example metrics."""
 
     def connection_ended(self, reason: str) -> None:
-        """The service ended one connection."""
+        """The service closed a connection."""
 
 
 class Connection(Protocol):
     """The server's side of one connection."""
 
     def head_is_late(self) -> None:
-        """No complete head came in time: answer and close."""
+        """The request head did not arrive in time: answer and close."""
 
-    def give_way(self) -> None:
-        """Close at once, to make room."""
+    def close_now(self) -> None:
+        """Close immediately, to make room for another connection."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionLimits:
-    """What one connection may cost."""
+    """Limits of the connections."""
 
     connections: int
-    """Most that are open at once."""
+    """Maximum number of open connections."""
     head_bytes: int
     head_timeout_s: float
     read_timeout_s: float
-    """How long a client may leave its answer unread."""
+    """How long a client may leave its response unread."""
     frame_bytes: int
-    """Largest message of a WebSocket."""
+    """Maximum size of a WebSocket message."""
     frames_per_s: float
-    """Of a WebSocket, of every kind."""
+    """Maximum rate of WebSocket frames, of all kinds."""
 
 
 class Connections:
     """All connections of this process; used within one event loop."""
 
-    def __init__(self, limits: ConnectionLimits, *, held: HeldBytes, told: Told) -> None:
-        """None is open yet; `held` counts what WebSockets have received of unfinished messages."""
+    def __init__(self, limits: ConnectionLimits, *, held: HeldBytes, listener: ConnectionListener) -> None:
+        """Create an empty set of connections; `held` counts the bytes of unfinished WebSocket messages."""
         self.limits = limits
         self.held = held
-        self._told = told
+        self._listener = listener
         self._open: set[Any] = set()
-        # In the order in which they began to wait; all have the same time, so the first is due first.
+        # Connection → deadline of its head, in order of arrival: the first one expires first.
         self._heads: dict[Connection, float] = {}
         self._idle: dict[Connection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._complained: dict[Reason, float] = {}
-        self._uncounted: dict[Reason, int] = {}
+        self._next_log_at: dict[EndReason, float] = {}
+        self._unlogged: dict[EndReason, int] = {}
 
     def __len__(self) -> int:
-        """How many are open."""
+        """Number of open connections."""
         return len(self._open)
 
     def opened(self, connection: Connection) -> bool:
-        """Count one more, which is to send a head now; False when there is no room for it."""
+        """Add a new connection, which must send a head next; False if the limit is reached."""
         if len(self._open) >= self.limits.connections and not self._make_room():
             self.note("full")
             return False
@@ -97,55 +97,58 @@ class Connections:
         return True
 
     def head_begun(self, connection: Connection) -> None:
-        """A part of a head came, or is to come; the time of one that began before goes on."""
+        """Start the time limit of a connection's head, unless it is already running."""
         if connection not in self._heads and connection in self._open:
             self._idle.pop(connection, None)
             self._heads[connection] = time.monotonic() + self.limits.head_timeout_s
             if self._timer is None:
-                self._look_again()
+                self._schedule_check()
 
     def busy(self, connection: Connection) -> None:
-        """A head is complete: the request has limits of its own."""
+        """End the time limit of a head: it is complete, and the request has its own limits."""
         self._heads.pop(connection, None)
         self._idle.pop(connection, None)
 
     def idle(self, connection: Connection) -> None:
-        """Its requests are answered."""
+        """Mark a connection as idle: all its requests are answered."""
         if connection in self._open:
             self._idle[connection] = None
 
     def taken_over(self, connection: object) -> None:
-        """Count a connection that goes on as a WebSocket, in the place of the one that it was."""
+        """Add a connection that became a WebSocket, in place of the HTTP connection."""
         self._open.add(connection)
 
     def closed(self, connection: Any) -> None:
-        """It is gone; also one that was never counted."""
+        """Remove a closed connection; one that was never added is ignored."""
         self._open.discard(connection)
         self.busy(connection)
 
-    def note(self, reason: Reason) -> None:
-        """The service ends a connection: count it, and say so once a minute."""
-        self._told.connection_ended(reason)
-        count = self._uncounted[reason] = self._uncounted.get(reason, 0) + 1
+    def note(self, reason: EndReason) -> None:
+        """Count a connection that the service closes; log it at most once a minute for each reason."""
+        self._listener.connection_ended(reason)
+        count = self._unlogged[reason] = self._unlogged.get(reason, 0) + 1
         now = time.monotonic()
-        if now >= self._complained.get(reason, 0.0):
-            self._complained[reason] = now + _COMPLAINT_S
-            del self._uncounted[reason]
+        if now >= self._next_log_at.get(reason, 0.0):
+            self._next_log_at[reason] = now + _LOG_EVERY_S
+            del self._unlogged[reason]
             _log.warning(
-                "connections %s; %d since the last such line, %d open", _WORDS[reason], count, len(self)
+                "connections %s; %d since the last line for this reason, %d open",
+                _REASON_TEXTS[reason],
+                count,
+                len(self),
             )
 
     def _make_room(self) -> bool:
-        """Close the connection that has waited longest for a head, or else without a request."""
+        """Close the connection that waits longest for its head, else the one that is idle longest."""
         connection = next(iter(self._heads or self._idle), None)
         if connection is None:
             return False
         self.closed(connection)
         self.note("made-room")
-        connection.give_way()
+        connection.close_now()
         return True
 
-    def _look_again(self) -> None:
+    def _schedule_check(self) -> None:
         delay_s = min(1.0, self.limits.head_timeout_s / 4)
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._end_late_heads)
 
@@ -153,9 +156,9 @@ class Connections:
         now = time.monotonic()
         for connection in [key for key, due in self._heads.items() if due <= now]:
             del self._heads[connection]
-            # Until it is closed it may make room.
+            # It can be closed to make room until the client has read the response.
             self._idle[connection] = None
             connection.head_is_late()
         self._timer = None
         if self._heads:
-            self._look_again()
+            self._schedule_check()

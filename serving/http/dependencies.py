@@ -1,4 +1,4 @@
-"""What the routes work with, made when the application starts; and how a route is run."""
+"""The objects that the routes use, created at startup; and the route class that passes them the request."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from serving.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """The joined service."""
+class Dependencies:
+    """The parts of the running service, by role."""
 
     settings: Settings
     slot: ModelSlot
     batcher: Batcher
     detector: Detector
-    following: ModelSync
+    model_sync: ModelSync
     recorder: Recorder
     store: Store
     metrics: Metrics
@@ -42,37 +42,37 @@ class Parts:
     streams: Streams
     connections: Connections
     tensors: TensorAnswerer
-    trials: Experiments
+    experiments: Experiments
 
     def refresh_metrics(self) -> None:
-        """Tell the metrics how things stand."""
+        """Copy the current state into the gauges."""
         stats = self.recorder.stats()
         rows = {name: getattr(stats, name) for name in ("written", "waiting", "dropped")}
         self.metrics.streams(len(self.streams))
         self.metrics.connections(len(self.connections))
-        canary = self.trials.canary
-        self.metrics.trials.active(canary is not None and canary.status.state == "running")
+        canary = self.experiments.canary
+        self.metrics.experiments.active(canary is not None and canary.status.state == "running")
         self.metrics.drift.show(self.drift.status())
         self.metrics.state(self.slot, waiting=self.batcher.waiting, rows=rows)
 
 
 class LeanRoute(APIRoute):
-    """A route whose function takes the request and gives the response.
+    """A route whose function takes the request and returns the response.
 
-    FastAPI documents it and does nothing else: no dependencies are solved and no model is validated
-    while a client waits. Its parameters are in `openapi_extra`.
+    FastAPI only documents it: it resolves no dependencies and validates no models while a client waits.
+    The documented parameters are in `openapi_extra`.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The function itself."""
+        """Return the route's function unchanged."""
         return cast(Callable[[Request], Coroutine[Any, Any, Response]], self.endpoint)
 
 
-def parts_of(request: HTTPConnection) -> Parts:
-    """The parts of the application that answers `request`, or a WebSocket."""
-    return cast(Parts, request.app.state.parts)
+def dependencies_of(request: HTTPConnection) -> Dependencies:
+    """Return the dependencies of the application that handles `request`, an HTTP request or a WebSocket."""
+    return cast(Dependencies, request.app.state.dependencies)
 
 
 def json_response(body: Any, *, status: int = 200) -> Response:
-    """A JSON answer."""
+    """Create a JSON response."""
     return Response(encode(body), status_code=status, media_type="application/json")

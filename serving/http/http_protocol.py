@@ -1,10 +1,10 @@
-"""Uvicorn's HTTP protocol with bounds: bytes and seconds of heads, pipelined requests, unread answers.
+"""Uvicorn's HTTP protocol with limits for request heads, pipelined requests and unread responses.
 
     uvicorn serving.main:app --http serving.main:http --ws serving.main:websocket
 
-What uvicorn leaves to a proxy is bounded here, before a key is looked at. And an offer to change the protocol
-(`Upgrade`) that is not one for a WebSocket is ignored, which RFC 9110, 7.8 allows: Java's HTTP client and
-`curl --http2` offer `h2c` with every first request, and the parser would stop before its body.
+Uvicorn leaves these limits to a proxy; here they apply before access is checked. An `Upgrade` header that
+does not ask for a WebSocket is ignored, which RFC 9110, 7.8 allows: Java's HTTP client and `curl --http2`
+offer `h2c` with every first request, and the parser would stop before its body.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from serving.errors import (
     ServingError,
 )
 from serving.http import problems
-from serving.http.connections import STATE, Connections, Reason
+from serving.http.connections import STATE, Connections, EndReason
 from serving.http.exchange import ADDED_HEADERS
 
-# How long what a refused client still sends is read and thrown away, so that it gets to read the answer
-# instead of a reset connection (RFC 9112, 9.6).
+# How long data from a refused client is read and discarded, so that it can read the response instead of a
+# connection reset (RFC 9112, 9.6).
 _LINGER_S = 2.0
-# Browsers send none ahead (RFC 9112, 9.3.2), benchmarks up to 16.
+# Browsers do not pipeline (RFC 9112, 9.3.2), benchmarks up to 16.
 _MAX_PIPELINED = 32
-# Name, colon, blank, value, line end.
+# Colon, blank and line end of a header field, bytes.
 _FIELD_OVERHEAD = 4
-_OFFERS = frozenset({b"upgrade", b"http2-settings"})
+_UPGRADE_HEADERS = frozenset({b"upgrade", b"http2-settings"})
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -45,14 +45,14 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._shared: Connections = app_state[STATE]
         self._head_bytes = self._shared.limits.head_bytes
-        self._silent = 0
-        """Bytes since a head, a part of a body or a message was complete: of a head or of trailer fields."""
-        self._refusal: tuple[Reason, ServingError] | None = None
+        self._head_received = 0
+        """Bytes since the last complete head, body part or message: of a head or of trailer fields."""
+        self._refusal: tuple[EndReason, ServingError] | None = None
         self._is_ended = False
         self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Take the connection if there is room."""
+        """Accept the connection if the limit allows it."""
         super().connection_made(transport)
         if not self._shared.opened(self):
             self._is_ended = True
@@ -60,18 +60,18 @@ class HttpProtocol(HttpToolsProtocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Remove the connection."""
         self._shared.closed(self)
         self._is_ended = True
         self._stop_waiting_for_reader()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read what came."""
+        """Parse the received bytes."""
         if self._is_ended:
             return
         self._unset_keepalive_if_required()
-        self._silent += len(data)
+        self._head_received += len(data)
         cycle = self.cycle
         had = len(cycle.body) if cycle is not None else 0
         while data:
@@ -81,32 +81,32 @@ class HttpProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as pause:
                 rest = data[pause.args[0] :]
             except httptools.HttpParserError:
-                what = BadRequest("what was sent is not HTTP/1.1; expected a request line and header fields")
-                self._refuse(*(self._refusal or ("malformed", what)))
+                error = BadRequest("the request is not HTTP/1.1; expected a request line and header fields")
+                self._refuse(*(self._refusal or ("malformed", error)))
                 return
             if self._is_handshake():
                 self.handle_websocket_upgrade()
                 return
-            data = self._without_offer() + rest
-        if self._silent and cycle is not None and len(cycle.body) > had:
-            # A part of a body came.
-            self._silent = 0
-        if self._silent > self._head_bytes:
+            data = self._head_without_upgrade() + rest
+        if self._head_received and cycle is not None and len(cycle.body) > had:
+            # A part of a body arrived.
+            self._head_received = 0
+        if self._head_received > self._head_bytes:
             self._refuse("head-too-large", HeadTooLarge(limit=self._head_bytes))
-        elif self._silent and (self.cycle is None or self.cycle.response_complete):
+        elif self._head_received and (self.cycle is None or self.cycle.response_complete):
             self._shared.head_begun(self)
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over."""
-        # Uvicorn makes the WebSocket's protocol, which counts itself.
+        """Hand the connection over to the WebSocket protocol."""
+        # Uvicorn creates the WebSocket protocol, which adds itself to the connections.
         self._shared.closed(self)
         super().handle_websocket_upgrade()
 
     def on_headers_complete(self) -> None:
-        """Begin to answer a request, unless its head is refused."""
-        if self._silent > self._head_bytes:
+        """Start to answer a request, unless its head is refused."""
+        if self._head_received > self._head_bytes:
             self._check_size()
-        self._silent = 0
+        self._head_received = 0
         if self.parser.should_upgrade():
             # The parser stops after the head; `data_received` goes on.
             self.scope["method"] = self.parser.get_method().decode("ascii")
@@ -118,17 +118,17 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_parsing("pipelined", BadRequest(f"more than {_MAX_PIPELINED} requests wait here"))
         self._shared.busy(self)
         super().on_headers_complete()
-        # What comes as a header field from now on is a trailer's: not the application's, and not kept.
+        # Header fields from now on are trailers: they are not passed to the application.
         self.headers = []
 
     def on_message_complete(self) -> None:
-        """Take the end of a request."""
-        self._silent = 0
+        """Finish the body of a request."""
+        self._head_received = 0
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Prepare for the next request."""
         super().on_response_complete()
         if self.cycle.response_complete:
             self._shared.idle(self)
@@ -136,28 +136,28 @@ class HttpProtocol(HttpToolsProtocol):
                 self._wait_for_reader()
 
     def pause_writing(self) -> None:
-        """Wait for the client to read, for a while."""
+        """Pause writing, and close the connection if the client does not read in time."""
         super().pause_writing()
         self._wait_for_reader()
 
     def resume_writing(self) -> None:
-        """Go on: the client has read."""
+        """Resume writing: the client has read."""
         self._stop_waiting_for_reader()
         super().resume_writing()
 
     def head_is_late(self) -> None:
-        """Answer half a head; a connection without a byte, as browsers open them ahead, is just closed."""
-        if self._silent:
+        """Answer an incomplete head; close a connection without any bytes, as browsers open in advance."""
+        if self._head_received:
             self._refuse("head-too-slow", HeadTooSlow(limit_s=self._shared.limits.head_timeout_s))
         else:
             self.transport.close()
 
-    def give_way(self) -> None:
-        """Close at once."""
+    def close_now(self) -> None:
+        """Close immediately."""
         self.transport.abort()
 
     def _is_handshake(self) -> bool:
-        """Whether the offer is one for a WebSocket that can be taken: alone, without a body."""
+        """Whether this is a WebSocket handshake: a GET without a body, with no other request in progress."""
         names = {name for name, _ in self.scope["headers"]}
         return (
             self.scope["method"] == "GET"
@@ -168,28 +168,28 @@ class HttpProtocol(HttpToolsProtocol):
             and (self.cycle is None or self.cycle.response_complete)
         )
 
-    def _without_offer(self) -> bytes:
-        """The head again without the offer, for a new parser: the old one has ended."""
+    def _head_without_upgrade(self) -> bytes:
+        """Return the head without the upgrade, for a new parser: the old one has stopped."""
         version = self.parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (self.scope["method"].encode(), self.url, version)]
-        lines += [b"%s: %s" % field for field in self.scope["headers"] if field[0] not in _OFFERS]
+        lines += [b"%s: %s" % field for field in self.scope["headers"] if field[0] not in _UPGRADE_HEADERS]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return b"\r\n".join([*lines, b"", b""])
 
     def _check_size(self) -> None:
-        """Sum a head up: what came in one piece may hold a body too."""
+        """Check the size of a head by its fields: the bytes received may include a part of the body."""
         size = len(self.url) + sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in self.headers)
         if size > self._head_bytes:
             self._stop_parsing("head-too-large", HeadTooLarge(limit=self._head_bytes))
 
-    def _stop_parsing(self, reason: Reason, error: ServingError) -> None:
-        """Called by the parser, which ends with whatever is raised and says only that it was ended."""
+    def _stop_parsing(self, reason: EndReason, error: ServingError) -> None:
+        """Stop the parser from one of its callbacks; it raises its own error, so this one is stored."""
         self._refusal = reason, error
         raise error
 
-    def _refuse(self, reason: Reason, error: ServingError) -> None:
-        """Answer and close; where answers are on their way nothing can be put between them."""
+    def _refuse(self, reason: EndReason, error: ServingError) -> None:
+        """Send an error response and close; while another response is being sent, only close."""
         self._shared.note(reason)
         self._is_ended = True
         waiting = self.cycle is not None and not self.cycle.response_complete
@@ -221,7 +221,7 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def _answer(error: ServingError) -> bytes:
-    """An answer that no application gives."""
+    """Encode an error response that does not come from the application."""
     request_id = new_id()
     response = problems.response(error, request_id=request_id)
     headers = [

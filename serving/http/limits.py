@@ -1,9 +1,8 @@
-"""How often one client may ask, and how much all of them may send at once.
+"""Rate limits for each client, and the limit of bytes held for all clients together.
 
-One rate for all workers of a machine: their buckets lie in one small file that each maps into its memory.
-
-Which worker a connection reaches is chance, so a rate kept by each for itself would be the rate times the
-number of workers for who opens many connections, and divided by it for who keeps one.
+Several workers share one rate limit: their buckets are in one small file that each worker maps into memory.
+Which worker a connection reaches is random, so with separate limits a client with many connections would get
+the rate times the number of workers, and a client with one connection a fraction of it.
 """
 
 from __future__ import annotations
@@ -25,53 +24,53 @@ from serving.errors import BodiesFull, RateLimited
 from serving.http.metrics import MULTIPROCESS_VARIABLE
 from serving.settings import Settings
 
-# Each entry takes about 200 bytes; beyond it the client that was quiet longest is forgotten.
+# An entry takes about 200 bytes; above this number the least recently active client is removed.
 _MAX_CLIENTS = 10_000
 
 
 class HeldBytes:
-    """How many bytes of bodies are in memory; used within one event loop.
+    """Limit of the bytes of request bodies in memory; for one event loop.
 
-    The queue bounds the pictures that wait for the network, this bounds those that are still arriving.
+    The queue limits the pictures that wait for the network; this limits those that are still arriving.
     """
 
     def __init__(self, limit: int) -> None:
-        """At most `limit` bytes at once."""
+        """Create a limit of `limit` bytes at once."""
         self._limit = limit
         self._held = 0
 
     def take(self, count: int) -> None:
-        """Hold so many more.
+        """Hold `count` more bytes.
 
         Raises:
-            BodiesFull: there is no room; nothing was taken.
+            BodiesFull: the limit would be exceeded; nothing was taken.
         """
         if self._held + count > self._limit:
             raise BodiesFull(limit=self._limit)
         self._held += count
 
     def give_back(self, count: int) -> None:
-        """So many were let go."""
+        """Release `count` bytes."""
         self._held -= count
 
 
 Bucket = tuple[float, float]
-"""Tokens, and when they were counted, seconds."""
+"""Number of tokens and the time when they were counted, s."""
 
 
-class Rate(Protocol):
-    """How often a client may ask."""
+class RateLimiter(Protocol):
+    """Limits how often a client may send requests."""
 
     def take(self, client: str) -> None:
         """Count one request.
 
         Raises:
-            RateLimited: too many; the error says how long to wait.
+            RateLimited: the client sent too many; the error has the time to wait.
         """
 
 
 class RateLimit:
-    """Lets `burst` requests through at once and `per_s` in the long run, for each client by itself."""
+    """Token bucket for each client: `burst` requests at once, `per_s` in the long run."""
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ class RateLimit:
         clock: Callable[[], float] = time.monotonic,
         what: str = "requests",
     ) -> None:
-        """Set the rate; `clock` gives seconds, `what` is counted (for messages)."""
+        """Create the limit; `clock` returns seconds, `what` names the counted things in messages."""
         self._per_s = per_s
         self._burst = burst
         self._clock = clock
@@ -92,11 +91,11 @@ class RateLimit:
         """Count one request.
 
         Raises:
-            RateLimited: too many; the error says how long to wait.
+            RateLimited: the client sent too many; the error has the time to wait.
         """
         now = self._clock()
         bucket = self._clients.pop(client, (float(self._burst), now))
-        self._clients[client], error = spend(
+        self._clients[client], error = take_token(
             bucket, now, per_s=self._per_s, burst=self._burst, what=self._what
         )
         if len(self._clients) > _MAX_CLIENTS:
@@ -105,10 +104,10 @@ class RateLimit:
             raise error
 
 
-def spend(
+def take_token(
     bucket: Bucket, now: float, *, per_s: float, burst: int, what: str = "requests"
 ) -> tuple[Bucket, RateLimited | None]:
-    """Take a token out of a bucket that fills by `per_s` up to `burst`: the bucket then, and the refusal."""
+    """Take a token from a bucket that fills by `per_s` up to `burst`; return the new bucket and any error."""
     tokens, since = bucket
     tokens = min(burst, tokens + (now - since) * per_s)
     if tokens >= 1:
@@ -119,41 +118,41 @@ def spend(
 
 
 _log = logging.getLogger("serving.http")
-FILE = "rates.bin"
-"""In the folder through which workers join their metrics."""
+RATES_FILE = "rates.bin"
+"""Name of the shared file, in the folder that the workers' metrics share."""
 
-# Digest of the client, tokens, when they were counted (seconds, CLOCK_MONOTONIC, which processes share).
+# Digest of the client, tokens, time when they were counted (s, CLOCK_MONOTONIC, shared by all processes).
 _SLOT = struct.Struct("<Qdd")
-# Those that one client may have; where none is free, the one that was quiet longest is forgotten.
+# Slots that a client may occupy; if all are in use, the least recently active client is removed.
 _WAYS = 8
 _SETS = 1024
 _SIZE = _SLOT.size * _WAYS * _SETS
-# A worker that is stopped while it holds the lock must not stop the others.
+# A worker that is suspended while it holds the lock must not block the others.
 _TRIES = 50
 
 
 class SharedRateLimit:
-    """Lets `burst` requests through at once and `per_s` in the long run: of each client, in all processes."""
+    """Token bucket for each client, shared by all processes; otherwise as `RateLimit`."""
 
     def __init__(
         self, file: Path, per_s: float, burst: int, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Open the file, or make it.
+        """Open or create the file.
 
         Args:
-            file: the same one in every process; on a local disk.
-            per_s: requests in the long run.
+            file: the same in every process, on a local disk.
+            per_s: requests per second in the long run.
             burst: requests at once.
-            clock: seconds; of the machine, not of the process.
+            clock: returns seconds; the same clock for all processes.
 
         Raises:
-            OSError: the file cannot be used.
+            OSError: the file could not be opened or mapped.
         """
         self._per_s = per_s
         self._burst = burst
         self._clock = clock
         self._handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # Says nothing when another worker was first.
+        # Does nothing if another worker created the file first.
         os.ftruncate(self._handle, _SIZE)
         self._slots = mmap.mmap(self._handle, _SIZE)
 
@@ -161,24 +160,24 @@ class SharedRateLimit:
         """Count one request.
 
         Raises:
-            RateLimited: too many; the error says how long to wait.
+            RateLimited: the client sent too many; the error has the time to wait.
         """
         key = int.from_bytes(blake2b(client.encode("utf-8", "surrogatepass"), digest_size=8).digest()) or 1
         with self._locked():
             now = self._clock()
             at, bucket = self._find(key, now)
-            bucket, error = spend(bucket, now, per_s=self._per_s, burst=self._burst)
+            bucket, error = take_token(bucket, now, per_s=self._per_s, burst=self._burst)
             _SLOT.pack_into(self._slots, at, key, *bucket)
         if error is not None:
             raise error
 
     def _find(self, key: int, now: float) -> tuple[int, Bucket]:
-        """Where the client's bucket lies, and what is in it; a full one for a new client."""
+        """Return the position and the content of the client's bucket; a full bucket for a new client."""
         first = key % _SETS * _WAYS * _SLOT.size
         oldest, oldest_since = first, float("inf")
         for at in range(first, first + _WAYS * _SLOT.size, _SLOT.size):
             found, tokens, since = _SLOT.unpack_from(self._slots, at)
-            # What a machine left that was started anew since, or a torn write, is as good as nothing.
+            # Values from before a reboot, or from an interrupted write, are ignored.
             if not 0 <= since <= now:
                 found, since = 0, 0.0
             if found == key:
@@ -191,7 +190,7 @@ class SharedRateLimit:
     def _locked(self) -> Iterator[None]:
         held = any(self._try_lock() for _ in range(_TRIES))
         try:
-            # Without the lock a request may be miscounted, which is better than waiting for nobody.
+            # Without the lock a request may be miscounted, which is better than waiting without end.
             yield
         finally:
             if held:
@@ -206,15 +205,17 @@ class SharedRateLimit:
         return True
 
 
-def make_rate(settings: Settings, environment: Mapping[str, str]) -> Rate | None:
-    """The limit that the settings ask for, of all workers where these share a folder; None without one."""
+def make_rate(settings: Settings, environment: Mapping[str, str]) -> RateLimiter | None:
+    """Create the settings' rate limiter, shared by all workers if possible; None if there is no limit."""
     per_s, burst, workers = settings.rate_per_s, settings.rate_burst, settings.workers
     if not per_s:
         return None
     folder = environment.get(MULTIPROCESS_VARIABLE)
     if folder:
         try:
-            return SharedRateLimit(Path(folder) / FILE, per_s, burst)
+            return SharedRateLimit(Path(folder) / RATES_FILE, per_s, burst)
         except OSError as error:
-            _log.warning("workers cannot share MIEN_RATE_PER_S (%s); each takes its part of it", error)
+            _log.warning(
+                "workers could not share MIEN_RATE_PER_S (%s); each uses its fraction of the rate", error
+            )
     return RateLimit(per_s / workers, max(1, round(burst / workers)))

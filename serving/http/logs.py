@@ -1,6 +1,6 @@
-"""Log lines as JSON on standard error, one object each; no address and no picture of anybody in them.
+"""Log lines as JSON objects on standard error, without client addresses or pictures.
 
-Writes log lines from a thread of its own, many at once: none of it is a reason for a request to wait.
+A background thread writes them, several at once, so that no request waits for the log.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import orjson
 
 from serving.urls import MASK, mask_urls
 
-# A line may be late by this much. Waking a thread for each line, and writing each by itself, costs as much
-# processor time as all the rest of the access log.
+# Maximum delay of a line. Waking the thread and writing for each single line costs as much processor time
+# as the rest of the access log.
 _GATHER_S = 0.05
-# While nobody reads what is written; a record takes about a kilobyte.
-_MOST_WAITING = 20_000
+# Limit while standard error is blocked; a record takes about a kilobyte.
+_MAX_WAITING = 20_000
 
 
 class LogWriter(logging.Handler):
-    """Takes records without waiting; `logging.shutdown`, which Python calls at its end, writes the last.
+    """Log handler that queues records for a background thread; `logging.shutdown` writes the last ones.
 
-    A process that ends by a signal has no such end: `finish` when its end begins.
+    A process that ends by a signal does not call `logging.shutdown`: call `finish` when its shutdown begins.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -42,12 +42,12 @@ class LogWriter(logging.Handler):
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
-        """None: a deque takes records from several threads at once."""
+        """Create no lock: a deque is safe for several threads."""
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take one record."""
-        if len(self._waiting) >= _MOST_WAITING:
+        """Queue one record."""
+        if len(self._waiting) >= _MAX_WAITING:
             self._dropped += 1
             return
         self._waiting.append(record)
@@ -57,18 +57,18 @@ class LogWriter(logging.Handler):
             self._wake.set()
 
     def finish(self) -> None:
-        """Write what waits, and from now on each record when it comes."""
+        """Write the waiting records, and from now on each record immediately."""
         self._finishing = True
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting records."""
         with self._writing:
-            # Those that come meanwhile are next: this ends however fast they come.
+            # Records that arrive meanwhile are written next time, so that this loop ends.
             lines = [self.format(self._waiting.popleft()) for _ in range(len(self._waiting))]
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
-                lines.append(self.format(_told(dropped)))
+                lines.append(self.format(_drop_record(dropped)))
             if lines:
                 self._stream.write("\n".join([*lines, ""]))
                 self._stream.flush()
@@ -81,47 +81,53 @@ class LogWriter(logging.Handler):
             try:
                 self.flush()
             except (OSError, ValueError):
-                # Nobody reads any more, or the stream is closed: there is nowhere to say so.
+                # The stream is closed or has no reader: there is no place to report it.
                 continue
 
 
-class Forward(logging.Handler):
-    """Hands records to another handler; for filters of its own."""
+class ForwardHandler(logging.Handler):
+    """Handler that forwards records to another handler, with its own filters."""
 
     def __init__(self, target: logging.Handler) -> None:
         super().__init__()
         self._target = target
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass one record on."""
+        """Forward one record."""
         self._target.handle(record)
 
 
-def _told(dropped: int) -> logging.LogRecord:
+def _drop_record(dropped: int) -> logging.LogRecord:
     return logging.LogRecord(
-        "serving.http", logging.WARNING, __file__, 0, "%d log lines were not taken in time", (dropped,), None
+        "serving.http",
+        logging.WARNING,
+        __file__,
+        0,
+        "%d log lines were dropped, because standard error was blocked",
+        (dropped,),
+        None,
     )
 
 
-# What every record has anyway; the rest came with `extra=`.
+# Attributes of every record; all others were passed with `extra=`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
-_SELDOM_S = 60.0
+_FORWARD_EVERY_S = 60.0
 # https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 _SECRET_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, logger, message, and whatever was given as `extra`."""
+    """Formats a record as JSON: time, level, logger, message and the fields of `extra`."""
 
     def __init__(self) -> None:
-        """Remember what no line may show."""
+        """Read the secrets that no line may contain."""
         super().__init__()
         given = ",".join(os.environ.get(name, "") for name in _SECRET_HEADERS)
-        # OpenTelemetry quotes a header that it cannot read.
+        # OpenTelemetry quotes a header that it cannot parse.
         self._secrets = [entry.strip() for entry in given.split(",") if entry.strip()]
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return the record as one line."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -134,36 +140,36 @@ class JsonFormatter(logging.Formatter):
         text = orjson.dumps(line, default=str).decode()
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        # Libraries quote the URLs that they were given, passwords included.
+        # Libraries quote URLs with their passwords.
         return mask_urls(text)
 
 
-class _Seldom(logging.Filter):
-    """Lets one record a minute pass: a collector that is away is complained of again and again."""
+class _OncePerMinute(logging.Filter):
+    """Filter that passes one record a minute: OpenTelemetry repeats its warning while a collector is down."""
 
     def __init__(self) -> None:
         super().__init__()
         self._next = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is time for one."""
+        """Whether a minute has passed since the last record."""
         passes = record.created >= self._next
         if passes:
-            self._next = record.created + _SELDOM_S
+            self._next = record.created + _FORWARD_EVERY_S
         return passes
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
-    """False for two lines of uvicorn about WebSocket handshakes, which the access log has better.
+    """False for two lines of uvicorn about WebSocket handshakes, which the access log contains already.
 
-    One begins with the client's address, the other complains of every refusal that has a body.
+    One begins with the client's address, the other is a warning about every refusal with a body.
     """
     text = str(record.msg)
     return not text.startswith('%s - "WebSocket ') and "returned without completing handshake" not in text
 
 
 def finish_logs() -> None:
-    """Write what waits, and the last lines when they come: uvicorn ends by the signal that it was sent."""
+    """Write all lines immediately from now on: uvicorn ends the process with the signal that it received."""
     for handler in logging.getLogger("serving").handlers:
         if isinstance(handler, LogWriter):
             handler.finish()
@@ -172,9 +178,9 @@ def finish_logs() -> None:
 def configure_logs(level: str) -> None:
     """Send the service's and uvicorn's records to standard error as JSON.
 
-    Uvicorn's access log is switched off: it names its clients' addresses.
+    Uvicorn's access log is off, because it contains the clients' addresses.
     """
-    # No line shows them, and asking for them is a third of what a record costs.
+    # No line shows them, and collecting them is a third of the cost of a record.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = LogWriter(sys.stderr)
     handler.setFormatter(JsonFormatter())
@@ -183,12 +189,12 @@ def configure_logs(level: str) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level)
-    traces = Forward(handler)
-    traces.addFilter(_Seldom())
+    traces = ForwardHandler(handler)
+    traces.addFilter(_OncePerMinute())
     opentelemetry = logging.getLogger("opentelemetry")
     opentelemetry.handlers = [traces]
     opentelemetry.propagate = False
-    # It would quote a row that a constraint refuses.
+    # It quotes rows that a constraint refuses.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     logging.getLogger("uvicorn.error").addFilter(_is_wanted)
     access = logging.getLogger("uvicorn.access")

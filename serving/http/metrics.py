@@ -1,11 +1,8 @@
-"""What Prometheus scrapes. Labels take values from fixed lists or from the live model, never from a client.
+"""Prometheus metrics of requests, models, drift, shadow and canary.
 
-With several workers `PROMETHEUS_MULTIPROC_DIR` joins their numbers; it must be set before this is imported,
-as `python -m serving` does.
-
-What Prometheus scrapes of drift: the newest result, as every replica finds it in the database.
-
-What Prometheus scrapes of the shadow and the canary (an `ExperimentListener`).
+Label values come from fixed lists or from the live model, never from a client. With several workers
+`PROMETHEUS_MULTIPROC_DIR` combines their values; it must be set before this module is imported, as
+`python -m serving` does.
 """
 
 from __future__ import annotations
@@ -38,26 +35,28 @@ _VALUES = {"drift": 1.0, "no drift": 0.0}
 
 
 class DriftMetrics:
-    """Series of their own in the application's registry; NaN while there is no verdict."""
+    """Metrics of the newest drift result, which all replicas read from the database; NaN without a result."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
-            # All workers tell the same, one a moment before the other.
+            # All workers report the same result, with a short delay between them.
             return Gauge(name, text, labels, registry=registry, multiprocess_mode="livemostrecent")
 
-        self._verdict = gauge("mien_drift", "1 when some column has moved, 0 when none has.")
+        self._verdict = gauge("mien_drift", "1 when a column has drifted, 0 when none has.")
         self._score = gauge("mien_drift_score", "Distance of a column from the reference.", "column")
-        self._threshold = gauge("mien_drift_threshold", "Score that chance does not explain.", "column")
+        self._threshold = gauge("mien_drift_threshold", "Score above which a column has drifted.", "column")
         self._rows = gauge("mien_drift_rows", "Observations that were compared.")
-        self._computed = gauge("mien_drift_age_seconds", "Since the result was computed.")
-        self._accuracy = gauge("mien_drift_accuracy", "How often the model is right.", "source")
+        self._computed = gauge("mien_drift_age_seconds", "Age of the result.")
+        self._accuracy = gauge(
+            "mien_drift_accuracy", "Accuracy of the model, measured or estimated.", "source"
+        )
         self._columns: set[str] = set()
 
     def show(self, status: DriftStatus) -> None:
-        """Tell how things stand."""
+        """Set the gauges to the newest result."""
         result = status.result
         scores = {} if result is None else {column.name: column for column in result.columns}
-        # A series cannot be taken away from other workers' files, so what is gone becomes NaN.
+        # A series cannot be removed from other workers' files, so removed columns become NaN.
         for name in self._columns - scores.keys():
             self._score.labels(name).set(math.nan)
             self._threshold.labels(name).set(math.nan)
@@ -88,12 +87,12 @@ def _accuracies(result: DriftResult | None) -> dict[str, float]:
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class TrialMetrics:
-    """Series of their own in the application's registry."""
+class ExperimentMetrics:
+    """Metrics of the shadow and the canary; a listener of `serving.experiments.manager`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._compared = Counter(
-            "mien_shadow_compared", "Pictures that both models answered, by the live one's emotion.",
+            "mien_shadow_compared", "Pictures that both models answered, by the live model's emotion.",
             ("emotion", "agreed", "version"), registry=registry,
         )  # fmt: skip
         self._seconds = Histogram(
@@ -101,45 +100,45 @@ class TrialMetrics:
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
         self._failed = Counter(
-            "mien_shadow_failed", "Pictures at which the shadow failed.", registry=registry
+            "mien_shadow_failed", "Pictures for which the shadow failed.", registry=registry
         )
         self._dropped = Counter(
             "mien_shadow_dropped", "Sampled pictures that the shadow had no time for.", registry=registry
         )
         self._canary = Counter(
-            "mien_canary_requests", "Requests of the canary's share, by what became of them.", ("outcome",),
+            "mien_canary_requests", "Requests of the canary's share, by outcome.", ("outcome",),
             registry=registry,
         )  # fmt: skip
-        self._trips = Counter("mien_canary_pauses", "How often the canary was paused.", registry=registry)
+        self._trips = Counter("mien_canary_pauses", "Pauses of the canary.", registry=registry)
         self._active = Gauge(
             "mien_canary_active", "1 while the candidate answers its share.",
             registry=registry, multiprocess_mode="livemin",
         )  # fmt: skip
 
     def compared(self, *, emotion: str, agreed: bool, version: str, live_s: float, shadow_s: float) -> None:
-        """Both models answered a picture."""
+        """Count a picture that both models answered."""
         self._compared.labels(emotion, str(agreed).lower(), version).inc()
         self._seconds.labels("live").observe(live_s)
         self._seconds.labels("shadow").observe(shadow_s)
 
     def shadow_failed(self) -> None:
-        """The shadow failed at a picture."""
+        """Count a picture for which the shadow failed."""
         self._failed.inc()
 
     def shadow_dropped(self, count: int) -> None:
-        """The shadow had no time for so many pictures."""
+        """Count pictures that the shadow had no time for."""
         self._dropped.inc(count)
 
     def canary(self, outcome: CanaryOutcome) -> None:
-        """What became of one request of the canary's share."""
+        """Count a request of the canary's share by its outcome."""
         self._canary.labels(outcome).inc()
 
     def trip(self) -> None:
-        """The canary was paused."""
+        """Count a pause of the canary."""
         self._trips.inc()
 
     def active(self, active: bool) -> None:
-        """Whether the candidate answers its share now."""
+        """Set whether the candidate answers its share now."""
         self._active.set(active)
 
 
@@ -151,21 +150,21 @@ _FACES = (0, 1, 2, 4, 8, 16, 32)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Listener(Protocol):
-    """Who else is told of answers."""
+class AnswerListener(Protocol):
+    """Listener for answers, for example traces."""
 
     def detection(self, detection: Detection) -> None:
-        """One picture was answered."""
+        """A picture was answered."""
 
     def tensors(self, answered: TensorAnswer[Any]) -> None:
-        """One request of tensors was answered."""
+        """A tensor request was answered."""
 
 
 class Metrics:
-    """One registry for each application, so that two in one process do not meet."""
+    """All metrics of one application, in its own registry: a process may have several applications."""
 
     def __init__(self) -> None:
-        # When each series began says nothing to anybody and doubles their number.
+        # The creation times of the series are not used and would double the number of series.
         disable_created_metrics()  # type: ignore[no-untyped-call] # the client's own
         registry = CollectorRegistry()
         self._registry = registry
@@ -177,76 +176,82 @@ class Metrics:
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
         self._stages = Histogram(
-            "mien_stage_seconds", "Parts of a picture's way.", ("stage",), buckets=_SECONDS, registry=registry
+            "mien_stage_seconds",
+            "Duration of the stages of an answer.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=registry,
         )
         self._predictions = Counter(
-            "mien_predictions", "Pictures answered, by the emotion told.", ("emotion", "version"),
+            "mien_predictions", "Pictures answered, by predicted emotion.", ("emotion", "version"),
             registry=registry,
         )  # fmt: skip
         self._faces = Histogram("mien_faces", "Faces in a picture.", buckets=_FACES, registry=registry)
         self._frames = Counter(
-            "mien_stream_frames", "Frames of streams by what became of them.", ("outcome",), registry=registry
+            "mien_stream_frames", "Frames of streams, by outcome.", ("outcome",), registry=registry
         )
-        self._in_flight = self._gauge(
-            "mien_requests_in_flight", "Requests that are being answered.", "livesum"
-        )
+        self._in_flight = self._gauge("mien_requests_in_flight", "Requests in progress.", "livesum")
         self._batches = Histogram(
-            "mien_batch_images", "Pictures of one turn of the network.", buckets=_IMAGES, registry=registry
+            "mien_batch_images", "Pictures in one batch of the network.", buckets=_IMAGES, registry=registry
         )
-        self._streams = self._gauge("mien_streams", "Streams that are open.", "livesum")
-        self._connections = self._gauge("mien_connections", "Connections that are open.", "livesum")
+        self._streams = self._gauge("mien_streams", "Open streams.", "livesum")
+        self._connections = self._gauge("mien_connections", "Open connections.", "livesum")
         self._ended = Counter(
-            "mien_connections_ended", "Connections that the service ended.", ("reason",), registry=registry
+            "mien_connections_ended", "Connections that the service closed.", ("reason",), registry=registry
         )
-        self._feedback = Counter("mien_feedback", "True emotions told.", ("emotion",), registry=registry)
+        self._feedback = Counter(
+            "mien_feedback", "True emotions received as feedback.", ("emotion",), registry=registry
+        )
         self._ready = self._gauge("mien_ready", "1 when a model is live.", "min")
-        self._waiting = self._gauge("mien_queue_images", "Pictures that wait for the network.", "livesum")
+        self._waiting = self._gauge("mien_queue_images", "Pictures waiting for the network.", "livesum")
         self._info = Gauge(
             "mien_model_info", "1 for the live model.", ("name", "version", "sha256", "sample"),
             registry=registry, multiprocess_mode="livemax",
         )  # fmt: skip
-        self._switches = self._gauge("mien_model_switches", "Models put in since the start.", "livemax")
+        self._switches = self._gauge(
+            "mien_model_switches", "Switches of the live model since the start.", "livemax"
+        )
         self._refused = self._gauge("mien_model_refusals", "Models refused since the start.", "livemax")
         self._rows = Gauge(
-            "mien_observations", "Observations of this process by what became of them.", ("state",),
+            "mien_observations", "Observations of this process, by state.", ("state",),
             registry=registry, multiprocess_mode="livesum",
         )  # fmt: skip
-        self.trials = TrialMetrics(registry)
+        self.experiments = ExperimentMetrics(registry)
         self.drift = DriftMetrics(registry)
         self._live: tuple[str, ...] | None = None
         self._stage_series = [(stage, self._stages.labels(stage)) for stage in _STAGES]
         self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._predicted: dict[tuple[str, str], Counter] = {}
-        self.listener: Listener | None = None
+        self.listener: AnswerListener | None = None
 
     def _gauge(self, name: str, text: str, mode: Literal["min", "livesum", "livemax"]) -> Gauge:
         return Gauge(name, text, registry=self._registry, multiprocess_mode=mode)
 
-    def begun(self) -> None:
-        """One request came."""
+    def request_started(self) -> None:
+        """Count a request in progress."""
         self._in_flight.inc()
 
-    def done(self) -> None:
-        """One request is over."""
+    def request_finished(self) -> None:
+        """Remove a request from those in progress."""
         self._in_flight.dec()
 
     def batch(self, images: int) -> None:
-        """So many pictures went through the network in one turn; called in worker threads."""
+        """Count a batch of pictures that ran through the network; called in worker threads."""
         self._batches.observe(images)
 
     def request(self, *, route: str, method: str, status: int, seconds: float) -> None:
-        """One request was answered."""
+        """Count an answered request and its duration."""
         key = route, method, status
         series = self._answered.get(key)
         if series is None:
-            # Looking a series up by its labels costs more than counting.
+            # Looking up a series by its labels costs more than the increment.
             series = self._requests.labels(route, method, str(status)), self._seconds.labels(route)
             self._answered[key] = series
         series[0].inc()
         series[1].observe(seconds)
 
     def detection(self, detection: Detection) -> None:
-        """One picture was answered."""
+        """Count an answered picture and the durations of its stages."""
         timings = detection.timings
         for stage, series in self._stage_series:
             series.observe(getattr(timings, stage) / 1e3)
@@ -261,15 +266,15 @@ class Metrics:
             self.listener.detection(detection)
 
     def frame(self, outcome: str) -> None:
-        """One frame of a stream was `answered`, `dropped` or `refused`."""
+        """Count a stream's frame that was `answered`, `dropped` or `refused`."""
         self._frames.labels(outcome).inc()
 
     def streams(self, count: int) -> None:
-        """So many streams are open now."""
+        """Set the number of open streams."""
         self._streams.set(count)
 
     def tensors(self, answered: TensorAnswer[Any]) -> None:
-        """One request of tensors was answered."""
+        """Count an answered tensor request and the durations of its stages."""
         timing = answered.timing
         seconds = {"queue": timing.queued_s, "preprocess": timing.prepare_s, "inference": timing.infer_s}
         for stage, value in seconds.items():
@@ -280,19 +285,19 @@ class Metrics:
             self.listener.tensors(answered)
 
     def connections(self, count: int) -> None:
-        """So many connections are open now."""
+        """Set the number of open connections."""
         self._connections.set(count)
 
     def connection_ended(self, reason: str) -> None:
-        """The service ended one connection, for one of the reasons of `serving.http.connections`."""
+        """Count a connection that the service closed, by `serving.http.connections.EndReason`."""
         self._ended.labels(reason).inc()
 
     def feedback(self, emotion: str) -> None:
-        """A true emotion was told; the caller has checked that the model knows it."""
+        """Count a feedback; the caller has checked that the model has this emotion."""
         self._feedback.labels(emotion).inc()
 
     def state(self, slot: ModelSlot, *, waiting: int, rows: dict[str, int]) -> None:
-        """How things stand now."""
+        """Set the gauges of the live model, the queue and the observations."""
         live = slot.current
         self._ready.set(live is not None)
         self._waiting.set(waiting)
@@ -311,7 +316,7 @@ class Metrics:
         self._live = live
 
     def render(self) -> bytes:
-        """The text that is scraped."""
+        """Return the metrics in Prometheus' text format."""
         if MULTIPROCESS_VARIABLE not in os.environ:
             return generate_latest(self._registry)
         joined = CollectorRegistry()

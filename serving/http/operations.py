@@ -1,4 +1,4 @@
-"""How an endpoint's part of the OpenAPI document is put together."""
+"""Builders for the OpenAPI description of one endpoint."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from serving.http.problems import MEDIA_TYPE, TABLE
 Operation = dict[str, Any]
 
 ACCESS = (401, 403, 429)
-"""Statuses of whatever is not open to all."""
+"""Problem statuses of endpoints that check access."""
 BODY = (400, 408, 413, 415)
-"""Statuses of whatever has a body."""
+"""Problem statuses of endpoints that read a body."""
 
 
 def json_answer(name: str, text: str) -> Operation:
-    """An answer whose body is a component."""
+    """Describe a JSON response whose body is the component `name`."""
     return {"description": text, "content": {"application/json": {"schema": ref(name)}}}
 
 
@@ -30,15 +30,15 @@ def operation(
     status: int = 200,
     problem: str = "Problem",
 ) -> Operation:
-    """Arguments of a route's decorator.
+    """Build the keyword arguments of a route's decorator.
 
     Args:
-        responses: by status.
-        problems: statuses of the others.
+        responses: descriptions of the successful responses, by status.
+        problems: statuses of the problem responses.
         parameters: in the path, the query and the headers.
-        body: of the request.
-        status: of a success.
-        problem: the component that describes the problems.
+        body: description of the request body.
+        status: default status of a success.
+        problem: name of the component that describes the problems.
     """
     extra: Operation = {}
     if parameters:
@@ -54,7 +54,7 @@ def operation(
 
 
 def _problems(statuses: Iterable[int], name: str) -> dict[int | str, Operation]:
-    """The titles of the table, by status."""
+    """Describe the problem responses, by status, with the titles of `problems.TABLE`."""
     return {
         status: {
             "description": "; ".join(

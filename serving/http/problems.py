@@ -1,13 +1,10 @@
-"""Errors as answers: one table from exception to status, one body (RFC 9457, application/problem+json).
+"""Error responses: one table from exception to status, one body (RFC 9457, application/problem+json).
 
-`type` is `urn:mien:problem:` and the slug of the table; clients compare it, people read `detail`.
+`type` is `urn:mien:problem:` and the slug of the table; clients compare it, people read `detail`. Under the
+standard protocols' paths the body has additional members, which RFC 9457 allows:
 
-Errors in the words of the standard protocols: members beside those of RFC 9457, which allows more of them.
-
-/v2/…           `error`: what tritonclient and KServe's clients show
-/invocations …  `error_code` and `message`: what MLflow's clients show
-
-The router's own refusals, no such path and no such method, as problems of the one table.
+/v2/…           `error`: shown by tritonclient and KServe's clients
+/invocations …  `error_code` and `message`: shown by MLflow's clients
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ from serving import errors
 from serving.errors import ServingError
 
 SCORING_PATHS = frozenset({"/invocations", "/ping", "/health", "/version"})
-# MLflow's names of what a status says (mlflow.exceptions); others are its INTERNAL_ERROR.
+# MLflow's error codes by status (mlflow.exceptions).
 _MLFLOW_CODES = {
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
@@ -37,8 +34,8 @@ _MLFLOW_CODES = {
 }
 
 
-def members(path: str, problem: dict[str, Any]) -> dict[str, Any]:
-    """What the clients of a path look for beside the problem itself."""
+def protocol_members(path: str, problem: dict[str, Any]) -> dict[str, Any]:
+    """Return the additional members of a problem that the clients of a path read."""
     if path == "/v2" or path.startswith("/v2/"):
         return {"error": problem["detail"]}
     if path in SCORING_PATHS:
@@ -53,7 +50,7 @@ TYPE_PREFIX = "urn:mien:problem:"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemKind:
     """One row of the table."""
 
     status: int
@@ -61,43 +58,49 @@ class Kind:
     title: str
 
 
-# The nearest class in an exception's ancestry counts. Whatever is not here is a 500 without details.
-TABLE: Mapping[type[Exception], Kind] = {
-    errors.BadRequest: Kind(400, "bad-request", "The request is not one this endpoint takes"),
-    errors.BodyIncomplete: Kind(400, "body-incomplete", "The body broke off"),
-    errors.Unauthorized: Kind(401, "unauthorized", "A valid key is needed"),
-    errors.Forbidden: Kind(403, "forbidden", "Not allowed"),
-    errors.NotFound: Kind(404, "not-found", "There is no such thing"),
-    errors.MethodNotAllowed: Kind(405, "method-not-allowed", "The path does not take this method"),
-    errors.NotAcceptable: Kind(406, "not-acceptable", "No answer of an accepted type"),
-    errors.HeadTooSlow: Kind(408, "head-too-slow", "The head of the request did not arrive in time"),
-    errors.BodyTooSlow: Kind(408, "body-too-slow", "The body did not arrive in time"),
-    errors.StreamIdle: Kind(408, "stream-idle", "Nothing came or was taken in time"),
-    errors.PayloadTooLarge: Kind(413, "payload-too-large", "Too many bytes"),
-    errors.TooManyFiles: Kind(413, "too-many-files", "Too many files"),
-    errors.TooManyPictures: Kind(413, "too-many-pictures", "Too many pictures in one request"),
-    errors.ImageTooLarge: Kind(413, "image-too-large", "Too many pixels"),
-    errors.ContentUnsupported: Kind(415, "content-unsupported", "Not a kind of body this endpoint reads"),
-    errors.PictureAsText: Kind(415, "picture-as-text", "A picture as text, not as bytes"),
-    errors.ImageFormatUnknown: Kind(415, "image-format-unknown", "Not an image format this service reads"),
-    errors.ImageError: Kind(422, "image-unusable", "The bytes cannot become a picture"),
-    errors.UpgradeRequired: Kind(426, "upgrade-required", "This is a WebSocket"),
-    errors.RateLimited: Kind(429, "rate-limited", "Too many requests"),
-    errors.HeadTooLarge: Kind(431, "head-too-large", "Request line and header fields are too large"),
-    errors.NotReady: Kind(503, "not-ready", "No model is live"),
-    errors.QueueFull: Kind(503, "queue-full", "Too many pictures are waiting"),
-    errors.ConnectionsFull: Kind(503, "connections-full", "Too many connections are open"),
-    errors.BodiesFull: Kind(503, "bodies-full", "Too many bytes are being sent at once"),
-    errors.StreamsFull: Kind(503, "streams-full", "Too many streams are open"),
-    errors.DeadlinePassed: Kind(503, "deadline-passed", "Not answered in time"),
-    errors.StoreUnavailable: Kind(503, "store-unavailable", "The observations cannot be reached"),
-    errors.FaceDetectorError: Kind(503, "face-detector-unusable", "The face detector cannot be used"),
+# The row of an exception's nearest listed ancestor applies; without a row it is a 500 without details.
+TABLE: Mapping[type[Exception], ProblemKind] = {
+    errors.BadRequest: ProblemKind(400, "bad-request", "The request is not valid"),
+    errors.BodyIncomplete: ProblemKind(400, "body-incomplete", "The body is incomplete"),
+    errors.Unauthorized: ProblemKind(401, "unauthorized", "A valid key is needed"),
+    errors.Forbidden: ProblemKind(403, "forbidden", "Not allowed"),
+    errors.NotFound: ProblemKind(404, "not-found", "Not found"),
+    errors.MethodNotAllowed: ProblemKind(405, "method-not-allowed", "The path does not take this method"),
+    errors.NotAcceptable: ProblemKind(406, "not-acceptable", "No accepted media type is available"),
+    errors.HeadTooSlow: ProblemKind(408, "head-too-slow", "The head of the request did not arrive in time"),
+    errors.BodyTooSlow: ProblemKind(408, "body-too-slow", "The body did not arrive in time"),
+    errors.StreamIdle: ProblemKind(408, "stream-idle", "The stream was idle for too long"),
+    errors.PayloadTooLarge: ProblemKind(413, "payload-too-large", "Too many bytes"),
+    errors.TooManyFiles: ProblemKind(413, "too-many-files", "Too many files"),
+    errors.TooManyPictures: ProblemKind(413, "too-many-pictures", "Too many pictures in one request"),
+    errors.ImageTooLarge: ProblemKind(413, "image-too-large", "Too many pixels"),
+    errors.ContentUnsupported: ProblemKind(
+        415, "content-unsupported", "The endpoint does not read this content type"
+    ),
+    errors.PictureAsText: ProblemKind(415, "picture-as-text", "A picture as text, not as bytes"),
+    errors.ImageFormatUnknown: ProblemKind(
+        415, "image-format-unknown", "The service does not read this image format"
+    ),
+    errors.ImageError: ProblemKind(422, "image-unusable", "The picture cannot be decoded"),
+    errors.UpgradeRequired: ProblemKind(426, "upgrade-required", "This endpoint is a WebSocket"),
+    errors.RateLimited: ProblemKind(429, "rate-limited", "Too many requests"),
+    errors.HeadTooLarge: ProblemKind(431, "head-too-large", "Request line and header fields are too large"),
+    errors.NotReady: ProblemKind(503, "not-ready", "No model is live"),
+    errors.QueueFull: ProblemKind(503, "queue-full", "Too many pictures are waiting"),
+    errors.ConnectionsFull: ProblemKind(503, "connections-full", "Too many connections are open"),
+    errors.BodiesFull: ProblemKind(503, "bodies-full", "Too many bytes are being received at once"),
+    errors.StreamsFull: ProblemKind(503, "streams-full", "Too many streams are open"),
+    errors.DeadlinePassed: ProblemKind(503, "deadline-passed", "Not answered in time"),
+    errors.StoreUnavailable: ProblemKind(
+        503, "store-unavailable", "The observation database is not reachable"
+    ),
+    errors.FaceDetectorError: ProblemKind(503, "face-detector-unusable", "The face detector cannot be used"),
 }
-INTERNAL = Kind(500, "internal", "Something went wrong here")
+INTERNAL = ProblemKind(500, "internal", "Internal error")
 
 
-def kind_of(error: BaseException) -> Kind:
-    """The row of an exception's nearest listed ancestor."""
+def kind_of(error: BaseException) -> ProblemKind:
+    """Return the row of an exception's nearest listed ancestor."""
     for ancestor in type(error).__mro__:
         if ancestor in TABLE:
             return TABLE[ancestor]
@@ -105,13 +108,15 @@ def kind_of(error: BaseException) -> Kind:
 
 
 def problem(error: BaseException, *, request_id: str | None = None) -> dict[str, Any]:
-    """The body for an exception; what is not in the table gives nothing away."""
+    """Return the body for an exception; it reveals nothing of an exception that is not in the table."""
     kind = kind_of(error)
     body: dict[str, Any] = {
         "type": TYPE_PREFIX + kind.slug,
         "title": kind.title,
         "status": kind.status,
-        "detail": str(error) if kind is not INTERNAL else "the log has the reason, under this request's id",
+        "detail": str(error)
+        if kind is not INTERNAL
+        else "the service failed; its log has the reason under this request_id",
     }
     if request_id is not None:
         body["request_id"] = request_id
@@ -119,20 +124,20 @@ def problem(error: BaseException, *, request_id: str | None = None) -> dict[str,
 
 
 def response(error: BaseException, *, request_id: str | None = None, path: str = "") -> Response:
-    """The answer for an exception; below some paths with the members that their protocols' clients read."""
+    """Return the response for an exception, with the members of `protocol_members` for `path`."""
     body = problem(error, request_id=request_id)
-    body |= members(path, body)
+    body |= protocol_members(path, body)
     return Response(
         orjson.dumps(body), status_code=body["status"], media_type=MEDIA_TYPE, headers=_headers(error)
     )
 
 
 def from_status(status: int, detail: str, *, method: str, allowed: str) -> ServingError:
-    """The router's own refusals, as errors of the table."""
+    """Return the error of the table for a refusal by the router."""
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         return errors.MethodNotAllowed(got=method, allowed=allowed)
     if status == HTTPStatus.NOT_FOUND:
-        return errors.NotFound("there is no such path; see /docs")
+        return errors.NotFound("this path does not exist; see /docs")
     return errors.BadRequest(detail)
 
 
@@ -159,7 +164,7 @@ _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 async def router_refusal(request: Request, error: Exception) -> Response:
-    """For FastAPI's table of handlers."""
+    """Exception handler for the router's refusals: unknown path, unknown method."""
     if not isinstance(error, HTTPException):
         raise error
     refusal = from_status(
@@ -169,7 +174,7 @@ async def router_refusal(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """That the path takes: the router itself names only those of the first route that matches."""
+    """Return all methods of the path: the router names only those of the first matching route."""
     return [
         method
         for method in _METHODS

@@ -1,7 +1,4 @@
-"""What clients write behind `?`, or into a stream's first message, checked.
-
-Which of the offered media types a client likes best (RFC 9110, 12.5.1).
-"""
+"""Checked query parameters, stream options, and the choice of a media type by `Accept`."""
 
 from __future__ import annotations
 
@@ -20,21 +17,21 @@ from serving.errors import BadRequest, NotAcceptable
 
 _MODES = get_args(FacesMode)
 _DEFAULT = Options()
-_LONGEST_KNOWN = 64
+_MAX_CACHED_BYTES = 64
 _EXAMPLE = '{"faces": "auto", "min_probability": 0.5}'
 
 
 def read_options(request: Request) -> Options:
-    """`faces` and `min_probability`.
+    """Read `faces` and `min_probability` from the query.
 
     Raises:
-        BadRequest: another value than those that are documented.
+        BadRequest: a value is not one of the documented values.
     """
     query = request.scope["query_string"]
     if not query:
         return _DEFAULT
-    # Clients ask the same again and again; what is longer than these two need is not kept.
-    return _known(query) if len(query) <= _LONGEST_KNOWN else _parsed(query)
+    # Clients repeat the same query; only queries of a usual length are cached.
+    return _parsed_cached(query) if len(query) <= _MAX_CACHED_BYTES else _parsed(query)
 
 
 def _parsed(query: bytes) -> Options:
@@ -42,38 +39,38 @@ def _parsed(query: bytes) -> Options:
     return Options(faces=_faces(values), min_probability=_number(values, "min_probability"))
 
 
-_known = lru_cache(256)(_parsed)
+_parsed_cached = lru_cache(256)(_parsed)
 
 
 def options_from(text: str) -> Options:
-    """The same as a JSON object, which streams take: `{"faces": "auto", "min_probability": 0.5}`.
+    """Read the same options from a stream's JSON message: `{"faces": "auto", "min_probability": 0.5}`.
 
     Raises:
-        BadRequest: no such object.
+        BadRequest: the message is not such an object.
     """
     try:
         values = orjson.loads(text)
     except ValueError as error:
-        raise BadRequest(f"the message is no JSON ({error}); expected {_EXAMPLE}") from error
+        raise BadRequest(f"the message is not JSON ({error}); expected {_EXAMPLE}") from error
     if not isinstance(values, dict) or values.keys() - {"faces", "min_probability"}:
-        raise BadRequest(f"the message is {text[:100]!r}, expected {_EXAMPLE} or one of the two")
-    # As they would stand in a query: there is one reading of them.
+        raise BadRequest(f"the message is {text[:100]!r}, expected {_EXAMPLE} or one of the two keys")
+    # Converted to query texts, so that both ways share one parser.
     written = {name: value if isinstance(value, str) else str(value) for name, value in values.items()}
     return Options(faces=_faces(written), min_probability=_number(written, "min_probability"))
 
 
-def read_limit(request: Request, *, default: int, most: int) -> int:
-    """`limit`: how many rows, in [1, most].
+def read_limit(request: Request, *, default: int, max_limit: int) -> int:
+    """Read `limit`, a number of rows in [1, max_limit].
 
     Raises:
-        BadRequest: no such number.
+        BadRequest: the value is not a number in this range.
     """
     text = request.query_params.get("limit")
     if text is None:
         return default
-    # `isdecimal` takes the digits of every script, as does `int`; the length bounds what int has to do.
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= most):
-        raise BadRequest(f"limit={text[:40]!r}, expected a number from 1 to {most}")
+    # `isdecimal` and `int` accept digits of every script, hence `isascii`; the length bounds int's work.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= max_limit):
+        raise BadRequest(f"limit={text[:40]!r}, expected a number from 1 to {max_limit}")
     return int(text)
 
 
@@ -98,14 +95,14 @@ def _number(values: Mapping[str, str], name: str) -> float:
 
 
 def preferred(accept: str, *, offered: Sequence[str]) -> str:
-    """Choose.
+    """Choose the offered media type that the client prefers (RFC 9110, 12.5.1).
 
     Args:
-        accept: the header; empty accepts everything.
+        accept: the `Accept` header; empty accepts all types.
         offered: media types; the first one wins a tie.
 
     Raises:
-        NotAcceptable: none of them is accepted.
+        NotAcceptable: the client accepts none of them.
     """
     if not accept.strip():
         return offered[0]
@@ -129,7 +126,7 @@ def _parsed_accept(item: str) -> tuple[str, float]:
 
 
 def _quality(kind: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """Of the most specific range that covers `kind`."""
+    """Return the quality of the most specific range that contains `kind`; 0 without one."""
     for pattern in (kind, kind.partition("/")[0] + "/*", "*/*"):
         for got, quality in ranges:
             if got == pattern:

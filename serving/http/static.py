@@ -1,7 +1,7 @@
-"""The page's files, as they lie in `serving/page`: read once, packed once, named by what is in them.
+"""The static files of the page in `serving/page`: read once, compressed once, versioned by content.
 
-Every file but the page itself lies below a folder whose name is a hash of all files: a browser may keep it
-for ever, and the modules of one page are always of one release.
+All files except `index.html` are served under a folder whose name is a hash of all files. So browsers may
+cache them without limit, and the modules of one page always belong to the same release.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 
 INDEX = "index.html"
 _FOLDER = "page"
-# In `index.html`: the folder's name, and where the list of the modules stands.
+# Placeholders in `index.html`: the folder's name and the list of modules.
 _VERSION_MARK, _MODULES_MARK = b"{{version}}", b"{{modules}}"
 _VERSION_DIGITS = 16
 _TYPES = {
@@ -26,16 +26,16 @@ _TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml; charset=utf-8",
 }
-_PACKED = frozenset({"css", "html", "js", "svg"})
+_COMPRESSED = frozenset({"css", "html", "js", "svg"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageFile:
-    """One file, ready to be sent."""
+    """One file, ready to send."""
 
     body: bytes
-    packed: bytes | None
-    """By gzip; None where that gains nothing."""
+    gzipped: bytes | None
+    """The body compressed with gzip; None for formats that are compressed already."""
     media_type: str
     etag: str
 
@@ -45,15 +45,15 @@ class PageFiles:
     """All files of one release of the page."""
 
     version: str
-    """Hash of all of them: the folder below which they are served."""
+    """Hash of all files; name of the folder under which they are served."""
     index: PageFile
     others: Mapping[str, PageFile]
-    """Path inside the folder → file."""
+    """All files except the index, by path inside the folder."""
 
 
 @cache
 def page_files() -> PageFiles:
-    """The files of this installation."""
+    """Read the files of this installation."""
     found = dict(sorted(_read(files("serving") / _FOLDER)))
     index = found.pop(INDEX)
     version = _digest(index, *(part for name, body in found.items() for part in (name.encode(), body)))
@@ -63,8 +63,8 @@ def page_files() -> PageFiles:
     index = index.replace(_MODULES_MARK, modules.encode()).replace(_VERSION_MARK, version.encode())
     return PageFiles(
         version=version,
-        index=_ready(INDEX, index),
-        others={name: _ready(name, body) for name, body in found.items()},
+        index=_page_file(INDEX, index),
+        others={name: _page_file(name, body) for name, body in found.items()},
     )
 
 
@@ -78,14 +78,14 @@ def _read(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:
     return found
 
 
-def _ready(name: str, body: bytes) -> PageFile:
+def _page_file(name: str, body: bytes) -> PageFile:
     kind = _suffix(name)
     return PageFile(
         body=body,
-        # mtime 0: the same file is packed to the same bytes by every worker.
-        packed=gzip.compress(body, mtime=0) if kind in _PACKED else None,
+        # mtime 0: every worker compresses the same file to the same bytes.
+        gzipped=gzip.compress(body, mtime=0) if kind in _COMPRESSED else None,
         media_type=_TYPES[kind],
-        # Weak: packed and plain bytes share it.
+        # Weak: compressed and plain bytes share it.
         etag=f'W/"{_digest(body)}"',
     )
 

@@ -1,12 +1,13 @@
-"""Traces for OpenTelemetry, when an endpoint is configured by its own variables; there is no setting of ours.
+"""Request traces for OpenTelemetry, enabled by OpenTelemetry's own environment variables.
 
     OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 python -m serving
 
-A request leaves one span with its pictures' stages as children, made from the timings that every answer has
-anyway, when it has been answered. A thread sends them; while the collector is away they wait, bounded, and
-are dropped, and no request notices. No body, address, path or user agent is in them.
+Each answered request becomes one span; the stages of its pictures are child spans, built from the timings
+that every answer has. A background thread sends them. While the collector is unreachable, spans wait in a
+bounded queue and are then dropped; requests are not delayed. Spans hold no body, address, path or user agent.
 
-Without an endpoint nothing of the SDK is imported, and a request pays for two looks at None.
+This module does not import the SDK: `serving.http.spans` does, and the application imports that only when
+traces are enabled. Without an endpoint a request costs two comparisons with None.
 """
 
 from __future__ import annotations
@@ -14,53 +15,51 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from serving.detection.responses import Detection
 from serving.detection.tensors import TensorAnswer
-
-if TYPE_CHECKING:
-    from serving.http.spans import SpanWriter
 
 _log = logging.getLogger("serving.http")
 # https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
-# What a collector that is away may cost the end of the process.
+# How long an unreachable collector may delay the end of the process.
 _FLUSH_S = 3.0
-# Probes and scrapes come every few seconds and tell nothing.
+# Probes and scrapes come every few seconds and carry no information.
 _UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
 _STAGES = ("queue", "decode", "faces", "preprocess", "inference")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """What one picture's answer took, or one request of tensors."""
+class AnswerTimings:
+    """Timings of one answered picture, or of one tensor request."""
 
-    ended_ns: int
+    end_ns: int
     """Unix time, nanoseconds."""
     total_ms: float
     stages: Mapping[str, float]
-    """Milliseconds; `inference` comes last, the others follow each other."""
+    """Duration by stage, milliseconds; `inference` comes last, the others follow each other."""
     attributes: Mapping[str, str]
 
 
 @dataclass(kw_only=True, slots=True)
 class Trace:
-    """One request while it runs."""
+    """Trace data of one request in progress."""
 
     headers: Mapping[bytes, bytes]
-    begun_ns: int
-    parts: list[Part] = field(default_factory=list)
+    start_ns: int
+    """Unix time, nanoseconds."""
+    answers: list[AnswerTimings] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """How a request ended."""
+class RequestOutcome:
+    """Result of one request, as its span shows it."""
 
     method: str
     route: str
@@ -68,11 +67,21 @@ class Outcome:
     request_id: str
 
 
+class SpanWriter(Protocol):
+    """Writer of finished requests; `serving.http.spans` has the one that sends them to a collector."""
+
+    def write(self, trace: Trace, outcome: RequestOutcome) -> str:
+        """Write one request; returns its trace id, 32 hexadecimal digits."""
+
+    def close(self) -> None:
+        """Send the remaining spans."""
+
+
 _current: ContextVar[Trace | None] = ContextVar("mien_trace", default=None)
 
 
 def configured(environment: Mapping[str, str]) -> Traces | None:
-    """Traces, when the environment asks for them."""
+    """Create the traces if the environment enables them; None otherwise."""
     if not any(environment.get(name) for name in _ENDPOINTS):
         return None
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
@@ -82,48 +91,46 @@ def configured(environment: Mapping[str, str]) -> Traces | None:
     protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), _PROTOCOL)
     if protocol != _PROTOCOL:
         _log.warning(
-            "no traces: the protocol is %r, expected %s; correct %s", protocol, _PROTOCOL, _PROTOCOLS[1]
+            "traces are off: the protocol is %r, expected %s; correct %s", protocol, _PROTOCOL, _PROTOCOLS[1]
         )
         return None
     return Traces()
 
 
 class Traces:
-    """Requests on their way to a collector."""
+    """Collects the traces of requests and passes them to a span writer."""
 
     def __init__(self) -> None:
-        """Nothing is imported and nothing sent before `start`."""
+        """Create the traces; call `start` to begin sending."""
         self._writer: SpanWriter | None = None
 
-    def start(self) -> None:
-        """Begin to send; what goes wrong with that is logged, and there are no traces."""
+    def start(self, make_writer: Callable[[], SpanWriter]) -> None:
+        """Begin to send; a failure of `make_writer` is logged and leaves traces off."""
         try:
-            from serving.http.spans import SpanWriter
-
-            self._writer = SpanWriter()
+            self._writer = make_writer()
         except Exception as error:
-            _log.warning("no traces: OpenTelemetry cannot be set up (%s)", error)
+            _log.warning("traces are off: could not set up OpenTelemetry (%s)", error)
 
     def close(self) -> None:
-        """Send what is left, as far as that can be done soon."""
+        """Send the remaining spans, for at most `_FLUSH_S` seconds."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        # The SDK's own end waits for as long as an export is tried, which is 10 s and more.
-        ending = threading.Thread(target=writer.close, name="traces-end", daemon=True)
-        ending.start()
-        ending.join(_FLUSH_S)
+        # The SDK's shutdown waits until an export attempt ends, which can take more than 10 s.
+        closing = threading.Thread(target=writer.close, name="traces-end", daemon=True)
+        closing.start()
+        closing.join(_FLUSH_S)
 
     def begin(self, headers: Mapping[bytes, bytes], *, path: str = "") -> Trace | None:
-        """A request begins in this task; its headers may name the trace that it is part of (W3C)."""
+        """Begin the trace of a request in this task; its headers may name a parent trace (W3C)."""
         if self._writer is None or path in _UNTRACED:
             return None
-        trace = Trace(headers=headers, begun_ns=time.time_ns())
+        trace = Trace(headers=headers, start_ns=time.time_ns())
         _current.set(trace)
         return trace
 
-    def end(self, trace: Trace | None, outcome: Outcome) -> str | None:
-        """The request was answered; the id of its trace."""
+    def end(self, trace: Trace | None, outcome: RequestOutcome) -> str | None:
+        """Write the trace of an answered request and return its id; None without traces."""
         writer = self._writer
         if trace is None or writer is None:
             return None
@@ -131,12 +138,12 @@ class Traces:
         try:
             return writer.write(trace, outcome)
         except Exception:
-            # Never a reason for a request to fail.
-            _log.exception("a trace cannot be written")
+            # A tracing error must not fail the request.
+            _log.exception("could not write a trace")
             return None
 
     def detection(self, detection: Detection) -> None:
-        """A picture of the request that runs in this task was answered."""
+        """Add one answered picture to the trace of this task's request."""
         timings, model = detection.timings, detection.model
         _add(
             {name: getattr(timings, name) for name in _STAGES},
@@ -150,7 +157,7 @@ class Traces:
         )
 
     def tensors(self, answered: TensorAnswer[Any]) -> None:
-        """The request of tensors that runs in this task was answered."""
+        """Add the answered tensor request to the trace of this task."""
         timing = answered.timing
         seconds = {"queue": timing.queued_s, "preprocess": timing.prepare_s, "inference": timing.infer_s}
         stages = {name: value * 1e3 for name, value in seconds.items()}
@@ -160,5 +167,5 @@ class Traces:
 def _add(stages: Mapping[str, float], *, total_ms: float, attributes: Mapping[str, str]) -> None:
     trace = _current.get()
     if trace is not None:
-        part = Part(ended_ns=time.time_ns(), total_ms=total_ms, stages=stages, attributes=attributes)
-        trace.parts.append(part)
+        answer = AnswerTimings(end_ns=time.time_ns(), total_ms=total_ms, stages=stages, attributes=attributes)
+        trace.answers.append(answer)

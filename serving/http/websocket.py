@@ -1,9 +1,10 @@
-"""The handshake of a WebSocket: whose page asks, which key it brings, and how it is answered or refused.
+"""The handshake of a WebSocket: origin check, API key, acceptance or refusal.
 
-A browser lets every page open a WebSocket to every server, and shows that page's origin only to the server:
-the check that it makes for `fetch` (CORS) is this side's to make. Nor can a page set a header of its own, so
-its key comes as one of the subprotocols that it offers, as Kubernetes' API server takes bearer tokens
-(https://kubernetes.io/docs/reference/using-api/api-concepts/#websockets). Never in the URL, which is logged.
+A browser lets any page open a WebSocket to any server and leaves the origin check to the server (for `fetch`
+the browser makes that check itself, CORS). A page also cannot set headers, so it sends its key as one of the
+offered subprotocols, as Kubernetes' API server takes bearer tokens
+(https://kubernetes.io/docs/reference/using-api/api-concepts/#websockets). The key is never in the URL:
+URLs are logged.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from serving.errors import Forbidden, NotFound
 from serving.http import problems
-from serving.http.exchange import Head
+from serving.http.exchange import RequestHead
 
 SUBPROTOCOL = "mien.v1"
-"""Chosen when it is offered: a browser that offers any breaks off unless one is chosen."""
+"""Accepted if it is offered: a browser that offers subprotocols fails unless the server accepts one."""
 KEY_PREFIX = "mien.key."
-"""Begins the subprotocol that carries a key; never chosen, so it is not sent back."""
+"""Prefix of the subprotocol that carries a key; never accepted, so the key is not sent back."""
 SWITCHING = 101
-"""Status of a handshake that was accepted."""
+"""Status of an accepted handshake."""
 _INTERNAL_ERROR = 1011
 
 
@@ -31,62 +32,63 @@ class Handshake:
     """One WebSocket from its handshake to its end."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.begun = time.perf_counter()
-        self.head = Head(scope)
+        self.started_at = time.perf_counter()
+        """Arrival of the handshake (`time.perf_counter`), s."""
+        self.head = RequestHead(scope)
         self.status = 0
-        """101 or that of the refusal; 0 before either."""
+        """101, or the status of the refusal; 0 before the handshake is answered."""
         self.close_code: int | None = None
-        """With which either side ended the connection."""
-        self.answered_at = self.begun
+        """Code with which either side closed the connection; None while it is open."""
+        self.answered_at = self.started_at
         """When the handshake was accepted or refused (`time.perf_counter`)."""
         self._scope, self._receive, self._send = scope, receive, send
         self._offered: list[str] = scope.get("subprotocols", [])
 
     @property
     def key(self) -> str | None:
-        """From a header, as programs send it, or from a subprotocol, as pages have to."""
-        own = self.head.key
-        if own is not None:
-            return own
+        """The API key, from a header (programs) or from a subprotocol (pages); None without one."""
+        key = self.head.key
+        if key is not None:
+            return key
         keys = [item.removeprefix(KEY_PREFIX) for item in self._offered if item.startswith(KEY_PREFIX)]
         return keys[0] if keys else None
 
-    def check_page(self, allowed: Collection[str]) -> None:
-        """Let programs pass, this service's own pages, and those of the allowed origins.
+    def check_origin(self, allowed: Collection[str]) -> None:
+        """Accept programs, this service's own page and pages of the allowed origins.
 
         Raises:
-            Forbidden: another page opens the connection.
+            Forbidden: the page is of another origin.
         """
         origin = self.head.headers.get(b"origin", b"").decode("latin-1")
         if not origin or origin in allowed or "*" in allowed:
             return
         if _authority(origin) != self.head.origin.host.lower():
             raise Forbidden(
-                f"pages of {origin[:100]!r} may not open a stream; name the origin in MIEN_CORS_ORIGINS"
+                f"pages of {origin[:100]!r} may not open a stream; add the origin to MIEN_CORS_ORIGINS"
             )
 
     async def receive(self) -> Message:
-        """The next message of the client."""
+        """Receive the client's next message."""
         message = await self._receive()
         if message["type"] == "websocket.disconnect" and self.close_code is None:
             self.close_code = message.get("code")
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass a message of the application on."""
+        """Send a message of the application."""
         match message["type"]:
             case "websocket.accept":
                 message = self._accepted(message)
             case "websocket.close" if self.status == 0:
-                # The router's way to say that there is no such path.
-                await self.refuse(NotFound("there is no such WebSocket; see docs/serving.md"))
+                # The router closes an unknown path this way.
+                await self.refuse(NotFound("this path has no WebSocket; see docs/serving.md"))
                 return
             case "websocket.close" if self.close_code is None:
                 self.close_code = message.get("code")
         await self._send(message)
 
     async def refuse(self, error: Exception) -> None:
-        """Answer the handshake with a problem; once it is accepted, break the connection off."""
+        """Answer the handshake with a problem; close the connection if the handshake was already accepted."""
         if self.status == SWITCHING:
             await self.send({"type": "websocket.close", "code": _INTERNAL_ERROR, "reason": "internal error"})
             return
@@ -110,7 +112,7 @@ class Handshake:
 
 
 def _authority(origin: str) -> str | None:
-    """Host and port of an origin, as `Host` has them: browsers leave out the scheme's own port in both."""
+    """Return host and port of an origin in the form of `Host`: browsers omit the default port in both."""
     try:
         parts = urlsplit(origin)
     except ValueError:

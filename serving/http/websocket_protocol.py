@@ -1,7 +1,7 @@
-"""Uvicorn's WebSocket protocol with bounds: frames of every kind per second, bytes of unfinished messages.
+"""Uvicorn's WebSocket protocol with limits for frames per second and bytes of unfinished messages.
 
-Pings, pongs and fragments never reach the application, and each costs the event loop as much as a message:
-they are counted here, before they are parsed.
+Pings, pongs and fragments never reach the application, and each costs the event loop as much as a message.
+So frames of all kinds are counted here, before they are parsed.
 """
 
 from __future__ import annotations
@@ -21,35 +21,36 @@ from serving.http.connections import STATE, Connections
 from serving.http.limits import RateLimit
 from serving.http.problems import problem
 
-# A client may send faster than it is answered; this much faster is not a camera.
+# A client may send frames faster than they are answered, but no camera is this many times faster.
 FLOOD = 10
-# A message that is a little too large reaches the application, which says so; others get 1009 alone.
+# A message slightly above the limit reaches the application, which explains the refusal; larger ones get only
+# close code 1009.
 _SLACK_BYTES = 64 * 1024
-# Until the client has read why the connection ends.
+# Time for the client to read the reason before the connection is closed.
 _LINGER_S = 2.0
 # A close frame carries at most 123 bytes of text (RFC 6455, 5.5).
 REASON_BYTES = 123
-# RFC 6455, 5.2: two bytes, then by these values of the second one two or eight bytes more of length.
+# RFC 6455, 5.2: a head has two bytes; these values of the second byte mean two or eight more bytes of length.
 _LENGTH_2, _LENGTH_8, _MASKED, _MASK_BYTES = 126, 127, 0x80, 4
 
 
 class FrameCounter:
-    """Counts the frames in what a client sends, by their heads, without looking at what they carry."""
+    """Counts a client's frames by their heads, without reading the payload."""
 
     def __init__(self) -> None:
         self._head = b""
-        """Of a frame whose head has not come entirely."""
+        """Received bytes of an incomplete frame head."""
         self._left = 0
-        """Bytes of the last frame that are to come."""
+        """Missing bytes of the last frame."""
 
-    def count(self, data: bytes, *, most: int) -> int:
-        """How many heads of frames are complete with `data`; counting ends above `most`."""
+    def count(self, data: bytes, *, max_count: int) -> int:
+        """Return how many frame heads `data` completes; counting stops above `max_count`."""
         count, position = 0, self._left
         if position >= len(data):
             self._left -= len(data)
             return 0
         data = self._head + data if self._head else data
-        while count <= most:
+        while count <= max_count:
             end = _frame_end(data, position)
             if end is None:
                 self._head, self._left = data[position:], 0
@@ -63,7 +64,7 @@ class FrameCounter:
 
 
 def _frame_end(data: bytes, start: int) -> int | None:
-    """Position behind the frame that begins at `start`; None when its head is not there entirely."""
+    """Return the position after the frame that starts at `start`; None if its head is incomplete."""
     if start + 2 > len(data):
         return None
     second = data[start + 1]
@@ -76,7 +77,7 @@ def _frame_end(data: bytes, start: int) -> int | None:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket."""
+    """One WebSocket connection."""
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
@@ -85,19 +86,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         # Compression is not offered: pictures are compressed already.
         self.conn = ServerProtocol(max_size=limits.frame_bytes + _SLACK_BYTES, logger=self.logger)
         self._counter = FrameCounter()
-        self._most = max(FLOOD, round(FLOOD * limits.frames_per_s))
-        self._rate = RateLimit(FLOOD * limits.frames_per_s, self._most, what="frames")
+        self._max_burst = max(FLOOD, round(FLOOD * limits.frames_per_s))
+        self._rate = RateLimit(FLOOD * limits.frames_per_s, self._max_burst, what="frames")
         self._held = 0
         self._is_ended = False
         self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Take the connection over."""
+        """Take over the HTTP connection."""
         self._shared.taken_over(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Remove the connection."""
         self._shared.closed(self)
         self._is_ended = True
         self._hold(0)
@@ -105,7 +106,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read what came: first the handshake, then frames."""
+        """Parse the received bytes: first the handshake, then frames."""
         if self._is_ended:
             return
         if not self.handshake_initiated:
@@ -114,7 +115,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self._refuse_handshake()
             return
         try:
-            for _ in range(self._counter.count(data, most=self._most)):
+            for _ in range(self._counter.count(data, max_count=self._max_burst)):
                 self._rate.take("this connection")
             super().data_received(data)
             self._hold(len(self.conn.reader.buffer) + sum(map(len, self.frames)))
@@ -125,18 +126,18 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._end(error, CloseCode.TRY_AGAIN_LATER)
 
     def pause_writing(self) -> None:
-        """Wait for the client to read, for a while."""
+        """Pause writing, and close the connection if the client does not read in time."""
         super().pause_writing()
         if self._unread is None:
             self._unread = self.loop.call_later(self._shared.limits.read_timeout_s, self._end_unread)
 
     def resume_writing(self) -> None:
-        """Go on: the client has read."""
+        """Resume writing: the client has read."""
         self._stop_waiting_for_reader()
         super().resume_writing()
 
     def _hold(self, count: int) -> None:
-        """Count what was received of a message that is not complete.
+        """Set the number of bytes held for unfinished messages.
 
         Raises:
             BodiesFull: all requests together hold more than is allowed.
@@ -148,17 +149,17 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._held = count
 
     def _refuse_handshake(self) -> None:
-        """Answer what the library reads as no handshake at all, and would never answer."""
+        """Answer an invalid handshake, which the library leaves without an answer."""
         self._is_ended = True
         reason = (
-            "the handshake of this WebSocket cannot be read; expected one of RFC 6455, at most 128 fields"
+            "the WebSocket handshake is not valid; expected one of RFC 6455 with at most 128 header fields"
         )
         response = self.conn.reject(HTTPStatus.BAD_REQUEST, f"{reason}\n")
         self.transport.write(response.serialize())
         self.transport.close()
 
     def _end(self, error: ServingError, code: CloseCode) -> None:
-        """Say what the matter is, twice: for programs, and where a browser shows it; read nothing more."""
+        """Send the problem as a message and as the close reason, which browsers show; stop reading."""
         self._is_ended = True
         self.stop_keepalive()
         reason = str(error).encode()[:REASON_BYTES].decode(errors="ignore")

@@ -1,10 +1,11 @@
-"""Several answering processes on one address.
+"""Several worker processes on one address.
 
     MIEN_WORKERS=2 python -m serving
 
-The parent opens the sockets, starts the workers and replaces those that die. On SIGTERM it closes its
-copies of the sockets *first*. With a copy left open the kernel would go on making connections that no worker
-accepts, and reset them when the parent ends. Each worker accepts what waits, answers, and closes its copy.
+The parent opens the sockets, starts the workers and replaces workers that die. On SIGTERM it closes its
+copies of the sockets *first*: with an open copy the kernel would continue to establish connections that no
+worker accepts, and reset them when the parent ends. Each worker accepts the waiting connections, answers them
+and closes its own copy.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from serving.preflight import EXIT_STATUS, exit_on_error, read_settings
 from serving.processes import Child
 
 _log = logging.getLogger("serving.http")
-_LOOK_S = 0.5
-# As uvicorn's supervisor, with room for a machine that is busy: only a stuck interpreter takes this long.
+_POLL_S = 0.5
+# As in uvicorn's supervisor, longer for a busy machine: only a blocked interpreter takes this long.
 _HUNG_S = 30.0
-# Beyond MIEN_SHUTDOWN_S and MIEN_TIMEOUT_S, for observations to be written and child processes to end.
+# In addition to MIEN_SHUTDOWN_S and MIEN_TIMEOUT_S: time to write observations and end child processes.
 _END_S = 20.0
 
 
@@ -37,15 +38,15 @@ class _Worker:
 
 
 class Workers:
-    """The parent's side."""
+    """The parent process: starts, watches and stops the workers."""
 
     def __init__(self, sockets: list[socket.socket], *, count: int, end_s: float) -> None:
-        """Nothing is started yet.
+        """Create the parent; call `run` to start the workers.
 
         Args:
-            sockets: bound, and listening once a worker is ready.
-            count: of workers.
-            end_s: how long a worker may take to end after SIGTERM.
+            sockets: bound; they listen once a worker is ready.
+            count: number of workers.
+            end_s: time that a worker may take to end after SIGTERM.
         """
         self._sockets = sockets
         self._count = count
@@ -54,7 +55,7 @@ class Workers:
         self._ending = threading.Event()
 
     def run(self) -> int:
-        """Keep the workers running until SIGTERM or SIGINT; the exit status."""
+        """Keep the workers running until SIGTERM or SIGINT; return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._end)
         _log.info("started parent process %d", os.getpid())
@@ -62,10 +63,10 @@ class Workers:
         try:
             while len(self._workers) < self._count and not self._ending.is_set():
                 self._workers.append(self._started())
-            while not self._ending.wait(_LOOK_S) and status == 0:
+            while not self._ending.wait(_POLL_S) and status == 0:
                 status = self._replace_dead()
         except (OSError, ValueError):
-            # The signal came in the middle of a start, which then has no sockets to pass on.
+            # The signal arrived during the start of a worker, and the sockets are closed already.
             if not self._ending.is_set():
                 raise
         finally:
@@ -74,7 +75,7 @@ class Workers:
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self._ending.set()
-        # In the signal's handler, not when the loop looks next: until then connections would come in.
+        # In the signal handler, not at the next poll: until then connections would be established.
         self._close()
 
     def _close(self) -> None:
@@ -87,7 +88,7 @@ class Workers:
         return _Worker(child=child, answered_at=time.monotonic())
 
     def _replace_dead(self) -> int:
-        """Start another worker for each that died or hangs; not 0 when one cannot start at all."""
+        """Replace workers that died or hang; return the exit status if a worker cannot start, else 0."""
         for index, worker in enumerate(self._workers):
             if worker.child.answered():
                 worker.answered_at = time.monotonic()
@@ -97,10 +98,10 @@ class Workers:
                 continue
             status = worker.child.end()
             if status == EXIT_STATUS:
-                # It would be the same again; the worker has said why.
+                # Another start would fail in the same way; the worker has logged the reason.
                 return status
-            reason = f"gave no sign of life for {_HUNG_S:g} s" if hangs else f"ended (exit status {status})"
-            _log.warning("worker %d %s; another starts", worker.child.pid, reason)
+            reason = f"did not respond for {_HUNG_S:g} s" if hangs else f"ended (exit status {status})"
+            _log.warning("worker %d %s; starting another one", worker.child.pid, reason)
             self._workers[index] = self._started()
         return 0
 
@@ -119,12 +120,12 @@ class Workers:
 
 
 def end_s(shutdown_s: float, timeout_s: float) -> float:
-    """How long a worker may take to end, s: streams first, then requests, then what they leave behind."""
+    """Time that a worker may take to end, s: for streams, then requests, then observations and children."""
     return shutdown_s + timeout_s + _END_S
 
 
 def main() -> None:
-    """One worker."""
+    """Run one worker."""
     with exit_on_error():
         settings = read_settings()
     from serving.http.server import serve

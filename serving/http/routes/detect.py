@@ -16,9 +16,9 @@ from serving.detection.detector import Explanation, Options
 from serving.detection.responses import as_json
 from serving.errors import Overloaded
 from serving.http import schemas
-from serving.http.auth import marked, subject_of
+from serving.http.auth import client_id_of, mark_canary
 from serving.http.body import Upload, read_picture, read_pictures
-from serving.http.dependencies import LeanRoute, Parts, json_response, parts_of
+from serving.http.dependencies import Dependencies, LeanRoute, dependencies_of, json_response
 from serving.http.problems import problem
 from serving.http.query import preferred, read_options
 from serving.inference.model_slot import LiveModel
@@ -29,24 +29,24 @@ router = APIRouter(route_class=LeanRoute, tags=["detection"])
 @router.post("/detect", **schemas.DETECT)
 async def detect(request: Request) -> Response:
     """Find the faces of one picture and say what they feel."""
-    parts = parts_of(request)
+    dependencies = dependencies_of(request)
     options = read_options(request)
-    data = await read_picture(request, max_bytes=parts.settings.max_bytes)
-    detection = await parts.detector.detect(data, options, subject=subject_of(request))
-    parts.metrics.detection(detection)
-    return marked(json_response(as_json(detection)), canary=detection.model.canary)
+    data = await read_picture(request, max_bytes=dependencies.settings.max_bytes)
+    detection = await dependencies.detector.detect(data, options, subject=client_id_of(request))
+    dependencies.metrics.detection(detection)
+    return mark_canary(json_response(as_json(detection)), canary=detection.model.canary)
 
 
 @router.post("/detect/batch", **schemas.DETECT_BATCH)
 async def detect_batch(request: Request) -> Response:
     """Answer several pictures with one model: one result or one problem each, in order."""
-    parts = parts_of(request)
+    dependencies = dependencies_of(request)
     options = read_options(request)
-    settings = parts.settings
+    settings = dependencies.settings
     files = await read_pictures(request, max_bytes=settings.max_bytes, max_files=settings.max_batch_files)
-    live = parts.slot.require()
-    subject = subject_of(request)
-    answers = await asyncio.gather(*(_answer(parts, file, options, live, subject) for file in files))
+    live = dependencies.slot.require()
+    subject = client_id_of(request)
+    answers = await asyncio.gather(*(_answer(dependencies, file, options, live, subject) for file in files))
     failures = [answer for answer in answers if isinstance(answer, Exception)]
     # Nothing was answered for want of time or room: the client should come back, as with one picture.
     if len(failures) == len(answers) and isinstance(failures[0], Overloaded):
@@ -55,20 +55,20 @@ async def detect_batch(request: Request) -> Response:
         {"file": file.name, **_entry(answer, request)} for file, answer in zip(files, answers, strict=True)
     ]
     canary = any("canary" in entry["result"]["model"] for entry in results if "result" in entry)
-    return marked(json_response({"results": results}), canary=canary)
+    return mark_canary(json_response({"results": results}), canary=canary)
 
 
 async def _answer(
-    parts: Parts, file: Upload, options: Options, live: LiveModel, subject: str | None
+    dependencies: Dependencies, file: Upload, options: Options, live: LiveModel, subject: str | None
 ) -> dict[str, Any] | Exception:
     if file.error is not None:
         return file.error
     try:
-        detection = await parts.detector.detect(file.data, options, live=live, subject=subject)
+        detection = await dependencies.detector.detect(file.data, options, live=live, subject=subject)
     # One bad file must not fail the rest; what it was is in its place of the answer.
     except Exception as error:
         return error
-    parts.metrics.detection(detection)
+    dependencies.metrics.detection(detection)
     return as_json(detection)
 
 
@@ -84,18 +84,20 @@ JSON, PNG = "application/json", "image/png"
 @router.post("/explain", **schemas.EXPLAIN)
 async def explain(request: Request) -> Response:
     """As /detect, with the heatmap of every face: JSON, or a PNG for `Accept: image/png`."""
-    parts = parts_of(request)
+    dependencies = dependencies_of(request)
     options = read_options(request)
     kind = preferred(request.headers.get("accept", ""), offered=(JSON, PNG))
-    data = await read_picture(request, max_bytes=parts.settings.max_bytes)
-    explanation = await parts.detector.explain(data, options, draw=kind == PNG, subject=subject_of(request))
+    data = await read_picture(request, max_bytes=dependencies.settings.max_bytes)
+    explanation = await dependencies.detector.explain(
+        data, options, draw=kind == PNG, subject=client_id_of(request)
+    )
     canary = explanation.detection.model.canary
-    parts.metrics.detection(explanation.detection)
+    dependencies.metrics.detection(explanation.detection)
     if explanation.overlay is None:
         body = as_json(explanation.detection, places=explanation.places)
-        return marked(json_response(body), canary=canary)
+        return mark_canary(json_response(body), canary=canary)
     response = Response(explanation.overlay, media_type=PNG, headers=_summary(explanation))
-    return marked(response, canary=canary)
+    return mark_canary(response, canary=canary)
 
 
 def _summary(explanation: Explanation) -> dict[str, str]:

@@ -19,7 +19,7 @@ from serving.drift.monitor import DriftStatus
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.errors import NotFound
 from serving.http import schemas
-from serving.http.dependencies import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, dependencies_of, json_response
 
 router = APIRouter(route_class=LeanRoute, tags=["drift"])
 
@@ -36,13 +36,13 @@ _DIGITS = 6
 @router.get("/drift", **schemas.DRIFT)
 async def drift(request: Request) -> Response:
     """The verdict, each column's score and threshold, and of what; answers at once from what is known."""
-    return json_response(_body(parts_of(request).drift.status()))
+    return json_response(_body(dependencies_of(request).drift.status()))
 
 
 @router.get("/drift/report", **schemas.DRIFT_REPORT)
 async def report(request: Request) -> Response:
     """Evidently's page of the newest verdict."""
-    keeper = parts_of(request).drift
+    keeper = dependencies_of(request).drift
     page = await asyncio.to_thread(keeper.report)
     if page is None:
         raise NotFound(f"there is no report yet: {keeper.status().problem or 'it is being computed'}")

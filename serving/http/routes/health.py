@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.http import schemas
-from serving.http.dependencies import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, dependencies_of, json_response
 from serving.http.metrics import CONTENT_TYPE
 
 router = APIRouter(route_class=LeanRoute, tags=["operation"])
@@ -22,13 +22,13 @@ async def livez(request: Request) -> Response:
 @router.get("/readyz", **schemas.READYZ)
 async def readyz(request: Request) -> Response:
     """200 when a model is live, 503 with the reason otherwise."""
-    live = parts_of(request).slot.require()
+    live = dependencies_of(request).slot.require()
     return json_response({"status": "ready", "model": f"{live.identity.name}/{live.identity.version}"})
 
 
 @router.get("/metrics", **schemas.METRICS)
 async def metrics(request: Request) -> Response:
     """Numbers for Prometheus."""
-    parts = parts_of(request)
-    parts.refresh_metrics()
-    return Response(parts.metrics.render(), headers={"content-type": CONTENT_TYPE})
+    dependencies = dependencies_of(request)
+    dependencies.refresh_metrics()
+    return Response(dependencies.metrics.render(), headers={"content-type": CONTENT_TYPE})

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.http import page_schemas, schemas
-from serving.http.dependencies import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, dependencies_of, json_response
 from serving.http.query import read_limit
 from serving.http.routes.shadow import canary_json
 from serving.inference.model_slot import LiveModel
@@ -25,7 +25,7 @@ from serving.model_sync.service import ModelSyncStatus
 from serving.observations.records import Switch
 
 SAMPLE_NOTICE = "Trained on the procedural sample of drawn faces: a demonstration, not for real faces."
-_HISTORY, _MOST_HISTORY = 100, 1000
+_HISTORY, _MAX_HISTORY = 100, 1000
 
 router = APIRouter(route_class=LeanRoute, tags=["model"])
 
@@ -33,14 +33,14 @@ router = APIRouter(route_class=LeanRoute, tags=["model"])
 @router.get("/model", **schemas.MODEL)
 async def model(request: Request) -> Response:
     """The live model, its contract and lineage; what is followed and what was refused."""
-    parts = parts_of(request)
-    live = parts.slot.current
+    dependencies = dependencies_of(request)
+    live = dependencies.slot.current
     return json_response(
         {
             "live": _live(live) if live else None,
-            "reason": parts.slot.reason,
-            "following": _following(parts.following.status()),
-            "canary": canary_json(parts.trials.canary),
+            "reason": dependencies.slot.reason,
+            "following": _following(dependencies.model_sync.status()),
+            "canary": canary_json(dependencies.experiments.canary),
         }
     )
 
@@ -48,9 +48,9 @@ async def model(request: Request) -> Response:
 @router.get("/model/history", **schemas.HISTORY)
 async def history(request: Request) -> Response:
     """Every switch of every worker, the newest first."""
-    parts = parts_of(request)
-    limit = read_limit(request, default=_HISTORY, most=_MOST_HISTORY)
-    rows = await asyncio.to_thread(parts.store.switches, limit)
+    dependencies = dependencies_of(request)
+    limit = read_limit(request, default=_HISTORY, max_limit=_MAX_HISTORY)
+    rows = await asyncio.to_thread(dependencies.store.switches, limit)
     return json_response({"switches": [_switch(row) for row in rows]})
 
 
@@ -104,7 +104,7 @@ _CARD, _METRICS = "card.md", "metrics.json"
 @router.get("/model/card", **page_schemas.MODEL_CARD)
 async def card(request: Request) -> Response:
     """The live model's card and its test metrics; null where it came without."""
-    live = parts_of(request).slot.require()
+    live = dependencies_of(request).slot.require()
     text, metrics = await asyncio.to_thread(lambda: (_text(live.folder / _CARD), _metrics(live.folder)))
     return json_response(
         {

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from serving.errors import NotFound
 from serving.http import page_schemas
 from serving.http.auth import Caller
-from serving.http.dependencies import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, dependencies_of, json_response
 from serving.http.static import PageFile, page_files
 from serving.http.stream import RECORD_EVERY_S
 
@@ -51,7 +51,7 @@ async def page_file(request: Request) -> Response:
 @router.get("/about", tags=["operation"], **page_schemas.ABOUT)
 async def about(request: Request) -> Response:
     """What happens with a picture, what it may be, and whether whoever asks needs a key."""
-    settings = parts_of(request).settings
+    settings = dependencies_of(request).settings
     caller: Caller = request.scope["state"]["caller"]
     access = "given" if caller.scope != "open" else "key" if settings.api_keys else "closed"
     return json_response(
@@ -83,6 +83,6 @@ def _sent(request: Request, file: PageFile, *, caching: str, headers: dict[str, 
     }
     if file.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    if file.packed is None or "gzip" not in request.headers.get("accept-encoding", ""):
+    if file.gzipped is None or "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(file.body, headers=headers)
-    return Response(file.packed, headers={**headers, "content-encoding": "gzip"})
+    return Response(file.gzipped, headers={**headers, "content-encoding": "gzip"})

@@ -16,7 +16,7 @@ from serving.detection.responses import is_id
 from serving.errors import BadRequest, NotFound
 from serving.http import schemas
 from serving.http.body import read_json
-from serving.http.dependencies import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, dependencies_of, json_response
 from serving.observations.records import StoredObservation
 
 router = APIRouter(route_class=LeanRoute, tags=["observations"])
@@ -25,13 +25,13 @@ router = APIRouter(route_class=LeanRoute, tags=["observations"])
 @router.get("/predictions/{id}", **schemas.PREDICTION)
 async def prediction(request: Request) -> Response:
     """The answer again, and what it came from: model version → MLflow run → git commit → dataset hash."""
-    return json_response(_body(await parts_of(request).recorder.observation(_id(request))))
+    return json_response(_body(await dependencies_of(request).recorder.observation(_id(request))))
 
 
 @router.delete("/predictions/{id}", **schemas.PREDICTION_DELETE)
 async def delete_prediction(request: Request) -> Response:
     """Delete an answer, its feedback and its picture, if one was kept."""
-    await parts_of(request).recorder.delete(_id(request))
+    await dependencies_of(request).recorder.delete(_id(request))
     return Response(status_code=204)
 
 
@@ -73,14 +73,14 @@ def _body(recorded: StoredObservation) -> dict[str, Any]:
 @router.post("/feedback", **schemas.FEEDBACK)
 async def feedback(request: Request) -> Response:
     """Store what the person really felt; told twice, the later one counts."""
-    parts = parts_of(request)
+    dependencies = dependencies_of(request)
     id, emotion = _checked(await read_json(request))
-    recorded = await parts.recorder.observation(id)
+    recorded = await dependencies.recorder.observation(id)
     classes = recorded.model.classes if recorded.model else ()
     if classes and emotion not in classes:
         raise BadRequest(f"emotion is {emotion[:40]!r}, the model knows {', '.join(classes)}")
-    await parts.recorder.feedback(id, emotion)
-    parts.metrics.feedback(emotion)
+    await dependencies.recorder.feedback(id, emotion)
+    dependencies.metrics.feedback(emotion)
     return json_response({"id": id, "emotion": emotion, "predicted": recorded.observation.predicted})
 
 

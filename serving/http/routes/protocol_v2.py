@@ -16,7 +16,7 @@ from serving.detection.tensors import TensorRequest
 from serving.errors import NotFound
 from serving.http import protocol_schemas as schemas
 from serving.http.body import read_body
-from serving.http.dependencies import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, dependencies_of, json_response
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import tensors, v2
@@ -46,7 +46,7 @@ async def live(request: Request) -> Response:
 @router.get("/v2/health/ready", **schemas.READY)
 async def ready(request: Request) -> Response:
     """200 when a model is live, 503 with the reason otherwise."""
-    parts_of(request).slot.require()
+    dependencies_of(request).slot.require()
     return json_response({"ready": True})
 
 
@@ -54,7 +54,7 @@ async def ready(request: Request) -> Response:
 async def index(request: Request) -> Response:
     """The models that can be asked: the live one, or none; with `ready` too, as the live one is."""
     v2.check_filter(await read_body(request, expected=_KINDS))
-    current = parts_of(request).slot.current
+    current = dependencies_of(request).slot.current
     if current is None:
         return json_response([])
     identity = current.identity
@@ -67,7 +67,7 @@ async def index(request: Request) -> Response:
 async def metadata(request: Request) -> Response:
     """What the model takes and gives; sizes of -1 are any."""
     live = _asked_for(request)
-    sample = await parts_of(request).tensors.sample(live)
+    sample = await dependencies_of(request).tensors.sample(live)
     return json_response(v2.model_metadata(_answerer(live), live.contract, sample))
 
 
@@ -83,15 +83,15 @@ async def model_ready(request: Request) -> Response:
 async def infer(request: Request) -> Response:
     """Run the network on a tensor of pictures that are prepared already; no faces are looked for."""
     live = _asked_for(request)
-    parts = parts_of(request)
+    dependencies = dependencies_of(request)
     exchange = _Infer(
         await read_body(request, expected=_KINDS),
         header_length=request.headers.get(LENGTH_HEADER),
-        most=parts.settings.max_tensor_images,
+        most=dependencies.settings.max_tensor_images,
     )
     images = exchange.likely_images(live.contract.input)
-    answered = await parts.tensors.answer(exchange, live=live, images=images)
-    parts.metrics.tensors(answered)
+    answered = await dependencies.tensors.answer(exchange, live=live, images=images)
+    dependencies.metrics.tensors(answered)
     encoded = answered.answer
     if encoded.header_length is None:
         return Response(encoded.body, media_type=JSON)
@@ -130,7 +130,7 @@ def _asked_for(request: Request) -> LiveModel:
         NotReady: no model is live.
         NotFound: another one, or another version, is.
     """
-    live = parts_of(request).slot.require()
+    live = dependencies_of(request).slot.require()
     identity, path = live.identity, request.path_params
     name, version = path["name"], path.get("version")
     if name != identity.name or version not in (None, identity.version):

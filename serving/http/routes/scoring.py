@@ -14,7 +14,7 @@ from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
 from serving.http import protocol_schemas as schemas
 from serving.http.body import read_body
-from serving.http.dependencies import LeanRoute, parts_of
+from serving.http.dependencies import LeanRoute, dependencies_of
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import mlflow_scoring, tensors
@@ -28,13 +28,13 @@ router = APIRouter(route_class=LeanRoute, tags=["mlflow scoring"])
 @router.post("/invocations", **schemas.INVOCATIONS)
 async def invocations(request: Request) -> Response:
     """Run the network on pictures that are tensors in JSON, or files in base64."""
-    parts = parts_of(request)
-    live = parts.slot.require()
+    dependencies = dependencies_of(request)
+    live = dependencies.slot.require()
     body = await read_body(request, expected=(JSON,))
-    exchange = _Invocation(body, parts.settings)
+    exchange = _Invocation(body, dependencies.settings)
     images = exchange.likely_images(live.contract.input)
-    answered = await parts.tensors.answer(exchange, live=live, images=images)
-    parts.metrics.tensors(answered)
+    answered = await dependencies.tensors.answer(exchange, live=live, images=images)
+    dependencies.metrics.tensors(answered)
     return Response(answered.answer, media_type=JSON, headers=_headers(live, answered.ids))
 
 
@@ -42,7 +42,7 @@ async def invocations(request: Request) -> Response:
 @router.get("/health", **schemas.HEALTH)
 async def ping(request: Request) -> Response:
     """200 when a model is live, 503 with the reason otherwise."""
-    parts_of(request).slot.require()
+    dependencies_of(request).slot.require()
     return PlainTextResponse("\n")
 
 

@@ -14,7 +14,7 @@ from serving.experiments.canary import Canary
 from serving.experiments.report import report
 from serving.experiments.shadow import ShadowStatus
 from serving.http import schemas
-from serving.http.dependencies import LeanRoute, json_response, parts_of
+from serving.http.dependencies import LeanRoute, dependencies_of, json_response
 
 _OFF = {"enabled": False, "reason": "no shadow is configured; set MIEN_SHADOW_MODEL"}
 
@@ -24,7 +24,7 @@ router = APIRouter(route_class=LeanRoute, tags=["model"])
 @router.get("/model/shadow", **schemas.SHADOW)
 async def shadow(request: Request) -> Response:
     """How the shadow agrees with the live model, counted by all workers; says so when there is none."""
-    trial = parts_of(request).trials.shadow
+    trial = dependencies_of(request).experiments.shadow
     if trial is None:
         return json_response(_OFF)
     return json_response(_body(await asyncio.to_thread(trial.status)))

@@ -9,8 +9,8 @@ from starlette.websockets import WebSocket
 
 from serving.errors import UpgradeRequired
 from serving.http import schemas
-from serving.http.auth import subject_of
-from serving.http.dependencies import LeanRoute, parts_of
+from serving.http.auth import client_id_of
+from serving.http.dependencies import LeanRoute, dependencies_of
 from serving.http.middleware import STREAM_NOTES
 
 router = APIRouter(route_class=LeanRoute, tags=["detection"])
@@ -19,12 +19,12 @@ router = APIRouter(route_class=LeanRoute, tags=["detection"])
 @router.websocket("/stream")
 async def stream(socket: WebSocket) -> None:
     """Answer the newest frame, again and again."""
-    parts = parts_of(socket)
+    dependencies = dependencies_of(socket)
     await socket.accept()
-    subject = subject_of(socket)
-    opened = parts.streams.stream(socket, request_id=socket.state.request_id, subject=subject)
+    subject = client_id_of(socket)
+    opened = dependencies.streams.stream(socket, request_id=socket.state.request_id, subject=subject)
     try:
-        await parts.streams.serve(opened)
+        await dependencies.streams.serve(opened)
     finally:
         notes = {"frames": opened.frames, "dropped": opened.dropped}
         setattr(socket.state, STREAM_NOTES, notes)

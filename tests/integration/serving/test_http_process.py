@@ -66,7 +66,7 @@ def test_sigterm_ends_streams_after_the_frames_they_took(tmp_path: Path, command
         told, close = ending(socket)
         process.wait(timeout=30)
     assert [(item["frame"], item["whole_image"]) for item in told] == [(1, True), (3, True)]
-    assert (close.code, close.reason) == (1001, "the service is going down")
+    assert (close.code, close.reason) == (1001, "the service is shutting down")
     assert rows(tmp_path) == 1  # one frame per second is kept
 
 

@@ -223,4 +223,4 @@ def test_what_cannot_be_set_up_is_said_and_costs_nothing_else(
     model_folder(tmp_path / "model")
     with serving(settings_in(tmp_path)) as client:
         assert ready(client).post("/detect", content=picture_of(0)).status_code == 200
-    assert [record for record in caplog.records if record.getMessage().startswith("no traces: ")]
+    assert [record for record in caplog.records if record.getMessage().startswith("traces are off: ")]

@@ -11,28 +11,28 @@ import pytest
 
 from serving.errors import BadRequest
 from serving.http.auth import Access
-from serving.http.exchange import Limits
+from serving.http.exchange import RequestLimits
 from serving.http.limits import HeldBytes, RateLimit
-from serving.http.middleware import Edge
+from serving.http.middleware import RequestMiddleware
 
 Message = dict[str, Any]
 
 
-class Counted:
-    """Remembers what it was told."""
+class Listener:
+    """Records the requests that it is notified of."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str, int]] = []
+        self.requests: list[tuple[str, str, int]] = []
         self.open = 0
 
-    def begun(self) -> None:
+    def request_started(self) -> None:
         self.open += 1
 
-    def done(self) -> None:
+    def request_finished(self) -> None:
         self.open -= 1
 
     def request(self, *, route: str, method: str, status: int, seconds: float) -> None:
-        self.told.append((route, method, status))
+        self.requests.append((route, method, status))
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -76,7 +76,7 @@ class Exchanged:
         gone: bool = False,
     ) -> None:
         self.sent: list[Message] = []
-        self.counted = Counted()
+        self.listener = Listener()
         self.reads = 0
         given = {"host": "localhost", "transfer-encoding": "chunked"} | (headers or {})
         scope = {
@@ -87,16 +87,16 @@ class Exchanged:
             "server": ("127.0.0.1", 80),
             "client": ("127.0.0.1", 5000),
         }
-        edge = Edge(
+        edge = RequestMiddleware(
             app,
             access=Access((), allow_anonymous=False),
-            limits=Limits(
+            limits=RequestLimits(
                 body_bytes=lambda path: limit,
                 body_timeout_s=timeout_s,
                 rate=rate,
                 held=held or HeldBytes(10**9),
             ),
-            counted=self.counted,
+            listener=self.listener,
             log_requests=True,
         )
         waiting = list(pieces)
@@ -139,8 +139,8 @@ def test_a_request_passes_with_headers_added_and_is_counted() -> None:
     assert exchange.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in exchange.headers["content-security-policy"]
     assert "connection" not in exchange.headers
-    assert exchange.counted.told == [("unmatched", "other", 200)]
-    assert exchange.counted.open == 0
+    assert exchange.listener.requests == [("unmatched", "other", 200)]
+    assert exchange.listener.open == 0
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_the_body_is_that_of_rfc_9457() -> None:
     assert answer.media_type == "application/problem+json"
     assert orjson.loads(answer.body) == {
         "type": "urn:mien:problem:bad-request",
-        "title": "The request is not one this endpoint takes",
+        "title": "The request is not valid",
         "status": 400,
         "detail": "got 1, expected 2",
         "request_id": "abc",

@@ -49,11 +49,11 @@ def test_other_values_are_refused(query: str) -> None:
 
 
 def test_a_limit_has_a_default_and_bounds() -> None:
-    assert read_limit(asked(""), default=7, most=10) == 7
-    assert read_limit(asked("limit=10"), default=7, most=10) == 10
+    assert read_limit(asked(""), default=7, max_limit=10) == 7
+    assert read_limit(asked("limit=10"), default=7, max_limit=10) == 10
 
 
 @pytest.mark.parametrize("text", ["0", "11", "-1", "", "1.5", "a", "٣", "9" * 30])
 def test_other_limits_are_refused(text: str) -> None:
     with pytest.raises(BadRequest):
-        read_limit(asked(f"limit={text}"), default=7, most=10)
+        read_limit(asked(f"limit={text}"), default=7, max_limit=10)

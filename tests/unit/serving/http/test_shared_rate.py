@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import RateLimited
-from serving.http.limits import FILE, Rate, RateLimit, SharedRateLimit, make_rate
+from serving.http.limits import RATES_FILE, RateLimit, RateLimiter, SharedRateLimit, make_rate
 from serving.http.metrics import MULTIPROCESS_VARIABLE
 from serving.settings import Settings
 
@@ -32,7 +32,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def passed(limit: Rate, count: int, client: str = "a") -> int:
+def passed(limit: RateLimiter, count: int, client: str = "a") -> int:
     """How many of so many requests get through."""
     through = 0
     for _ in range(count):
@@ -45,7 +45,7 @@ def passed(limit: Rate, count: int, client: str = "a") -> int:
 
 
 def test_two_workers_have_one_burst_and_one_rate(tmp_path: Path, clock: Clock) -> None:
-    first, second = (SharedRateLimit(tmp_path / FILE, 2.0, 5, clock=clock) for _ in range(2))
+    first, second = (SharedRateLimit(tmp_path / RATES_FILE, 2.0, 5, clock=clock) for _ in range(2))
     assert passed(first, 3) + passed(second, 10) == 5
     clock.now += 1
     assert passed(second, 10) + passed(first, 10) == 2
@@ -57,24 +57,24 @@ def test_two_workers_have_one_burst_and_one_rate(tmp_path: Path, clock: Clock) -
 
 
 def test_clients_do_not_hold_each_other_back(tmp_path: Path, clock: Clock) -> None:
-    limit = SharedRateLimit(tmp_path / FILE, 1.0, 2, clock=clock)
+    limit = SharedRateLimit(tmp_path / RATES_FILE, 1.0, 2, clock=clock)
     assert [passed(limit, 5, f"client {number}") for number in range(500)] == [2] * 500
     assert passed(limit, 5, "client 0") == 0
 
 
 def test_more_clients_than_there_is_room_for_forget_the_quiet_ones(tmp_path: Path, clock: Clock) -> None:
-    limit = SharedRateLimit(tmp_path / FILE, 1.0, 1, clock=clock)
+    limit = SharedRateLimit(tmp_path / RATES_FILE, 1.0, 1, clock=clock)
     for number in range(30_000):
         clock.now += 1e-6
         assert passed(limit, 1, f"client {number}") == 1
     assert passed(limit, 1, "client 29999") == 0
-    assert (tmp_path / FILE).stat().st_size < 1_000_000
+    assert (tmp_path / RATES_FILE).stat().st_size < 1_000_000
 
 
 def test_what_an_earlier_boot_left_counts_for_nothing(tmp_path: Path, clock: Clock) -> None:
-    assert passed(SharedRateLimit(tmp_path / FILE, 1.0, 3, clock=clock), 5) == 3
+    assert passed(SharedRateLimit(tmp_path / RATES_FILE, 1.0, 3, clock=clock), 5) == 3
     clock.now = 5.0
-    assert passed(SharedRateLimit(tmp_path / FILE, 1.0, 3, clock=clock), 5) == 3
+    assert passed(SharedRateLimit(tmp_path / RATES_FILE, 1.0, 3, clock=clock), 5) == 3
 
 
 _WORKER = """
@@ -99,7 +99,7 @@ print(through, flush=True)
 def test_processes_that_ask_at_once_get_no_more_than_the_rate(tmp_path: Path, repository: Path) -> None:
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", _WORKER, str(tmp_path / FILE)],
+            [sys.executable, "-c", _WORKER, str(tmp_path / RATES_FILE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -125,9 +125,11 @@ sys.stdin.readline()
 
 
 def test_a_worker_that_is_stopped_does_not_stop_the_others(tmp_path: Path, repository: Path) -> None:
-    limit = SharedRateLimit(tmp_path / FILE, 1.0, 3)
+    limit = SharedRateLimit(tmp_path / RATES_FILE, 1.0, 3)
     other = subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, str(tmp_path / FILE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", _HOLDER, str(tmp_path / RATES_FILE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     try:
         assert other.stdout is not None

@@ -11,22 +11,22 @@ import pytest
 
 from serving.errors import BadRequest
 from serving.http.auth import Access, hash_key
-from serving.http.exchange import Limits
+from serving.http.exchange import RequestLimits
 from serving.http.limits import HeldBytes, RateLimit
-from serving.http.middleware import STREAM_NOTES, Edge
+from serving.http.middleware import STREAM_NOTES, RequestMiddleware
 from serving.http.websocket import KEY_PREFIX, SUBPROTOCOL
 
 Message = dict[str, Any]
 
 
-class Counted:
-    """Remembers what it was told."""
+class Listener:
+    """Records the requests that it is notified of."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str, int]] = []
+        self.requests: list[tuple[str, str, int]] = []
 
     def request(self, *, route: str, method: str, status: int, seconds: float) -> None:
-        self.told.append((route, method, status))
+        self.requests.append((route, method, status))
 
 
 async def polite(scope: Any, receive: Any, send: Any) -> None:
@@ -71,7 +71,7 @@ class Shaken:
         refuses: bool = True,
     ) -> None:
         self.sent: list[Message] = []
-        self.counted = Counted()
+        self.listener = Listener()
         given = {"host": "localhost:8000"} | (headers or {})
         scope = {
             "type": "websocket",
@@ -82,13 +82,15 @@ class Shaken:
             "subprotocols": list(subprotocols),
             "extensions": {"websocket.http.response": {}} if refuses else {},
         }
-        edge = Edge(
+        edge = RequestMiddleware(
             app,
             access=Access(keys, allow_anonymous=False),
-            limits=Limits(body_bytes=lambda path: 100, body_timeout_s=5.0, rate=rate, held=HeldBytes(10**9)),
-            counted=self.counted,
+            limits=RequestLimits(
+                body_bytes=lambda path: 100, body_timeout_s=5.0, rate=rate, held=HeldBytes(10**9)
+            ),
+            listener=self.listener,
             log_requests=True,
-            pages=pages,
+            allowed_origins=pages,
         )
         waiting = [
             {"type": "websocket.receive", "bytes": b"x"},
@@ -105,7 +107,7 @@ class Shaken:
 
     @property
     def status(self) -> int:
-        ((_, method, status),) = self.counted.told
+        ((_, method, status),) = self.listener.requests
         assert method == "WS"
         return status
 
@@ -238,8 +240,8 @@ def test_what_the_service_cannot_start_with_is_one_line(told: str, logged: str) 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    limits = Limits(body_bytes=lambda path: 1, body_timeout_s=1.0, rate=None, held=HeldBytes(1))
+    limits = RequestLimits(body_bytes=lambda path: 1, body_timeout_s=1.0, rate=None, held=HeldBytes(1))
     access = Access((), allow_anonymous=False)
-    edge = Edge(app, access=access, limits=limits, counted=Counted(), log_requests=True)
+    edge = RequestMiddleware(app, access=access, limits=limits, listener=Listener(), log_requests=True)
     asyncio.run(edge({"type": "lifespan"}, send, send))
     assert sent == [{"type": "lifespan.startup.failed", "message": logged}]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import BadRequest, EncodingUnsupported, PayloadTooLarge
-from serving.http.body import STEP_BYTES, Unpacker, is_packed
+from serving.http.body import STEP_BYTES, Decompressor, is_compressed
 
 # A busy machine says nothing of the code.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,15 +21,15 @@ COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 def unpacked(body: bytes, encoding: str, *, limit: int, piece: int = 1000) -> bytes:
     """The body as it was, read in pieces."""
-    unpacker = Unpacker(encoding, limit=limit)
+    decompressor = Decompressor(encoding, limit=limit)
     made = b""
     for start in range(0, len(body), piece):
-        unpacker.feed(body[start : start + piece])
-        while unpacker.has_more:
-            step = unpacker.step()
+        decompressor.feed(body[start : start + piece])
+        while decompressor.has_more:
+            step = decompressor.step()
             assert len(step) <= STEP_BYTES
             made += step
-    unpacker.finish()
+    decompressor.finish()
     return made
 
 
@@ -43,7 +43,7 @@ def test_a_compressed_body_comes_out_as_it_was(encoding: str, body: bytes) -> No
 
 @pytest.mark.parametrize("encoding", ["", "identity", "Identity"])
 def test_without_an_encoding_nothing_happens(encoding: str) -> None:
-    assert not is_packed(encoding)
+    assert not is_compressed(encoding)
 
 
 @pytest.mark.parametrize("encoding", COMPRESS)
@@ -81,6 +81,6 @@ def test_noise_is_refused(noise: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "chunked", "*"])
 def test_other_encodings_are_refused(encoding: str) -> None:
-    assert is_packed(encoding)
+    assert is_compressed(encoding)
     with pytest.raises(EncodingUnsupported):
         unpacked(b"", encoding, limit=100)
