@@ -1,12 +1,11 @@
 """The one contract between training and serving: NumPy, OpenCV and the standard library only.
 
-arrays          how a picture lies in memory
-model           ModelContract, InputSpec: what travels inside the ONNX file
-headers         bytes → what the file says of itself: format, size, frames, orientation
+arrays          types of pictures and boxes
+model           ModelContract, InputSpec: the metadata inside the ONNX file
+image_headers   bytes → header of the file: format, size, frames, orientation
 decoding        bytes → upright RGB picture, with the header checked first
 faces           picture → face boxes (YuNet or Haar cascade)
-preprocessing   picture (and face box) → the network's input
-statistics      picture → brightness, contrast, sharpness
+preprocessing   picture (and face box) → the network's input; brightness, contrast, sharpness
 """
 
 from serving.contract.arrays import Box, Image

@@ -1,6 +1,6 @@
-"""The only crop, resize and colour conversion there is: `prepare` and the service both call it.
+"""Crop, resize and colour conversion, shared by `prepare` and the service; statistics of a picture.
 
-Numbers that describe a picture: kept in the manifest, recorded by the service, compared by drift.
+The statistics are stored in the manifest, recorded by the service and compared by drift.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 """From bytes to an answer, without HTTP.
 
-pictures   bytes → decoded picture, faces, the network's inputs
-detect     a picture's inputs → the model's answer, recorded
-overlay    the heatmap on the picture
-results    what is answered, and its JSON
+image_reader   bytes → decoded picture, faces, the network's inputs
+detector       a picture's file → the model's answer, recorded
+tensors        tensors of the standard protocols → the model's answer, recorded
+routing        shadow and canary: which model answers a request
+responses      the answer and its JSON
+recording      answers and switches → rows of the observation database
+overlay        draws heatmap, boxes and labels on the picture
 """

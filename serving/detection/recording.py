@@ -1,4 +1,4 @@
-"""What the runtime tells of, as rows of the observations."""
+"""Turns answers and switches into rows of the observation database."""
 
 from __future__ import annotations
 

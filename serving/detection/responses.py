@@ -1,7 +1,4 @@
-"""What is answered, and its JSON: plain frozen values that orjson writes without a model in between.
-
-What one answer leaves behind, as numbers.
-"""
+"""The answer to a picture as frozen dataclasses, its JSON, and the observation that is recorded of it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What may stand beside the live model while a request is answered: a shadow that looks too, a canary.
+"""Routes a request to the canary's candidate or the live model, and offers answers to the shadow.
 
-Only the protocols are here, and the order of turns; who they are is the application's to say.
+This module has the protocols and the order of calls; the application provides the implementations.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CANDIDATES_TIME = 0.5
 
 
 class Sink(Protocol):
-    """Who keeps what was answered."""
+    """Receives every answer that is recorded."""
 
     def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
         """Keep one answer; never blocks, never raises. `data` is the picture's file, if there is one."""
@@ -93,7 +93,7 @@ class Turn:
 
 
 class _HeldSink:
-    """Keeps what a candidate's answer leaves behind until it is the answer."""
+    """Holds a candidate's observation until its answer is the one that the client gets."""
 
     def __init__(self) -> None:
         self._kept: Callable[[Sink], None] | None = None

@@ -1,10 +1,10 @@
-"""Tensors to their answers: read, run, recorded and written in one worker thread, as pictures are.
+"""Answers tensor requests: read, run, recorded and written in one worker thread, like pictures.
 
     answerer = TensorAnswerer(batcher, reader, sink, timeout_s=5.0)
     answered = await answerer.answer(exchange, live=live, images=1)
 
 Each picture of a tensor leaves an observation: its statistics are of the network's input anyway. The
-protocols' parameter `record` switches that off for jobs that are no live traffic.
+protocols' parameter `record` switches that off for jobs that are not live traffic.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class TensorRequest:
     pictures: Image | Sequence[Image | bytes]
     """uint8 [n, H, W, 3], or a list of uint8 [H, W, 3] and of pictures' files; n ≥ 1."""
     faces: FacesMode = "none"
-    """For files; `all` is none of the choices, since it may give no input at all."""
+    """For files; `all` is not allowed here, since it may give no input."""
     record: bool = True
     """Whether the answers become observations."""
 
 
 class Sink(Protocol):
-    """Who keeps what was answered."""
+    """Receives every answer that is recorded."""
 
     def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
         """Keep one answer; never blocks, never raises. `data` is the picture's file, if it came as one."""
@@ -76,7 +76,7 @@ class TensorAnswerer:
     """Answers tensors; used by every endpoint of a standard protocol."""
 
     def __init__(self, batcher: Batcher, reader: PictureReader, sink: Sink, *, timeout_s: float) -> None:
-        """Join the parts; `timeout_s` is what one request may take."""
+        """Create the answerer; `timeout_s` is the maximum time of one request."""
         self._batcher = batcher
         self._reader = reader
         self._sink = sink
@@ -93,7 +93,7 @@ class TensorAnswerer:
 
         Raises:
             RequestError: whatever `exchange` finds wrong with it.
-            ImageError: a file is no picture that is accepted.
+            ImageError: a file is not an accepted picture.
             Overloaded: too many wait, or it took too long.
         """
         work = _TensorWork(exchange, self._reader, self._sink)

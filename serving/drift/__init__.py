@@ -1,17 +1,15 @@
-"""Has the world moved? The live model's recent answers against its own on held-out pictures.
+"""Drift: compares the live model's recent answers with its own answers on held-out pictures.
 
-    reference    the table stored with the model
-    window       its newest observations, sampled evenly at the database
-    scores       a batch's scores as a window
-    columns      the two side by side: image statistics, answers, principal components of the embedding
-    distances    how far apart two samples are
-    thresholds   how far they may be apart by chance: a bootstrap over people
+    data         the reference stored with the model, and the window: observations or a batch's scores
+    columns      both side by side: image statistics, answers, principal components of the embedding
+    thresholds   distances between two samples, and how large they are by chance: a bootstrap over people
     quality      how often the model is right: with feedback, and estimated without
-    report       Evidently: the scores and the page; the only module that loads it
-    compute      all of it in a process of its own: `python -m serving.drift.compute`
-    child        starts that process and takes what it leaves
-    ledger       results in the database, and who computes the next one
-    keeper       keeps the result of a running service fresh
+    report       Evidently: the scores and the page; the only module that imports it
+    result       the result, and the request to compute one
+    compute      computes a result in a separate process: `python -m serving.drift.compute`
+    runner       starts that process and reads its result
+    store        results in the database, and the lease to compute the next one
+    monitor      keeps the result of a running service up to date
 
-docs/drift.md says why each test and each threshold.
+docs/drift.md explains each test and each threshold.
 """

@@ -1,4 +1,4 @@
-"""The columns that are compared: image statistics, answers, and the embedding's principal components."""
+"""Columns that drift compares: image statistics, answers, and the embedding's principal components."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from serving.drift.thresholds import Distance, JensenShannon, NormedWasserstein
 from serving.errors import ReferenceUnusable
 
 COMPONENTS = 5
-"""Principal components that are compared: on the sample's networks they carry 94 % of the variance."""
+"""Number of principal components: on the sample's networks they carry 94 % of the variance."""
 PREDICTED = "predicted"
-# Of a column's values in the window; with more, what is left may not stand for the window.
+# Share of a column's values that may be dropped; with more, the rest may not represent the window.
 _MAX_DROPPED = 0.1
 NOT_NUMBERS = "values of the window are not numbers"
-"""End of the reason why a column is left out for its values."""
+"""Reason for leaving out a column because of its values."""
 RANGES: Mapping[str, tuple[float | None, float | None]] = MappingProxyType(
     {
         "brightness": (0.0, 1.0),
@@ -32,7 +32,7 @@ RANGES: Mapping[str, tuple[float | None, float | None]] = MappingProxyType(
         PREDICTED: (0.0, 1.0),
     }
 )
-"""Column → its least and greatest possible value, None without a bound; of `predicted`, those of a share.
+"""Column → its minimum and maximum possible value, None without a bound; for `predicted`, those of a share.
 
 As `serving.contract.preprocessing` and `serving.observations.records` define the columns. The embedding's
 components, which are not listed, have no bounds.
@@ -41,33 +41,33 @@ components, which are not listed, have no bounds.
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column on both sides."""
+    """One column of reference and window."""
 
     name: str
     reference: NDArray[Any]
     """Numbers, or names of classes; [rows]."""
     window: NDArray[Any]
-    """NaN where the observation has a value that is not a number; Evidently leaves these out."""
+    """NaN where an observation has a value that is not a number; Evidently ignores these."""
 
     @property
     def dropped(self) -> int:
-        """Values of the window that are not numbers."""
+        """Number of the window's values that are not numbers."""
         return 0 if self.is_classes else int(np.isnan(self.window).sum())
 
     @property
     def is_classes(self) -> bool:
-        """Whether it holds names of classes."""
+        """Whether the column holds names of classes."""
         return self.reference.dtype.kind == "U"
 
     def distance(self) -> Distance:
-        """Between resamples of the reference's rows."""
+        """Return the distance between resamples of the reference's rows."""
         if self.is_classes:
             names, codes = np.unique(self.reference, return_inverse=True)
             return JensenShannon(codes.astype(np.intp), len(names))
         return NormedWasserstein(self.reference.astype(np.float64))
 
     def facts(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
-        """What a person wants to see of reference and window."""
+        """Return summary figures of reference and window, for people."""
         if self.is_classes:
             names = np.union1d(self.reference, self.window)
             return _shares(self.reference, names), _shares(self.window, names)
@@ -76,24 +76,24 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """What is compared and what cannot be."""
+    """Columns that are compared, and those that cannot be."""
 
     compared: tuple[Column, ...]
     left_out: Mapping[str, str]
-    """Name → why."""
+    """Name → reason."""
 
 
 def possible(name: str) -> dict[str, float | None]:
-    """Least (`min`) and greatest (`max`) possible value of a column; None where there is no bound."""
+    """Return the smallest (`min`) and largest (`max`) possible value of a column; None without a bound."""
     least, greatest = RANGES.get(name, (None, None))
     return {"min": least, "max": greatest}
 
 
 def columns_of(reference: Reference, window: Table) -> Columns:
-    """Line up both sides.
+    """Match the columns of reference and window.
 
     Raises:
-        ReferenceUnusable: the embeddings are of different lengths: the reference is another model's.
+        ReferenceUnusable: the embeddings have different lengths: the reference belongs to another model.
     """
     known = reference.table
     if known.embedding.shape[1] != window.embedding.shape[1]:
@@ -111,7 +111,7 @@ def columns_of(reference: Reference, window: Table) -> Columns:
     pairs |= _components(known.embedding, window.embedding)
     for name, (first, second) in list(pairs.items()):
         if np.ptp(first) == 0:
-            # What does not vary there says nothing of how far it varies by chance.
+            # A constant column gives no estimate of its variation by chance.
             left_out[name] = "the test split has one value only"
             del pairs[name]
         elif dropped := int((~np.isfinite(second)).sum()):
@@ -127,7 +127,7 @@ def columns_of(reference: Reference, window: Table) -> Columns:
 def _components(
     reference: NDArray[np.float64], window: NDArray[np.float64]
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Coordinates on the reference's own principal axes, those of most variance first."""
+    """Return coordinates on the reference's principal axes, largest variance first."""
     mean = reference.mean(axis=0)
     centred = reference - mean
     axes = np.linalg.svd(centred, full_matrices=False)[2][:COMPONENTS]

@@ -1,4 +1,4 @@
-"""Compute one drift result in a process of its own: `python -m serving.drift.compute`; about 5 s.
+"""Compute one drift result in a separate process: `python -m serving.drift.compute`; about 5 s.
 
 Reads one JSON object, a `Request`, from standard input (a database's URL may hold a password, and arguments
 can be read by everybody on a machine) and leaves `result.json`, and with a verdict `report.html` and
@@ -37,16 +37,16 @@ _log = logging.getLogger(__name__)
 
 
 def compute(request: DriftRequest, folder: Path) -> DriftResult:
-    """Hold the window against the reference; with a verdict, leave page and snapshot in `folder`.
+    """Compare the window with the reference; with a verdict, write page and snapshot to `folder`.
 
-    Never raises for what a service can meet: the result then is `unknown` and says why.
+    Errors do not raise: they give the verdict `unknown` and its reason.
     """
     try:
         return _computed(request, folder)
     except ServingError as error:
         reason = str(error)
     except Exception as error:
-        # Evidently, pandas, Arrow: whatever they raise must not reach further than a sentence.
+        # Any error of Evidently, pandas or Arrow becomes the reason of an unknown verdict.
         _log.exception("drift could not be computed")
         reason = str(DriftFailed(reason=_first_line(error)))
     return unknown_result(
@@ -57,7 +57,7 @@ def compute(request: DriftRequest, folder: Path) -> DriftResult:
 def _computed(request: DriftRequest, folder: Path) -> DriftResult:
     reference = read_reference(Path(request.model_folder)).thinned(request.window.max_rows)
     current = _window(request)
-    # A result is as old as what it rests on, however long the rest takes.
+    # The result's time is that of its data, not of the end of the computation.
     seen = time.time()
     columns = columns_of(reference, current.table)
     traffic = traffic_of(reference, current, per_person=request.pictures_per_person)
@@ -67,7 +67,7 @@ def _computed(request: DriftRequest, folder: Path) -> DriftResult:
         traffic,
         false_alarms=request.false_alarms,
     )
-    # Last: without rows or reference nobody waits for it.
+    # Imported last: without rows or reference the slow import is not needed.
     from serving.drift.report import make_report
 
     report = make_report(
@@ -103,7 +103,7 @@ def _window(request: DriftRequest) -> CurrentWindow:
 
 
 def traffic_of(reference: Reference, current: CurrentWindow, *, per_person: float | None) -> Traffic:
-    """What is assumed of the window: visits as long as the reference's, thinned as the window was."""
+    """Return the assumed traffic: visits as long as the reference's, thinned as the window was."""
     rows = len(current.table)
     given = per_person or len(reference.people) / reference.number_of_people
     return Traffic(rows=rows, per_person=max(1.0, given * rows / max(current.total, rows)))
@@ -154,9 +154,9 @@ def _first_line(error: Exception) -> str:
 
 
 def main() -> None:
-    """Read the request, compute, leave the result."""
+    """Read the request, compute, write the result."""
     folder = Path(sys.argv[1])
-    # Requests are answered first.
+    # Below the priority of the processes that answer requests.
     os.nice(10)
     request = DriftRequest.loads(sys.stdin.readline())
     result = compute(request, folder)

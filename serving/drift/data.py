@@ -1,14 +1,11 @@
-"""The reference of a served model: what it says of held-out pictures, read from beside its file.
+"""The data that drift compares: a model's reference, and a window of observations or of a batch's scores.
 
-`reference.parquet` comes with every registered version, so it is replaced whenever the model is. Its columns:
-group (the person), label, predicted, confidence, entropy, brightness, contrast, sharpness, embedding, and
-face_size where the pictures had one.
+The reference is the file `reference.parquet` in the model's folder: the model's answers on held-out pictures.
+Every registered version has its own. Its columns: group (the person), label, predicted, confidence, entropy,
+brightness, contrast, sharpness, embedding, and face_size where the pictures had one.
 
-What drift compares, in one shape for both sides: the reference's rows and a window's.
-
-A batch of scores as a window: the Parquet table of `serving.score`, with its embeddings.
-
-The current window: the live model's newest observations, never more than can be compared cheaply.
+A window is the live model's newest observations, at most as many as can be compared cheaply, or the Parquet
+table of `serving.score` with its embeddings. Both sides have the form of a `Table`.
 """
 
 from __future__ import annotations
@@ -30,9 +27,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FACE_SIZE = "face_size"
-"""Shorter side, px, of what was cut out of the picture for the network."""
+"""Shorter side, px, of the part of the picture that was cut out for the network."""
 NUMBERS = ("brightness", "contrast", "sharpness", "confidence", "entropy")
-"""Columns of numbers that both sides always have; see `serving.observations.records`."""
+"""Numeric columns that both sides always have; see `serving.observations.records`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +44,11 @@ class Table:
     """The head's penultimate features, [rows, D]."""
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self.predicted)
 
     def taken(self, rows: NDArray[np.intp]) -> Table:
-        """These rows only."""
+        """Return a table of these rows."""
         return Table(
             numbers={name: values[rows] for name, values in self.numbers.items()},
             predicted=self.predicted[rows],
@@ -68,7 +65,7 @@ _SEED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """Held-out pictures as the model sees them."""
+    """The model's answers on held-out pictures."""
 
     table: Table
     labels: NDArray[np.str_]
@@ -78,16 +75,16 @@ class Reference:
 
     @property
     def number_of_people(self) -> int:
-        """How many people there are."""
+        """Number of people."""
         return int(self.people.max()) + 1
 
     def thinned(self, max_rows: int) -> Reference:
-        """At most about so many rows, of people drawn at random: all rows of each, as in the whole."""
+        """Return at most about `max_rows` rows: all rows of people who are drawn at random."""
         if len(self.people) <= max_rows:
             return self
         order = np.random.default_rng(_SEED).permutation(self.number_of_people)
         sizes = np.bincount(self.people)[order]
-        # At least one, however many pictures there are of them.
+        # At least one person, however many pictures that person has.
         kept = order[: max(1, int(np.searchsorted(np.cumsum(sizes), max_rows, side="right")))]
         rows = np.flatnonzero(np.isin(self.people, kept))
         return Reference(
@@ -96,7 +93,7 @@ class Reference:
 
 
 def read_reference(folder: Path) -> Reference:
-    """Read the reference beside a model's file.
+    """Read the reference in a model's folder.
 
     Raises:
         ReferenceUnusable: it is missing, damaged, empty, or lacks columns.
@@ -137,7 +134,8 @@ def _built(path: Path, table: pa.Table) -> Reference:
     broken = [name for name, values in numbers.items() if not np.isfinite(values).all()]
     if broken or embedding.ndim != 2 or not np.isfinite(embedding).all():
         raise ReferenceUnusable(
-            path=str(path), reason=f"the column {(broken or [_EMBEDDING])[0]} has values that are no numbers"
+            path=str(path),
+            reason=f"the column {(broken or [_EMBEDDING])[0]} has values that are not numbers",
         )
     return Reference(
         table=Table(numbers=numbers, predicted=texts["predicted"], embedding=embedding),
@@ -156,16 +154,16 @@ def _numbered(names: NDArray[np.str_] | NDArray[np.intp]) -> NDArray[np.intp]:
 
 @dataclass(frozen=True, kw_only=True)
 class CurrentWindow:
-    """A window as it is compared."""
+    """The window that is compared with the reference."""
 
     table: Table
     feedback: tuple[str | None, ...]
-    """The true emotion as told, None where nobody told; of each row."""
+    """The true emotion of each row; None without feedback."""
     total: int
     """Observations in the window; an estimate when `sampled`."""
     sampled: bool
     since: float
-    """Of the oldest row, seconds since 1970 (UTC)."""
+    """Time of the oldest row, seconds since 1970 (UTC)."""
     until: float
 
 
@@ -173,8 +171,8 @@ def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -
     """Read the window of one model.
 
     Raises:
-        WindowTooSmall: it has fewer rows than the rule wants, or none.
-        StoreUnavailable: the database is away.
+        WindowTooSmall: it has fewer rows than the rule requires, or none.
+        StoreUnavailable: the database is unavailable.
     """
     window = store.window(version, last_n=rule.last_n, last_s=rule.last_s, max_rows=rule.max_rows)
     # Every model that is served from a path has one version, `local`; the digest tells them apart.
@@ -192,11 +190,11 @@ def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -
 
 
 def table_of(rows: Sequence[StoredObservation]) -> Table:
-    """Observations as columns; at least one."""
+    """Convert observations, at least one, to columns."""
     seen = [row.observation for row in rows]
     numbers = {name: np.array([getattr(one, name) for one in seen], np.float64) for name in NUMBERS}
     numbers[FACE_SIZE] = np.array([_face_size(one) for one in seen], np.float64)
-    # Rows of one file have one length; a row that was cut short by whatever must not stop the others.
+    # Rows of one model have embeddings of one length; a truncated row must not stop the others.
     length = max(len(one.embedding) for one in seen)
     features = b"".join(one.embedding.ljust(length, b"\0") for one in seen)
     return Table(
@@ -207,7 +205,7 @@ def table_of(rows: Sequence[StoredObservation]) -> Table:
 
 
 def _face_size(seen: Observation) -> int:
-    """Shorter side of what was cut out for the network, without its margin; px."""
+    """Return the shorter side of the part that was cut out for the network, without its margin; px."""
     _, _, width, height = seen.box or (0, 0, seen.width, seen.height)
     return min(width, height)
 
@@ -215,8 +213,8 @@ def _face_size(seen: Observation) -> int:
 COLUMNS = (
     "emotion", "probability", "entropy", "brightness", "contrast", "sharpness", "box", "embedding",
 )  # fmt: skip
-"""Of the scores, what is compared."""
-# As the columns are called in a window.
+"""Columns of the scores that are compared."""
+# Column of a window → column of the scores.
 _NUMBERS = {
     "brightness": "brightness",
     "contrast": "contrast",
@@ -227,12 +225,12 @@ _NUMBERS = {
 
 
 def read_scores(path: Path, rule: WindowRule, *, version: str) -> CurrentWindow:
-    """Read the rows that have an answer, or an even sample of them.
+    """Read the rows that have an answer, or a uniform sample of them.
 
-    A batch has no times of its own; the file's stands for them.
+    A batch has no times; the modification time of the file is used instead.
 
     Raises:
-        BatchTooSmall: there are fewer answers than the rule wants, or none.
+        BatchTooSmall: there are fewer answers than the rule requires, or none.
     """
     import pyarrow.parquet as pq
 
@@ -258,7 +256,7 @@ def read_scores(path: Path, rule: WindowRule, *, version: str) -> CurrentWindow:
 def _table(rows: pa.Table) -> Table:
     numbers = {name: rows[column].to_numpy().astype(np.float64) for name, column in _NUMBERS.items()}
     numbers[FACE_SIZE] = _face_sizes(rows)
-    # Through half precision, as the reference and the observations keep them.
+    # Rounded to half precision, as in the reference and the observations.
     half = np.finfo(np.float16)
     features = np.stack(rows["embedding"].to_numpy(zero_copy_only=False))
     embedding = np.clip(features, half.min, half.max).astype(np.float16)
@@ -270,6 +268,6 @@ def _table(rows: pa.Table) -> Table:
 
 
 def _face_sizes(rows: pa.Table) -> NDArray[np.float64]:
-    """Shorter side of the face, px; no number for whole pictures, whose size is not kept."""
+    """Return the shorter side of each face, px; NaN for whole pictures, whose size is not stored."""
     boxes = rows["box"].to_pylist()
     return np.array([np.nan if box is None else min(box["width"], box["height"]) for box in boxes])

@@ -1,13 +1,13 @@
-"""Keeps a service's drift result fresh, whether anybody asks for it or not.
+"""Keeps the drift result of a running service up to date.
 
-    keeper = Keeper(slot, Ledger(url), plan)
-    keeper.start()
-    keeper.status().result
-    keeper.stop()
+    monitor = DriftMonitor(slot, DriftStore(url), plan)
+    monitor.start()
+    monitor.status().result
+    monitor.stop()
 
-A thread looks into the database every few seconds. When the newest result is stale and there are new
-observations, the first replica to take the lease starts the process that computes the next one. Requests read
-what the thread last saw, and never wait for the database.
+A thread reads the database every few seconds. When the newest result is stale and there are new observations,
+the first replica to take the lease starts the process that computes the next one. Requests read the thread's
+last status and never wait for the database.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from serving.observations.sampling import AHEAD_S
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 2.0
-# Longer than any computation; whoever died with the lease delays the next result by no more.
+# Longer than any computation; a replica that ends while it holds the lease delays the next result by this.
 _LEASE_S = TIMEOUT_S + 60.0
 _OFF = "drift is not computed: MIEN_DRIFT is false"
 _SOON = "the first result is being computed"
 
 
 class _ResultPending(DriftUnknown):
-    """Nothing is wrong."""
+    """The first result is being computed; nothing is wrong."""
 
     def __init__(self) -> None:
         super().__init__(_SOON)
@@ -42,27 +42,27 @@ class _ResultPending(DriftUnknown):
 
 @dataclass(frozen=True, kw_only=True)
 class DriftPlan:
-    """What is computed, and how often."""
+    """Parameters of the drift computation, and its interval."""
 
     database_url: str
     window: WindowRule
     false_alarms: float
     pictures_per_person: float | None
     stale_s: float
-    """Age at which a result is computed anew, seconds."""
+    """Age at which a result is computed again, seconds."""
     retention_s: float
-    """How long results are kept."""
+    """Age at which results are deleted, seconds."""
     enabled: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class DriftStatus:
-    """What is known of the live model's drift."""
+    """Drift status of the live model."""
 
     result: DriftResult | None
-    """The newest result that has a verdict; None when there is none."""
+    """The newest result with a verdict; None without one."""
     problem: str | None
-    """Why there is none, or none that is newer; None when all is well."""
+    """Why there is no result, or no newer one; None without a problem."""
     stale: bool = False
     """Whether the result is older than it should be."""
     model: ModelKey | None = None
@@ -70,10 +70,10 @@ class DriftStatus:
 
 
 class DriftMonitor:
-    """One for each process that answers."""
+    """Drift monitor of one worker."""
 
     def __init__(self, slot: ModelSlot, ledger: DriftStore, plan: DriftPlan) -> None:
-        """Be ready to `start`."""
+        """Create the monitor; call `start` to begin."""
         self._slot = slot
         self._ledger = ledger
         self._plan = plan
@@ -82,19 +82,19 @@ class DriftMonitor:
         self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
 
     def start(self) -> None:
-        """Begin to look, unless it is switched off."""
+        """Start the thread, unless drift is switched off."""
         if self._plan.enabled:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and a computation that is under way."""
+        """End the thread and a computation in progress."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
         self._ledger.close()
 
     def status(self) -> DriftStatus:
-        """As last seen; of no other model than the live one."""
+        """Return the last status of the live model."""
         live = self._slot.current
         if live is None:
             return DriftStatus(result=None, problem=self._slot.reason)
@@ -104,7 +104,7 @@ class DriftMonitor:
         return replace(known, stale=known.result is not None and self._is_stale(known.result))
 
     def report(self) -> bytes | None:
-        """The page of the live model's newest verdict, HTML in UTF-8.
+        """Return the report page of the live model's newest verdict, HTML in UTF-8.
 
         Raises:
             NotReady: no model is live.
@@ -127,12 +127,12 @@ class DriftMonitor:
         except Exception:
             result, problem = self._known(live), DriftFailed(reason="the log has the cause")
             if self._status.problem != str(problem):
-                # Once, not at every look; whatever it is, it must not end the thread.
-                _log.exception("drift cannot be looked after")
-        self._tell(live, result, problem=problem)
+                # Logged once, not at every look; no error may end this thread.
+                _log.exception("the drift result could not be updated")
+        self._publish(live, result, problem=problem)
 
     def _look(self, live: LiveModel) -> tuple[DriftResult | None, ServingError | None]:
-        """Compute what is due; the newest result with a verdict, and why there is no newer one."""
+        """Compute a result if one is due; return the newest with a verdict, and why there is no newer one."""
         model = _model(live)
         problem: ServingError | None = None
         newest = self._ledger.newest(model)
@@ -149,7 +149,7 @@ class DriftMonitor:
         return self._ledger.newest(model, verdict=True), _joined(problem, ahead)
 
     def _compute_unless_another_does(self, live: LiveModel) -> bool:
-        """Whether a result was computed here."""
+        """Compute a result under the lease; True if this replica computed it."""
         if not self._ledger.acquire(now=time.time(), lasts_s=_LEASE_S):
             return False
         try:
@@ -157,22 +157,23 @@ class DriftMonitor:
             if not self._is_stale(self._ledger.newest(_model(live))):
                 return False
             if self._known(live) is None:
-                self._tell(live, None, problem=_ResultPending())
+                self._publish(live, None, problem=_ResultPending())
             self._compute(live)
             return True
         finally:
             self._ledger.release()
 
     def _known(self, live: LiveModel) -> DriftResult | None:
-        """What was known of this model before."""
+        """Return the previous result of this model."""
         return self._status.result if self._status.model == _model(live) else None
 
-    def _tell(self, live: LiveModel, result: DriftResult | None, *, problem: ServingError | None) -> None:
+    def _publish(self, live: LiveModel, result: DriftResult | None, *, problem: ServingError | None) -> None:
+        """Set the status, and log a new problem or another verdict."""
         before, model = self._status, _model(live)
         sentence = None if problem is None else str(problem)
         self._status = DriftStatus(result=result, problem=sentence, model=model)
         if _wording(sentence) != _wording(before.problem) and problem is not None:
-            # A service that was just started has seen little, which is nothing to worry about.
+            # A service that has just started has few observations; this does not deserve a warning.
             usual = isinstance(problem, WindowTooSmall | _ResultPending)
             _log.log(logging.INFO if usual else logging.WARNING, "%s", sentence)
         if result is not None and (before.result is None or before.result.verdict != result.verdict):
@@ -180,18 +181,18 @@ class DriftMonitor:
             _log.log(level, "version %s: %s: %s", model.version, result.verdict, result.reason)
 
     def _is_stale(self, result: DriftResult | None) -> bool:
-        # Of the future: the clock went back since, and it would count as fresh until then.
+        # A result from the future (the clock was set back) would count as fresh until that time.
         return result is None or not -AHEAD_S < time.time() - result.time < self._plan.stale_s
 
     def _has_news(self, model: ModelKey, newest: DriftResult | None) -> bool:
-        """Whether there are observations that the newest result knows nothing of."""
+        """Whether there are observations newer than the newest result's window."""
         if newest is None or newest.window is None:
             return True
         seen = self._ledger.newest_observation(model)
         return seen is not None and seen > newest.window.until
 
     def _too_few(self, model: ModelKey) -> WindowTooSmall | None:
-        """Why the window is too small, if it is: nothing is started only to find that out."""
+        """Return why the window is too small, if it is, so that no process is started in vain."""
         rule = self._plan.window
         since = None if rule.last_s is None else time.time() - rule.last_s
         rows = self._ledger.count(model, up_to=rule.min_rows, since=since)
@@ -218,7 +219,7 @@ class DriftMonitor:
 
 
 def _joined(problem: ServingError | None, ahead: TimesAhead | None) -> ServingError | None:
-    """Both in one sentence each."""
+    """Combine two problems into one."""
     if problem is None or ahead is None:
         return problem or ahead
     return DriftUnknown(f"{problem}; {ahead}")
@@ -229,5 +230,5 @@ def _model(live: LiveModel) -> ModelKey:
 
 
 def _wording(problem: str | None) -> str | None:
-    """Without its numbers, which may change with every request: each problem is logged once."""
+    """Remove the numbers, which change with every request, so that each problem is logged once."""
     return None if problem is None else re.sub(r"\d+", "", problem)

@@ -1,7 +1,7 @@
-"""Evidently: the scores of the columns, the page for people, the snapshot for its own workspace.
+"""Evidently's report: the scores of the columns, an HTML page, and a snapshot for Evidently's workspace.
 
-The only module that loads Evidently, which costs seconds and 300 MiB: it is imported by the process that
-`serving.drift.runner` starts, and by nobody else.
+Importing Evidently costs seconds and 300 MiB. No other module imports it, and only the process that
+`serving.drift.runner` starts imports this module.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from evidently import Dataset
 
 NUMBERS_METHOD, CLASSES_METHOD = "wasserstein", "jensenshannon"
-"""As Evidently calls the distances of `serving.drift.thresholds`."""
+"""Evidently's names of the distances in `serving.drift.thresholds`."""
 _TRUTH = "true emotion"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvidentlyReport:
-    """What Evidently made."""
+    """Scores and files of one Evidently run."""
 
     scores: Mapping[str, float]
     """Column → distance."""
     html: str
-    """One page, nothing of which is loaded from elsewhere."""
+    """One page that loads nothing from other addresses."""
     snapshot: str
-    """JSON; `evidently.core.report.Snapshot.loads` reads it back for a workspace."""
+    """JSON; `evidently.core.report.Snapshot.loads` reads it for a workspace."""
 
 
 def make_report(
@@ -55,21 +55,23 @@ def make_report(
         current: for the quality.
         model: name and version, for the page's metadata.
     """
-    # Evidently's user interface reports its use; nothing here does.
+    # Evidently's user interface sends usage statistics; this switches them off everywhere.
     os.environ["DO_NOT_TRACK"] = "1"
     from evidently import Report as Evidently
     from evidently.metrics import Accuracy, F1Score, ValueDrift
 
-    told = shows_quality(columns, current)
+    with_quality = shows_quality(columns, current)
     metrics: list[Any] = [
         ValueDrift(column=one.name, method=_method(one), threshold=thresholds[one.name]) for one in columns
     ]
-    if told:
+    if with_quality:
         metrics += [Accuracy(), F1Score()]
-    # Without its own tests: of quality they would be against a random guess, with a verdict of their own.
+    # Without Evidently's tests: those of quality compare with a random guess and add their own verdict.
     run = Evidently(metrics, metadata={"model": model}, include_tests=False).run(
-        _dataset({one.name: one.window for one in columns}, list(current.feedback) if told else None),
-        _dataset({one.name: one.reference for one in columns}, reference.labels.tolist() if told else None),
+        _dataset({one.name: one.window for one in columns}, list(current.feedback) if with_quality else None),
+        _dataset(
+            {one.name: one.reference for one in columns}, reference.labels.tolist() if with_quality else None
+        ),
     )
     values = [metric["value"] for metric in run.dict()["metrics"]]
     scores = {one.name: float(value) for one, value in zip(columns, values, strict=False)}
@@ -77,16 +79,16 @@ def make_report(
 
 
 def shows_quality(columns: Sequence[Column], current: CurrentWindow) -> bool:
-    """Whether Evidently can be asked for accuracy and F1 on the rows that people told about.
+    """Whether Evidently can compute accuracy and F1 on the rows with feedback.
 
-    Where these have two labels between them it takes the question for a binary one, looks for a class
-    called 1 and fails; the result itself has its own figures (`serving.drift.quality`).
+    With only two labels in these rows Evidently assumes a binary problem, looks for a class called 1 and
+    fails; the drift result has its own figures (`serving.drift.quality`).
     """
     predicted = next((one.window for one in columns if one.is_classes), None)
     if predicted is None:
         return False
-    told = [pair for pair in zip(current.feedback, predicted, strict=True) if pair[0] is not None]
-    return len({str(label) for pair in told for label in pair}) > 2
+    labelled = [pair for pair in zip(current.feedback, predicted, strict=True) if pair[0] is not None]
+    return len({str(label) for pair in labelled for label in pair}) > 2
 
 
 def _method(column: Column) -> str:
@@ -96,7 +98,7 @@ def _method(column: Column) -> str:
 def _dataset(
     values: Mapping[str, NDArray[np.float64] | NDArray[np.str_]], truth: list[str | None] | None
 ) -> Dataset:
-    """A data set as Evidently takes it; rows without truth do not count towards quality."""
+    """Create Evidently's data set; rows without a true emotion do not count towards quality."""
     import pandas as pd
     from evidently import DataDefinition, Dataset, MulticlassClassification
 

@@ -1,7 +1,4 @@
-"""What is found when a window is held against its reference: values for the database and for clients.
-
-What is to be computed, as it is told to the process that computes it.
-"""
+"""The drift result, for the database and for clients, and the request that describes what to compute."""
 
 from __future__ import annotations
 
@@ -16,19 +13,19 @@ CAVEAT = (
     "An estimate takes for granted that confidence means what it meant on the test split. "
     "Under a drift alarm that is in doubt: the true accuracy may be far lower."
 )
-"""Of every estimate without labels while drift is found; docs/drift.md has how far off it was."""
+"""Note on every estimate without labels while drift is found; docs/drift.md has the measured error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnDrift:
-    """One column of the window against the same of the reference."""
+    """Comparison of one column of the window with the reference."""
 
     name: str
     method: str
-    """Which distance the score is, in words."""
+    """Name of the distance, for people."""
     score: float
     threshold: float
-    """The score at and above which chance no longer explains it."""
+    """Score at and above which chance does not explain the distance."""
     drifted: bool
     reference: Mapping[str, float]
     """`mean` and `deviation`; of classes, the share of each."""
@@ -41,18 +38,18 @@ class ColumnDrift:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowFacts:
-    """The observations that were looked at."""
+    """The observations that were compared."""
 
     rows: int
     total: int
     """Observations in the window; more than `rows`, and an estimate, when it was sampled."""
     sampled: bool
     since: float
-    """Of the oldest row, seconds since 1970 (UTC)."""
+    """Time of the oldest row, seconds since 1970 (UTC)."""
     until: float
-    """Of the newest."""
+    """Time of the newest row."""
     pictures_per_person: float
-    """As the thresholds assume."""
+    """Mean number of pictures of one person that the thresholds assume."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +62,7 @@ class ReferenceFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """How often the model was right, where the truth is known."""
+    """How often the model was right on rows with a known true emotion."""
 
     rows: int
     accuracy: float
@@ -79,12 +76,12 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimated:
-    """How often the model is right, guessed without knowing any truth."""
+    """How often the model is right, estimated without true emotions."""
 
     mean_confidence: float
-    """A calibrated model is right as often as it is sure (Guo et al., 2017) – while it stays calibrated."""
+    """Equals the accuracy of a calibrated model (Guo et al., 2017), as long as it stays calibrated."""
     atc: float
-    """Average thresholded confidence (Garg et al., 2022): calibrated anew on the reference."""
+    """Average thresholded confidence (Garg et al., 2022): calibrated on the reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,19 +90,19 @@ class Quality:
 
     reference: Measured
     feedback: Measured | None
-    """Where people told what they felt; they correct more readily than they confirm."""
+    """On rows with feedback; people correct answers more readily than they confirm them."""
     estimated: Estimated
 
 
 @dataclass(frozen=True, kw_only=True)
 class DriftResult:
-    """Whether the world has moved, why that is thought, and of what."""
+    """Whether the observations have drifted from the reference, and the evidence."""
 
     verdict: DriftVerdict
     reason: str
     """One sentence: which columns moved, or why there is no verdict."""
     time: float
-    """When it was computed, seconds since 1970 (UTC)."""
+    """When the observations were read, seconds since 1970 (UTC)."""
     model_version: str
     model_sha256: str
     window: WindowFacts | None = None
@@ -124,7 +121,7 @@ class DriftResult:
 
     @property
     def caveat(self) -> str | None:
-        """What has to be said wherever `quality.estimated` is shown; None when nothing has."""
+        """Note to show next to `quality.estimated`; None without one."""
         return CAVEAT if self.verdict == "drift" and self.quality else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,7 +130,7 @@ class DriftResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DriftResult:
-        """From what `to_dict` gave; keys of a later release are passed over.
+        """Read what `to_dict` wrote; keys of a later release are ignored.
 
         Raises:
             ValueError: a field is missing.
@@ -151,11 +148,11 @@ class DriftResult:
                 }
             )
         except (KeyError, TypeError) as error:
-            raise ValueError(f"no drift result: {error}") from error
+            raise ValueError(f"not a drift result: {error}") from error
 
 
 def unknown_result(reason: str, *, time: float, version: str, sha256: str) -> DriftResult:
-    """There is no verdict, and why."""
+    """Create a result without a verdict."""
     return DriftResult(
         verdict="unknown", reason=reason, time=time, model_version=version, model_sha256=sha256
     )
@@ -182,38 +179,38 @@ class WindowRule:
     """Which observations count as current."""
 
     last_n: int | None = 500
-    """The newest so many; None for no limit."""
+    """Maximum number of observations, newest first; None: unlimited."""
     last_s: float | None = None
-    """Those of the last so many seconds; None for no limit. With `last_n` both must hold."""
+    """Maximum age, seconds; None: unlimited. With `last_n` both limits apply."""
     min_rows: int = 200
-    """Fewer give no verdict."""
+    """Minimum number of rows for a verdict."""
     max_rows: int = 10_000
-    """Of a larger window so many are drawn evenly."""
+    """Maximum number of rows; a larger window is sampled uniformly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DriftRequest:
-    """What is to be computed."""
+    """Request to compute one drift result."""
 
     database_url: str
     model_folder: str
-    """Of the model's files, `reference.parquet` among them."""
+    """Folder of the model's files, including `reference.parquet`."""
     model_version: str
     model_sha256: str
     window: WindowRule = field(default_factory=WindowRule)
     false_alarms: float = 0.005
-    """Share of windows without drift that may raise the alarm; docs/drift.md says why so few."""
+    """Share of windows without drift that may raise the alarm; docs/drift.md explains the value."""
     scores: str | None = None
-    """Path of a batch's scores (Parquet, with embeddings) to look at instead of the database."""
+    """Path of a batch's scores (Parquet, with embeddings) to use instead of the database."""
     pictures_per_person: float | None = None
-    """Of one visit in live traffic, on average; None: as many as the reference has of a person."""
+    """Mean number of pictures of one visit in live traffic; None: the reference's mean for each person."""
 
     def dumps(self) -> str:
-        """As one line of JSON."""
+        """Write the request as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def loads(cls, text: str) -> DriftRequest:
-        """The reverse."""
+        """Read what `dumps` wrote."""
         values = json.loads(text)
         return cls(**values | {"window": WindowRule(**values["window"])})

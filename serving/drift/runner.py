@@ -1,9 +1,9 @@
-"""One drift result, computed by a process that is started for it and gone afterwards.
+"""Computes one drift result in a child process.
 
-    with computed(request) as done:
+    with compute_in_process(request) as done:
         done.result, done.html, done.snapshot
 
-Whatever becomes of that process – an exception, kill −9, no end – is a result that says so.
+A failure of the process (an exception, kill −9, a timeout) gives a result without a verdict and its reason.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from serving.processes import Child
 _log = logging.getLogger(__name__)
 RESULT, REPORT, SNAPSHOT = "result.json", "report.html", "snapshot.json"
 TIMEOUT_S = 300.0
-"""A result takes 5 s; on a machine ten times as slow and busy besides it still comes."""
+"""A result takes 5 s; the limit leaves room for a machine that is ten times slower and busy."""
 _LOOK_S = 0.1
 _ENVIRONMENT = {
-    # One core is enough, and the others answer requests.
+    # One core is enough; the others answer requests.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "DO_NOT_TRACK": "1",
-    # Libraries warn of their own deprecations; only what ends the process is worth passing on.
+    # Deprecation warnings of libraries would hide the error that ends the process.
     "PYTHONWARNINGS": "ignore",
 }
-# Most characters of what a failed process said that are passed on.
+# Maximum length of the standard error line of a failed process that goes into the reason.
 _MAX_STDERR_CHARS = 300
 
 
@@ -55,11 +55,11 @@ class ComputedDrift:
 def compute_in_process(
     request: DriftRequest, *, timeout_s: float = TIMEOUT_S, ending: threading.Event | None = None
 ) -> Iterator[ComputedDrift]:
-    """Compute in a process of its own.
+    """Compute in a child process.
 
     Args:
-        request: what is to be computed.
-        timeout_s: after which the process is killed.
+        request: what to compute.
+        timeout_s: time after which the process is killed.
         ending: when set, the process is killed at once.
     """
     with tempfile.TemporaryDirectory(prefix="mien-drift-", ignore_cleanup_errors=True) as name:
@@ -80,8 +80,8 @@ def compute_in_process(
 
 
 def _run(request: DriftRequest, folder: Path, *, timeout_s: float, ending: threading.Event) -> DriftResult:
-    said = folder / "stderr"
-    with said.open("wb") as stderr:
+    stderr_file = folder / "stderr"
+    with stderr_file.open("wb") as stderr:
         child = Child(
             "serving.drift.compute",
             [str(folder)],
@@ -95,20 +95,20 @@ def _run(request: DriftRequest, folder: Path, *, timeout_s: float, ending: threa
             _wait(child, timeout_s=timeout_s, ending=ending)
         finally:
             status = child.end()
-    if text := said.read_text(encoding="utf-8", errors="replace").strip():
-        _log.info("the process that computes drift said: %s", text)
+    if text := stderr_file.read_text(encoding="utf-8", errors="replace").strip():
+        _log.info("standard error of the process that computes drift: %s", text)
     try:
         return DriftResult.from_dict(json.loads((folder / RESULT).read_bytes()))
     except (OSError, ValueError) as error:
-        raise DriftFailed(reason=_cause(status, said)) from error
+        raise DriftFailed(reason=_cause(status, stderr_file)) from error
 
 
 def _send_request(child: Child, request: DriftRequest) -> None:
-    """Give the request."""
+    """Write the request to the child's standard input."""
     stdin = child.process.stdin
     if stdin is None:
         raise DriftFailed(reason="its process has no standard input")
-    # A child that died already takes nothing; its exit status says more.
+    # A child that has ended already reads nothing; its exit status has the cause.
     with suppress(BrokenPipeError), stdin:
         stdin.write(request.dumps().encode() + b"\n")
 
@@ -122,8 +122,8 @@ def _wait(child: Child, *, timeout_s: float, ending: threading.Event) -> None:
             raise DriftFailed(reason=f"it took more than {timeout_s:g} s")
 
 
-def _cause(status: int, said: Path) -> str:
-    """How the process ended, and the last that it said."""
+def _cause(status: int, stderr_file: Path) -> str:
+    """Return how the process ended, and its last line on standard error."""
     ended = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-    lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = stderr_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"its process ended ({ended}){f': {lines[-1][:_MAX_STDERR_CHARS]}' if lines else ''}"

@@ -1,8 +1,8 @@
 """Drift results in the observation database: all replicas see the same, and one of them computes the next.
 
-The lease is a row that is taken in one statement. It ends by itself, so a process that was killed holds
-nothing up; clocks of replicas need to agree to seconds only, since a lease lasts for minutes. What is dated
-further ahead than that was dated by a clock that was wrong: it does not count, and `ahead` tells of it.
+The lease is a row that is taken in one statement. It expires, so a process that was killed blocks nothing;
+the replicas' clocks need to agree to seconds only, since a lease lasts for minutes. Rows that are dated
+further ahead come from a wrong clock: they do not count, and `ahead` reports them.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from serving.observations.sampling import AHEAD_S
 from serving.observations.schema import drift_lease, drift_results, observations
 
 T = TypeVar("T")
-# Counted no further: the message is about a clock, not about how many.
+# Maximum number of rows that are counted: the message is about the clock, the exact number does not matter.
 _MAX_AHEAD = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelKey:
-    """Whose results are meant."""
+    """Version and digest that identify a model's results."""
 
     version: str
     sha256: str
 
 
 class DriftStore:
-    """Results in, results out; every call may be made from any thread and blocks as the database does."""
+    """Reads and writes drift results; methods are thread-safe and block while the database works."""
 
     def __init__(self, url: str) -> None:
-        """Remember where the database is; nothing is opened yet.
+        """Create the store; the database is opened at the first call.
 
         Args:
-            url: as the observation store's.
+            url: URL of the observation database.
 
         Raises:
-            StoreUrlInvalid: another kind of database, or no URL at all.
+            StoreUrlInvalid: another kind of database, or not a URL.
         """
         self._database = Database(url)
         self._insert = sqlite.insert if self._database.dialect == "sqlite" else postgresql.insert
         self._holder = uuid.uuid4().hex
 
     def newest(self, model: ModelKey, *, verdict: bool = False) -> DriftResult | None:
-        """The newest result of a model, if there is one; with `verdict` the newest that has one.
+        """Return the newest result of a model, or None; with `verdict` the newest that has one.
 
         Raises:
             StoreUnavailable: the database is away.
@@ -66,7 +66,7 @@ class DriftStore:
         return None if text is None else DriftResult.from_dict(json.loads(text))
 
     def recent(self, model: ModelKey, limit: int) -> list[DriftResult]:
-        """A model's newest results, the newest first.
+        """Return at most `limit` results of a model, newest first.
 
         Raises:
             StoreUnavailable: the database is away.
@@ -76,7 +76,7 @@ class DriftStore:
         return [DriftResult.from_dict(json.loads(text)) for text in texts]
 
     def report(self, model: ModelKey) -> bytes | None:
-        """The page of the model's newest verdict, HTML in UTF-8; None when there is none.
+        """Return the report page of the model's newest verdict, HTML in UTF-8; None without one.
 
         Raises:
             StoreUnavailable: the database is away.
@@ -87,7 +87,7 @@ class DriftStore:
         return None if packed is None else zlib.decompress(packed)
 
     def keep(self, result: DriftResult, *, html: bytes | None = None, retention_s: float) -> None:
-        """Store a result; the page of an older one and results beyond their retention go.
+        """Store a result; delete the pages of older ones and results beyond their retention.
 
         Raises:
             StoreUnavailable: nothing was stored.
@@ -108,7 +108,7 @@ class DriftStore:
             connection.execute(delete(drift_results).where(drift_results.c.time < result.time - retention_s))
 
     def newest_observation(self, model: ModelKey) -> float | None:
-        """When a model's newest observation was made; None when there is none.
+        """Return the time of a model's newest observation; None without one.
 
         Raises:
             StoreUnavailable: the database is away.
@@ -121,7 +121,7 @@ class DriftStore:
         return newest
 
     def count(self, model: ModelKey, *, up_to: int, since: float | None = None) -> int:
-        """How many observations of a version there are, counted no further than `up_to`.
+        """Count the observations of a version, at most up to `up_to`.
 
         Raises:
             StoreUnavailable: the database is away.
@@ -135,7 +135,7 @@ class DriftStore:
             return connection.scalar(select(func.count()).select_from(rows.limit(up_to).subquery())) or 0
 
     def ahead(self, model: ModelKey) -> TimesAhead | None:
-        """What is said of a model's observations and results that are dated in the future, if there are any.
+        """Return the problem of observations and results that are dated in the future, or None.
 
         Raises:
             StoreUnavailable: the database is away.
@@ -154,9 +154,9 @@ class DriftStore:
         return TimesAhead(observations=counts[0], results=counts[1], ahead_s=latest - now)
 
     def acquire(self, *, now: float, lasts_s: float) -> bool:
-        """Take the lease if it is free; whether it is this process's now.
+        """Take the lease if it is free; True if this process holds it now.
 
-        One that lasts longer than any that is taken now was dated by a clock that was ahead, and is free.
+        A lease that ends later than one taken now was dated by a clock that was ahead; it counts as free.
 
         Raises:
             StoreUnavailable: the database is away.
@@ -176,10 +176,10 @@ class DriftStore:
             return connection.execute(taken).first() is not None
 
     def release(self) -> None:
-        """Give the lease back, if this process has it.
+        """Release the lease, if this process holds it.
 
         Raises:
-            StoreUnavailable: the database is away; the lease ends by itself.
+            StoreUnavailable: the database is unavailable; the lease expires.
         """
         with self._database.opened() as connection:
             connection.execute(delete(drift_lease).where(drift_lease.c.holder == self._holder))
@@ -197,6 +197,6 @@ def _is(model: ModelKey) -> tuple[ColumnElement[bool], ...]:
 
 
 def _of(model: ModelKey, column: Column[T]) -> Select[tuple[T]]:
-    """A column of a model's results, the newest first."""
+    """Select a column of a model's results, newest first."""
     is_valid = drift_results.c.time <= time.time() + AHEAD_S
     return select(column).where(*_is(model), is_valid).order_by(drift_results.c.number.desc())

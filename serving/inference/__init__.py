@@ -1,9 +1,9 @@
-"""The model that is live: its identity, its admission, its requests.
+"""The live model: its identity, its admission, and the batching of its requests.
 
-identity     which model: name, version, digest, lineage
-live         the slot that holds it; requests in flight keep the old one until they are done
-admission    what a new version must pass before it answers anybody
-memory       what a replaced model leaves is given back to the system
-queueing     a bounded queue in front of it: who is woken, how much each takes
-batching     worker threads and micro-batches
+onnx_classifier   one exported model in ONNX Runtime, checked against its contract
+sessions          creates ONNX Runtime sessions
+watchdog          stops a load or a run that takes too long
+model_slot        identity of a model, and the slot that holds the live one
+admission         the checks that a new version must pass before it answers requests
+batching          bounded queue, worker threads and micro-batches
 """

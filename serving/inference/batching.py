@@ -15,10 +15,8 @@ as 8. So as many are taken as one size holds, and what is left over is the next 
 A request keeps the model that was live when it came. Its pictures are prepared with that model's contract
 and batched only with requests of the same model, so a promotion in between can mix nothing up.
 
-The bounded queue between the event loop and the worker threads: who is woken, and how much each takes.
-
-Of several idle workers the one that worked last is woken: its memory and its processor's caches still hold
-what the next batch needs. Under little load the others sleep on.
+Of several idle workers the queue wakes the one that worked last: its memory and its processor's caches still
+hold the data that the next batch needs. Under low load the others stay asleep.
 """
 
 from __future__ import annotations
@@ -43,30 +41,30 @@ from serving.inference.watchdog import WATCHDOG, call_when_lost
 
 
 class Job(Protocol):
-    """What waits."""
+    """A request in the queue."""
 
     @property
     def images(self) -> int:
-        """Pictures that it will probably have."""
+        """Expected number of pictures."""
 
     @property
     def live(self) -> LiveModel:
-        """The model that is to answer."""
+        """The model that answers the request."""
 
 
 J = TypeVar("J", bound=Job)
 
 
 class JobQueue(Generic[J]):
-    """Filled by one thread, emptied by several."""
+    """Bounded queue between the event loop, which adds jobs, and the worker threads, which take them."""
 
     def __init__(self, *, workers: int, max_batch: int, max_images: int) -> None:
-        """Be empty.
+        """Create an empty queue.
 
         Args:
-            workers: threads that will call `take`.
-            max_batch: pictures that one of them takes at once.
-            max_images: that may wait; beyond it jobs are turned away.
+            workers: number of threads that call `take`.
+            max_batch: maximum number of pictures that one of them takes at once.
+            max_images: maximum number of waiting pictures; further jobs are refused.
         """
         self._max_batch = max_batch
         self._limit = max_images
@@ -76,19 +74,19 @@ class JobQueue(Generic[J]):
         self._idle = workers
         self._closed = False
         self.images = 0
-        """Pictures that wait."""
+        """Number of waiting pictures."""
 
     def put(self, job: J) -> None:
-        """Add one.
+        """Add a job.
 
         Raises:
-            NotReady: the service is going down.
+            NotReady: the service is shutting down.
             QueueFull: too many pictures wait already.
         """
         with self._lock:
             if self._closed:
                 raise NotReady(reason="the service is going down; send the request to another replica")
-            # One that is larger than the whole queue is served when nothing else waits.
+            # A job that is larger than the whole queue is accepted when nothing else waits.
             if self._waiting and self.images + job.images > self._limit:
                 raise QueueFull(waiting=self.images, limit=self._limit)
             self._waiting.append(job)
@@ -98,10 +96,10 @@ class JobQueue(Generic[J]):
             bell.release()
 
     def take(self, bell: threading.Lock) -> list[J]:
-        """Wait for the next batch of one model's jobs, in order; empty when all is done and the queue closed.
+        """Wait for the next batch of one model's jobs, in order; empty when the queue is closed and drained.
 
         Args:
-            bell: the worker's own, held by it.
+            bell: the worker's own lock, which it holds.
         """
         while True:
             with self._lock:
@@ -113,12 +111,12 @@ class JobQueue(Generic[J]):
             bell.acquire()
 
     def done(self) -> None:
-        """A worker has finished what it took."""
+        """Mark a worker as idle after its batch."""
         with self._lock:
             self._idle += 1
 
     def close(self) -> None:
-        """Take nothing more; what waits is still handed out."""
+        """Refuse new jobs; waiting jobs are still handed out."""
         with self._lock:
             self._closed = True
             sleeping, self._sleeping = self._sleeping, []
@@ -126,7 +124,7 @@ class JobQueue(Generic[J]):
             bell.release()
 
     def _batch(self) -> list[J]:
-        # Shared among those that have nothing to do: the busy ones find what comes meanwhile.
+        # Shared among the idle workers: the busy ones take jobs that arrive later.
         share = full_batch_size(min(self._max_batch, -(-self.images // self._idle)))
         jobs: list[J] = []
         taken = 0
@@ -141,7 +139,7 @@ class JobQueue(Generic[J]):
 
 
 def full_batch_size(images: int) -> int:
-    """The largest batch size that so many pictures fill, at least 1."""
+    """Return the largest batch size that this number of pictures fills, at least 1."""
     return BATCH_SIZES[bisect(BATCH_SIZES, max(images, 1)) - 1]
 
 
@@ -155,26 +153,26 @@ _END_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Where a request's time went, seconds."""
+    """Durations of one request's parts, seconds."""
 
     queued_s: float
-    """From its coming until a worker took it."""
+    """Time from its arrival until a worker took it."""
     prepare_s: float
-    """Of its own preparation."""
+    """Time to prepare its own pictures."""
     infer_s: float
-    """Of the network, for the whole batch."""
+    """Time of the network, for the whole batch."""
     batch: int
-    """Pictures that went through the network together."""
+    """Number of pictures that went through the network together."""
 
 
 class Work(Protocol[R_co]):
     """One request; both methods are called in a worker thread, one after the other."""
 
     def prepare(self, live: LiveModel) -> Image:
-        """Its pictures as the model wants them, uint8 [n, H, W, 3]; whatever it raises, the caller gets."""
+        """Return the network's inputs, uint8 [n, H, W, 3]; exceptions are passed to the caller."""
 
     def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> R_co:
-        """Its answer, from what the network says of its n pictures."""
+        """Return the answer for the network's outputs of these n pictures."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -192,10 +190,10 @@ class _Job(Generic[R]):
     prepare_s: float = 0.0
 
     def settle(self) -> None:
-        """In the event loop: hand over what came out, unless nobody waits any more."""
+        """Set the result of the future, unless its caller has given up; called in the event loop."""
         future, error = self.future, self.error
-        # The error's traceback holds frames that hold this job; were the job to hold the error, itself or in
-        # the future, the circle would keep an old model alive until the garbage collector comes by.
+        # The error's traceback holds frames that hold this job. If the job held the error, itself or in the
+        # future, this cycle would keep an old model alive until the next garbage collection.
         del self.future
         self.error = None
         if future.done():
@@ -221,10 +219,10 @@ class Batcher:
         """Start the worker threads.
 
         Args:
-            slot: of the live model.
-            threads: workers, each running one batch at a time.
-            max_batch: pictures that go through the network at once.
-            max_queue_images: that may wait; beyond it requests are turned away.
+            slot: slot of the live model.
+            threads: number of workers, each running one batch at a time.
+            max_batch: maximum number of pictures in one run.
+            max_queue_images: maximum number of waiting pictures; further requests are refused.
             told: called in a worker thread with the number of pictures of each turn.
         """
         self._told = told
@@ -245,25 +243,25 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Pictures in the queue."""
+        """Number of pictures in the queue."""
         return self._queue.images
 
     async def run(
         self, work: Work[R], *, deadline_s: float, images: int = 1, live: LiveModel | None = None
     ) -> R:
-        """Have a request answered.
+        """Run a request and return its answer.
 
         Args:
             work: the request.
-            deadline_s: after which its answer is of no use.
-            images: that it will probably have, for the bound of the queue; one that has more is served too.
-            live: the model to answer; the slot's current one without it.
+            deadline_s: maximum time until the answer, seconds.
+            images: expected number of pictures, for the limit of the queue; the request may have more.
+            live: the model that answers; None: the slot's current model.
 
         Raises:
-            NotReady: no model is live, or the service is going down.
+            NotReady: no model is live, or the service is shutting down.
             QueueFull: too many pictures wait already.
             DeadlinePassed: it took too long.
-            Exception: whatever `work` raises.
+            Exception: raised by `work`.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
@@ -290,10 +288,10 @@ class Batcher:
             del future
 
     async def predict(self, images: Image, *, live: LiveModel, deadline_s: float) -> Prediction:
-        """What `live` says of pictures that were prepared with its contract, uint8 [n, H, W, 3].
+        """Return the outputs of `live` for pictures prepared with its contract, uint8 [n, H, W, 3].
 
         Raises:
-            NotReady: the service is going down.
+            NotReady: the service is shutting down.
             QueueFull: too many pictures wait already.
             DeadlinePassed: it took too long.
             ValueError: the pictures are not of the contract's size.
@@ -301,12 +299,12 @@ class Batcher:
         return await self.run(_PreparedTensors(images), deadline_s=deadline_s, images=len(images), live=live)
 
     async def close(self) -> None:
-        """Take nothing more, answer what waits, end the threads."""
+        """Refuse new requests, answer the waiting ones, end the threads."""
         self._queue.close()
         await asyncio.get_running_loop().run_in_executor(None, self._join)
 
     def _join(self) -> None:
-        """Wait for the workers until nobody waits for them any more, then end what they run."""
+        """Wait for the workers until the last deadline, then cancel their runs."""
         for worker in self._workers:
             worker.join(max(0.0, self._last_deadline - time.monotonic()) + _END_S)
             if worker.is_alive():
@@ -329,7 +327,7 @@ class Batcher:
             self._queue.done()
 
     def _replace(self, lost: threading.Event) -> None:
-        """A worker does not come back from the network: another one takes its place."""
+        """Replace a worker whose run of the network does not return."""
         lost.set()
         _log.error("a run of the model cannot be ended; its thread is lost, and its core until it ends")
         self._queue.done()
@@ -337,7 +335,7 @@ class Batcher:
 
 
 class _PreparedTensors:
-    """Pictures that are prepared already."""
+    """Work whose pictures are prepared already."""
 
     def __init__(self, images: Image) -> None:
         self._images = images
@@ -355,11 +353,11 @@ def _expire(future: asyncio.Future[Any], deadline_s: float) -> None:
 
 
 def _run(jobs: Sequence[_Job[Any]], max_batch: int) -> None:
-    """Prepare, run, finish; every job ends with a result or an error, whatever happens."""
+    """Prepare, run and finish jobs; every job ends with a result or an error."""
     taken = time.monotonic()
     wanted: list[tuple[_Job[Any], Image]] = []
     for job in jobs:
-        # Given up by its client or too late already: no work is put into it.
+        # Cancelled by its client or too late already: not prepared.
         if job.future.done():
             continue
         if job.deadline < taken:
@@ -372,7 +370,7 @@ def _run(jobs: Sequence[_Job[Any]], max_batch: int) -> None:
         if wanted:
             _infer(wanted, max_batch, taken)
     except ModelTimeout as error:
-        # The watcher takes the model out of service; those that wait for it are not to wait as long again.
+        # The watcher withdraws the model; waiting requests must not wait for the timeout again.
         for job, _ in wanted:
             job.error = NotReady(reason=str(error))
     except Exception as error:
@@ -418,7 +416,7 @@ def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: flo
 
 
 def _pieces(images: Image, max_batch: int) -> Iterator[Image]:
-    """All pictures in batches that are full; an empty one when there are none."""
+    """Yield all pictures in full batches; one empty batch when there are none."""
     while True:
         size = full_batch_size(min(len(images), max_batch))
         yield images[:size]

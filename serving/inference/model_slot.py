@@ -1,18 +1,17 @@
-"""The model that answers, and the slot that it is exchanged in.
+"""The live model, its identity, and the slot in which it is replaced.
 
     with slot.lease() as live:
         images = [preprocess(picture, live.contract.input) for picture in pictures]
         prediction = await batcher.predict(np.stack(images), live=live, deadline_s=5.0)
 
-A lease is a reference: the session lives for as long as any request holds its `LiveModel`, and is
-freed by the last one to let go. No count is kept, so none can be wrong, and nobody waits for anybody.
+A lease is a reference: the session lives as long as a request holds its `LiveModel` and is freed with the
+last reference. There is no counter that could be wrong, and no request waits for another.
 
-Which model this is, and where it comes from: what every answer and every row carries.
+Every answer and every row carries the `ModelIdentity`.
 
-Giving freed memory back to the system, which glibc does not do by itself.
-
-A model's loading leaves holes all over the heap: without this, 56 exchanges of MobileNetV2 (10 MB) took a
-process from 132 to 216 MiB; with it, it stayed between 118 and 123.
+`release_memory` returns freed memory to the system, which glibc does not do by itself. Loading a model
+fragments the heap: without it, 56 switches of MobileNetV2 (10 MB) took a process from 132 to 216 MiB; with
+it, the process stayed between 118 and 123.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from serving.errors import ModelRefused, NotReady
 from serving.inference.onnx_classifier import OnnxClassifier
 
 LINEAGE = "lineage.json"
-"""Beside a model's file in the cache: its identity, written by whoever fetched it."""
+"""File with the model's identity in its cache folder, written when the model is fetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +114,7 @@ def read_identity(folder: Path) -> ModelIdentity:
 
 
 def write_identity(folder: Path, identity: ModelIdentity) -> None:
-    """Lay the identity beside the model; the folder is not in its place yet, so nobody reads it meanwhile."""
+    """Write the identity to the model's folder, before that folder is moved to its place in the cache."""
     text = json.dumps(identity.to_dict(), indent=2, sort_keys=True)
     (folder / LINEAGE).write_text(text + "\n", encoding="utf-8")
 
@@ -170,13 +169,13 @@ class ModelSlot:
         self._current: LiveModel | None = None
         self._lock = threading.Lock()
         self.reason = "no model yet: the service is starting"
-        """While nothing is live: why. Afterwards: why this one is."""
+        """Why no model is live, or why the current one is."""
         self.refused: Refusal | None = None
         """The last version that failed, until another one is admitted."""
         self.switches = 0
-        """How often a model was put in, the first one included."""
+        """Number of switches, including the first model."""
         self.refusals = 0
-        """How many versions failed."""
+        """Number of refused versions."""
 
     @property
     def current(self) -> LiveModel | None:
@@ -204,7 +203,7 @@ class ModelSlot:
         yield self.require()
 
     def switch(self, new: LiveModel, reason: str) -> LiveModel | None:
-        """Put `new` in; requests from now on get it. Returns the one before."""
+        """Make `new` the live model for requests from now on; return the previous one."""
         with self._lock:
             previous, self._current = self._current, new
             self.reason = reason
@@ -213,7 +212,7 @@ class ModelSlot:
         return previous
 
     def withdraw(self, error: ModelRefused) -> None:
-        """Take the live model out; until another one is put in, nothing is live."""
+        """Withdraw the live model; no model is live until the next switch."""
         with self._lock:
             self._current = None
             self.reason = f"no model is live: {error}"
@@ -221,20 +220,20 @@ class ModelSlot:
             self.refusals += 1
 
     def refuse(self, error: ModelRefused) -> None:
-        """Note that a version was not put in."""
+        """Record that a version was refused."""
         with self._lock:
             self.refused = Refusal.of(error)
             self.refusals += 1
 
     def waiting(self, reason: str) -> None:
-        """Say why nothing is live; without effect when something is."""
+        """Set the reason why no model is live; no effect when one is."""
         with self._lock:
             if self._current is None:
                 self.reason = reason
 
 
 def release_memory() -> None:
-    """Return unused pages of the heap; milliseconds. Without effect on another libc than glibc."""
+    """Return unused pages of the heap to the system; takes milliseconds. No effect without glibc."""
     trim = _trim()
     if trim is not None:
         trim(0)

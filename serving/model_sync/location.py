@@ -97,7 +97,7 @@ def _registered(text: str, setting: str) -> Registered:
     if stage is None:
         raise LocationInvalid(
             got=text,
-            reason=f"{value!r} is not a stage ({', '.join(STAGES)}); an alias is models:/{name}@{value}",
+            reason=f"{value!r} is not a stage ({', '.join(STAGES)}); use models:/{name}@{value} for an alias",
             setting=setting,
         )
     return Registered(name=name, by="stage", value=stage)

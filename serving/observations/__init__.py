@@ -1,5 +1,5 @@
-"""What the service saw: numbers of every answer in an SQL database, written off the hot path.
+"""Observations: numbers of every answer in an SQL database, written outside the request path.
 
-`observation` says what a row is, `recorder` takes rows without ever waiting, `store` reads and writes the
-database, `pictures` keeps pictures where the operator asked for it.
+`records` defines the rows, `recorder` accepts rows without waiting, `buffer` holds them until they are
+written, `store` reads and writes the database, `images` keeps pictures where the operator asked for it.
 """

@@ -1,6 +1,6 @@
-"""Rows on their way to the database: bounded, and found by their id until they are written.
+"""Bounded buffer of rows that are not in the database yet, and the writer that empties it.
 
-From the buffer to the database, batch after batch; what cannot be written is said and counted.
+Rows in the buffer can be found by their id. Rows that cannot be written are logged and counted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class WaitingObservation:
 
 
 Note = Feedback | Switch
-"""What is rare: kept in the order it came."""
+"""Rows of the rare kinds; they keep their order."""
 
 
 class Buffer:
@@ -39,11 +39,11 @@ class Buffer:
     """
 
     def __init__(self, *, capacity: int, picture_bytes: int) -> None:
-        """Be empty.
+        """Create an empty buffer.
 
         Args:
-            capacity: most observations that wait, and most of everything else.
-            picture_bytes: most bytes of pictures that wait.
+            capacity: maximum number of waiting observations, and of waiting rows of other kinds.
+            picture_bytes: maximum size of all waiting pictures.
         """
         self._capacity = capacity
         self._picture_bytes = picture_bytes
@@ -195,7 +195,7 @@ _COMPLAINT_INTERVAL_S = 60.0
 
 
 class Writer:
-    """Used by one thread."""
+    """Writes the buffer's rows to the database; used by one thread."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class Writer:
         pictures: PictureFolder | None,
         batch_rows: int,
     ) -> None:
-        """Join the parts.
+        """Create a writer.
 
         Args:
             buffer: where rows come from.

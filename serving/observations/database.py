@@ -1,15 +1,12 @@
-"""From a URL to a database that is ready: connections, schema, and one table of what can go wrong.
+"""Opens the observation database: connections, schema, migrations, and translation of its errors.
 
 SQLite runs in WAL mode: readers never wait for the writer, and what was committed survives kill −9 (a power
 cut may cost the last commits, never the file: https://sqlite.org/pragma.html#pragma_synchronous).
 
-How the observation database's layout of one version becomes that of the next.
-
-    migrate(connection, found=1)
-
-Each step is written down as it was when its version was made, and is not changed later: it must still fit a
-database that was left at the version before. A change of `serving.observations.schema` needs a step here;
-a test compares a database that was brought up from version 1 with a new one.
+`migrate(connection, found=1)` upgrades the tables of an older version. A migration step is never changed
+after its version was made: it must work on a database of the version before. A change of
+`serving.observations.schema` needs a step here; a test compares a database that was upgraded from version 1
+with a new one.
 """
 
 from __future__ import annotations
@@ -227,7 +224,7 @@ def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise StoreUrlInvalid(reason="it is no URL") from error
+        raise StoreUrlInvalid(reason="it is not a URL") from error
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername == "sqlite":

@@ -1,4 +1,4 @@
-"""Takes observations without ever waiting, and writes them in a thread of its own.
+"""Accepts observations without waiting and writes them in a background thread.
 
     recorder = Recorder(store)
     recorder.start()
@@ -72,7 +72,7 @@ class Recorder:
         capacity: int = 10_000,
         picture_bytes: int = 64 * _MEBIBYTE,
     ) -> None:
-        """Be ready to `start`.
+        """Create the recorder; call `start` to begin.
 
         Args:
             store: where rows go.

@@ -1,13 +1,11 @@
-"""The observation database, read and written: SQLite or PostgreSQL.
+"""Reads and writes the observation database, SQLite or PostgreSQL.
 
     store = Store("sqlite:///observations.db")
     store.write(Batch(observations=[…]))
     window = store.window("3", last_n=500)
 
-Every call may be made from any thread, blocks for as long as the database takes, and raises
-`StoreUnavailable` when it is away. The hot path uses the `Recorder` instead.
-
-Kept pictures whose true emotion was told: what can become data.
+Methods are thread-safe, block while the database works, and raise `StoreUnavailable` when it is unavailable.
+Requests use the `Recorder` instead.
 """
 
 from __future__ import annotations
@@ -44,12 +42,12 @@ from serving.observations.schema import (
 # Long enough to be worth a transaction, short enough that other writers wait milliseconds.
 _PURGE_ROWS = 1000
 MAX_FEEDBACK = 16
-"""Rows of feedback that are kept of one answer: a few changes of mind, however many a client sends."""
+"""Maximum number of feedback rows for one answer; older ones are deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What one transaction writes."""
+    """The rows that one transaction writes."""
 
     observations: Sequence[Observation] = ()
     feedback: Sequence[Feedback] = ()
@@ -58,7 +56,7 @@ class Batch:
 
 
 class Store:
-    """Rows in, rows out."""
+    """The observation database."""
 
     def __init__(self, url: str, *, pictures: PictureFolder | None = None) -> None:
         """Remember where the database is; nothing is opened yet.
@@ -153,9 +151,9 @@ class Store:
 
         Args:
             version: of the model.
-            last_n: the newest so many.
-            last_s: those of the last so many seconds; with `last_n` both must hold.
-            max_rows: most rows that come back, drawn evenly from the window when it has more.
+            last_n: maximum number of observations, newest first.
+            last_s: maximum age, seconds; with `last_n` both limits apply.
+            max_rows: maximum number of returned rows; a larger window is sampled uniformly.
             now: end of the window, seconds since 1970 (UTC); observations that are dated later do not count.
 
         Raises:
@@ -256,23 +254,23 @@ def _model(connection: Connection, observation: Observation) -> ModelRecord | No
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPicture:
-    """One of them."""
+    """A kept picture whose true emotion is known from feedback."""
 
     id: str
-    """Of the answer."""
+    """Id of the answer."""
     picture: str
     """Name inside the folder of kept pictures."""
     box: Box | None
     """The face that was looked at, left, top, width, height in px; None: the whole picture."""
     emotion: str
-    """The true one, as last told."""
+    """The true emotion, from the last feedback."""
 
 
 def labelled_pictures(url: str) -> list[LabelledPicture]:
-    """All of them, the oldest first.
+    """Return all kept pictures with feedback, oldest first.
 
     Args:
-        url: of the observations.
+        url: URL of the observation database.
 
     Raises:
         StoreUnavailable: the database is away.

@@ -1,11 +1,10 @@
-"""The contract's `image` tensor, from bytes and from JSON: exactly uint8 [n, H, W, 3], nothing is cast.
+"""Reads the contract's `image` tensor from bytes and JSON: exactly uint8 [n, H, W, 3], without casts.
 
-A value that is no whole number from 0 to 255 is refused: a client that scaled its pictures to [0, 1] would
-otherwise get confident nonsense.
+A value that is not a whole number from 0 to 255 is refused: a client that scaled its pictures to [0, 1] would
+otherwise get confident but wrong answers.
 
 Framing of the binary tensor data extension: a JSON object, then the tensors' bytes without any padding.
-
-A header of its own says how long the JSON is; without it the body is all JSON, 0 means that there is none.
+An HTTP header states the length of the JSON; without it the whole body is JSON, and 0 means no JSON.
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 """
 
@@ -54,7 +53,7 @@ def load(text: bytes | memoryview, spec: InputSpec, *, most: int) -> dict[str, A
     They are counted before they are parsed: as Python's objects `[],` takes twenty times its bytes.
 
     Raises:
-        BadRequest: no JSON, or no object.
+        BadRequest: not JSON, or not an object.
         TooManyPictures: more lists or values than the pictures have.
     """
     data = bytes(text)
@@ -67,17 +66,17 @@ def load(text: bytes | memoryview, spec: InputSpec, *, most: int) -> dict[str, A
     try:
         loaded = orjson.loads(data)
     except ValueError as error:
-        raise BadRequest(f"the body is no JSON ({error}); expected one object") from error
+        raise BadRequest(f"the body is not JSON ({error}); expected one object") from error
     if not isinstance(loaded, dict):
         raise BadRequest(f"the body is a JSON {type(loaded).__name__}, expected one object")
     return loaded
 
 
 def check_count(count: int, *, most: int) -> None:
-    """Hold a number of pictures against the limit.
+    """Check a number of pictures against the limit.
 
     Raises:
-        BadRequest: there is none.
+        BadRequest: there are none.
         TooManyPictures: more than `most`.
     """
     if count < 1:
@@ -174,14 +173,14 @@ _ELEMENT = struct.Struct("<I")
 
 
 def split(body: bytes, length: str | None) -> tuple[memoryview, memoryview]:
-    """Part a body in its JSON and its tensors' bytes; neither is copied.
+    """Split a body into its JSON and its tensors' bytes, without copies.
 
     Args:
         body: of the request.
         length: of the JSON in bytes, as the header says; None without the header.
 
     Raises:
-        BadRequest: the length is no number, or beyond the body.
+        BadRequest: the length is not a number, or is larger than the body.
     """
     view = memoryview(body)
     if length is None:

@@ -5,8 +5,6 @@ https://github.com/triton-inference-server/server/tree/main/docs/protocol
 
     request = read_request(body, header_length, spec, most=64)
     body, header_length = write_answer(request, prediction, answerer, ids=())
-
-What the Open Inference Protocol answers: metadata, and predictions, as JSON or with bytes behind it.
 """
 
 from __future__ import annotations
@@ -95,17 +93,17 @@ def _read_raw(data: memoryview, spec: InputSpec, most: int) -> InferRequest:
 
 
 def check_filter(body: bytes) -> None:
-    """Hold the body of a request for the index to the protocol; it may be empty.
+    """Check the body of an index request; it may be empty.
 
     Raises:
-        BadRequest: no JSON object, or `ready` is no boolean.
+        BadRequest: not a JSON object, or `ready` is not a boolean.
     """
     if not body:
         return
     try:
         wanted = orjson.loads(body)
     except ValueError as error:
-        raise BadRequest(f"the body is no JSON ({error}); expected an object or nothing") from error
+        raise BadRequest(f"the body is not JSON ({error}); expected an object or nothing") from error
     if not isinstance(wanted, dict):
         raise BadRequest(f"the body is {tensors.json_type(wanted)}, expected an object or nothing")
     _flag(wanted, "ready", default=False)

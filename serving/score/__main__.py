@@ -2,10 +2,10 @@
 
     python -m serving.score FOLDER --out predictions.parquet
 
-One row for each file, in path order; a file that is no picture has its problem instead of an answer. It uses
-every core; 1,680 faces of 96 px took 7 s with the sample's model on two busy ones. Run again after a
-kill, it goes on where it was. Exit status: 0 all files scored, 1 not done, 2 wrong usage, 3 done, and some
-files have a problem.
+The result has one row for each file, in path order; a file that is not a picture has a problem instead of an
+answer. All cores are used; 1,680 faces of 96 px took 7 s with the sample's model on two busy cores. Run it
+again after a kill, and it continues where it stopped. Exit status: 0 all files scored, 1 not done, 2 wrong
+usage, 3 done, but some files have a problem.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from serving.preflight import read_settings
 
 
 def main() -> None:
-    """Score what the command line names."""
-    # The command reads the settings again, and says what is wrong with them.
+    """Score the folder that the command line names."""
+    # The command reads the settings again and reports what is wrong with them.
     with suppress(StartRefused):
         limit_opencv(read_settings().max_pixels)
     from serving.score.command import main as command

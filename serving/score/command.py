@@ -1,4 +1,4 @@
-"""The command line of `python -m serving.score`, once OpenCV's limit is set."""
+"""The command line of `python -m serving.score`; imported after OpenCV's pixel limit is set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAILED, SOME_FAILED, INTERRUPTED = 1, 3, 130
 
 
 def main() -> None:
-    """Score what the command line names."""
+    """Score the folder that the command line names."""
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
@@ -34,27 +34,29 @@ def main() -> None:
         live = fetch_model(settings, arguments.model or settings.model)
         scorer = Scorer.configured(settings, live, faces=arguments.faces, embedding=arguments.embedding)
         begun = time.monotonic()
-        with _bar() as tell:
-            result = score_folder(scorer, arguments.folder, arguments.out, chunk=arguments.chunk, tell=tell)
+        with _bar() as notify:
+            result = score_folder(
+                scorer, arguments.folder, arguments.out, chunk=arguments.chunk, notify=notify
+            )
     except ServingError as error:
         print(error, file=sys.stderr)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
+        print("stopped; run the same command again to continue", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     print(_summary(result, arguments.out, live, time.monotonic() - begun))
     raise SystemExit(SOME_FAILED if result.failed else 0)
 
 
 def fetch_model(settings: Settings, location: str) -> LiveModel:
-    """The model behind a location, fetched by a child process and admitted as the service admits it.
+    """Fetch the model of a location in a child process and admit it as the service does.
 
     Raises:
-        LocationInvalid: `location` names nothing that can be followed.
-        RegistryUnavailable: there is nothing, or it is not to be had.
-        ModelRefused: it failed a check.
+        LocationInvalid: `location` is not a model location.
+        RegistryUnavailable: the model is not registered or could not be fetched.
+        ModelRefused: the model failed a check.
     """
-    # Beside the service's own: its follower tidies up what it does not know.
+    # Not the service's own folder: its poller removes files that it does not know.
     cache = settings.cache_dir / "scoring"
     with resolve_model(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
         live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
@@ -75,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _path(text: str) -> Path:
-    """A path; an empty name, which pathlib takes for the working directory, is refused."""
+    """Read a path; an empty name, which pathlib takes for the working directory, is refused."""
     if not text.strip():
         raise argparse.ArgumentTypeError("the name is empty, expected a path")
     return Path(text)
@@ -83,13 +85,13 @@ def _path(text: str) -> Path:
 
 def _positive(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 @contextmanager
 def _bar() -> Iterator[Callable[[ScoringProgress], None]]:
-    """A progress bar on a terminal; elsewhere nothing."""
+    """Show a progress bar on a terminal; elsewhere nothing."""
     if not sys.stderr.isatty():
         yield lambda progress: None
         return
@@ -101,11 +103,11 @@ def _bar() -> Iterator[Callable[[ScoringProgress], None]]:
     with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=None, failed="")
 
-        def tell(progress: ScoringProgress) -> None:
+        def notify(progress: ScoringProgress) -> None:
             failed = f"{progress.failed} failed" if progress.failed else ""
             bar.update(task, total=progress.files, completed=progress.done, failed=failed)
 
-        yield tell
+        yield notify
 
 
 def _summary(result: ScoringProgress, out: Path, live: LiveModel, seconds: float) -> str:

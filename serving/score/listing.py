@@ -1,4 +1,4 @@
-"""The files of a folder, in path order, without ever holding more than one of its folders in memory."""
+"""Lists the files of a folder in path order, with at most one of its folders in memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _READ_BYTES = 1 << 20
 
 
 def files_in(folder: Path, *, without: Path | None = None) -> Iterator[str]:
-    """Paths of all files, relative to `folder`, in the order of the whole path as text.
+    """Yield the paths of all files, relative to `folder`, in the order of the whole path as text.
 
-    Hidden files and folders are left out. Links to files are followed, links to folders are not: they may
-    lead in a circle.
+    Hidden files and folders are left out. Links to files are followed; links to folders are not, because they
+    may form a circle.
 
     Args:
-        folder: looked through to any depth.
-        without: a file that is left out: what is written must not be read.
+        folder: folder to list, to any depth.
+        without: file that is left out, for example the output.
 
     Raises:
         OSError: a folder cannot be read.
@@ -36,7 +36,7 @@ def _below(folder: Path, prefix: str, without: Path | None) -> Iterator[str]:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                # With its slash a folder sorts where its files' paths do: after `a-b`, before `a0`.
+                # With its slash a folder has the sort position of its files: after `a-b`, before `a0`.
                 found.append(entry.name + "/")
             elif entry.is_file() and (without is None or Path(entry.path).resolve() != without):
                 found.append(entry.name)
@@ -49,16 +49,16 @@ def _below(folder: Path, prefix: str, without: Path | None) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A list of files on disk: what a run began with is what it scores, whatever comes or goes meanwhile."""
+    """A list of files, stored on disk when a run starts; later changes of the folder have no effect."""
 
     path: Path
     count: int
     sha256: str
-    """Of the list, hexadecimal."""
+    """SHA-256 of the list, hexadecimal."""
 
     @classmethod
     def write(cls, path: Path, names: Iterator[str]) -> Listing:
-        """Keep the names."""
+        """Write the names to a file."""
         digest, count = hashlib.sha256(), 0
         with path.open("wb") as file:
             for name in names:
@@ -69,7 +69,7 @@ class Listing:
         return cls(path=path, count=count, sha256=digest.hexdigest())
 
     def chunks(self, size: int, *, skip: int = 0) -> Iterator[list[str]]:
-        """The names in pieces of `size`, without the first `skip` pieces."""
+        """Yield the names in chunks of `size`, without the first `skip` chunks."""
         chunk: list[str] = []
         for number, name in enumerate(self._names()):
             if number < skip * size:

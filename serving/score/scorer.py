@@ -1,12 +1,12 @@
-"""Files to rows: read, decode, find faces, preprocess, run, on all cores; the same code as `POST /detect`.
+"""Scores files on all cores, with the code of `POST /detect`: read, decode, find faces, preprocess, run.
 
     scorer = Scorer.configured(settings, live, faces="auto")
     for table in scorer.tables(folder, chunks):
         …
 
-A row is what the service would have answered, and recorded, for its file: of several faces the largest one's.
-
-A folder of pictures to one Parquet file, chunk by chunk; `parts` says what a kill leaves behind.
+A row is what the service would have answered and recorded for the file: of several faces, the largest face's.
+`score_folder` writes the rows of a folder to one Parquet file, chunk by chunk; a run that was killed
+continues from its shards (`serving.score.shards`).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from serving.settings import Settings
 _log = logging.getLogger(__name__)
 
 UNREADABLE = "file-unreadable"
-"""Beside the service's own problem types: the file is gone, or its rights or its disk forbid to read it."""
-# As MIEN_BATCH_SIZE's default: more at once is no faster on a CPU. One worker's share, too.
+"""Problem type that only scoring has: the file is missing, or it cannot be read."""
+# The default of MIEN_BATCH_SIZE: more pictures at once are not faster on a CPU. One thread's share, too.
 BATCH = 16
-# Of this process or machine and not of the file: the run ends, and goes on when there is room again.
+# Errors of this process or machine, not of the file: the run ends and can be continued later.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 # Settings that decide how a picture is read.
 _READING = {"face_detector", "face_model", "face_margin", "max_faces", "max_pixels"}
@@ -52,10 +52,10 @@ _BOX = pa.struct([pa.field(side, pa.int32()) for side in ("left", "top", "width"
 
 @dataclass(frozen=True, slots=True)
 class _PictureData:
-    """What is kept of a picture."""
+    """The data of a picture that its row needs."""
 
     input: Image | None
-    """uint8 [H, W, 3]; None when there is nothing to look at."""
+    """uint8 [H, W, 3]; None without a network input."""
     faces: int
     box: Box | None
     statistics: ImageStatistics | None
@@ -74,20 +74,20 @@ class Scorer:
         max_bytes: int,
         threads: int | None = None,
     ) -> None:
-        """Be ready; OpenCV's own threads are switched off in this process.
+        """Create a scorer; this switches off OpenCV's own threads in this process.
 
-        Each picture has a thread already, and a cascade that is shared out finds its boxes in no fixed order.
+        Each picture has a thread already, and a cascade with several threads finds boxes in random order.
 
         Args:
             live: the model.
-            reader: of pictures, as the service makes it.
-            faces: as `?faces=` of `/detect`.
-            embedding: whether rows have the model's features.
-            max_bytes: of a file; a larger one is not read.
-            threads: pictures that are worked on at once; the usable cores without it.
+            reader: reader of pictures, configured like the service's.
+            faces: same values as `?faces=` of `/detect`.
+            embedding: whether rows include the model's features.
+            max_bytes: maximum size of a file; a larger one is not read.
+            threads: number of pictures processed at once; None: the usable cores.
 
         Raises:
-            BadRequest: `faces` asks for faces while looking for them is switched off.
+            BadRequest: `faces` asks for faces while face detection is switched off.
             FaceDetectorError: the model's detector cannot be used here.
         """
         reader.check(live.contract.input, faces)
@@ -105,16 +105,16 @@ class Scorer:
             "embedding": embedding,
             "max_bytes": max_bytes,
         }
-        """Whatever decides what the rows say, as JSON values; `configured` adds the reader's settings."""
+        """Everything that determines the rows, as JSON values; `configured` adds the reader's settings."""
         self.schema = _schema(live, embedding=embedding)
-        """Of the tables."""
+        """Schema of the tables."""
         cv2.setNumThreads(1)
 
     @classmethod
     def configured(
         cls, settings: Settings, live: LiveModel, *, faces: FacesMode = "auto", embedding: bool = False
     ) -> Scorer:
-        """One that reads pictures as the service does with these settings; see `__init__`."""
+        """Create a scorer that reads pictures as the service does with these settings; see `__init__`."""
         detectors = Detectors(settings.face_detector, face_model=settings.face_model)
         reader = PictureReader(
             detectors,
@@ -127,15 +127,15 @@ class Scorer:
         return made
 
     def tables(self, folder: Path, chunks: Iterable[Sequence[str]]) -> Iterator[pa.Table]:
-        """One table for each chunk, in order; while one is in the caller's hands the next is being made.
+        """Yield one table for each chunk, in order; the next one is computed while the caller handles one.
 
         Args:
-            folder: that the paths are relative to.
+            folder: folder that the paths are relative to.
             chunks: paths of files. The same chunks give the same tables on any number of cores.
 
         Raises:
-            OSError: this process may open no more files.
-            MemoryError: there is not enough.
+            OSError: this process cannot open more files.
+            MemoryError: the memory is not sufficient.
         """
         ahead: deque[list[Future[list[dict[str, Any]]]]] = deque()
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="score")
@@ -154,7 +154,7 @@ class Scorer:
         return pa.Table.from_pylist([row for part in parts for row in part.result()], schema=self.schema)
 
     def _score(self, folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
-        """Rows of a few files, whose pictures go through the network together."""
+        """Return the rows of a few files, whose pictures go through the network together."""
         seen = [self._look(folder / name) for name in names]
         inputs = [one.input for one in seen if isinstance(one, _PictureData) and one.input is not None]
         prediction = self.live.classifier.predict(np.stack(inputs)) if inputs else None
@@ -172,7 +172,7 @@ class Scorer:
         return rows
 
     def _look(self, path: Path) -> _PictureData | str:
-        """What the file shows, or the type of its problem."""
+        """Return the picture of a file, or the type of its problem."""
         try:
             return _seen(self.reader.read(self._read(path), self.live.contract.input, self._faces))
         except ServingError as error:
@@ -184,8 +184,8 @@ class Scorer:
         except MemoryError:
             raise
         except Exception:
-            # One picture that a library cannot cope with must not end a run of a million.
-            _log.exception("%s cannot be scored", path)
+            # One picture that makes a library fail must not end a run of a million pictures.
+            _log.exception("%s could not be scored", path)
             return INTERNAL.slug
 
     def _read(self, path: Path) -> bytes:
@@ -197,22 +197,22 @@ class Scorer:
 
     def _row(self, name: str) -> dict[str, Any]:
         identity = self.live.identity
-        # A name that is no UTF-8 is shown with its bytes' numbers.
+        # Bytes of a name that are not UTF-8 are written as escapes.
         path = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         return {"path": path, "model_version": identity.version, "model_sha256": identity.sha256}
 
     def _answer(self, prediction: Prediction, index: int, statistics: ImageStatistics) -> dict[str, Any]:
         probabilities, embedding = prediction.probabilities[index], prediction.embedding[index]
-        outcome = summarize_output(probabilities, embedding)
+        summary = summarize_output(probabilities, embedding)
         classes = self.live.contract.classes
         answer = {
             "emotion": classes[int(probabilities.argmax())],
-            "probability": outcome.confidence,
+            "probability": summary.confidence,
             **{f"p_{name}": value for name, value in zip(classes, probabilities.tolist(), strict=True)},
             "brightness": statistics.brightness,
             "contrast": statistics.contrast,
             "sharpness": statistics.sharpness,
-            "entropy": outcome.entropy,
+            "entropy": summary.entropy,
         }
         if self._embedding:
             answer["embedding"] = embedding.tolist()
@@ -221,7 +221,7 @@ class Scorer:
 
 def _seen(picture: Picture) -> _PictureData:
     return _PictureData(
-        # A copy: a part would keep the inputs of all faces.
+        # A copy: a slice would keep the inputs of all faces in memory.
         input=picture.inputs[0].copy() if len(picture.inputs) else None,
         faces=len(picture.faces),
         box=picture.box,
@@ -253,7 +253,7 @@ def _schema(live: LiveModel, *, embedding: bool) -> pa.Schema:
 
 
 CHUNK = 1024
-"""Files of one part: seconds of work on two cores, which is what a kill can cost."""
+"""Files of one shard: seconds of work on two cores, the most that a kill can cost."""
 
 
 def score_folder(
@@ -262,49 +262,49 @@ def score_folder(
     out: Path,
     *,
     chunk: int = CHUNK,
-    tell: Callable[[ScoringProgress], None] = lambda progress: None,
+    notify: Callable[[ScoringProgress], None] = lambda progress: None,
 ) -> ScoringProgress:
-    """Score a folder into one Parquet file, or go on with it.
+    """Score a folder into one Parquet file, or continue an earlier run.
 
     Args:
-        scorer: with the model.
-        folder: of pictures, at any depth.
-        out: written when all is done; its folder must exist.
-        chunk: files of one part.
-        tell: called after each part, and once before the first.
+        scorer: scorer with the model.
+        folder: folder of pictures, at any depth.
+        out: file that is written at the end; its folder must exist.
+        chunk: number of files in one shard.
+        notify: called once before the first shard and after each.
 
     Raises:
         ScoringRefused: there is nothing to score, the result cannot be written, another run writes it, or
-            the file or the parts that are there are of another model or of other options.
+            the existing file or shards belong to another model or other options.
     """
     plan = {**scorer.plan, "folder": str(folder.resolve()), "chunk": chunk, "columns": scorer.schema.names}
     parts = Shards(out, plan)
     try:
         with parts.alone():
-            finished = parts.finished() or _go_on(scorer, folder, parts, chunk=chunk, tell=tell)
+            finished = parts.finished() or _go_on(scorer, folder, parts, chunk=chunk, notify=notify)
             parts.remove()
             return finished
     except OSError as error:
         raise ScoringRefused(
-            f"{error.filename or out}: {error.strerror or error}; put it right and run the same command again"
+            f"{error.filename or out}: {error.strerror or error}; correct that and run the same command again"
         ) from error
 
 
 def _go_on(
-    scorer: Scorer, folder: Path, parts: Shards, *, chunk: int, tell: Callable[[ScoringProgress], None]
+    scorer: Scorer, folder: Path, parts: Shards, *, chunk: int, notify: Callable[[ScoringProgress], None]
 ) -> ScoringProgress:
     listing = parts.begin(lambda: files_in(folder, without=parts.out), shown=folder)
-    # Written in order, so there is no gap.
+    # Shards are written in order, so there are no gaps.
     number, failed = len(parts.files()), parts.failed()
 
     def progress() -> ScoringProgress:
         return ScoringProgress(files=listing.count, done=min(number * chunk, listing.count), failed=failed)
 
-    tell(progress())
+    notify(progress())
     for table in scorer.tables(folder, listing.chunks(chunk, skip=number)):
         parts.write(number, table)
         number += 1
         failed += failed_rows(table)
-        tell(progress())
+        notify(progress())
     parts.join(scorer.schema)
     return progress()

@@ -1,12 +1,12 @@
-"""Tables to one Parquet file, so that a run that was killed at any moment goes on where it was.
+"""Shards of a result: a run that was killed at any moment continues where it stopped.
 
-    predictions.parquet          appears when all is done, whole
-    predictions.parquet.parts/   until then
-        files       what is scored, fixed at the start
+    predictions.parquet          written atomically at the end
+    predictions.parquet.parts/   exists until then
+        files       the list of files to score, fixed at the start
         plan.json   the model and the options; a run with others is refused
-        00000000.parquet, …      one for each finished chunk, each whole or not there
+        00000000.parquet, …      one for each finished chunk, each written atomically
 
-The file holds the plan too: a second run of the same is told that there is nothing left to do.
+The result file holds the plan too, so that a second run with the same plan has nothing left to do.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ from serving.errors import OutputTaken, ScoringBegunOtherwise, ScoringRefused
 from serving.score.listing import Listing
 
 PLAN_KEY = b"mien.scoring"
-"""Of the Parquet file's metadata: which model and options made it."""
+"""Key in the Parquet file's metadata for the plan: the model and the options that made it."""
 
 _PLAN, _FILES, _LOCK, _WHOLE = "plan.json", "files", "lock", "whole"
-# What readers of Parquet are made for; a thousand rows each would cost them more than the rows.
+# A usual size for readers of Parquet; with a thousand rows the overhead of a group would exceed the data.
 _ROW_GROUP = 1 << 16
 _COUNTED = ["error"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringProgress:
-    """How far a run is."""
+    """Progress of a run."""
 
     files: int
-    """To be scored in all."""
+    """Number of files to score."""
     done: int
-    """Of them, how many have their row."""
+    """Number of files that have a row."""
     failed: int
-    """Of these, how many have a problem instead of an answer."""
+    """Number of rows with a problem instead of an answer."""
 
 
 class Shards:
-    """The parts of one result."""
+    """The shards of one result."""
 
     def __init__(self, out: Path, plan: Mapping[str, Any]) -> None:
-        """Remember where; nothing is touched.
+        """Create the object; files are not touched yet.
 
         Args:
-            out: the result.
-            plan: whatever decides what its rows say, as JSON values.
+            out: path of the result.
+            plan: everything that determines the rows, as JSON values.
         """
         self.out = out
         self.plan = dict(plan)
@@ -65,11 +65,11 @@ class Shards:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the run's folder; let go when the process ends, however it ends.
+        """Hold the lock of the run's folder; the kernel releases it when the process ends.
 
         Raises:
             ScoringRefused: another run holds it.
-            OSError: there is no such place.
+            OSError: the folder cannot be created.
         """
         self.folder.mkdir(exist_ok=True)
         with (self.folder / _LOCK).open("w") as lock:
@@ -82,15 +82,15 @@ class Shards:
             try:
                 yield
             finally:
-                # Nothing was begun: nothing is to be gone on with.
+                # Without a plan there is nothing that a later run could continue.
                 if not (self.folder / _PLAN).exists():
                     self.remove()
 
     def finished(self) -> ScoringProgress | None:
-        """What an earlier run has written already; None when there is no file.
+        """Return the progress of an earlier run that has finished; None when the file does not exist.
 
         Raises:
-            OutputTaken: there is a file, and it is something else.
+            OutputTaken: the file exists and holds something else.
         """
         if not self.out.exists():
             return None
@@ -105,15 +105,15 @@ class Shards:
         return ScoringProgress(files=len(table), done=len(table), failed=failed_rows(table))
 
     def begin(self, names: Callable[[], Iterator[str]], *, shown: object) -> Listing:
-        """List what is to be scored, or take the list that a run of the same plan has begun with.
+        """List the files to score, or read the list of an earlier run with the same plan.
 
         Args:
-            names: gives what is to be scored.
-            shown: where that is, for messages.
+            names: returns the names of the files to score.
+            shown: where the files are, for messages.
 
         Raises:
-            ScoringRefused: there is nothing, or the parts that are there are damaged.
-            ScoringBegunOtherwise: they are of another plan.
+            ScoringRefused: there are no files, or the existing shards are damaged.
+            ScoringBegunOtherwise: the existing shards belong to another plan.
         """
         try:
             begun = json.loads((self.folder / _PLAN).read_bytes())
@@ -121,29 +121,29 @@ class Shards:
             return self._list(names(), shown=shown)
         except ValueError as error:
             raise ScoringRefused(
-                f"{self.folder / _PLAN} is damaged; remove {self.folder} to begin anew"
+                f"{self.folder / _PLAN} is damaged; remove {self.folder} to start again"
             ) from error
         self._check_same(begun["plan"])
         return Listing(path=self.folder / _FILES, count=begun["files"], sha256=begun["sha256"])
 
     def path(self, number: int) -> Path:
-        """Of one chunk's part."""
+        """Return the path of one chunk's shard."""
         return self.folder / f"{number:08}.parquet"
 
     def files(self) -> list[Path]:
-        """Those of finished chunks, in order; where chunks ran side by side there may be gaps."""
+        """Return the shards of finished chunks, in order; with parallel chunks there may be gaps."""
         return sorted(self.folder.glob("[0-9]*.parquet"))
 
     def write(self, number: int, table: pa.Table) -> None:
-        """Keep one chunk's table."""
+        """Write one chunk's table to its shard."""
         _write(self.path(number), [table], table.schema)
 
     def failed(self) -> int:
-        """Rows with a problem, of all parts."""
+        """Count the rows with a problem in all shards."""
         return sum(failed_rows(pq.read_table(path, columns=_COUNTED)) for path in self.files())
 
     def join(self, schema: pa.Schema) -> None:
-        """All parts as one file, one after the other; of their columns those of the schema."""
+        """Join all shards, in order, into the result; only the columns of the schema are kept."""
         whole = self.folder / _WHOLE
         tables = _gathered(pq.read_table(path, columns=schema.names) for path in self.files())
         metadata = {PLAN_KEY: json.dumps(self.plan, sort_keys=True).encode()}
@@ -151,7 +151,7 @@ class Shards:
         whole.replace(self.out)
 
     def remove(self) -> None:
-        """Remove the parts."""
+        """Remove the shards."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _list(self, names: Iterator[str], *, shown: object) -> Listing:
@@ -173,12 +173,12 @@ class Shards:
 
 
 def failed_rows(table: pa.Table) -> int:
-    """Rows with a problem instead of an answer."""
+    """Count the rows with a problem instead of an answer."""
     return len(table) - int(pc.sum(table["error"].is_null()).as_py() or 0)
 
 
 def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in fewer, larger tables."""
+    """Yield the same rows in fewer, larger tables."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
@@ -199,7 +199,7 @@ def _write(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Put a file in its place, whole, also when the power fails."""
+    """Write a file atomically, also when the power fails."""
     temporary = path.with_name(f".{path.name}")
     write(temporary)
     with temporary.open("rb") as file:

@@ -61,7 +61,7 @@ def truncated(format: Format) -> ImageUndecodable:
 
 
 def too_many_parts(format: Format) -> ImageUndecodable:
-    """The error of a file with more than `MOST_PARTS` segments or chunks."""
+    """The error of a file with more than `MAX_PARTS` segments or chunks."""
     return ImageUndecodable(format=format, reason=f"it has more than {MAX_PARTS} parts")
 
 

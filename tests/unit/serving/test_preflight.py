@@ -41,7 +41,7 @@ REFUSED = {
     "shadow": ("shadow_model", "runs:/1", LocationInvalid, "MIEN_SHADOW_MODEL='runs:/1': "),
     "cache": ("cache_dir", "{}/file/cache", StartRefused, "MIEN_CACHE_DIR={}/file/cache: "),
     "scheme": ("database_url", "mysql://me:secret@x/y", StoreUrlInvalid, "MIEN_DATABASE_URL: 'mysql'"),
-    "no url": ("database_url", "x.db", StoreUrlInvalid, "MIEN_DATABASE_URL: it is no URL"),
+    "no url": ("database_url", "x.db", StoreUrlInvalid, "MIEN_DATABASE_URL: it is not a URL"),
     "through a file": ("database_url", "sqlite:///{}/file/x.db", StartRefused, "MIEN_DATABASE_URL: "),
     "a folder": ("database_url", "sqlite:///{}", StartRefused, "MIEN_DATABASE_URL: sqlite:///{}: "),
     "no database": ("database_url", "sqlite:///{}/file", StartRefused, "MIEN_DATABASE_URL: "),

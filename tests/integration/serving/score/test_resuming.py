@@ -54,7 +54,7 @@ def begun(tmp_path: Path, pictures: Path, *, parts: int = 3) -> Path:
     """A run that was ended after so many parts; returns the result's path."""
     out = tmp_path / "out.parquet"
     with pytest.raises(Ended):
-        score_folder(scorer_in(tmp_path), pictures, out, chunk=CHUNK, tell=end_after(parts))
+        score_folder(scorer_in(tmp_path), pictures, out, chunk=CHUNK, notify=end_after(parts))
     return out
 
 
@@ -70,7 +70,7 @@ def test_finished_parts_are_kept(tmp_path: Path, pictures: Path, unbroken: bytes
         told.append(progress)
         inodes.update({path.name: path.stat().st_ino for path in Path(f"{out}.parts").glob("*.parquet")})
 
-    result = score_folder(scorer_in(tmp_path), pictures, out, chunk=CHUNK, tell=tell)
+    result = score_folder(scorer_in(tmp_path), pictures, out, chunk=CHUNK, notify=tell)
     assert (result.done, result.failed) == (COUNT, 1)
     assert told[0].done == parts * CHUNK
     assert kept.items() <= inodes.items()

@@ -118,7 +118,7 @@ def test_the_file_has_a_row_for_each_file_in_path_order_and_says_how_it_was_made
     pictures = pictures_in(tmp_path / "pictures", 50)
     scorer = scorer_in(tmp_path, embedding=True)
     told = []
-    result = score_folder(scorer, pictures, tmp_path / "out.parquet", chunk=7, tell=told.append)
+    result = score_folder(scorer, pictures, tmp_path / "out.parquet", chunk=7, notify=told.append)
     assert (result.files, result.done, result.failed) == (50, 50, 0)
     assert [progress.done for progress in told] == [0, 7, 14, 21, 28, 35, 42, 49, 50]
     table = pq.read_table(tmp_path / "out.parquet")
@@ -169,7 +169,7 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
         tmp_path / "large",
         tmp_path / "large.parquet",
         chunk=100,
-        tell=lambda progress: used.append(process.memory_info().rss),
+        notify=lambda progress: used.append(process.memory_info().rss),
     )
     assert len(used) == 61
     assert max(used) - settled < 32 << 20
