@@ -1,5 +1,6 @@
-"""What the collect flow is made of.
+"""The collect flow.
 
+flow        its parameters and steps
 intake      which of the kept pictures become data, and why the others do not
-dataset     what the data hold already, and how pictures are added to them
+dataset     contents of the data, and how a new version is added
 """

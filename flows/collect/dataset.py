@@ -1,4 +1,4 @@
-"""The data of a clone: what they hold already, and how pictures are added to them."""
+"""The data of a clone: their contents, and how a new version is added."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ _HELD_OUT = ("val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetContents:
-    """What the data hold."""
+    """Classes and pictures of the data."""
 
     classes: frozenset[str]
     folder: Path
-    """That holds the classes' folders: of training pictures, where the data bring splits."""
+    """Folder with the classes' folders; those of the training split if the data have splits."""
     held_out: frozenset[str]
-    """Hashes of the pixels of what is in val and test."""
+    """SHA-256 of the pixels of each picture in val and test."""
     others: frozenset[str]
-    """Hashes of the rest."""
+    """SHA-256 of the pixels of all other pictures."""
 
 
 def read_contents(root: Path, params: PrepareParams, *, seed: int, minimum: int) -> DatasetContents:
-    """Look through a clone's data; splits and identity as `prepare` sees them.
+    """Read the contents of a clone's data, with the splits and hashes of `prepare`.
 
-    Pixels that the last `prepare` has hashed are not read again.
+    Pictures that the last `prepare` has hashed are not read again.
 
     Raises:
-        CollectRefused: the data have a form that pictures cannot be added to.
-        DataError: they contradict themselves.
+        CollectRefused: the data are in a form to which pictures cannot be added.
+        DataError: the data are inconsistent.
     """
     folder = root / paths.DATA
     if (folder / CSV_NAME).is_file():
         raise CollectRefused(
             f"the data are {paths.DATA}/{CSV_NAME}, a published table that pictures cannot be added to; "
-            f"lay its pictures out as {paths.DATA}/<class>/ to collect beside them"
+            f"convert it to pictures in {paths.DATA}/<class>/ to collect more"
         )
     if not (root / POINTER).is_file():
         raise CollectRefused(
@@ -82,7 +82,7 @@ def read_contents(root: Path, params: PrepareParams, *, seed: int, minimum: int)
 
 
 def _splits(placement: Placement, hashes: Mapping[str, str], *, seed: int, minimum: int) -> dict[str, str]:
-    """Locator → split, as `prepare` decides it: copies go first, then small classes are filled up."""
+    """Locator → split, as in `prepare`: copies are removed first, then small classes are filled up."""
     rows = pd.DataFrame(
         [
             (item.source.locator, item.source.label, item.split, item.group, hashes[item.source.locator])
@@ -102,17 +102,17 @@ def _splits(placement: Placement, hashes: Mapping[str, str], *, seed: int, minim
 
 
 def add_version(workspace: Workspace) -> str | None:
-    """Make what was laid into the data their new version; the remote that has it now, if there is one.
+    """Add the data as a new version to DVC and push it; returns the remote, None if there is no remote.
 
     Raises:
-        WorkspaceFailed: DVC refuses.
+        WorkspaceFailed: DVC cannot add or push it.
     """
     added = workspace.dvc("add", "--quiet", str(paths.DATA))
     if added.status != 0:
         raise WorkspaceFailed(
             what="the new version of the data", reason=added.reason, remedy="check disk and DVC's settings"
         )
-    _unbind(workspace.root / POINTER)
+    _use_default_remote(workspace.root / POINTER)
     remote = data.default_remote(workspace)
     if remote is not None:
         pushed = workspace.dvc("push", "--quiet", "--remote", remote, str(POINTER))
@@ -125,20 +125,20 @@ def add_version(workspace: Workspace) -> str | None:
     return remote
 
 
-def _unbind(pointer: Path) -> None:
-    """Push data that name a remote of their own, as the shipped sample does, to the default one.
+def _use_default_remote(pointer: Path) -> None:
+    """Remove the data's own remote, so that they are pushed to the default one.
 
-    The sample's is in git, and its pointer forbids to push.
+    The shipped sample has a remote in git, and its pointer disables pushing.
     """
-    held = yaml.safe_load(pointer.read_text(encoding="utf-8"))
-    for out in held["outs"]:
+    content = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+    for out in content["outs"]:
         out.pop("remote", None)
         out.pop("push", None)
-    pointer.write_text(yaml.safe_dump(held, sort_keys=False), encoding="utf-8")
+    pointer.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
 def _hashes(root: Path, sources: Sequence[Source]) -> dict[str, str]:
-    """Locator → hash of its pixels, for all that can be read."""
+    """Locator → SHA-256 of its pixels, for all readable pictures."""
     known = _prepared(root)
     found = {}
     for source in sources:
@@ -149,12 +149,12 @@ def _hashes(root: Path, sources: Sequence[Source]) -> dict[str, str]:
         try:
             found[source.locator] = pixel_sha256(read_image(source.locator, root))
         except (ImageError, OSError):
-            continue  # `prepare` sets it aside, too
+            continue  # `prepare` skips it too
     return found
 
 
 def _prepared(root: Path) -> Mapping[str, tuple[str, int]]:
-    """Locator → hash and size of the file, as the last `prepare` has seen it; empty when none is there."""
+    """Locator → hash and file size from the last `prepare`; empty if it has not run."""
     try:
         rows = read_manifest(root / paths.MANIFEST, ["source", "pixel_sha256", "bytes"])
     except ManifestCorrupt:

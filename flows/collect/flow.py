@@ -1,11 +1,11 @@
-"""The collect flow: kept pictures whose emotion was told become a new version of the data, in a branch.
+"""The collect flow: adds kept pictures with feedback to the data, as a new version in a branch.
 
     python -m flows.collect
     prefect deployment run collect/collect
 
-Only pictures that the service was asked to keep (MIEN_KEEP_IMAGES). Works in a clone, which is removed at the
-end. `git merge collected && dvc checkout
-data.dvc` takes the new version over; `--param revision=collected` trains on it without that.
+Uses the pictures that the service has kept (MIEN_KEEP_IMAGES). Works in a clone, which is deleted at the end.
+`git merge collected && dvc checkout data.dvc` applies the new version; `--param revision=collected` trains on
+it without a merge.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.collect.dataset import DatasetContents, add_version, read_contents
+from flows.collect.dataset import add_version, read_contents
 from flows.collect.intake import Intake, select_pictures
 from flows.errors import CollectRefused, FlowError, WorkspaceFailed
 from flows.repro import data, reuse
@@ -54,9 +54,9 @@ def collect(revision: str = "HEAD", train: bool = False) -> State[Any]:
     """Add kept pictures with feedback to the data.
 
     Args:
-        revision: branch, tag or commit whose data they are added to; what the branch `collected` holds that
-            is not merged yet stays in it.
-        train: whether the training deployment is started on the branch when something came in.
+        revision: branch, tag or commit with the data; pictures in the branch `collected` that are not merged
+            yet stay in it.
+        train: whether to start the training deployment on the branch if pictures were added.
     """
     quiet_libraries()
     try:
@@ -64,54 +64,55 @@ def collect(revision: str = "HEAD", train: bool = False) -> State[Any]:
         if not settings.keep_images:
             return Completed(
                 name=NOTHING,
-                message="no picture is collected: MIEN_KEEP_IMAGES is 0, so none is to be kept",
+                message="no pictures are collected, because MIEN_KEEP_IMAGES is 0",
             )
-        told = _told(settings)
-        if not told:
+        labelled = _labelled_pictures(settings)
+        if not labelled:
             return Completed(name=NOTHING, message="no kept picture has feedback")
         with _only_collect(Path.cwd()) as lock, _cloned(Path.cwd(), revision, lock) as workspace:
-            return _collected(told, workspace, settings, train=train)
+            return _collect(labelled, workspace, settings, train=train)
     except (FlowError, PipelineError, ServingError) as error:
         return failed(str(error))
     except OSError as error:
         return failed(f"{error.filename or 'collecting'}: {error.strerror or error}")
 
 
-def _collected(
-    told: list[LabelledPicture], workspace: Workspace, settings: Settings, *, train: bool
+def _collect(
+    labelled: list[LabelledPicture], workspace: Workspace, settings: Settings, *, train: bool
 ) -> State[Any]:
     params = load_params(workspace.root / paths.PARAMS)
-    held = read_contents(
+    contents = read_contents(
         workspace.root,
         params.prepare,
         seed=params.seed,
         minimum=params.validate_.min_per_class_and_split,
     )
     pictures = PictureFolder(settings.keep_images_dir, fraction=0.0)
-    # Data whose faces `prepare` looks for get the whole picture, others what the network saw of it.
+    # Whole pictures for data whose faces `prepare` detects, else the crop that the network saw.
     margin = settings.face_margin if params.prepare.crop == "none" else None
-    intake = select_pictures(told, pictures, held, margin=margin)
-    if not intake.taken:
-        said = _counted(intake)
-        publish(intake, said)
-        return Completed(name=NOTHING, message=said)
-    _lay(intake, held)
+    intake = select_pictures(labelled, pictures, contents, margin=margin)
+    if not intake.accepted:
+        message = _counts(intake)
+        publish(intake, message)
+        return Completed(name=NOTHING, message=message)
+    for picture in intake.accepted:
+        (contents.folder / picture.label / picture.name).write_bytes(picture.data)
     remote = add_version(workspace)
-    branch = reuse.commit(workspace, f"{_pictures(len(intake.taken))} with feedback join the data")
+    branch = reuse.commit(workspace, f"{_pictures(len(intake.accepted))} with feedback join the data")
     if branch is None:
         raise CollectRefused("the data have a new version, and git sees no change; is data.dvc ignored?")
-    kept = f"pushed to {remote}" if remote else "in this checkout's cache only: DVC has no default remote"
-    said = f"{_counted(intake)}; they are the branch {branch}, {kept}"
+    location = f"pushed to {remote}" if remote else "in this checkout's cache only: DVC has no default remote"
+    message = f"{_counts(intake)}; they are the branch {branch}, {location}"
     if train:
-        said += f"; {_train(intake, branch)}"
-    publish(intake, said)
-    return Completed(message=said)
+        message += f"; {_train(intake, branch)}"
+    publish(intake, message)
+    return Completed(message=message)
 
 
-def _told(settings: Settings) -> list[LabelledPicture]:
+def _labelled_pictures(settings: Settings) -> list[LabelledPicture]:
     url = settings.database_url.reveal()
     if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
-        return []  # nothing was ever observed; asking would create the file
+        return []  # no observation was ever stored; opening the database would create the file
     return labelled_pictures(url)
 
 
@@ -124,13 +125,15 @@ def _only_collect(checkout: Path) -> Iterator[int]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise CollectRefused("another run is collecting in this checkout; wait for its end") from error
+            raise CollectRefused(
+                "another run is collecting in this checkout; wait until it has ended"
+            ) from error
         yield file.fileno()
 
 
 @contextmanager
 def _cloned(checkout: Path, revision: str, lock: int) -> Iterator[Workspace]:
-    """A clone with the data, at the revision with what was collected before; gone afterwards."""
+    """A temporary clone with the data of the revision and of the branch `collected`."""
     workspace = new_workspace(checkout, "collect", branch=BRANCH, revision=revision, lock=lock)
     try:
         merged = workspace.git(*reuse.author(workspace), "merge", "--quiet", "--no-edit", workspace.commit)
@@ -138,19 +141,14 @@ def _cloned(checkout: Path, revision: str, lock: int) -> Iterator[Workspace]:
             raise WorkspaceFailed(
                 what=f"the branch {BRANCH}",
                 reason=f"its data and those of {revision} have both changed",
-                remedy=f"merge it by hand, or delete it to collect anew: git branch -D {BRANCH}",
+                remedy=f"merge it by hand, or delete it to collect again: git branch -D {BRANCH}",
             )
         data.configure(workspace)
         data.restore(workspace)
         yield workspace
     finally:
-        # People's pictures lie in it.
+        # It contains people's pictures.
         shutil.rmtree(workspace.root, ignore_errors=True)
-
-
-def _lay(intake: Intake, held: DatasetContents) -> None:
-    for one in intake.taken:
-        (held.folder / one.label / one.name).write_bytes(one.data)
 
 
 def _train(intake: Intake, branch: str) -> str:
@@ -160,33 +158,33 @@ def _train(intake: Intake, branch: str) -> str:
 
     with get_client(sync_client=True) as client:
         if running := running_training(client):
-            return f"no training: {running.name} is under way"
-        reason = f"{_pictures(len(intake.taken))} with feedback came in"
+            return f"no training: {running.name} is already running"
+        reason = f"{_pictures(len(intake.accepted))} with feedback came in"
         started = start_training(client, reason, key=f"collect {flow_run.id}", revision=branch)
         return f"started training {started.name}"
 
 
-def publish(intake: Intake, said: str) -> None:
-    """Create Prefect's artifacts: pictures by class, and in words what came in and what did not."""
+def publish(intake: Intake, message: str) -> None:
+    """Create Prefect artifacts: a table of pictures by class, and a summary with the reasons for refusals."""
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-    get_run_logger().info("%s", said)
-    if intake.taken:
-        classes = Counter(one.label for one in intake.taken)
+    get_run_logger().info("%s", message)
+    if intake.accepted:
+        classes = Counter(picture.label for picture in intake.accepted)
         create_table_artifact(
             [{"class": name, "new pictures": count} for name, count in sorted(classes.items())],
             key=TABLE,
-            description=f"{_pictures(len(intake.taken))} with feedback",
+            description=f"{_pictures(len(intake.accepted))} with feedback",
         )
-    lines = [f"## {_pictures(len(intake.taken))} came in", "", said, ""]
+    lines = [f"## {_pictures(len(intake.accepted))} came in", "", message, ""]
     lines += [f"* refused: {count}, {reason}" for reason, count in _sorted(intake.refused)]
     create_markdown_artifact("\n".join(lines), key=SUMMARY)
 
 
-def _counted(intake: Intake) -> str:
+def _counts(intake: Intake) -> str:
     refused = "; ".join(f"{count} refused: {reason}" for reason, count in _sorted(intake.refused))
-    said = f"{_pictures(len(intake.taken))} came in"
-    return f"{said}; {refused}" if refused else said
+    message = f"{_pictures(len(intake.accepted))} came in"
+    return f"{message}; {refused}" if refused else message
 
 
 def _sorted(counts: Mapping[str, int]) -> list[tuple[str, int]]:

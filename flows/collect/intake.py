@@ -19,11 +19,11 @@ from serving.observations.store import LabelledPicture
 
 GONE = "the picture is no longer kept"
 UNREADABLE = "the picture cannot be read"
-LABEL = "the emotion that was told is no class of the data"
+LABEL = "the emotion of the feedback is not a class of the data"
 HELD_OUT = "the picture is in val or test"
 KNOWN = "the picture is in the data"
-TWICE = "the picture came more than once"
-CONTRADICTED = "the picture came with several emotions, so none can be trusted"
+TWICE = "the picture was sent more than once"
+CONTRADICTED = "the picture has feedback with different emotions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,75 +32,79 @@ class AcceptedPicture:
 
     label: str
     name: str
-    """Of its file: the answer's id, which no `group_pattern` takes for a known person."""
+    """File name: the answer's id, which no `group_pattern` matches as a known person."""
     data: bytes
     sha256: str
-    """Of its pixels, as `prepare` identifies pictures."""
+    """SHA-256 of its pixels, by which `prepare` identifies pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intake:
-    """What came in."""
+    """Accepted pictures, and the number of refused ones by reason."""
 
-    taken: Sequence[AcceptedPicture]
+    accepted: Sequence[AcceptedPicture]
     refused: Counter[str] = field(default_factory=Counter)
-    """Reason → pictures."""
+    """Reason → number of pictures."""
 
 
 def select_pictures(
-    told: Iterable[LabelledPicture], pictures: PictureFolder, held: DatasetContents, *, margin: float | None
+    labelled: Iterable[LabelledPicture],
+    pictures: PictureFolder,
+    contents: DatasetContents,
+    *,
+    margin: float | None,
 ) -> Intake:
-    """Judge every picture; each is read once and none is kept in memory that is refused.
+    """Accept or refuse each picture; each is read once, and refused ones are not kept in memory.
 
     Args:
-        told: in the order in which they came.
-        pictures: where they are kept.
-        held: what the data hold.
-        margin: around the face that was looked at, which is cut out; None keeps pictures whole, for data
-            whose faces `prepare` finds itself.
+        labelled: pictures with feedback, in the order in which they were sent.
+        pictures: folder of the kept pictures.
+        contents: of the data.
+        margin: around the face, which is cut out; None keeps pictures whole, for data whose faces `prepare`
+            detects.
     """
     refused: Counter[str] = Counter()
     by_pixels: defaultdict[str, list[AcceptedPicture]] = defaultdict(list)
-    for one in told:
-        found = _judged(one, pictures, held, margin=margin)
-        if isinstance(found, str):
-            refused[found] += 1
+    for picture in labelled:
+        result = _check(picture, pictures, contents, margin=margin)
+        if isinstance(result, str):
+            refused[result] += 1
         else:
-            by_pixels[found.sha256].append(found)
-    taken = []
-    for same in by_pixels.values():
-        if len({one.label for one in same}) > 1:
-            refused[CONTRADICTED] += len(same)
+            by_pixels[result.sha256].append(result)
+    accepted = []
+    for copies in by_pixels.values():
+        if len({copy.label for copy in copies}) > 1:
+            refused[CONTRADICTED] += len(copies)
             continue
-        taken.append(same[0])
-        if len(same) > 1:
-            refused[TWICE] += len(same) - 1
-    return Intake(taken=taken, refused=refused)
+        accepted.append(copies[0])
+        if len(copies) > 1:
+            refused[TWICE] += len(copies) - 1
+    return Intake(accepted=accepted, refused=refused)
 
 
-def _judged(
-    one: LabelledPicture, pictures: PictureFolder, held: DatasetContents, *, margin: float | None
+def _check(
+    picture: LabelledPicture, pictures: PictureFolder, contents: DatasetContents, *, margin: float | None
 ) -> AcceptedPicture | str:
-    """What becomes of one picture: itself, or the reason against it."""
-    if one.emotion not in held.classes:
+    """The accepted picture, or the reason to refuse it."""
+    if picture.emotion not in contents.classes:
         return LABEL
     try:
-        data = pictures.read(one.picture)
+        data = pictures.read(picture.picture)
         image = decode(data, max_pixels=MOST_ORIGINAL_PIXELS)
     except FileNotFoundError:
         return GONE
     except (ImageError, OSError):
         return UNREADABLE
-    suffix = PurePosixPath(one.picture).suffix
-    if margin is not None and one.box is not None:
-        image = crop_square(image, one.box, margin=margin)
+    suffix = PurePosixPath(picture.picture).suffix
+    if margin is not None and picture.box is not None:
+        image = crop_square(image, picture.box, margin=margin)
         data, suffix = _png(image), ".png"
     sha256 = pixel_sha256(image)
-    if sha256 in held.held_out:
+    if sha256 in contents.held_out:
         return HELD_OUT
-    if sha256 in held.others:
+    if sha256 in contents.others:
         return KNOWN
-    return AcceptedPicture(label=one.emotion, name=f"{one.id}{suffix}", data=data, sha256=sha256)
+    return AcceptedPicture(label=picture.emotion, name=f"{picture.id}{suffix}", data=data, sha256=sha256)
 
 
 def _png(image: Image) -> bytes:
