@@ -19,7 +19,7 @@ from pipelines import summary
 from pipelines.core.cli import quiet_libraries
 from pipelines.core.errors import PipelineError
 from pipelines.core.params import load_params
-from pipelines.register.status import Standing, read_standing
+from pipelines.register.status import RegistryStatus, read_registry_status
 from pipelines.run_record import RunRecord, idle_stages, locked_results
 
 _READ_BYTES = 1 << 16
@@ -105,8 +105,8 @@ def main() -> None:
     before = _before(root)
     record = run(root, sys.argv[1:], environment)
 
-    def ask() -> Standing:
-        return read_standing(root, load_params().register_.model)
+    def ask() -> RegistryStatus:
+        return read_registry_status(root, load_params().register_.model)
 
     print(f"\n{summary.summary(root, record, before=before, ask=ask)}", flush=True)
     sys.exit(record.status)
@@ -119,9 +119,9 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def _before(root: Path) -> Standing | None:
+def _before(root: Path) -> RegistryStatus | None:
     try:
-        return read_standing(root, load_params().register_.model)
+        return read_registry_status(root, load_params().register_.model)
     except PipelineError:
         return None  # the stage that needs it fails and says why
 

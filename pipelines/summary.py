@@ -14,7 +14,7 @@ from pipelines.compare import render
 from pipelines.core import paths
 from pipelines.core.io import read_json
 from pipelines.gate.remedies import remedies
-from pipelines.register.status import Standing, decide
+from pipelines.register.status import RegistryStatus, decide
 from pipelines.run_record import RunRecord, maker
 
 VERDICT = "verdict"
@@ -31,7 +31,9 @@ _HASH = 10
 """Digits of a commit that are shown."""
 
 
-def summary(root: Path, record: RunRecord, *, before: Standing | None, ask: Callable[[], Standing]) -> str:
+def summary(
+    root: Path, record: RunRecord, *, before: RegistryStatus | None, ask: Callable[[], RegistryStatus]
+) -> str:
     """Everything that is said after a run.
 
     Args:
@@ -74,7 +76,7 @@ def _compared(root: Path, record: RunRecord) -> Iterator[str]:
 
 
 def _judged(
-    root: Path, record: RunRecord, *, before: Standing | None, ask: Callable[[], Standing]
+    root: Path, record: RunRecord, *, before: RegistryStatus | None, ask: Callable[[], RegistryStatus]
 ) -> Iterator[str]:
     if _is_current(root, record, paths.GATE):
         yield str(decide(read_json(root / paths.GATE), before=before, ask=ask))

@@ -47,7 +47,7 @@ from pipelines.core.cli import quiet_libraries
 from pipelines.core.errors import PipelineError, RegistryError
 from pipelines.core.io import read_json
 from pipelines.core.params import Params, load_params
-from pipelines.register.status import Decision, Standing, decide, read_standing
+from pipelines.register.status import Decision, RegistryStatus, decide, read_registry_status
 from pipelines.tracking.runs import TRACKING_URI
 
 # Logger of Prefect's engine; its records appear in Prefect's pages.
@@ -187,12 +187,12 @@ def _run(plan: Plan, workspace: Workspace, engine: Engine, *, force: bool, max_p
             executor.stop()
 
 
-def _standing(workspace: Workspace, params: Params) -> Standing:
+def _standing(workspace: Workspace, params: Params) -> RegistryStatus:
     uri = workspace.environment[TRACKING_URI]
-    return read_standing(workspace.root, params.register_.model, uri=uri)
+    return read_registry_status(workspace.root, params.register_.model, uri=uri)
 
 
-def _status_before(workspace: Workspace, params: Params) -> Standing | None:
+def _status_before(workspace: Workspace, params: Params) -> RegistryStatus | None:
     try:
         return _standing(workspace, params)
     except RegistryError:
@@ -200,7 +200,7 @@ def _status_before(workspace: Workspace, params: Params) -> Standing | None:
 
 
 def _publish(
-    workspace: Workspace, current: Collection[Path], params: Params, *, before: Standing | None
+    workspace: Workspace, current: Collection[Path], params: Params, *, before: RegistryStatus | None
 ) -> Decision | None:
     """Publish the results of this run; returns the gate's decision, None if it did not run."""
     root, uri = workspace.root, workspace.environment[TRACKING_URI]

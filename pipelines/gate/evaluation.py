@@ -26,9 +26,9 @@ from pipelines.core.reference import predicted_classes, self_test_images
 from pipelines.core.variants import all_variants
 from pipelines.evaluate.timing import TIMING_KEYS, Timing
 from pipelines.gate import rules
-from pipelines.gate.record import Latency, Opponent, Subject, Verdict
+from pipelines.gate.record import GateVerdict, Latency, ProductionModel, Subject
 from pipelines.model.predict import open_model, predict_sources
-from pipelines.register.runs import Results, read_results
+from pipelines.register.runs import VariantResults, read_results
 from pipelines.tracking.registry import MODEL_FILE, PRODUCTION, Registry, Version, look
 from serving.contract.arrays import Image
 from serving.contract.model import OUTPUTS
@@ -39,7 +39,7 @@ from serving.inference.onnx_classifier import OnnxClassifier, Prediction
 _TOLERANCE = 1e-4
 
 
-def smoke(path: Path, images: Image) -> str | None:
+def smoke_test(path: Path, images: Image) -> str | None:
     """Load with one thread, predict one picture and all of them at once.
 
     Args:
@@ -84,12 +84,12 @@ _REMEDY = "run `dvc repro`, which makes what is stale"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class GateInputs:
     """Which model wants to be registered, and what the stages before say of it."""
 
-    results: tuple[Results, ...]
+    results: tuple[VariantResults, ...]
     """Of every variant that was compared."""
-    selected: Results
+    selected: VariantResults
     onnx: Path
     subject: Subject
     digest: str
@@ -97,7 +97,7 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluated:
+class EvaluatedModel:
     """The selected model's answers to the test pictures."""
 
     classifier: OnnxClassifier
@@ -110,7 +110,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InProduction:
+class ProductionLookup:
     """What the registry has in production; it is only read."""
 
     registry: Registry | None
@@ -119,13 +119,13 @@ class InProduction:
     """Why the registry could not be asked."""
 
     @property
-    def opponent(self) -> Opponent | None:
+    def opponent(self) -> ProductionModel | None:
         """The version, as a verdict names it."""
         version = self.version
-        return None if version is None else Opponent(version=version.number, sha256=version.identity)
+        return None if version is None else ProductionModel(version=version.number, sha256=version.identity)
 
 
-def ask_production(model: str) -> InProduction:
+def look_up_production(model: str) -> ProductionLookup:
     """Look what is in production; where there is no store yet, none is made.
 
     Args:
@@ -133,12 +133,12 @@ def ask_production(model: str) -> InProduction:
     """
     try:
         registry = look(model)
-        return InProduction(registry=registry, version=registry.aliased(PRODUCTION) if registry else None)
+        return ProductionLookup(registry=registry, version=registry.aliased(PRODUCTION) if registry else None)
     except RegistryError as error:
-        return InProduction(registry=None, version=None, problem=str(error))
+        return ProductionLookup(registry=None, version=None, problem=str(error))
 
 
-def read_case(root: Path, params: Params, *, experiment: str | None = None) -> Case:
+def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = None) -> GateInputs:
     """Read what `compare` and the stages before it wrote.
 
     Args:
@@ -184,7 +184,7 @@ def read_case(root: Path, params: Params, *, experiment: str | None = None) -> C
         ),
         experiment=experiment,
     )
-    return Case(
+    return GateInputs(
         results=tuple(results.values()),
         selected=results[name],
         onnx=onnx,
@@ -194,7 +194,7 @@ def read_case(root: Path, params: Params, *, experiment: str | None = None) -> C
     )  # fmt: skip
 
 
-def judge(root: Path, case: Case, params: Params, production: InProduction) -> Verdict:
+def judge(root: Path, case: GateInputs, params: Params, production: ProductionLookup) -> GateVerdict:
     """Evaluate both models and judge.
 
     Raises:
@@ -206,10 +206,10 @@ def judge(root: Path, case: Case, params: Params, production: InProduction) -> V
         latency_ms=case.subject.latency.p50_ms,
         measured=str(case.subject.latency.timing),
         size_mb=case.onnx.stat().st_size / 1e6,
-        smoke=smoke(case.onnx, evaluated.samples),
+        smoke=smoke_test(case.onnx, evaluated.samples),
     )
     found, problem = _opponent(root, case, evaluated, production)
-    return Verdict(
+    return GateVerdict(
         subject=case.subject,
         checks=rules.judge(candidate, found, params.gate),
         production=None if _is_itself(case, production) else production.opponent,
@@ -217,7 +217,7 @@ def judge(root: Path, case: Case, params: Params, production: InProduction) -> V
     )
 
 
-def evaluate(root: Path, case: Case) -> Evaluated:
+def evaluate(root: Path, case: GateInputs) -> EvaluatedModel:
     """Ask the selected model about the test pictures.
 
     Raises:
@@ -229,7 +229,7 @@ def evaluate(root: Path, case: Case) -> Evaluated:
     rows = manifest[manifest["split"] == "test"]
     prediction = predict_sources(classifier, list(rows["source"]), root)
     classes = classifier.contract.classes
-    return Evaluated(
+    return EvaluatedModel(
         classifier=classifier,
         rows=rows,
         prediction=prediction,
@@ -239,8 +239,8 @@ def evaluate(root: Path, case: Case) -> Evaluated:
 
 
 def _opponent(
-    root: Path, case: Case, evaluated: Evaluated, production: InProduction
-) -> tuple[rules.Production | None, str | None]:
+    root: Path, case: GateInputs, evaluated: EvaluatedModel, production: ProductionLookup
+) -> tuple[rules.ProductionScores | None, str | None]:
     """What is compared with, and why the registry or its files could not be reached."""
     registry, version, problem = production.registry, production.version, production.problem
     if problem is None and registry is not None and version is not None:
@@ -253,15 +253,17 @@ def _opponent(
     if problem is None:
         return None, None
     said = f"the model in production is not known, so that nothing can be compared: {problem}"
-    return rules.Production(version=None, scores=None, problem=said), problem
+    return rules.ProductionScores(version=None, scores=None, problem=said), problem
 
 
-def _is_itself(case: Case, production: InProduction) -> bool:
+def _is_itself(case: GateInputs, production: ProductionLookup) -> bool:
     """Whether the selected file is in production already, so that there is nothing to compare it with."""
     return production.version is not None and production.version.sha256 == case.subject.sha256
 
 
-def _answers(root: Path, evaluated: Evaluated, registry: Registry, version: Version) -> rules.Production:
+def _answers(
+    root: Path, evaluated: EvaluatedModel, registry: Registry, version: Version
+) -> rules.ProductionScores:
     wanted = evaluated.classifier.contract.classes
     with registry.downloaded(version) as folder:
         try:
@@ -274,11 +276,11 @@ def _answers(root: Path, evaluated: Evaluated, registry: Registry, version: Vers
         prediction = predict_sources(classifier, list(evaluated.rows["source"]), root)
     # By name: the two models may keep their classes in different order.
     scores = rules.score(list(evaluated.rows["label"]), predicted_classes(prediction, theirs), wanted)
-    return rules.Production(version=version.number, scores=scores)
+    return rules.ProductionScores(version=version.number, scores=scores)
 
 
-def _unusable(version: Version, why: str) -> rules.Production:
-    return rules.Production(
+def _unusable(version: Version, why: str) -> rules.ProductionScores:
+    return rules.ProductionScores(
         version=version.number,
         scores=None,
         problem=f"production (version {version.number}) {why}, so that nothing can be compared: "

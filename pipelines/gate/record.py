@@ -36,7 +36,7 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opponent:
+class ProductionModel:
     """The model in production that was compared with."""
 
     version: int
@@ -62,12 +62,12 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class GateVerdict:
     """What the gate said."""
 
     subject: Subject
     checks: Sequence[Check]
-    production: Opponent | None
+    production: ProductionModel | None
     """None where nothing, or this very file, is in production."""
     production_known: bool = True
     """False where the registry could not be asked."""
@@ -82,7 +82,7 @@ class Verdict:
         """Changes with anything it says."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
-    def holds(self, subject: Subject, production: Opponent | None) -> bool:
+    def holds(self, subject: Subject, production: ProductionModel | None) -> bool:
         """Whether it is still the verdict on `subject` beside this production model.
 
         A file that was promoted since is not compared with itself: what it was compared with before stands.
@@ -119,12 +119,12 @@ class Verdict:
                 Check(**{field.name: check[field.name] for field in fields(Check)})
                 for check in record["checks"]
             ],
-            production=Opponent(**production) if production else None,
+            production=ProductionModel(**production) if production else None,
             production_known=bool(record["production_known"]),
         )
 
 
-def read_verdict(path: Path) -> Verdict:
+def read_verdict(path: Path) -> GateVerdict:
     """Read `reports/gate.json`.
 
     Raises:
@@ -132,6 +132,6 @@ def read_verdict(path: Path) -> Verdict:
     """
     record = read_record(path, keys=_KEYS, stage=STAGE)
     try:
-        return Verdict.from_json(record)
+        return GateVerdict.from_json(record)
     except (KeyError, TypeError, ValueError) as error:
         raise ResultCorrupt(path=path, reason=f"not a verdict ({error!r})", stage=STAGE) from error

@@ -66,7 +66,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Production:
+class ProductionScores:
     """What is known of the model behind `production`."""
 
     version: int | None
@@ -91,7 +91,9 @@ def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str
     )
 
 
-def judge(candidate: Candidate, production: Production | None, thresholds: GateParams) -> tuple[Check, ...]:
+def judge(
+    candidate: Candidate, production: ProductionScores | None, thresholds: GateParams
+) -> tuple[Check, ...]:
     """Ask every question there is a threshold for.
 
     Raises:
@@ -163,7 +165,7 @@ def _floors(scores: Scores, other: Scores | None, thresholds: GateParams) -> Ite
             yield _floor(f"min_class_recall.{name}", f"recall of {name}", value, theirs, least)
 
 
-def _against(scores: Scores, production: Production, thresholds: GateParams) -> Iterator[Check]:
+def _against(scores: Scores, production: ProductionScores, thresholds: GateParams) -> Iterator[Check]:
     drops = (thresholds.max_accuracy_drop, thresholds.max_macro_f1_drop, thresholds.max_class_recall_drop)
     if all(drop is None for drop in drops):
         return

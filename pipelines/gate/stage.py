@@ -17,8 +17,8 @@ from pipelines.core.errors import RegistryError, ResultCorrupt
 from pipelines.core.io import write_json
 from pipelines.core.params import Params, load_params
 from pipelines.gate import rules
-from pipelines.gate.evaluation import Case, ask_production, judge, read_case
-from pipelines.gate.record import Verdict, read_verdict
+from pipelines.gate.evaluation import GateInputs, judge, look_up_production, read_gate_inputs
+from pipelines.gate.record import GateVerdict, read_verdict
 from pipelines.register import status
 from pipelines.tracking import runs as tracking
 
@@ -26,7 +26,7 @@ EXPERIMENT = "DVC_EXP_NAME"
 """Set by DVC for the commands of `dvc exp run`."""
 
 
-def judge_selected(root: Path, params: Params, *, experiment: str | None = None) -> Verdict:
+def judge_selected(root: Path, params: Params, *, experiment: str | None = None) -> GateVerdict:
     """Judge the selected model and write `gate.json`, unless the verdict there still holds.
 
     Args:
@@ -39,11 +39,11 @@ def judge_selected(root: Path, params: Params, *, experiment: str | None = None)
         ResultCorrupt: the result of an earlier stage is missing.
     """
     rules.require_thresholds(params.gate)
-    case = read_case(root, params, experiment=experiment)
+    case = read_gate_inputs(root, params, experiment=experiment)
     standing = _standing(root / paths.GATE)
     if standing is not None and _settled(root, case, standing):
         return standing
-    production = ask_production(params.register_.model)
+    production = look_up_production(params.register_.model)
     asked = production.problem is None
     if standing is not None and asked and standing.holds(case.subject, production.opponent):
         return standing
@@ -57,7 +57,7 @@ def current_experiment() -> str | None:
     return os.environ.get(EXPERIMENT) or None
 
 
-def _standing(path: Path) -> Verdict | None:
+def _standing(path: Path) -> GateVerdict | None:
     """The verdict that is there; None where there is none, or one that cannot be read."""
     try:
         return read_verdict(path)
@@ -65,7 +65,7 @@ def _standing(path: Path) -> Verdict | None:
         return None  # it is written again
 
 
-def _settled(root: Path, case: Case, standing: Verdict) -> bool:
+def _settled(root: Path, case: GateInputs, standing: GateVerdict) -> bool:
     """Whether `register` noted that the registry knew this verdict, and nothing has changed since."""
     if standing.subject != case.subject:
         return False
@@ -73,7 +73,7 @@ def _settled(root: Path, case: Case, standing: Verdict) -> bool:
         state = status.store_state(tracking.tracking_uri())
     except RegistryError:
         return False
-    return status.settled(root, state, case.digest)
+    return status.is_settled(root, state, case.digest)
 
 
 def main() -> None:

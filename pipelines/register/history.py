@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pipelines.core import paths
 from pipelines.core.io import read_json, write_json
-from pipelines.gate.record import Verdict
+from pipelines.gate.record import GateVerdict
 from pipelines.register.publish import VERDICT, verdict_tags
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import PRODUCTION, Registry
 
 
-def note_on_run(run_id: str, verdict: Verdict, path: Path, *, uri: str) -> None:
+def log_verdict_on_run(run_id: str, verdict: GateVerdict, path: Path, *, uri: str) -> None:
     """Leave the verdict on the run too: of a model that failed it is the only place in MLflow.
 
     Args:
@@ -35,7 +35,7 @@ def note_on_run(run_id: str, verdict: Verdict, path: Path, *, uri: str) -> None:
     tracking.retrying(uri, write)
 
 
-def is_known(verdict: Verdict, registry: Registry, run_id: str) -> bool:
+def is_recorded(verdict: GateVerdict, registry: Registry, run_id: str) -> bool:
     """Whether version and run bear this verdict, and aliases and files are there as it wants them."""
     if _run_tags(run_id, registry.uri).get(VERDICT) != verdict.digest:
         return False
@@ -48,7 +48,7 @@ def is_known(verdict: Verdict, registry: Registry, run_id: str) -> bool:
     return whole and version.tags.get(VERDICT) == verdict.digest
 
 
-def mark(root: Path, verdict: Verdict, model: str) -> None:
+def mark(root: Path, verdict: GateVerdict, model: str) -> None:
     """Write `registered.json`, unless it says so already: which verdict the registry has been given.
 
     Not which number and aliases the version has there: only the registry knows, and others change it.
@@ -64,7 +64,7 @@ def mark(root: Path, verdict: Verdict, model: str) -> None:
         write_json(root / paths.REGISTERED, said)
 
 
-def is_marked(root: Path, verdict: Verdict) -> bool:
+def is_marked(root: Path, verdict: GateVerdict) -> bool:
     """Whether the mark is there and is of this verdict."""
     return (_read(root / paths.REGISTERED) or {}).get("verdict") == verdict.digest
 

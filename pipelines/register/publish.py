@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from pipelines.core.errors import RegistryError
 from pipelines.core.io import sha256_of
 from pipelines.core.lineage import Lineage
-from pipelines.gate.record import Verdict
+from pipelines.gate.record import GateVerdict
 from pipelines.gate.rules import Check
 from pipelines.register.package import write_package
-from pipelines.register.runs import RESTORED_TAG, Results, RunRef
+from pipelines.register.runs import RESTORED_TAG, RunRef, VariantResults
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import CANDIDATE, MODEL_FILE, PRODUCTION, SHA256, Registry, Version
 from serving.contract.arrays import Image
@@ -32,10 +32,10 @@ VERDICT = "verdict"
 """Tag: digest of the whole verdict, by which `register` knows that a version or run bears it."""
 THRESHOLDS = "thresholds"
 """Tag: digest of the thresholds the verdict was made with."""
-AGAINST = "production_sha256"
+PRODUCTION_SHA256 = "production_sha256"
 """Tag: sha256 of the production model the verdict was made against, or `none`."""
-NOBODY = "none"
-TWIN = "twin_sha256"
+NO_PRODUCTION = "none"
+FLOAT_SHA256 = "twin_sha256"
 """Tag of an int8 variant: sha256 of the float32 file it was made from."""
 
 _DIVIDER = "\n\n---\n\n"
@@ -44,19 +44,19 @@ _LONGEST_DESCRIPTION = 5000
 _CUT = "\n\n… (the rest: `card.md` among the files, `gate.json` on the run)"
 
 
-def verdict_tags(verdict: Verdict) -> dict[str, str]:
+def verdict_tags(verdict: GateVerdict) -> dict[str, str]:
     """A verdict as MLflow tags, each check's value among them."""
     return {
         GATE: "passed" if verdict.passed else "failed",
         VERDICT: verdict.digest,
         SHA256: verdict.subject.sha256,
         THRESHOLDS: verdict.subject.thresholds,
-        AGAINST: verdict.production.sha256 if verdict.production else NOBODY,
+        PRODUCTION_SHA256: verdict.production.sha256 if verdict.production else NO_PRODUCTION,
         **_values(verdict.checks),
     }
 
 
-def verdict_page(verdict: Verdict) -> str:
+def verdict_page(verdict: GateVerdict) -> str:
     """A verdict as Markdown: every check with its numbers and its reason, those that failed first."""
     against = (
         f"production version {verdict.production.version}"
@@ -88,7 +88,9 @@ class Submission:
     """Markdown, short: the whole card is among the extras."""
 
 
-def version_tags(verdict: Verdict, results: Results, lineage: Lineage, *, restored: bool) -> dict[str, str]:
+def version_tags(
+    verdict: GateVerdict, results: VariantResults, lineage: Lineage, *, restored: bool
+) -> dict[str, str]:
     """All tags of a version: what it is, where it comes from, what the gate said."""
     tags = {
         "architecture": results.architecture,
@@ -102,19 +104,19 @@ def version_tags(verdict: Verdict, results: Results, lineage: Lineage, *, restor
     return tags | verdict_tags(verdict)
 
 
-def _twin(results: Results) -> dict[str, str]:
+def _twin(results: VariantResults) -> dict[str, str]:
     twin = results.export.get("twin")
-    return {TWIN: str(twin["sha256"])} if twin else {}
+    return {FLOAT_SHA256: str(twin["sha256"])} if twin else {}
 
 
 def publish(
-    registry: Registry, submission: Submission, verdict: Verdict, run: RunRef, *, tags: Mapping[str, str]
+    registry: Registry, submission: Submission, verdict: GateVerdict, run: RunRef, *, tags: Mapping[str, str]
 ) -> Version:
     """Register the file, or bring the page of its version up to date, and point `candidate` at it.
 
     `production` is set only where there is none: afterwards it is a person's to set.
     """
-    description = fitted(f"{verdict_page(verdict)}{_DIVIDER}{submission.card}")
+    description = truncated(f"{verdict_page(verdict)}{_DIVIDER}{submission.card}")
     version = registry.find(verdict.subject.sha256)
     if version is None:
         version = _register(registry, submission, run, tags=tags, description=description)
@@ -127,20 +129,20 @@ def publish(
     return registry.get(version.number)
 
 
-def withdraw(registry: Registry, version: Version, verdict: Verdict) -> None:
+def withdraw(registry: Registry, version: Version, verdict: GateVerdict) -> None:
     """A registered file that no longer passes is not a candidate; its page says why."""
     _, _, card = version.description.partition(_DIVIDER)
     _refresh(
         registry,
         version,
         tags=verdict_tags(verdict),
-        description=fitted(f"{verdict_page(verdict)}{_DIVIDER}{card}"),
+        description=truncated(f"{verdict_page(verdict)}{_DIVIDER}{card}"),
     )
     if CANDIDATE in version.aliases:
         registry.drop_alias(CANDIDATE)
 
 
-def fitted(text: str) -> str:
+def truncated(text: str) -> str:
     """`text`, cut after a line where it is longer than a database takes."""
     if len(text) <= _LONGEST_DESCRIPTION:
         return text

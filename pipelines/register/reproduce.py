@@ -110,7 +110,7 @@ def render(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def told(done: Reproduction, number: int) -> str:
+def stages_summary(done: Reproduction, number: int) -> str:
     """Which stages were made again, and which were not."""
     if not done.restored:
         return f"Made again: {', '.join(done.made)}"
@@ -276,7 +276,7 @@ def main() -> None:
     found = reproduce(
         Path.cwd(), registry, options.version, anyway=options.anyway, from_scratch=options.from_scratch
     )
-    print(f"\n{render(found.comparisons)}\n\n{told(found, options.version)}")
+    print(f"\n{render(found.comparisons)}\n\n{stages_summary(found, options.version)}")
     different = [one.name for one in found.comparisons if not one.equal]
     if different:
         raise NotReproducible(

@@ -45,7 +45,7 @@ _LONGEST_PART = 180
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
+class VariantResults:
     """What the stages before `register` left of one variant."""
 
     architecture: str
@@ -67,7 +67,7 @@ class RunRef:
     tags: Mapping[str, str]
 
 
-def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> Results:
+def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> VariantResults:
     """Read one variant's results.
 
     Raises:
@@ -89,7 +89,7 @@ def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> Results:
         stage: read_record(root / path, keys=keys[stage], stage=f"{stage}@{architecture}")
         for stage, path in files.items()
     }
-    return Results(
+    return VariantResults(
         architecture=name,
         training=records["train"],
         export=records[made],
@@ -104,7 +104,9 @@ def _digest(files: Iterable[bytes], latency: Mapping[str, Any]) -> str:
     return hashlib.sha256(b"".join((*files, json.dumps(latency, sort_keys=True).encode()))).hexdigest()
 
 
-def complete_run(root: Path, results: Results, lineage: Lineage, *, uri: str, experiment_id: str) -> RunRef:
+def complete_run(
+    root: Path, results: VariantResults, lineage: Lineage, *, uri: str, experiment_id: str
+) -> RunRef:
     """Find the run that trained this model, or make one, and log the test metrics unless they are there."""
     weights = sha256_of(root / paths.trained_weights(architecture_of(results.architecture)))
     run = tracking.retrying(uri, lambda: _find(experiment_id, weights))
@@ -160,7 +162,9 @@ def _find(experiment_id: str, weights: str) -> Run | None:
     return found[0] if found else None
 
 
-def _restore(root: Path, results: Results, lineage: Lineage, *, experiment_id: str, weights: str) -> Run:
+def _restore(
+    root: Path, results: VariantResults, lineage: Lineage, *, experiment_id: str, weights: str
+) -> Run:
     """A run from what is left: parameters, curves, files. How long it took is not known any more."""
     from mlflow.entities import Param
 
@@ -188,7 +192,7 @@ def _restore(root: Path, results: Results, lineage: Lineage, *, experiment_id: s
     return client.get_run(run_id)
 
 
-def _log_results(run_id: str, root: Path, results: Results) -> None:
+def _log_results(run_id: str, root: Path, results: VariantResults) -> None:
     from mlflow.entities import Metric
 
     client = _client()
@@ -208,7 +212,7 @@ def _log_results(run_id: str, root: Path, results: Results) -> None:
     client.set_tag(run_id, _results_tag(results), results.digest)
 
 
-def _results_tag(results: Results) -> str:
+def _results_tag(results: VariantResults) -> str:
     return f"{RESULTS_TAG}.int8" if is_int8(results.architecture) else RESULTS_TAG
 
 

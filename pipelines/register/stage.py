@@ -19,11 +19,11 @@ from pipelines.core.lineage import read_lineage
 from pipelines.core.params import Params, load_params
 from pipelines.core.reference import reference_table, write_reference, write_self_test
 from pipelines.gate import rules
-from pipelines.gate.evaluation import Case, Evaluated, evaluate, read_case
-from pipelines.gate.record import Verdict, read_verdict
+from pipelines.gate.evaluation import EvaluatedModel, GateInputs, evaluate, read_gate_inputs
+from pipelines.gate.record import GateVerdict, read_verdict
 from pipelines.gate.stage import current_experiment
 from pipelines.register import package, status
-from pipelines.register.history import is_known, is_marked, mark, note_on_run
+from pipelines.register.history import is_marked, is_recorded, log_verdict_on_run, mark
 from pipelines.register.publish import Submission, publish, version_tags, withdraw
 from pipelines.register.runs import RunRef, complete_run
 from pipelines.report import model_card
@@ -48,7 +48,7 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
         ResultCorrupt: the result of an earlier stage is missing.
     """
     verdict = read_verdict(root / paths.GATE)
-    case = read_case(root, params, experiment=experiment)
+    case = read_gate_inputs(root, params, experiment=experiment)
     if verdict.subject != case.subject:
         raise GateError(
             reason=f"{paths.GATE} is a verdict on other results than those that are selected now",
@@ -57,32 +57,32 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
     if experiment is not None:
         mark(root, verdict, params.register_.model)
         return f"{case.selected.architecture} is not registered: this is the experiment {experiment}"
-    if is_marked(root, verdict) and status.settled(
+    if is_marked(root, verdict) and status.is_settled(
         root, status.store_state(tracking.tracking_uri()), case.digest
     ):
-        return known(verdict, status.noted_version(root))
+        return known_summary(verdict, status.cached_version(root))
     return _bring(root, case, params, verdict)
 
 
-def _bring(root: Path, case: Case, params: Params, verdict: Verdict) -> str:
+def _bring(root: Path, case: GateInputs, params: Params, verdict: GateVerdict) -> str:
     """Bring the registry up to date."""
     registry, runs = _open(root, case, params)
     run = runs[case.selected.architecture]
     # What is asked from here on is noted for this state; metrics may have been logged into it just now.
     state = status.store_state(registry.uri)
-    is_old = is_known(verdict, registry, run.run_id)
+    is_old = is_recorded(verdict, registry, run.run_id)
     if not is_old:
         _decide(root, case, registry, run, verdict=verdict)
-        note_on_run(run.run_id, verdict, root / paths.GATE, uri=registry.uri)
+        log_verdict_on_run(run.run_id, verdict, root / paths.GATE, uri=registry.uri)
         state = status.store_state(registry.uri)
     mark(root, verdict, registry.name)
     version = registry.find(case.subject.sha256)
     number, stored = (version.number, registry.stored_file(version)) if version else (None, None)
-    status.remember(root, state, case.digest, stored=stored, version=number)
-    return known(verdict, number) if is_old else summary(verdict, registry.name, version)
+    status.cache_settled(root, state, case.digest, stored=stored, version=number)
+    return known_summary(verdict, number) if is_old else summary(verdict, registry.name, version)
 
 
-def summary(verdict: Verdict, model: str, version: Version | None) -> str:
+def summary(verdict: GateVerdict, model: str, version: Version | None) -> str:
     """What was done with a verdict, in one line."""
     name = verdict.subject.architecture
     if verdict.passed and version is not None:
@@ -91,7 +91,7 @@ def summary(verdict: Verdict, model: str, version: Version | None) -> str:
     return f"{name} did not pass the gate and was not registered: {'; '.join(rules.reasons(verdict.checks))}"
 
 
-def known(verdict: Verdict, number: int | None) -> str:
+def known_summary(verdict: GateVerdict, number: int | None) -> str:
     """What holds of a file whose verdict the registry had before, in one line.
 
     Args:
@@ -104,7 +104,7 @@ def known(verdict: Verdict, number: int | None) -> str:
     return f"{name} was judged before and did not pass the gate: {'; '.join(rules.reasons(verdict.checks))}"
 
 
-def _open(root: Path, case: Case, params: Params) -> tuple[Registry, dict[str, RunRef]]:
+def _open(root: Path, case: GateInputs, params: Params) -> tuple[Registry, dict[str, RunRef]]:
     """Connect, and see to it that every variant's run has its test metrics."""
     uri = tracking.connect()
     experiment_id = tracking.configure(params.register_.experiment)
@@ -116,7 +116,7 @@ def _open(root: Path, case: Case, params: Params) -> tuple[Registry, dict[str, R
     return Registry(params.register_.model, uri=uri), runs
 
 
-def _decide(root: Path, case: Case, registry: Registry, run: RunRef, *, verdict: Verdict) -> None:
+def _decide(root: Path, case: GateInputs, registry: Registry, run: RunRef, *, verdict: GateVerdict) -> None:
     if not verdict.passed:
         if (standing := registry.find(case.subject.sha256)) is not None:
             withdraw(registry, standing, verdict)
@@ -138,7 +138,9 @@ def _decide(root: Path, case: Case, registry: Registry, run: RunRef, *, verdict:
         publish(registry, submission, verdict, run, tags=tags)
 
 
-def _write_extras(root: Path, folder: Path, case: Case, evaluated: Evaluated, *, card: str) -> None:
+def _write_extras(
+    root: Path, folder: Path, case: GateInputs, evaluated: EvaluatedModel, *, card: str
+) -> None:
     classifier = evaluated.classifier
     (folder / package.CARD).write_text(card, encoding="utf-8")
     write_reference(

@@ -23,17 +23,17 @@ from pipelines.core.io import read_json, sha256_of, write_json
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry
 
-MEMO = paths.CHECKPOINTS / "register.json"
+SETTLED_CACHE = paths.CHECKPOINTS / "register.json"
 """Beside the training state: of this checkout only, and nothing is lost with it."""
 
 _SQLITE = "sqlite:///"
 # In WAL mode, recent changes stand in a second file.
 _FILES = ("", "-wal", "-journal")
 
-State = list[list[int | str]]
+StoreState = list[list[int | str]]
 
 
-def store_state(uri: str) -> State | None:
+def store_state(uri: str) -> StoreState | None:
     """What changes whenever the registry does; None where that cannot be told from here.
 
     Take it *before* asking the registry, so that a change meanwhile is noticed the next time.
@@ -41,7 +41,7 @@ def store_state(uri: str) -> State | None:
     if not uri.startswith(_SQLITE):
         return None
     path = uri.removeprefix(_SQLITE)
-    state: State = [[uri]]
+    state: StoreState = [[uri]]
     for suffix in _FILES:
         try:
             status = Path(f"{path}{suffix}").stat()
@@ -53,43 +53,43 @@ def store_state(uri: str) -> State | None:
     return state
 
 
-def remember(
-    root: Path, state: State | None, case: str, *, stored: Path | None = None, version: int | None = None
+def cache_settled(
+    root: Path, state: StoreState | None, case: str, *, stored: Path | None = None, version: int | None = None
 ) -> None:
     """Note that the registry, in `state`, knew the case with this digest, its version and its stored file."""
     if state is not None:
         more = {"stored": str(stored) if stored else None, "version": version}
-        write_json(root / MEMO, _note(root, state, case) | more)
+        write_json(root / SETTLED_CACHE, _note(root, state, case) | more)
 
 
-def noted_version(root: Path) -> int | None:
+def cached_version(root: Path) -> int | None:
     """Number of the version in the note; ask only where `settled` said that the note holds."""
-    found: int | None = read_json(root / MEMO)["version"]
+    found: int | None = read_json(root / SETTLED_CACHE)["version"]
     return found
 
 
-def settled(root: Path, state: State | None, case: str) -> bool:
+def is_settled(root: Path, state: StoreState | None, case: str) -> bool:
     """Whether registry, case and `gate.json` are as they were noted."""
     if state is None:
         return False
     try:
-        noted = read_json(root / MEMO)
+        noted = read_json(root / SETTLED_CACHE)
         stored, _ = noted.pop("stored"), noted.pop("version")
         return noted == _note(root, state, case) and (stored is None or Path(stored).is_file())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False  # no note, or a damaged one
 
 
-def _note(root: Path, state: State, case: str) -> dict[str, object]:
+def _note(root: Path, state: StoreState, case: str) -> dict[str, object]:
     return {"store": state, "case": case, "gate": sha256_of(root / paths.GATE)}
 
 
-NOTE = paths.CHECKPOINTS / "registry.json"
+STATUS_CACHE = paths.CHECKPOINTS / "registry.json"
 """Beside the training state: of this checkout only, and nothing is lost with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Registered:
+class RegisteredVersion:
     """One version."""
 
     number: int
@@ -99,13 +99,13 @@ class Registered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class RegistryStatus:
     """Every version of one registered model."""
 
     model: str
-    versions: Sequence[Registered]
+    versions: Sequence[RegisteredVersion]
 
-    def find(self, sha256: str) -> Registered | None:
+    def find(self, sha256: str) -> RegisteredVersion | None:
         """The version of one ONNX file; the oldest, should there ever be two."""
         found = [version for version in self.versions if version.sha256 == sha256]
         return min(found, key=lambda version: version.number, default=None)
@@ -115,7 +115,7 @@ class Standing:
         return any(version.number == number for version in self.versions)
 
 
-def read_standing(root: Path, model: str, *, uri: str | None = None) -> Standing:
+def read_registry_status(root: Path, model: str, *, uri: str | None = None) -> RegistryStatus:
     """Ask the registry, which is not created where there is none yet.
 
     Args:
@@ -128,17 +128,18 @@ def read_standing(root: Path, model: str, *, uri: str | None = None) -> Standing
     """
     uri = uri or tracking.tracking_uri()
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists():
-        return Standing(model=model, versions=())
+        return RegistryStatus(model=model, versions=())
     state = store_state(uri)
     if state is not None and (noted := _noted(root, model, state)) is not None:
         return noted
     registry = Registry(model, uri=tracking.connect(uri))
     versions = [
-        Registered(number=one.number, sha256=one.sha256, aliases=one.aliases) for one in registry.versions()
+        RegisteredVersion(number=one.number, sha256=one.sha256, aliases=one.aliases)
+        for one in registry.versions()
     ]
-    standing = Standing(model=model, versions=versions)
+    standing = RegistryStatus(model=model, versions=versions)
     if state is not None:
-        write_json(root / NOTE, {"store": state, **asdict(standing)})
+        write_json(root / STATUS_CACHE, {"store": state, **asdict(standing)})
     return standing
 
 
@@ -152,7 +153,7 @@ class Decision:
     """Why it did not pass."""
     model: str | None = None
     """Name of the registered model; None where the registry was not asked."""
-    version: Registered | None = None
+    version: RegisteredVersion | None = None
     """Of the file that was judged; None where the registry does not hold it."""
     new: bool = False
     """Whether this run registered it."""
@@ -177,7 +178,9 @@ class Decision:
         return f"{said}: {self.model} version {self.version.number} ({self.architecture}; {self.aliases})"
 
 
-def decide(verdict: Mapping[str, Any], *, before: Standing | None, ask: Callable[[], Standing]) -> Decision:
+def decide(
+    verdict: Mapping[str, Any], *, before: RegistryStatus | None, ask: Callable[[], RegistryStatus]
+) -> Decision:
     """Combine the gate's verdict with the registry's answer.
 
     Args:
@@ -199,11 +202,13 @@ def decide(verdict: Mapping[str, Any], *, before: Standing | None, ask: Callable
     return replace(said, model=now.model, version=version, new=new)
 
 
-def _noted(root: Path, model: str, state: Any) -> Standing | None:
+def _noted(root: Path, model: str, state: Any) -> RegistryStatus | None:
     try:
-        noted = read_json(root / NOTE)
+        noted = read_json(root / STATUS_CACHE)
         if (noted["store"], noted["model"]) != (state, model):
             return None
-        return Standing(model=model, versions=[Registered(**version) for version in noted["versions"]])
+        return RegistryStatus(
+            model=model, versions=[RegisteredVersion(**version) for version in noted["versions"]]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # no note, or a damaged one: the registry is asked

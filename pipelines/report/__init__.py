@@ -1,12 +1,11 @@
-"""The report: one HTML file that needs nothing else, light and dark, for a laptop and a phone.
+"""The training report: one self-contained HTML file with light and dark themes for wide and narrow screens.
 
-inputs      every result there is; None for one that is not there
-style       colours, and how charts look
-svg         a Matplotlib figure → inline SVG whose colours follow the page
-labels      where names go beside points so that none lies on another
-pictures    pixels → data URIs
-words       numbers as text
-section     what a section is; one that lacks its input says so
-sections/   one module each: figures and context
-page        sections → HTML, through templates/
+inputs      reads all results of the pipeline; None for a result that does not exist
+freshness   finds results of an earlier run
+charts      chart style, Matplotlib figures as inline SVG, placement of labels
+formatting  numbers as text, pictures as data URIs
+page        the `Section` class
+sections/   one function for each section: charts and template variables
+model_card  the model card as Markdown
+stage       renders the sections through templates/
 """

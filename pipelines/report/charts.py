@@ -1,8 +1,7 @@
-"""A Matplotlib figure as SVG inside the page: real text in the page's font, colours that follow its theme.
+"""Charts of the report: style, conversion to inline SVG and placement of labels.
 
-Names beside points of a chart: none on another, none on a point, none beyond the edge.
-
-How charts look. Their colours are markers that `svg` replaces by those of the page, light or dark.
+Text stays text in the page's font. Colours are placeholders that `chart` replaces with CSS variables, so
+that charts follow the page's light or dark theme. Labels overlap neither points nor each other.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colours no chart would use by itself; each stands for a CSS variable of templates/style.css.
+# Placeholder colours that no chart uses otherwise; each represents a CSS variable of templates/style.css.
 MARKERS: Final = {
     "#000001": "ink",
     "#000002": "soft",
@@ -78,13 +77,13 @@ RC: Final[Any] = {
 
 
 def only_horizontal_grid(axes: Axes) -> None:
-    """For charts whose horizontal axis is a list of names."""
+    """Hide the vertical grid lines, for charts whose horizontal axis is a list of names."""
     axes.grid(visible=False, axis="x")
     axes.spines["left"].set_visible(False)
 
 
 def only_vertical_grid(axes: Axes) -> None:
-    """For charts whose vertical axis is a list of names."""
+    """Hide the horizontal grid lines, for charts whose vertical axis is a list of names."""
     axes.grid(visible=False, axis="y")
     axes.spines["bottom"].set_visible(False)
     axes.spines["left"].set_visible(False)
@@ -106,17 +105,17 @@ def chart(name: str, draw: Draw, *, width: int, height: int, alt: str, only: str
     Args:
         name: unique in the page; ids inside the SVG start from it.
         draw: fills the empty figure.
-        width: CSS px at full size; it shrinks with the page.
+        width: CSS px at full size; the chart shrinks with the page.
         height: CSS px.
-        alt: what the chart shows, in words.
-        only: `wide` or `narrow` to show it on such screens alone.
+        alt: text alternative: what the chart shows.
+        only: `wide` or `narrow` to show it only on such screens.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context({**RC, "svg.hashsalt": name}):
         size = (width / _UNITS_PER_INCH, height / _UNITS_PER_INCH)
-        # Matplotlib writes SVG at 72 dpi; drawing at it, too, makes its pixels those of the page.
+        # Matplotlib writes SVG at 72 dpi; drawing at the same resolution makes its pixels equal CSS pixels.
         figure = Figure(figsize=size, dpi=_UNITS_PER_INCH, layout="constrained")
         draw(figure)
         buffer = io.StringIO()
@@ -130,17 +129,17 @@ def chart(name: str, draw: Draw, *, width: int, height: int, alt: str, only: str
 
 
 def responsive(name: str, draw: Draw, *, wide: tuple[int, int], narrow: tuple[int, int], alt: str) -> Markup:
-    """The same chart twice, so that its words stay readable on a phone; one is shown at a time."""
+    """Draw a chart in a wide and a narrow size, of which the page shows one, so that text stays readable."""
     return chart(f"{name}-wide", draw, width=wide[0], height=wide[1], alt=alt, only="wide") + chart(
         f"{name}-narrow", draw, width=narrow[0], height=narrow[1], alt=alt, only="narrow"
     )
 
 
 def _inline(document: str, *, prefix: str) -> str:
-    """What stands inside `<svg>`, without what would reach into the page."""
+    """Return the content of `<svg>` without styles and ids that would affect the rest of the page."""
     body = document[document.index(">", document.index("<svg")) + 1 : document.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    # Matplotlib's style sheet holds for every element of the page it stands in.
+    # Inline, Matplotlib's style sheet would apply to every element of the page.
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
     body = body.replace("xlink:href=", "href=")
     used = set(_DEFINED.findall(body))
@@ -175,7 +174,7 @@ class Box:
         )
 
     def within(self, other: Box) -> bool:
-        """Whether nothing sticks out of `other`."""
+        """Whether it lies completely inside `other`."""
         return (
             self.left >= other.left
             and self.right <= other.right
@@ -184,27 +183,27 @@ class Box:
         )
 
 
-# Directions in the order a reader expects a name: right, left, above, below, then the corners.
+# Directions in the order in which a reader expects a label: right, left, above, below, then the corners.
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 _RINGS = 14
-"""Distances tried; the last is far enough for some twenty names."""
+"""Number of distances tried; the largest is enough for about twenty labels."""
 
 
-def place(
+def place_labels(
     points: Sequence[Point], sizes: Sequence[Point], *, bounds: Box, blocked: Sequence[Box], gap: float
 ) -> list[Box]:
-    """Find a place for each name, the nearest free one first.
+    """Place each label at the nearest free position to its point.
 
     Args:
-        points: where the points are.
-        sizes: width and height of each name.
-        bounds: of the chart.
-        blocked: what no name may lie on (points, whiskers).
-        gap: between a point and its name.
+        points: positions of the points.
+        sizes: width and height of each label.
+        bounds: area of the chart.
+        blocked: areas that labels must not cover (points, whiskers).
+        gap: distance between a point and its label.
 
     Returns:
-        One box per point. Where nothing is free the nearest place inside the bounds, then beside
-        the point.
+        One box per point. If no position is free, the nearest one inside the bounds; if none is inside the
+        bounds, the nearest one.
     """
     taken = list(blocked)
     placed = []

@@ -1,6 +1,6 @@
-"""Numbers as a reader wants them: rounded, with units, a dash where there is none.
+"""Format numbers as text (rounded, with units, a dash for None) and pictures as data URIs.
 
-Pixels and picture files as data URIs: the report asks for nothing outside itself.
+Data URIs make the report self-contained.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def count(value: float | None) -> str:
 
 
 def large(value: float | None) -> str:
-    """1234567 → `1.23 M`: three digits are enough to compare."""
+    """1234567 → `1.23 M`; three significant digits."""
     if value is None:
         return NONE
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -52,7 +52,7 @@ def measure(value: float | None, unit: str) -> str:
 
 
 def plain(value: float | None) -> str:
-    """Four significant digits and no more zeros than needed: 200.0 → `200`."""
+    """Four significant digits without trailing zeros: 200.0 → `200`."""
     return NONE if value is None else f"{value:.4g}"
 
 
@@ -62,12 +62,12 @@ def plural(value: int, one: str, many: str) -> str:
 
 
 _QUALITY = 90
-"""Of small faces as WebP: no artefact can be seen, a quarter of a PNG's bytes."""
+"""WebP quality: no visible artefacts on small faces, a quarter of a PNG's bytes."""
 _TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
 
 
 def data_uri(image: Image) -> str:
-    """Encode uint8 [h, w, 3] RGB."""
+    """Encode a picture, uint8 [h, w, 3] RGB, as a WebP data URI."""
     from PIL import Image as Pillow
 
     buffer = io.BytesIO()
@@ -76,17 +76,17 @@ def data_uri(image: Image) -> str:
 
 
 def prepared_uri(root: Path, path: str) -> str | None:
-    """A prepared picture by its path in the manifest; None when it is not there.
+    """Encode the prepared picture at a path of the manifest; None if the file does not exist.
 
     Raises:
-        DataError: it is damaged.
+        DataError: the file is damaged.
     """
     place = root / paths.PREPARED / path
     return data_uri(read_pictures([place])[0]) if place.exists() else None
 
 
 def file_uri(path: Path) -> str | None:
-    """A picture file as it is; None when it is not there."""
+    """Encode a picture file without change; None if it does not exist."""
     try:
         return _uri(_TYPES[path.suffix], path.read_bytes())
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Which results below the report are of an earlier run: read from `dvc.lock`, without asking DVC.
+"""Find results in the report that come from an earlier run, by reading `dvc.lock` without running DVC.
 
-`dvc repro report` brings everything up to date first. The report can also be made by hand, or by a run of
-some architectures only (`flows.training`): then older results stand beside new ones, and it says which.
+`dvc repro report` updates all results first. The report can also be made directly, or by a run of only
+some architectures (`flows.training`): then it mixes older and newer results, and names the older ones.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _STAGES = Path("dvc.yaml")
 
 
 def earlier_stages(root: Path) -> list[str]:
-    """Stages whose results the report shows, and whose settings or inputs are others than when they ran.
+    """List stages behind the report whose parameters or inputs have changed since they ran.
 
-    Empty where nothing is recorded: then there is nothing to compare with.
+    Empty if `dvc.lock` records nothing to compare with.
     """
     try:
         locked = read_yaml(root / _LOCK)["stages"]
@@ -40,7 +40,7 @@ def earlier_stages(root: Path) -> list[str]:
 
 
 def _upstream(locked: Mapping[str, Any], wanted: list[str]) -> list[str]:
-    """Stages that make any of these paths, or what those were made from; in the lock's order."""
+    """List the stages that make any of these paths, directly or indirectly, in the order of the lock file."""
     found: set[str] = set()
     paths = list(wanted)
     while paths:

@@ -1,4 +1,4 @@
-"""Everything the report shows, read from what the other stages wrote; None where there is nothing yet."""
+"""Read all results that the report shows from the outputs of the other stages; None for missing ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COMPARISON_KEYS = ("metric", "variants", "selected", "rows", *TIMING_KEYS)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInputs:
-    """What there is of one variant of an architecture."""
+    """Results of one variant of an architecture; None for each result that does not exist."""
 
     name: str
     origin: Record | None
@@ -44,25 +44,25 @@ class ModelInputs:
 
     @property
     def title(self) -> str:
-        """For people; the plain name before it was evaluated."""
+        """Display name; the identifier if the model has not been evaluated."""
         return self.name if self.metrics is None else str(self.metrics["title"])
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of its outputs; empty before it was evaluated."""
+        """Class names in the order of the model's outputs; empty if the model has not been evaluated."""
         columns = () if self.predictions is None else self.predictions.columns
         return tuple(name.removeprefix("p_") for name in columns if name.startswith("p_"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What there is."""
+    """All results of the pipeline; None for each result that does not exist."""
 
     root: Path
-    """The repository; pictures are read from below it."""
+    """The repository root; picture paths are relative to it."""
     params: Params
     settings: Record
-    """The same as plain values, in the file's order."""
+    """The parameters as plain values, in the order of the file."""
     lineage: Lineage
     dataset: Record | None
     manifest: pd.DataFrame | None
@@ -72,15 +72,15 @@ class Inputs:
     explanation: Record | None
     gate: Record | None
     earlier: Sequence[str]
-    """Stages whose results are of an earlier run: their settings or inputs have changed since."""
+    """Stages whose results come from an earlier run: their parameters or inputs have changed since."""
     models: Sequence[ModelInputs]
-    """The float32 one of every architecture in `params.architectures`, in that order."""
+    """The float32 model of every architecture in `params.architectures`, in that order."""
     quantized: Sequence[ModelInputs]
-    """Their int8 variants, in that order."""
+    """The int8 variants, in the same order."""
 
     @property
     def selected(self) -> ModelInputs | None:
-        """The one that `compare` chose."""
+        """The model that `compare` selected; None before that."""
         if self.comparison is None:
             return None
         name = self.comparison["selected"]
@@ -88,7 +88,7 @@ class Inputs:
 
     @property
     def compared(self) -> Sequence[ModelInputs]:
-        """One for each architecture: the selected one, and of the others the float32 one."""
+        """One model for each architecture: the selected variant, and the float32 model of all others."""
         selected = self.selected
         if selected is None:
             return self.models
@@ -96,18 +96,18 @@ class Inputs:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the selected model's outputs, else as `prepare` found them."""
+        """Class names in the order of the selected model's outputs, otherwise in the order of `prepare`."""
         if self.selected is not None and self.selected.classes:
             return self.selected.classes
         return () if self.dataset is None else tuple(self.dataset["classes"])
 
 
 def read_inputs(root: Path) -> Inputs:
-    """Read all there is below `root`.
+    """Read all results below `root`.
 
     Raises:
-        ParamsError: `params.yaml` is absent or invalid.
-        PipelineError: a result is there, but damaged.
+        ParamsError: `params.yaml` is missing or invalid.
+        PipelineError: a result exists but is damaged.
     """
     params = load_params(root / paths.PARAMS)
     manifest = root / paths.MANIFEST

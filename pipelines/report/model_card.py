@@ -1,7 +1,7 @@
-"""The model card: what a model is for, what it is not for, on what it was measured. Markdown.
+"""Write the model card: intended use, prohibited use, limits and metrics of a model, as Markdown.
 
-It goes onto the MLflow model version and into the report (Mitchell et al., 2019, "Model Cards for Model
-Reporting").
+It is stored with the MLflow model version and shown in the report (Mitchell et al., 2019, "Model Cards for
+Model Reporting").
 
     print(render(read_facts(Path(), "lenet")))
 """
@@ -20,62 +20,62 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.variants import architecture_of
 from pipelines.evaluate.timing import TIMING_KEYS, Timing
 
-# How `python -m sample_faces` names its pictures; nobody's own data looks like this by chance.
+# File names that `python -m sample_faces` writes; other data sets do not match by chance.
 _SAMPLE_NAME = re.compile(r"^data/(?P<label>[a-z]+)/id\d+_(?P=label)_\d+\.jpg$")
 
 SAMPLE_WARNING = (
     "**Trained on drawings, not for real faces.** The data is the procedural sample that ships with this "
-    "project; figures below say how well the pipeline works, nothing about people."
+    "project; the figures below show how well the pipeline works and say nothing about people."
 )
 
 _INTENDED = (
     "Sorting pictures of single, roughly frontal faces by the *displayed* expression, where a mistake costs "
     "little and a person can correct it: organising media, adapting a game or an installation, research on "
-    "expression datasets, teaching how such a system is built and watched."
+    "expression datasets, teaching how such a system is built and monitored."
 )
 _FORBIDDEN = (
     "Inferring emotions of people at work or in education. In the EU that is prohibited, except for medical "
     'or safety reasons (Regulation (EU) 2024/1689, "AI Act", Art. 5(1)(f)).',
-    "Other emotion recognition, without telling people of it: it is high-risk under Annex III(1)(c) of that "
-    "act, and Art. 50(3) demands that they know.",
+    "Any other emotion recognition without informing the people concerned: it is high-risk under Annex "
+    "III(1)(c) of that act, and Art. 50(3) requires that they are informed.",
     "Hiring, policing, insurance, credit, border control, or any decision about a person.",
 )
 _LIMITS = (
     "An expression is not a feeling: people smile without joy and are sad without showing it, and what a "
     "face means differs between situations and cultures (Barrett et al., 2019).",
-    "Labels are someone's guess. Accuracy is agreement with that guess.",
-    "Skin colour, age, glasses, beards, head pose, light and camera all change the answer. Measure on your "
-    "own pictures, group by group, before anyone relies on it.",
-    "A picture without a face gets an answer too. Probabilities are calibrated on held-out data, and only "
-    "hold for pictures like those.",
+    "Labels are judgements of annotators. Accuracy measures agreement with these judgements.",
+    "Skin colour, age, glasses, beards, head pose, light and camera all affect predictions. Evaluate on your "
+    "own pictures, group by group, before you rely on the model.",
+    "The model also returns a prediction for a picture without a face. Probabilities are calibrated on "
+    "held-out data and are valid only for similar pictures.",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """What the card says of the data."""
+    """Facts about the data."""
 
     images: Mapping[str, int]
     """Pictures by split."""
     groups: int
-    """Different people (or other groups); equal to the number of pictures where none are known."""
+    """Number of people (or other groups); equal to the number of pictures if groups are unknown."""
     sample: bool
     """Whether it is the procedural sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything a card is made from."""
+    """Everything that the card is made from."""
 
     training: Mapping[str, Any]
     """`models/A/training.json`."""
     metrics: Mapping[str, Any]
     """`evaluations/A/metrics.json`."""
     export: Mapping[str, Any]
-    """`onnx/A/export.json`; of an int8 variant it tells of the float twin."""
+    """`onnx/A/export.json`; for an int8 variant it also describes the float32 model."""
     data: DataFacts
     p50_ms: float
-    """One answer at batch 1, one thread."""
+    """Median latency at batch 1, one thread."""
     timing: Timing
     """When and where that was measured."""
 
@@ -86,7 +86,7 @@ def read_facts(root: Path, name: str) -> Facts:
     Raises:
         ManifestCorrupt: the manifest cannot be read.
         OSError: a result is missing.
-        ResultCorrupt: the times are missing or damaged.
+        ResultCorrupt: the latencies are missing or damaged.
     """
     manifest = read_manifest(root / paths.MANIFEST)
     keys = [*TIMING_KEYS, f"models.{name}.batch_1.p50_ms"]
@@ -106,18 +106,18 @@ def read_facts(root: Path, name: str) -> Facts:
 
 
 def is_sample(sources: Iterable[str]) -> bool:
-    """Whether every original is named as the sample generator names its pictures."""
+    """Whether every original picture has a file name that the sample generator writes."""
     names = list(sources)
     return bool(names) and all(_SAMPLE_NAME.match(name) for name in names)
 
 
 def render(facts: Facts) -> str:
-    """The whole card as Markdown."""
+    """Render the complete card as Markdown."""
     return "\n\n".join((*_purpose(facts), *_figures(facts))) + "\n"
 
 
 def render_short(facts: Facts) -> str:
-    """What a person must know before using the model; figures and data are left to the whole card."""
+    """Render the part that every user of the model must know, without metrics and data."""
     return "\n\n".join(_purpose(facts)) + "\n"
 
 
@@ -126,17 +126,17 @@ def _purpose(facts: Facts) -> Iterator[str]:
     yield f"# {facts.metrics['title']}: {len(classes)} expressions"
     if facts.data.sample:
         yield f"> {SAMPLE_WARNING}"
-    yield f"Answers, for one face, the probability of each of: {', '.join(classes)}."
+    yield f"Predicts, for one face, the probability of each of: {', '.join(classes)}."
     yield f"## Intended use\n\n{_INTENDED}"
     yield f"## Not for\n\n{_list(_FORBIDDEN)}"
     yield f"## Limits\n\n{_list(_LIMITS)}"
 
 
 def _figures(facts: Facts) -> Iterator[str]:
-    yield f"## Measured on the test pictures\n\n{_overall(facts.metrics['test'])}"
+    yield f"## Metrics on the test pictures\n\n{_overall(facts.metrics['test'])}"
     yield _by_class(facts.metrics["classes"])
-    yield f"## By kind of picture\n\n{_by_slice(facts.metrics['slices'])}"
-    yield f"## Whole or cropped\n\n{_crops(facts.metrics['crops'])}"
+    yield f"## Metrics by slice\n\n{_by_slice(facts.metrics['slices'])}"
+    yield f"## Whole pictures and face crops\n\n{_crops(facts.metrics['crops'])}"
     yield f"## Data\n\n{_data(facts)}"
     yield f"## Model\n\n{_model(facts)}"
 
@@ -193,7 +193,7 @@ def _data(facts: Facts) -> str:
     parts = ", ".join(f"{images[split]} for {split}" for split in ("train", "val", "test") if split in images)
     return (
         f"{sum(images.values())} pictures of {facts.data.groups} people, none in two splits: {parts}. "
-        "Stopping and calibration used val; test was used for nothing but the figures above. "
+        "Early stopping and calibration used val; test was used only for the metrics above. "
         f"Dataset `{facts.training['dataset'][:12]}`."
     )
 
@@ -206,24 +206,25 @@ def _model(facts: Facts) -> str:
         ("started from", f"{_origin(training['weights'])} ({training['weights_reason']})"),
         ("parameters", f"{training['parameters']:,}"),
         ("input", f"{spec['height']}×{spec['width']} px, {spec['color']}, {face}"),
-        ("training", f"{training['epochs_run']} epochs, the best was epoch {training['best_epoch']}"),
+        ("training", f"{training['epochs_run']} epochs, best epoch {training['best_epoch']}"),
         ("calibration", f"temperature {facts.export['temperature']:.3f}"),
         ("file", f"{facts.export['size_bytes'] / 1e6:.2f} MB ONNX, sha256 `{facts.export['sha256'][:12]}`"),
         *_quantized(facts),
-        ("one answer", f"{facts.p50_ms:.2f} ms, median, one thread; {facts.timing}"),
+        ("latency", f"{facts.p50_ms:.2f} ms, median, batch 1, one thread; {facts.timing}"),
     ]
     return table(("", ""), rows)
 
 
 def _quantized(facts: Facts) -> list[tuple[str, str]]:
-    twin = facts.export.get("twin")
-    if twin is None:
+    float_model = facts.export.get("twin")
+    if float_model is None:
         return []
     return [
         (
             "quantised",
-            f"int8, from the float32 file `{twin['sha256'][:12]}` ({twin['size_bytes'] / 1e6:.2f} MB); "
-            f"same answer to {twin['same_answer']:.1%} of {twin['pictures']} validation pictures",
+            f"int8, from the float32 file `{float_model['sha256'][:12]}` "
+            f"({float_model['size_bytes'] / 1e6:.2f} MB); same predicted class for "
+            f"{float_model['same_answer']:.1%} of {float_model['pictures']} validation pictures",
         )
     ]
 

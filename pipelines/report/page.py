@@ -1,37 +1,39 @@
-"""What the page is made of."""
+"""Sections of the report's page, before they are rendered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One heading with what stands beneath it."""
+class Heading(NamedTuple):
+    """Names of one section."""
 
     id: str
     """Anchor, and name of `templates/<id>.html.j2`."""
     title: str
     short: str
-    """For the table of contents."""
+    """Title in the table of contents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One heading with its content."""
+
+    heading: Heading
     context: Mapping[str, Any] = field(default_factory=dict)
-    """For the template."""
+    """Variables of the template."""
     absent: str | None = None
-    """Said in place of the content when the input is not there."""
+    """Text shown instead of the content when the input does not exist."""
 
 
-def absent(id_: str, title: str, *, short: str, lacks: str, stage: str) -> Section:
-    """A section that has nothing to show and says why.
+def absent(heading: Heading, *, lacks: str, stage: str) -> Section:
+    """Make a section without content that says which input is missing.
 
     Args:
-        id_: anchor.
-        title: heading.
-        short: for the table of contents.
-        lacks: what is not there.
-        stage: of `dvc.yaml`, that makes it.
+        heading: of the section.
+        lacks: the input that does not exist.
+        stage: stage of `dvc.yaml` that makes it.
     """
-    return Section(
-        id=id_, title=title, short=short, absent=f"{lacks} is not there yet; `dvc repro {stage}` makes it."
-    )
+    return Section(heading=heading, absent=f"{lacks} does not exist yet; run `dvc repro {stage}` to make it.")

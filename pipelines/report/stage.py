@@ -1,8 +1,6 @@
-"""One HTML file about the whole run: `python -m pipelines.report`.
+"""Write the report, one HTML file about the whole run: `python -m pipelines.report`.
 
-Needs nothing but the file: pictures, charts and styles are inside. Open `reports/report.html` in any browser.
-
-Sections → one HTML page.
+Pictures, charts and styles are embedded. Open `reports/report.html` in any browser.
 """
 
 from __future__ import annotations
@@ -22,11 +20,11 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(inputs: Inputs) -> str:
-    """The whole report; equal inputs give equal text."""
+    """Render the report as HTML; equal inputs give equal text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
-        # A name the context lacks is a bug, not an empty place.
+        # A variable that the context lacks is a bug and must not render as empty text.
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -12,12 +12,12 @@ from pipelines.gate.remedies import remedies
 
 BAD = rules.Scores(accuracy=0.1, macro_f1=0.1, recall={"happy": 0.1, "sad": math.nan})
 GOOD = rules.Scores(accuracy=0.9, macro_f1=0.9, recall={"happy": 0.9, "sad": 0.9})
-PRODUCTION = rules.Production(version=3, scores=GOOD)
-UNUSABLE = rules.Production(version=3, scores=None, problem="production (version 3) cannot be loaded")
+PRODUCTION = rules.ProductionScores(version=3, scores=GOOD)
+UNUSABLE = rules.ProductionScores(version=3, scores=None, problem="production (version 3) cannot be loaded")
 
 
 @pytest.mark.parametrize("production", [None, PRODUCTION, UNUSABLE])
-def test_every_check_that_can_fail_has_a_remedy(production: rules.Production | None) -> None:
+def test_every_check_that_can_fail_has_a_remedy(production: rules.ProductionScores | None) -> None:
     thresholds = GateParams(**dict.fromkeys(GateParams.model_fields, 0.5))
     candidate = rules.Candidate(
         scores=BAD, latency_ms=900.0, size_mb=900.0, smoke="it answers NaN", measured="today, here"

@@ -1,31 +1,33 @@
-"""The report's sections in their order, one module each: `section(inputs) -> Section`."""
+"""Sections of the report in page order; each is made by one function `(inputs) -> Section`."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from pipelines.report.inputs import Inputs
 from pipelines.report.page import Section
 from pipelines.report.sections import comparison, data, examples, headline, quality, slices, training
 
-_SECTIONS = (
-    comparison,
-    quality,
-    quality,
-    quality,
-    slices,
-    examples,
-    examples,
-    training,
-    training,
-    data,
-    training,
-    data,
-    data,
-    headline,
-    data,
-    headline,
+_SECTIONS: tuple[Callable[[Inputs], Section], ...] = (
+    comparison.section,
+    quality.confusion_section,
+    quality.roc_section,
+    quality.calibration_section,
+    slices.section,
+    examples.mistakes_section,
+    examples.heatmaps_section,
+    training.training_section,
+    training.weights_section,
+    data.data_section,
+    training.augmentation_section,
+    data.preparation_section,
+    data.validation_section,
+    headline.card_section,
+    data.parameters_section,
+    headline.guide_section,
 )
 
 
 def all_sections(inputs: Inputs) -> list[Section]:
-    """Every section, those without input included."""
-    return [module.section(inputs) for module in _SECTIONS]
+    """Make every section, including those whose input does not exist."""
+    return [make(inputs) for make in _SECTIONS]

@@ -1,4 +1,4 @@
-"""All models side by side: quality against what an answer costs."""
+"""Comparison of all models: quality and latency."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from markupsafe import Markup
 
 from pipelines.evaluate.timing import Timing
 from pipelines.report import charts
-from pipelines.report.charts import Box, place, responsive
+from pipelines.report.charts import Box, place_labels, responsive
 from pipelines.report.inputs import Inputs, Record
-from pipelines.report.page import Section, absent
+from pipelines.report.page import Heading, Section, absent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ID, _TITLE, _SHORT = "comparison", "The comparison", "Comparison"
+_COMPARISON = Heading("comparison", "The comparison", "Comparison")
 _LEAD_BOXES = 24
 _METRICS = {"macro_f1": "macro-F1", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 
@@ -26,14 +26,12 @@ def section(inputs: Inputs) -> Section:
     """The table, best first, and accuracy against latency."""
     comparison = inputs.comparison
     if comparison is None:
-        return absent(_ID, _TITLE, short=_SHORT, lacks="`reports/comparison.json`", stage="compare")
+        return absent(_COMPARISON, lacks="`reports/comparison.json`", stage="compare")
     metric = comparison["metric"]
     rows = sorted(comparison["rows"], key=lambda row: -(row[metric] or 0))
     timed = [row for row in rows if row["p50_ms"] is not None and row["accuracy"] is not None]
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_COMPARISON,
         context={
             "rows": rows,
             "selected": comparison["selected"],
@@ -48,17 +46,17 @@ def section(inputs: Inputs) -> Section:
 
 
 def _scatter(rows: Sequence[Record], selected: str) -> Markup:
-    twins = {row["architecture"]: row for row in rows}
+    by_name = {row["architecture"]: row for row in rows}
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for row in rows:
             _point(axes, row, chosen=row["architecture"] == selected)
-            _lead(axes, row, twins)
+            _lead(axes, row, by_name)
         axes.set_xscale("log")
         _scales(axes, rows)
-        axes.set(xlabel="one answer, ms (p50, one thread, log scale)", ylabel="test accuracy")
-        # An int8 point is led to from its twin, which has the name.
+        axes.set(xlabel="latency, ms (p50, one thread, log scale)", ylabel="test accuracy")
+        # A line connects an int8 point with its float32 point, which has the label.
         named = [row for row in rows if row["twin"] is None or row["architecture"] == selected]
         _names(figure, axes, named, rows, selected)
 
@@ -67,7 +65,7 @@ def _scatter(rows: Sequence[Record], selected: str) -> Markup:
         draw,
         wide=(960, 430),
         narrow=(340, 380),
-        alt="Test accuracy with its 95 % interval against the time of one answer: "
+        alt="Test accuracy with its 95 % interval against latency: "
         + ", ".join(f"{row['title']} {row['accuracy']:.2f} at {row['p50_ms']:.2f} ms" for row in rows),
     )
 
@@ -88,16 +86,16 @@ def _point(axes: Axes, row: Record, *, chosen: bool) -> None:
     )
 
 
-def _lead(axes: Axes, row: Record, twins: Mapping[str, Record]) -> None:
-    """A line from the float32 point to its int8 one."""
-    twin = twins.get(row["twin"] or "")
-    if twin is not None:
-        ends = [(one["p50_ms"], one["accuracy"]) for one in (twin, row)]
+def _lead(axes: Axes, row: Record, by_name: Mapping[str, Record]) -> None:
+    """Draw a line from the float32 point to its int8 point."""
+    float_row = by_name.get(row["twin"] or "")
+    if float_row is not None:
+        ends = [(one["p50_ms"], one["accuracy"]) for one in (float_row, row)]
         axes.plot(*zip(*ends, strict=True), color=charts.FAINT, linewidth=1, zorder=0)
 
 
 def _scales(axes: Axes, rows: Sequence[Record]) -> None:
-    """Room for names at the sides, plain numbers on the log scale, percent on the other."""
+    """Leave space for labels at the sides; plain numbers on the log scale, percent on the other."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
     fastest, slowest = min(row["p50_ms"] for row in rows), max(row["p50_ms"] for row in rows)
@@ -112,9 +110,9 @@ def _scales(axes: Axes, rows: Sequence[Record]) -> None:
 def _names(
     figure: Figure, axes: Axes, rows: Sequence[Record], points_of: Sequence[Record], selected: str
 ) -> None:
-    """Write each name where nothing else is; a thin line leads to the ones that had to move away."""
-    figure.draw_without_rendering()  # settles the layout, so that data have places in px
-    # From now on nothing moves: the names are placed for exactly this layout.
+    """Write each label at a free position; a thin line connects labels far from their point."""
+    figure.draw_without_rendering()  # fixes the layout, so that data coordinates have positions in px
+    # Keep this layout: the labels are placed for it.
     figure.set_layout_engine("none")
     texts = [
         axes.annotate(
@@ -132,7 +130,7 @@ def _names(
     extents = [text.get_window_extent() for text in texts]
     frame = axes.get_window_extent()
     points = [tuple(axes.transData.transform((row["p50_ms"], row["accuracy"]))) for row in rows]
-    placed = place(
+    placed = place_labels(
         points,
         [(extent.width + 4, extent.height) for extent in extents],
         bounds=Box(frame.x0, frame.y0, frame.x1, frame.y1),
@@ -155,7 +153,7 @@ def _names(
 
 
 def _around(axes: Axes, row: Record, *, radius: float) -> Box:
-    """The point with its whisker, px."""
+    """Box around a point and its whisker, px."""
     low, high = row["accuracy_low"] or row["accuracy"], row["accuracy_high"] or row["accuracy"]
     x, bottom = axes.transData.transform((row["p50_ms"], low))
     _, top = axes.transData.transform((row["p50_ms"], high))

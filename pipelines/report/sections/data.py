@@ -1,11 +1,4 @@
-"""How many pictures there are of each class, and what they look like.
-
-Every setting the run had.
-
-What `prepare` found in the originals and what it removed.
-
-What the expectations about the data said.
-"""
+"""Sections about the data: class distribution, preparation and validation; and the run's parameters."""
 
 from __future__ import annotations
 
@@ -18,28 +11,26 @@ from pipelines.report import charts
 from pipelines.report.charts import responsive
 from pipelines.report.formatting import prepared_uri
 from pipelines.report.inputs import Inputs
-from pipelines.report.page import Section, absent
+from pipelines.report.page import Heading, Section, absent
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_ID, _TITLE, _SHORT = "data", "The data", "Data"
+_DATA = Heading("data", "The data", "Data")
 _SAMPLES = 8
 """Faces shown of each class."""
 _COLORS = {"train": charts.ACCENT, "val": charts.SECOND, "test": charts.FAINT}
 
 
 def data_section(inputs: Inputs) -> Section:
-    """Class distribution by split and a sample of faces."""
+    """Show the class distribution by split and sample faces."""
     if inputs.manifest is None:
-        return absent(_ID, _TITLE, short=_SHORT, lacks="The manifest", stage="prepare")
+        return absent(_DATA, lacks="The manifest", stage="prepare")
     manifest = inputs.manifest
     labels = sorted(manifest["label"].unique())
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_DATA,
         context={
             "chart": _distribution(manifest, labels),
             "splits": _splits(manifest),
@@ -101,7 +92,7 @@ def _distribution(manifest: pd.DataFrame, labels: list[str]) -> object:
 
 def _samples(inputs: Inputs, manifest: pd.DataFrame, label: str) -> list[dict[str, str]]:
     rows = manifest[(manifest["split"] == "train") & (manifest["label"] == label)]
-    # One picture of each person first: faces of one person follow each other in the table.
+    # One picture per person if possible: pictures of one person are adjacent in the table.
     unique = rows.drop_duplicates("group")
     paths = (unique if len(unique) >= _SAMPLES else rows)["path"]
     picks = [Pick(path=path, label=label, predicted=label, confidence=1.0) for path in paths]
@@ -116,15 +107,13 @@ def _samples(inputs: Inputs, manifest: pd.DataFrame, label: str) -> list[dict[st
 
 
 _NESTED = ("models", "quantization")
-"""Blocks of blocks: each network's settings stand on their own."""
+"""Blocks that contain one block for each network."""
 
 
 def parameters_section(inputs: Inputs) -> Section:
-    """One small table for each block of `params.yaml`, nested keys with dots."""
+    """Show one small table for each block of `params.yaml`; nested keys have dots."""
     return Section(
-        id="parameters",
-        title="Parameters",
-        short="Parameters",
+        heading=Heading("parameters", "Parameters", "Parameters"),
         context={"blocks": [(name, list(_flat(block))) for name, block in _blocks(inputs.settings)]},
     )
 
@@ -147,7 +136,7 @@ def _flat(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 
 def _text(value: object) -> str:
-    """As YAML would write it."""
+    """Format a value as YAML writes it."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -157,9 +146,9 @@ def _text(value: object) -> str:
     return str(value)
 
 
-_ID, _TITLE, _SHORT = "preparation", "What was removed, and why", "Preparation"
+_PREPARATION = Heading("preparation", "Removed pictures", "Preparation")
 _SHOWN = 8
-"""Examples of each kind; the whole lists are in reports/prepare.json."""
+"""Examples of each kind; the complete lists are in reports/prepare.json."""
 _KINDS = {
     "unreadable": "cannot be read",
     "no_face": "no face found",
@@ -170,10 +159,10 @@ _KINDS = {
 
 
 def preparation_section(inputs: Inputs) -> Section:
-    """Counts by kind, with examples."""
+    """Show the number of removed pictures by reason, with examples."""
     report = inputs.prepared
     if report is None:
-        return absent(_ID, _TITLE, short=_SHORT, lacks="`reports/prepare.json`", stage="prepare")
+        return absent(_PREPARATION, lacks="`reports/prepare.json`", stage="prepare")
     kinds = [
         {
             "name": why,
@@ -183,9 +172,7 @@ def preparation_section(inputs: Inputs) -> Section:
         for name, why in _KINDS.items()
     ]
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_PREPARATION,
         context={
             "found": report["found"],
             "kept": report["kept"],
@@ -197,7 +184,7 @@ def preparation_section(inputs: Inputs) -> Section:
 
 
 def _examples(report: Mapping[str, Any], kind: str) -> list[str]:
-    """A line for each of the first few pictures of a kind."""
+    """Return one line for each of the first few pictures of a kind."""
     entries = report.get({"duplicate": "duplicates"}.get(kind, kind), {}).get("list", [])
     return [_line(entry) for entry in entries[:_SHOWN]]
 
@@ -211,20 +198,18 @@ def _line(entry: Mapping[str, Any]) -> str:
     return f"{entry['source']}: {entry['reason']}"
 
 
-_ID, _TITLE, _SHORT = "validation", "Is the data what it should be?", "Validation"
+_VALIDATION = Heading("validation", "Validation of the data", "Validation")
 
 
 def validation_section(inputs: Inputs) -> Section:
-    """Every expectation with what was observed; failed ones first."""
+    """Show every expectation with the observed value; failed ones first."""
     report = inputs.validation
     if report is None:
-        return absent(_ID, _TITLE, short=_SHORT, lacks="`reports/validation.json`", stage="validate")
+        return absent(_VALIDATION, lacks="`reports/validation.json`", stage="validate")
     checks = report["checks"]
     failed = [check for check in checks if not check["passed"]]
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_VALIDATION,
         context={
             "passed": report["passed"],
             "failed": sorted(failed, key=lambda check: check["severity"] != "critical"),

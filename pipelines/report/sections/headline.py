@@ -1,9 +1,4 @@
-"""The top of the page: which model, how good, and what the gate said.
-
-The model card, as it goes onto the registered version.
-
-How to read the figures, and what to do next.
-"""
+"""Top of the page (selected model, metrics, quality gate), the model card and the guide."""
 
 from __future__ import annotations
 
@@ -20,17 +15,17 @@ from pipelines.report import model_card
 from pipelines.report.formatting import count
 from pipelines.report.inputs import Inputs
 from pipelines.report.model_card import is_sample
-from pipelines.report.page import Section, absent
-from pipelines.report.sections.examples import hero
+from pipelines.report.page import Heading, Section, absent
+from pipelines.report.sections.examples import example_faces
 from pipelines.report.sections.training import is_lacking
 
 _FACES = 6
 _HASH = 10
-"""Digits of a hash that are shown: enough to find it."""
+"""Digits of a hash that are shown; enough to identify it."""
 
 
 def headline(inputs: Inputs) -> Mapping[str, Any]:
-    """Context of `templates/headline.html.j2`."""
+    """Return the variables of `templates/headline.html.j2`."""
     selected = inputs.selected
     metrics = None if selected is None else selected.metrics
     return {
@@ -40,7 +35,7 @@ def headline(inputs: Inputs) -> Mapping[str, Any]:
         "gate": inputs.gate,
         "remedies": [] if inputs.gate is None else list(remedies(inputs.gate)),
         "earlier": inputs.earlier,
-        "faces": hero(inputs, _FACES),
+        "faces": example_faces(inputs, _FACES),
         "method": None if inputs.explanation is None else inputs.explanation["method"],
         "facts": _facts(inputs),
         "sample": inputs.manifest is not None and is_sample(inputs.manifest["source"]),
@@ -74,29 +69,29 @@ def _commit(commit: str, *, dirty: bool) -> str:
 
 
 def _warnings(inputs: Inputs) -> list[str]:
-    """Expectations that only warn and did not hold."""
+    """Return messages of failed expectations; only warnings reach the report."""
     if inputs.validation is None:
         return []
     return [check["message"] for check in inputs.validation["checks"] if not check["passed"]]
 
 
-_ID, _TITLE, _SHORT = "card", "Model card", "Model card"
+_CARD = Heading("card", "Model card", "Model card")
 _HEADING = re.compile(r"<(/?)h([1-4])>")
 
 
 def card_section(inputs: Inputs) -> Section:
-    """Intended use, prohibited use and limits; figures that stand elsewhere are repeated for the record."""
+    """Show the model card as it is stored with the registered version."""
     selected = inputs.selected
     if selected is None or inputs.manifest is None:
-        return absent(_ID, _TITLE, short=_SHORT, lacks="A selected model", stage="compare")
+        return absent(_CARD, lacks="A selected model", stage="compare")
     if selected.training is None or selected.metrics is None or selected.export is None:
-        return absent(_ID, _TITLE, short=_SHORT, lacks="The selected model's record", stage="evaluate")
+        return absent(_CARD, lacks="The selected model's record", stage="evaluate")
     facts = model_card.read_facts(inputs.root, selected.name)
-    return Section(id=_ID, title=_TITLE, short=_SHORT, context={"card": _html(model_card.render(facts))})
+    return Section(heading=_CARD, context={"card": _html(model_card.render(facts))})
 
 
 def _html(markdown: str) -> Markup:
-    """Markdown → HTML; raw HTML in it stays text, headings go below the section's own."""
+    """Convert Markdown to HTML; raw HTML stays text, headings are two levels lower."""
     from markdown_it import MarkdownIt
 
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
@@ -108,13 +103,11 @@ def _html(markdown: str) -> Markup:
 
 
 def guide_section(inputs: Inputs) -> Section:
-    """Words only; the commands name what this run has."""
+    """Explain the metrics and list next steps, with commands for the selected architecture."""
     selected = inputs.selected
     name = inputs.params.architectures[0] if selected is None else architecture_of(selected.name)
     return Section(
-        id="guide",
-        title="How to read this, and what next",
-        short="What next",
+        heading=Heading("guide", "How to read this page, and what to do next", "Next steps"),
         context={
             "architecture": name,
             "epochs": inputs.params.model(name).epochs,

@@ -1,9 +1,4 @@
-"""Whether a probability means what it says.
-
-Which expressions are taken for which.
-
-How well each class is told from the rest, whatever the threshold.
-"""
+"""Sections about the selected model's quality: calibration, confusion matrix and ROC curves."""
 
 from __future__ import annotations
 
@@ -16,27 +11,23 @@ from pipelines import metrics
 from pipelines.report import charts
 from pipelines.report.charts import chart, responsive
 from pipelines.report.inputs import Inputs, ModelInputs
-from pipelines.report.page import Section, absent
+from pipelines.report.page import Heading, Section, absent
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_ID, _TITLE, _SHORT = "calibration", "Can the probabilities be believed?", "Calibration"
+_CALIBRATION = Heading("calibration", "Calibration of the probabilities", "Calibration")
 
 
 def calibration_section(inputs: Inputs) -> Section:
-    """Reliability of the selected network, and every network's calibration error."""
+    """Show the reliability diagram of the selected network, and every network's calibration error."""
     selected = inputs.selected
     if selected is None or selected.calibration is None or selected.metrics is None:
-        return absent(
-            _ID, _TITLE, short=_SHORT, lacks="The selected model's calibration", stage="evaluate compare"
-        )
+        return absent(_CALIBRATION, lacks="The selected model's calibration", stage="evaluate compare")
     scored = [(model, model.metrics["test"]["ece"]) for model in inputs.compared if model.metrics is not None]
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_CALIBRATION,
         context={
             "title": selected.title,
             "error": selected.metrics["test"]["ece"],
@@ -70,9 +61,9 @@ def _reliability(model: ModelInputs, bins: pd.DataFrame) -> Markup:
             markersize=6,
             markeredgecolor=charts.CARD,
         )
-        upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is right")
+        upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share correct")
         lower.bar(bins["confidence"], bins["images"], width=0.045, color=charts.FAINT)
-        lower.set(xlabel="probability of the answer", ylabel="pictures")
+        lower.set(xlabel="probability of the predicted class", ylabel="pictures")
         charts.only_horizontal_grid(lower)
 
     return responsive(
@@ -80,17 +71,17 @@ def _reliability(model: ModelInputs, bins: pd.DataFrame) -> Markup:
         draw,
         wide=(520, 400),
         narrow=(330, 340),
-        alt=f"{model.title}: share of right answers against their probability, in {len(bins)} bins",
+        alt=f"{model.title}: share of correct predictions against their probability, in {len(bins)} bins",
     )
 
 
-_ID, _TITLE, _SHORT = "confusion", "What is taken for what", "Confusion"
+_CONFUSION = Heading("confusion", "Confusion matrix", "Confusion")
 _PAIRS = 3
-"""Most frequent confusions named in words."""
+"""Number of most frequent confusions that are named in the text."""
 
 
 def confusion_section(inputs: Inputs) -> Section:
-    """The selected network's matrix large, all others small."""
+    """Show the selected network's confusion matrix in large, those of all networks in small."""
     found = [
         (model, _matrix(model.predictions, model.classes))
         for model in inputs.compared
@@ -99,13 +90,9 @@ def confusion_section(inputs: Inputs) -> Section:
     selected = inputs.selected
     large = next((matrix for model, matrix in found if model is selected), None)
     if selected is None or large is None:
-        return absent(
-            _ID, _TITLE, short=_SHORT, lacks="The selected model's predictions", stage="evaluate compare"
-        )
+        return absent(_CONFUSION, lacks="The selected model's predictions", stage="evaluate compare")
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_CONFUSION,
         context={
             "classes": inputs.classes,
             "title": selected.title,
@@ -119,7 +106,7 @@ def confusion_section(inputs: Inputs) -> Section:
 
 
 def _matrix(predictions: pd.DataFrame, classes: tuple[str, ...]) -> list[list[dict[str, Any]]]:
-    """Rows are the true classes: count and share of the row for each predicted class."""
+    """Build the matrix: rows are true classes; cells hold count and share of the row."""
     index = {name: position for position, name in enumerate(classes)}
     actual, predicted = (
         np.array([index[name] for name in predictions[column]], dtype=np.int64)
@@ -145,21 +132,19 @@ def _pairs(matrix: list[list[dict[str, Any]]], classes: tuple[str, ...]) -> list
     return sorted(wrong, key=lambda pair: (-pair["share"], pair["actual"], pair["predicted"]))[:_PAIRS]
 
 
-_ID, _TITLE, _SHORT = "roc", "Class by class", "ROC"
+_ROC = Heading("roc", "Metrics by class", "ROC")
 _SIDE = 210
 
 
 def roc_section(inputs: Inputs) -> Section:
-    """Precision, recall, F1 and a ROC curve for every class of the selected network."""
+    """Show precision, recall, F1 and a ROC curve for every class of the selected network."""
     selected = inputs.selected
     if selected is None or selected.roc is None or selected.metrics is None:
-        return absent(_ID, _TITLE, short=_SHORT, lacks="The selected model's ROC", stage="evaluate compare")
+        return absent(_ROC, lacks="The selected model's ROC", stage="evaluate compare")
     classes = selected.metrics["classes"]
     others = [model for model in inputs.compared if model.roc is not None and model is not selected]
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_ROC,
         context={
             "title": selected.title,
             "overall": selected.metrics["test"].get("roc_auc"),
@@ -189,7 +174,7 @@ def _curve(name: str, scores: dict[str, Any], selected: ModelInputs, others: lis
                 )
         ticks = [0, 0.5, 1]
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=ticks, yticks=ticks)
-        axes.set(xlabel="false positives", ylabel="true positives")
+        axes.set(xlabel="false positive rate", ylabel="true positive rate")
 
     area = scores.get("roc_auc")
     return chart(

@@ -1,4 +1,4 @@
-"""Where the selected network is weak: dark, flat, blurred or gray pictures."""
+"""Accuracy of the selected network on slices: dark, low-contrast, blurred or gray pictures."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from markupsafe import Markup
 from pipelines.report import charts
 from pipelines.report.charts import responsive
 from pipelines.report.inputs import Inputs
-from pipelines.report.page import Section, absent
+from pipelines.report.page import Heading, Section, absent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ID, _TITLE, _SHORT = "slices", "Where it is weak", "Slices"
+_SLICES = Heading("slices", "Accuracy by slice", "Slices")
 _ORDER = ("low", "middle", "high", "color", "gray")
 _WORDS = {
     ("brightness", "low"): "dark",
@@ -28,12 +28,10 @@ _WORDS = {
 
 
 def section(inputs: Inputs) -> Section:
-    """Accuracy of the selected network by slice, the others in the background."""
+    """Show the accuracy of the selected network by slice, with the other networks in the background."""
     selected = inputs.selected
     if selected is None or selected.metrics is None:
-        return absent(
-            _ID, _TITLE, short=_SHORT, lacks="The selected model's metrics", stage="evaluate compare"
-        )
+        return absent(_SLICES, lacks="The selected model's metrics", stage="evaluate compare")
     rows = _rows(selected.metrics["slices"])
     others = [
         _rows(model.metrics["slices"])
@@ -42,9 +40,7 @@ def section(inputs: Inputs) -> Section:
     ]
     overall = selected.metrics["test"]["accuracy"]
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_SLICES,
         context={
             "title": selected.title,
             "overall": overall,
@@ -68,7 +64,7 @@ def _rows(slices: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
 def _dots(
     rows: Sequence[dict[str, Any]], others: Sequence[Sequence[dict[str, Any]]], overall: float
 ) -> Markup:
-    """One line per slice, groups apart from each other."""
+    """Draw one row per slice, with space between kinds of slice."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     places = {
         (row["kind"], row["part"]): index + 0.9 * kinds.index(row["kind"]) for index, row in enumerate(rows)

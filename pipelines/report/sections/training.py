@@ -1,9 +1,4 @@
-"""How each network learned: one small pair of curves for each.
-
-What the network sees of a training picture, epoch after epoch.
-
-Where each network's training started.
-"""
+"""Sections about training: learning curves, augmentation and origin of the initial weights."""
 
 from __future__ import annotations
 
@@ -21,7 +16,7 @@ from pipelines.report import charts
 from pipelines.report.charts import chart
 from pipelines.report.formatting import data_uri
 from pipelines.report.inputs import Inputs, ModelInputs, Record
-from pipelines.report.page import Section, absent
+from pipelines.report.page import Heading, Section, absent
 from pipelines.train.augmentation import augment, is_idle, random_transforms
 from serving.contract.arrays import Image
 
@@ -30,26 +25,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ID, _TITLE, _SHORT = "training", "How they learned", "Training"
+_TRAINING = Heading("training", "Learning curves", "Training")
 _WIDTH, _HEIGHT = 240, 290
 
 
 def training_section(inputs: Inputs) -> Section:
-    """Loss and macro-F1 over the epochs, all architectures on the same scales."""
+    """Show loss and macro-F1 over the epochs, all architectures on the same scales."""
     trained = [
         (model, model.history, model.training)
         for model in inputs.models
         if model.history is not None and model.training is not None
     ]
     if not trained:
-        return absent(_ID, _TITLE, short=_SHORT, lacks="A training history", stage="train")
-    # The same loss scale for all, cut where untrained networks start to dwarf the rest.
+        return absent(_TRAINING, lacks="A training history", stage="train")
+    # One loss scale for all; the highest losses of untrained networks are cut off.
     losses = [value for _, history, _ in trained for value in (*history["loss"], *history["val_loss"])]
     top = sorted(losses)[int(0.97 * (len(losses) - 1))] * 1.08
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_TRAINING,
         context={
             "models": [_entry(model, history, record, top=top) for model, history, record in trained],
             "waiting": [model.name for model in inputs.models if model.history is None],
@@ -93,7 +86,7 @@ def _curves(model: ModelInputs, history: pd.DataFrame, record: Record, *, top: f
 
 
 def _mark(axes: Axes, history: pd.DataFrame, column: str, record: Record) -> None:
-    """A dot at the epoch whose weights were kept, a line where a phase ends; whole epochs only."""
+    """Mark the epoch whose weights were kept with a dot, and the end of each phase with a line."""
     from matplotlib.ticker import MaxNLocator
 
     kept = history[history["epoch"] == record["best_epoch"]]
@@ -108,14 +101,14 @@ def _mark(axes: Axes, history: pd.DataFrame, column: str, record: Record) -> Non
     axes.set_xlim(min(0.5, last - 0.5), last + 0.5)
 
 
-_ID, _TITLE, _SHORT = "augmentation", "Augmentation", "Augmentation"
+_AUGMENTATION = Heading("augmentation", "Augmentation", "Augmentation")
 _FACES, _VARIANTS = 4, 7
 
 
 def augmentation_section(inputs: Inputs) -> Section:
-    """A few training faces, each as it is and as training changes it at random."""
+    """Show some training faces, each unchanged and with random augmentation."""
     if inputs.manifest is None:
-        return absent(_ID, _TITLE, short=_SHORT, lacks="The manifest", stage="prepare")
+        return absent(_AUGMENTATION, lacks="The manifest", stage="prepare")
     train = inputs.manifest[inputs.manifest["split"] == "train"]
     picks = spread(
         Pick(path=path, label=label, predicted=label, confidence=1.0)
@@ -123,7 +116,7 @@ def augmentation_section(inputs: Inputs) -> Section:
     )[:_FACES]
     places = [inputs.root / paths.PREPARED / pick.path for pick in picks]
     if not all(place.exists() for place in places):
-        return absent(_ID, _TITLE, short=_SHORT, lacks="A prepared picture", stage="prepare")
+        return absent(_AUGMENTATION, lacks="A prepared picture", stage="prepare")
     settings = inputs.params.augmentation
     rng = np.random.default_rng(inputs.params.seed)
     rows = []
@@ -136,9 +129,7 @@ def augmentation_section(inputs: Inputs) -> Section:
             }
         )
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_AUGMENTATION,
         context={
             "rows": rows,
             "idle": is_idle(settings),
@@ -158,18 +149,16 @@ def _variants(face: Image, inputs: Inputs, rng: np.random.Generator) -> Image:
     return augment(np.stack([face] * _VARIANTS), transforms)
 
 
-_ID, _TITLE, _SHORT = "weights", "Where the weights come from", "Weights"
+_WEIGHTS = Heading("weights", "Origin of the initial weights", "Weights")
 
 
 def weights_section(inputs: Inputs) -> Section:
-    """Origin by architecture; loud where pretrained weights could not be had."""
+    """Show the origin by architecture, with a warning where pretrained weights were not available."""
     known = [model for model in inputs.models if model.origin is not None]
     if not known:
-        return absent(_ID, _TITLE, short=_SHORT, lacks="The weights' origin", stage="weights")
+        return absent(_WEIGHTS, lacks="The weights' origin", stage="weights")
     return Section(
-        id=_ID,
-        title=_TITLE,
-        short=_SHORT,
+        heading=_WEIGHTS,
         context={
             "models": [
                 {
@@ -188,7 +177,7 @@ def weights_section(inputs: Inputs) -> Section:
 
 
 def is_lacking(inputs: Inputs, model: ModelInputs) -> bool:
-    """Whether the network was to start from pretrained weights and did not, for there were none."""
+    """Whether the network should have started from pretrained weights that were not available."""
     if model.origin is None or model.origin["origin"] != SCRATCH or inputs.params.weights.source == SCRATCH:
         return False
     options = inputs.params.model(model.name).options

@@ -15,7 +15,7 @@ from pipelines.core.io import read_json, sha256_of, write_json
 from pipelines.gate.stage import judge_selected
 from pipelines.register.promote import promote
 from pipelines.register.stage import register
-from pipelines.register.status import MEMO
+from pipelines.register.status import SETTLED_CACHE
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry, Version
 from pipelines.train.runlog import WEIGHTS_TAG
@@ -43,7 +43,7 @@ def versions() -> list[Version]:
 
 
 def forget(world: World) -> None:
-    (world.root / MEMO).unlink(missing_ok=True)
+    (world.root / SETTLED_CACHE).unlink(missing_ok=True)
 
 
 def remeasure(world: World, *, p50_ms: float) -> None:
@@ -193,7 +193,7 @@ def test_deleted_files_of_a_version_are_stored_again(world: World) -> None:
     run(world)
     shutil.rmtree(world.root / paths.MLFLOW_ARTIFACTS)
     run(world)
-    assert (world.root / MEMO).exists()
+    assert (world.root / SETTLED_CACHE).exists()
     [version] = versions()
     with registry().downloaded(version) as folder:
         assert sha256_of(folder / "model.onnx") == version.sha256

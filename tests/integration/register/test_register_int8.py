@@ -9,7 +9,7 @@ import pytest
 from pipelines.core import paths
 from pipelines.core.errors import GateError
 from pipelines.core.io import sha256_of
-from pipelines.register.status import MEMO
+from pipelines.register.status import SETTLED_CACHE
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry, Version
 from pipelines.train.runlog import WEIGHTS_TAG
@@ -59,7 +59,7 @@ def test_a_second_run_changes_nothing(world: World) -> None:
     world.select("lenet-int8")
     run(world)
     before, store = (world.root / paths.GATE).read_bytes(), sha256_of(world.root / paths.MLFLOW_DATABASE)
-    (world.root / MEMO).unlink()
+    (world.root / SETTLED_CACHE).unlink()
     run(world)
     assert (world.root / paths.GATE).read_bytes() == before
     assert sha256_of(world.root / paths.MLFLOW_DATABASE) == store

@@ -19,7 +19,7 @@ from pipelines.core import paths
 from pipelines.core.errors import NotReproducible, RegistryError
 from pipelines.core.lineage import read_lineage
 from pipelines.core.variants import variants_of
-from pipelines.register.reproduce import render, reproduce, told
+from pipelines.register.reproduce import render, reproduce, stages_summary
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry
 from tests.support.mlflow_store import new_store
@@ -151,7 +151,7 @@ def test_what_was_only_restored_from_the_cache_is_not_called_made(
     assert all(one.equal for one in done.comparisons)
     stages = ["evaluate@lenet"]
     assert (done.made, done.restored) == ((stages, []) if from_scratch else ([], stages))
-    assert ("FROM_SCRATCH=1" in told(done, 1)) is not from_scratch
+    assert ("FROM_SCRATCH=1" in stages_summary(done, 1)) is not from_scratch
 
 
 def test_make_passes_from_scratch_on(request: pytest.FixtureRequest) -> None:

@@ -130,7 +130,7 @@ def test_every_section_is_there_with_content_and_in_the_contents(html: str, page
 
     for name in SECTIONS:
         assert f"#{name}" in links
-        assert "is not there yet" not in section(html, name), name
+        assert "does not exist yet" not in section(html, name), name
         assert len(section(html, name)) > 500, name
 
 
@@ -159,7 +159,7 @@ def test_it_says_which_model_how_good_and_what_the_gate_said(html: str, results:
     assert "VGG-like" in top
     assert f"{test['accuracy'] * 100:.1f}" in top
     assert f"{test['accuracy_low'] * 100:.1f}" in top
-    assert "The gate let it pass." in top
+    assert "passed the quality gate" in top
     assert "emotion version 1" in top
 
 
@@ -190,7 +190,9 @@ def test_a_selected_int8_variant_takes_the_place_of_its_twin(copy: Path) -> None
     assert "VGG-like, int8" in html[html.index("<header>") : html.index("</header>")]
     for name in ("confusion", "roc", "calibration", "slices", "mistakes", "card"):
         assert "VGG-like, int8" in section(html, name), name
-    assert "same answer to 17 of them and differs there by 0.0042" in section(html, "heatmaps")
+    assert "same class for 17 of these pictures; there its heatmaps differ by 0.0042" in section(
+        html, "heatmaps"
+    )
     assert "int8, from the float32 file" in section(html, "card")
     assert "models.vgg.epochs" in section(html, "guide")
 
@@ -224,7 +226,7 @@ def test_a_rejected_model_is_reported_with_its_reasons(copy: Path) -> None:
 
     html = render(read_inputs(copy))
 
-    assert "The gate rejected it." in html
+    assert "The quality gate rejected the model." in html
     assert "macro-F1 is 0.610 against 0.700 of production" in html
     assert "Production stays at version 1" in html
     assert len(re.findall(r"<li>.*?gate\.max_macro_f1_drop.*?</li>", html)) == 1  # with what to do about it
@@ -342,7 +344,7 @@ def test_a_section_without_its_input_says_so(copy: Path, gone: Path, says: dict[
 
     for name, stage in says.items():
         words = re.sub(r"<[^>]+>", "", section(html, name))
-        assert "is not there yet" in words, name
+        assert "does not exist yet" in words, name
         assert re.search(rf"dvc repro [\w ]*{stage}", words), name
 
 
@@ -352,7 +354,7 @@ def test_nothing_but_parameters_still_makes_a_report(tmp_path: Path, repository:
     report(tmp_path, tmp_path / "report.html")
 
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Nothing is compared yet" in html
+    assert "No model is selected yet" in html
     assert not Page(html).unbalanced
 
 

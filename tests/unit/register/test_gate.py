@@ -11,7 +11,7 @@ from pipelines.core.errors import GateError
 from pipelines.core.params import GateParams
 from pipelines.gate.rules import (
     Candidate,
-    Production,
+    ProductionScores,
     Scores,
     as_json,
     judge,
@@ -31,13 +31,13 @@ def thresholds(**values: float) -> GateParams:
 
 
 def failed(
-    candidate: Candidate = CANDIDATE, production: Production | None = None, **values: float
+    candidate: Candidate = CANDIDATE, production: ProductionScores | None = None, **values: float
 ) -> list[str]:
     return [check.name for check in judge(candidate, production, thresholds(**values)) if not check.passed]
 
 
-def production(**changes: object) -> Production:
-    return Production(version=3, scores=replace(GOOD, **changes))
+def production(**changes: object) -> ProductionScores:
+    return ProductionScores(version=3, scores=replace(GOOD, **changes))
 
 
 def test_no_thresholds_is_an_error_not_a_pass() -> None:
@@ -95,13 +95,15 @@ def test_without_production_nothing_is_compared() -> None:
 
 
 def test_production_that_cannot_be_compared_fails_with_its_problem() -> None:
-    broken = Production(version=3, scores=None, problem="production (version 3) knows other classes (a, b)")
+    broken = ProductionScores(
+        version=3, scores=None, problem="production (version 3) knows other classes (a, b)"
+    )
     checks = judge(CANDIDATE, broken, thresholds(max_accuracy_drop=0.5))
     assert reasons(checks) == ["production (version 3) knows other classes (a, b)"]
 
 
 def test_production_that_cannot_be_compared_does_not_matter_to_floors_alone() -> None:
-    broken = Production(version=3, scores=None, problem="gone")
+    broken = ProductionScores(version=3, scores=None, problem="gone")
     assert failed(production=broken, min_accuracy=0.5) == []
 
 

@@ -44,7 +44,7 @@ def test_data_is_counted_from_the_manifest(facts: Facts) -> None:
 
 
 def test_time_of_an_answer_stands_with_machine_date_and_calibration(facts: Facts) -> None:
-    assert f"| one answer | 2.50 ms, median, one thread; {SAID} |" in render(facts)
+    assert f"| latency | 2.50 ms, median, batch 1, one thread; {SAID} |" in render(facts)
 
 
 def test_tables_are_whole(facts: Facts) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pipelines.core.params import GateParams
 from pipelines.evaluate.timing import Timing
-from pipelines.gate.record import Latency, Opponent, Subject, Verdict
-from pipelines.gate.rules import Candidate, Production, Scores, judge
-from pipelines.register.publish import fitted, verdict_page, verdict_tags
+from pipelines.gate.record import GateVerdict, Latency, ProductionModel, Subject
+from pipelines.gate.rules import Candidate, ProductionScores, Scores, judge
+from pipelines.register.publish import truncated, verdict_page, verdict_tags
 from tests.support.timings import TIMING
 
 RECALL = {"angry": 0.50, "happy": 0.90, "sad": 0.70}
@@ -18,12 +18,12 @@ CANDIDATE = Candidate(
     size_mb=1.25,
     smoke=None,
 )
-PRODUCTION = Production(version=3, scores=Scores(accuracy=0.75, macro_f1=0.7, recall=THEIRS))
+PRODUCTION = ProductionScores(version=3, scores=Scores(accuracy=0.75, macro_f1=0.7, recall=THEIRS))
 
 
-def verdict(**thresholds: float) -> Verdict:
+def verdict(**thresholds: float) -> GateVerdict:
     params = GateParams.model_validate(dict.fromkeys(GateParams.model_fields) | thresholds)
-    return Verdict(
+    return GateVerdict(
         subject=Subject(
             architecture="vgg",
             sha256="a" * 64,
@@ -33,7 +33,7 @@ def verdict(**thresholds: float) -> Verdict:
             experiment=None,
         ),
         checks=judge(CANDIDATE, PRODUCTION, params),
-        production=Opponent(version=3, sha256="b" * 64),
+        production=ProductionModel(version=3, sha256="b" * 64),
     )
 
 
@@ -57,10 +57,10 @@ def test_page_begins_with_what_failed() -> None:
 
 def test_description_that_is_too_long_is_cut_after_a_line() -> None:
     text = "\n".join(f"line {index}" for index in range(1000))
-    short = fitted(text)
+    short = truncated(text)
     assert len(short) <= 5000
     *kept, empty, note = short.splitlines()
     assert kept == text.splitlines()[: len(kept)]
     assert empty == ""
     assert "card.md" in note
-    assert fitted("short") == "short"
+    assert truncated("short") == "short"

@@ -16,7 +16,7 @@ from flows.training.report import place_report
 from flows.training.summary import SHOWN, current_results
 from pipelines.core import paths
 from pipelines.core.errors import RegistryError
-from pipelines.register.status import Decision, Registered, Standing, decide
+from pipelines.register.status import Decision, RegisteredVersion, RegistryStatus, decide
 
 ROW: dict[str, Any] = {
     "architecture": "vgg", "weights": "scratch", "reason": None,
@@ -34,7 +34,7 @@ REGISTERED = Decision(
     passed=True,
     reasons=[],
     model="emotion",
-    version=Registered(number=3, sha256="ab" * 32, aliases=["candidate", "production"]),
+    version=RegisteredVersion(number=3, sha256="ab" * 32, aliases=["candidate", "production"]),
 )
 
 
@@ -153,13 +153,13 @@ def test_results_of_an_earlier_run_are_not_shown(repository: Path, tmp_path: Pat
 
 def test_only_a_new_version_is_called_registered() -> None:
     verdict = {"architecture": "vgg", "passed": True, "reasons": [], "sha256": "ab" * 32}
-    now = Standing(model="emotion", versions=[REGISTERED.version] if REGISTERED.version else [])
-    empty = Standing(model="emotion", versions=[])
+    now = RegistryStatus(model="emotion", versions=[REGISTERED.version] if REGISTERED.version else [])
+    empty = RegistryStatus(model="emotion", versions=[])
 
-    def ask() -> Standing:
+    def ask() -> RegistryStatus:
         return now
 
-    def fail() -> Standing:
+    def fail() -> RegistryStatus:
         raise RegistryError(uri="sqlite:///x.db", reason="it is locked", remedy="wait")
 
     assert decide(verdict, before=empty, ask=ask).new
