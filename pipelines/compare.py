@@ -1,9 +1,9 @@
-"""One table of all models, and which goes to the gate: `python -m pipelines.compare`.
+"""Compare all models and select one for the quality gate: `python -m pipelines.compare`.
 
-The architecture with the highest `selection.metric` wins among those within the limits of `selection`; a tie
-goes to the faster one, then to the name that sorts first. With `selection.variants: fastest` its fastest
-variant is taken: an int8 one only if it is faithful, that is, loses no more than allowed against its float
-twin, overall and in every class. `--print` shows the table of the last comparison instead.
+The architecture with the highest `selection.metric` within the limits of `selection` is selected; on a tie
+the faster one, then the name that sorts first. With `selection.variants: fastest` its fastest variant is
+used: an int8 variant only if it loses no more than allowed compared with the float32 model, overall and in
+every class. `--print` shows the table of the last comparison instead.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ FROM_TEST = (
     "balanced_accuracy",
     "ece",
 )
-# What a limit of `selection` is held against, and how it is named to people.
+# Column → the limit of `selection` that applies to it, and the unit in messages.
 LIMITS = {
     "p50_ms": ("max_latency_ms", "ms at batch 1"),
     "size_mb": ("max_size_mb", "MB"),
 }
 KEYS = ("metric", "variants", "selected", "rows", *TIMING_KEYS)
-"""What `reports/comparison.json` must have, as `read_record` takes it."""
+"""Required keys of `reports/comparison.json`, as `read_record` expects them."""
 FROM_MODEL = ("architecture", "title", "weights", "size_mb", "parameters")
-# Shares of whole pictures differ by far more; this only absorbs binary fractions (0.80 - 0.78 > 0.02).
+# Only absorbs floating-point error (0.80 - 0.78 > 0.02); shares of pictures differ by far more.
 _ROUNDING = 1e-9
 _LOSSES = ("accuracy_drop", "class_drop", "class_dropped")
 
@@ -46,27 +46,27 @@ _LOSSES = ("accuracy_drop", "class_drop", "class_dropped")
 def compare(
     evaluations: Sequence[Mapping[str, Any]], latency: Mapping[str, Any], selection: SelectionParams
 ) -> dict[str, Any]:
-    """Build the table and select.
+    """Build the comparison table and select a model.
 
     Args:
         evaluations: one `metrics.json` per variant.
-        latency: what `latency` wrote: `timing`, and `models`: variant → `batch_1`, `batch_16` → `p50_ms`,
-            `p95_ms`, of int8 ones `speed_up`.
-        selection: metric, limits, which variants.
+        latency: output of `latency`: `timing`, and `models`: variant → `batch_1`, `batch_16` → `p50_ms`,
+            `p95_ms`, for int8 variants also `speed_up`.
+        selection: metric, limits and variants.
 
     Returns:
-        `metric`, `variants`, `timing` (when and where), `selected`, and `rows`, best first; one that may not
-        be selected says why in `reason`. Rows of int8 variants hold `twin`, `speed_up`, and what they lose:
-        `accuracy_drop`, `class_drop` and `class_dropped`, the class that loses most recall; the others None
-        there.
+        `metric`, `variants`, `timing` (when and where), `selected`, and `rows`, best first; `reason` says why
+        a row is not eligible. Rows of int8 variants contain `twin` (name of the float32 model), `speed_up`,
+        and their losses: `accuracy_drop`, `class_drop` and `class_dropped`, the class that loses most
+        recall; in other rows these are None.
 
     Raises:
-        SelectionError: no row may be selected.
+        SelectionError: no row is eligible.
     """
     by_name = {evaluation["architecture"]: evaluation for evaluation in evaluations}
     rows = [_row(evaluation, latency["models"][name], by_name) for name, evaluation in by_name.items()]
     for row in rows:
-        row["reason"] = _passed_over(row, selection)
+        row["reason"] = _ineligibility(row, selection)
         row["eligible"] = row["reason"] is None
     rows.sort(key=lambda row: (-row[selection.metric], row["p50_ms"], row["architecture"]))
     eligible = [row for row in rows if row["eligible"]]
@@ -84,15 +84,19 @@ def compare(
     }
 
 
-def losses(evaluation: Mapping[str, Any], twin: Mapping[str, Any]) -> dict[str, Any]:
-    """What one variant's `metrics.json` has less than its twin's; negative where it has more.
+def losses(evaluation: Mapping[str, Any], float_evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Compute what an int8 variant loses compared with the float32 model; negative if it gains.
+
+    Args:
+        evaluation: `metrics.json` of the int8 variant.
+        float_evaluation: `metrics.json` of the float32 model.
 
     Returns:
-        `accuracy_drop`, and of the class that loses most `class_drop`, in recall, and `class_dropped`, its
-        name; None where no class has test pictures.
+        `accuracy_drop`; `class_drop`, the largest drop in the recall of a class, and `class_dropped`, the
+        name of this class; None if no class has test pictures.
     """
     recalls = {
-        name: (ours["recall"], twin["classes"][name]["recall"])
+        name: (ours["recall"], float_evaluation["classes"][name]["recall"])
         for name, ours in evaluation["classes"].items()
     }
     drops = {
@@ -102,14 +106,14 @@ def losses(evaluation: Mapping[str, Any], twin: Mapping[str, Any]) -> dict[str, 
     }
     worst = max(drops, key=lambda name: (drops[name], name), default=None)
     return {
-        "accuracy_drop": round(twin["test"]["accuracy"] - evaluation["test"]["accuracy"], 6),
+        "accuracy_drop": round(float_evaluation["test"]["accuracy"] - evaluation["test"]["accuracy"], 6),
         "class_drop": None if worst is None else round(drops[worst], 6),
         "class_dropped": worst,
     }
 
 
 def render(comparison: Mapping[str, Any], *, width: int = 108) -> str:
-    """The table as text for a terminal; the selected row has an arrow, passed-over ones their reason."""
+    """Render the table for a terminal: an arrow marks the selected row; rows not eligible have a reason."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -133,7 +137,9 @@ def render(comparison: Mapping[str, Any], *, width: int = 108) -> str:
     console = Console(width=width, force_terminal=False, color_system=None)
     with console.capture() as captured:
         console.print(table)
-        console.print("×: as fast as its float twin; lost: points of accuracy / recall of the worst class")
+        console.print(
+            "×: speed-up over the float32 model; lost: points of accuracy / recall of the worst class"
+        )
         console.print(f"p50 on {Timing.from_json(comparison['timing'])}", highlight=False)
         for row in comparison["rows"]:
             if NOT_PRETRAINED in row["title"] and row["twin"] is None:
@@ -141,15 +147,15 @@ def render(comparison: Mapping[str, Any], *, width: int = 108) -> str:
                 console.print(started, highlight=False)
         for row in comparison["rows"]:
             if not row["eligible"] and (row["twin"] is None or comparison["variants"] != "float"):
-                console.print(f"{row['architecture']} is passed over: {row['reason']}", highlight=False)
+                console.print(f"{row['architecture']} is not eligible: {row['reason']}", highlight=False)
     return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
 
 
 def read_inputs(architectures: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Evaluations of exactly the variants of `architectures`, in that order, and what `latency` wrote.
+    """Read the evaluations of all variants of `architectures`, in that order, and the output of `latency`.
 
     Raises:
-        ResultCorrupt: one is missing or damaged.
+        ResultCorrupt: a file is missing or damaged.
     """
     keys = [*FROM_MODEL, "classes", *(f"test.{name}" for name in FROM_TEST)]
     names = all_variants(architectures)
@@ -167,8 +173,8 @@ def read_inputs(architectures: Sequence[str]) -> tuple[list[dict[str, Any]], dic
 
 
 def main() -> None:
-    """Compare and write; or, with `--print`, show what was written."""
-    parser = argparse.ArgumentParser(description="One table of all models, and the selected one.")
+    """Compare and write the result; with `--print`, show the last result."""
+    parser = argparse.ArgumentParser(description="Compare all models and select one.")
     parser.add_argument("--print", action="store_true", help="show the last comparison, compute nothing")
     if parser.parse_args().print:
         print(render(read_record(paths.COMPARISON, keys=KEYS, stage="compare")))
@@ -183,30 +189,30 @@ def _row(
     evaluation: Mapping[str, Any], latency: Mapping[str, Any], all_: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     test, name = evaluation["test"], evaluation["architecture"]
-    twin = architecture_of(name) if is_int8(name) else None
-    lost = losses(evaluation, all_[twin]) if twin else dict.fromkeys(_LOSSES)
+    float_name = architecture_of(name) if is_int8(name) else None
+    lost = losses(evaluation, all_[float_name]) if float_name else dict.fromkeys(_LOSSES)
     return {
         **{name: evaluation[name] for name in FROM_MODEL},
         **{name: test[name] for name in FROM_TEST},
         "p50_ms": latency["batch_1"]["p50_ms"],
         "p95_ms": latency["batch_1"]["p95_ms"],
         "batch_16_p50_ms": latency["batch_16"]["p50_ms"],
-        "twin": twin,
-        "speed_up": latency["batch_1"]["speed_up"] if twin else None,
+        "twin": float_name,
+        "speed_up": latency["batch_1"]["speed_up"] if float_name else None,
         **lost,
     }
 
 
 def _limits(selection: SelectionParams) -> dict[str, float]:
-    """Column → the limit that is set for it."""
+    """Return column → configured limit."""
     values = {column: getattr(selection, key) for column, (key, _) in LIMITS.items()}
     return {column: value for column, value in values.items() if value is not None}
 
 
-def _passed_over(row: Mapping[str, Any], selection: SelectionParams) -> str | None:
+def _ineligibility(row: Mapping[str, Any], selection: SelectionParams) -> str | None:
     if row["twin"] is not None and selection.variants == "float":
         return "selection.variants is float"
-    return "; ".join((*_over_limits(row, selection), *_unfaithful(row, selection))) or None
+    return "; ".join((*_over_limits(row, selection), *_over_losses(row, selection))) or None
 
 
 def _over_limits(row: Mapping[str, Any], selection: SelectionParams) -> list[str]:
@@ -217,17 +223,17 @@ def _over_limits(row: Mapping[str, Any], selection: SelectionParams) -> list[str
     ]
 
 
-def _unfaithful(row: Mapping[str, Any], selection: SelectionParams) -> Iterator[str]:
-    """What an int8 variant loses too much of."""
+def _over_losses(row: Mapping[str, Any], selection: SelectionParams) -> Iterator[str]:
+    """Describe each loss of an int8 variant that is larger than allowed."""
     allowed = {"accuracy_drop": selection.max_accuracy_drop, "class_drop": selection.max_class_drop}
     named = {"accuracy_drop": "accuracy", "class_drop": f"recall of {row['class_dropped']}"}
-    for column, most in allowed.items():
-        if row[column] is not None and row[column] > most + _ROUNDING:
-            yield f"{named[column]} falls by {row[column]:.3g}, at most {most:g} allowed"
+    for column, limit in allowed.items():
+        if row[column] is not None and row[column] > limit + _ROUNDING:
+            yield f"{named[column]} falls by {row[column]:.3g}, at most {limit:g} allowed"
 
 
 def _none_eligible(rows: Sequence[Mapping[str, Any]], selection: SelectionParams) -> SelectionError:
-    # A float row has no other reason to be passed over; an int8 one may only be unfaithful.
+    # Limits are the only reason for float rows; an int8 row may also lose too much.
     rows = [row for row in rows if row["twin"] is None]
     limits = _limits(selection)
     nearest = min(rows, key=lambda row: max(row[column] / limit for column, limit in limits.items()))
@@ -253,7 +259,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _lost(row: Mapping[str, Any]) -> str:
-    """Points of accuracy, and of recall in the class that loses most."""
+    """Format the loss in points of accuracy, and of recall in the class that loses most."""
     if row["twin"] is None:
         return ""
     worst = "–" if row["class_drop"] is None else f"{100 * row['class_drop']:.1f}"

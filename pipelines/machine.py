@@ -1,8 +1,9 @@
-"""The machine that figures are measured on: `python -m pipelines.machine`.
+"""Describe the machine that latencies are measured on: `python -m pipelines.machine`.
 
-Times depend on the machine, which no input file describes: in a clone on another one DVC would find every
-input of `latency` as recorded and would keep the other machine's times. So this stage always runs, and
-`latency` depends on what it writes. The file is rewritten only when its content differs; it has no host name.
+Latencies depend on the machine, which no other input file describes: in a clone on another machine DVC would
+find all inputs of `latency` unchanged and keep the latencies of the first machine. Therefore this stage
+always runs, and `latency` depends on its output. The file is rewritten only if its content differs; it
+contains no host name.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from pipelines.core.paths import MACHINE
 from serving.cores import usable_cores
 
 UNKNOWN = "unknown"
-# One of them is installed; both bring the same module.
+# One of them is installed; both contain the same module.
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
-# What /proc/cpuinfo says of an ARM core, which has no model name.
+# Fields of /proc/cpuinfo for ARM cores, which have no model name.
 _ARM_FIELDS = ("CPU implementer", "CPU part", "CPU variant")
 _CPUINFO = Path("/proc/cpuinfo")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -32,33 +33,33 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What decides how fast a model answers here."""
+    """Properties that determine how fast a model runs on this machine."""
 
     cpu: str
-    """Model, as the system names it."""
+    """Processor model, as the system names it."""
     architecture: str
     """`x86_64`, `aarch64`, …"""
     cores: int
-    """That this process may run on: its affinity."""
+    """Number of cores that this process may run on (its affinity)."""
     quota_cores: float | None
-    """Cores' worth of time that control groups allow; None without a limit."""
+    """Limit of processor time by control groups, in cores; None without a limit."""
     onnxruntime: str
-    """Version of the runtime."""
+    """Version of ONNX Runtime."""
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """From what `asdict` made of one; `KeyError` where a value is missing."""
+        """Create a machine from the output of `asdict`; raises `KeyError` if a value is missing."""
         return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 
     def __str__(self) -> str:
-        """For people, in one line."""
+        """Return a description in one line."""
         cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"
         quota = "" if self.quota_cores is None else f" (quota {self.quota_cores:g})"
         return f"{self.cpu}, {self.architecture}, {cores}{quota}, ONNX Runtime {self.onnxruntime}"
 
 
 def this_machine() -> Machine:
-    """The one that this process runs on."""
+    """Describe the machine that this process runs on."""
     return Machine(
         cpu=_cpu(),
         architecture=platform.machine() or UNKNOWN,
@@ -69,7 +70,7 @@ def this_machine() -> Machine:
 
 
 def cpu_model(cpuinfo: str) -> str | None:
-    """The processor's model in the text of /proc/cpuinfo; None where it names none."""
+    """Find the processor model in the text of /proc/cpuinfo; None if it is not given."""
     fields: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         name, separator, value = line.partition(":")
@@ -82,11 +83,11 @@ def cpu_model(cpuinfo: str) -> str | None:
 
 
 def quota_cores(own: Path, mounted: Path) -> float | None:
-    """The smallest limit on processor time of this process's control groups, in cores; None without one.
+    """Find the smallest limit on processor time of this process's control groups, in cores; None without one.
 
     Args:
-        own: the process's groups, /proc/self/cgroup.
-        mounted: where control groups are mounted.
+        own: list of the process's groups, /proc/self/cgroup.
+        mounted: mount point of the control groups.
     """
     limits = [
         quota / period
@@ -98,7 +99,7 @@ def quota_cores(own: Path, mounted: Path) -> float | None:
 
 
 def _group_folders(own: str, mounted: Path) -> Iterator[Path]:
-    """Folders of the process's groups and of all above them; in a container only the topmost is there."""
+    """Yield folders of the process's groups and their ancestors; in a container only the topmost exists."""
     for line in own.splitlines():
         _, controllers, group = line.split(":", 2)
         if controllers == "":  # version 2, one tree for all controllers
@@ -113,7 +114,7 @@ def _group_folders(own: str, mounted: Path) -> Iterator[Path]:
 
 
 def _limit(folder: Path) -> tuple[float, float]:
-    """Quota and period of one group, µs; a quota of 0 where there is no limit."""
+    """Read quota and period of one group, µs; a quota of 0 means no limit."""
     words = _read(folder / "cpu.max").split() or [
         _read(folder / "cpu.cfs_quota_us").strip(),
         _read(folder / "cpu.cfs_period_us").strip(),
@@ -145,7 +146,7 @@ def _read(path: Path) -> str:
 
 
 def main() -> None:
-    """Write what this machine is, unless the file says so already."""
+    """Write the description of this machine if it differs from the file."""
     machine = this_machine()
     text = json.dumps(asdict(machine), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     if _read(MACHINE) != text:

@@ -1,7 +1,6 @@
-"""Compose `params.yaml` from `conf/`: `python -m pipelines.profile sample` (at once).
+"""Compose `params.yaml` from `conf/`: `python -m pipelines.profile sample` (less than a second).
 
-DVC's own Hydra composition stays off: it would overwrite a hand-edited `params.yaml` at every run.
-This command writes only when it is called.
+DVC's Hydra composition is not used because it overwrites a hand-edited `params.yaml` at every run.
 """
 
 from __future__ import annotations
@@ -26,29 +25,29 @@ BASE = "base"
 
 
 def profiles(conf: Path = CONF) -> tuple[str, ...]:
-    """Names of the profiles, sorted."""
+    """List the names of the profiles, sorted."""
     return tuple(sorted(path.stem for path in conf.glob("*.yaml") if path.stem != BASE))
 
 
 def compose(name: str, conf: Path = CONF) -> str:
-    """Lay one profile over the base, keeping the base's comments.
+    """Merge one profile into the base, keeping the base's comments.
 
     Args:
-        name: of the profile.
+        name: name of the profile.
         conf: folder with `base.yaml` and one file per profile.
 
     Returns:
-        The text of `params.yaml`, checked.
+        The validated text of `params.yaml`.
 
     Raises:
-        UnknownProfile: there is none of this name.
-        ParamsError: it is no YAML, or gives a wrong value.
+        UnknownProfile: no profile has this name.
+        ParamsError: a file is not valid YAML, or a value is invalid.
     """
     if name not in profiles(conf):
         raise UnknownProfile(name=name, known=profiles(conf))
     yaml = YAML()
     yaml.width = 110
-    # ruamel's own way is an empty value, which reads like a mistake.
+    # By default ruamel writes an empty value, which looks like a mistake.
     yaml.representer.add_representer(
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
@@ -67,7 +66,7 @@ def _read(yaml: YAML, path: Path) -> Any:
 
 
 def _lay_over(values: MutableMapping[str, Any], overlay: MutableMapping[str, Any]) -> None:
-    """Blocks are merged key by key; `options` of a model and anything else is replaced whole."""
+    """Merge blocks key by key; `options` of a model and other values are replaced."""
     for key, value in overlay.items():
         old = values.get(key)
         if isinstance(old, MutableMapping) and isinstance(value, MutableMapping) and key != "options":
@@ -88,7 +87,7 @@ def main() -> None:
     parser.add_argument("name", help=f"one of {', '.join(profiles())}")
     name = parser.parse_args().name
     write_text(PARAMS, compose(name))
-    print(f"params.yaml is now the profile {name}; `dvc repro` runs what that changes")
+    print(f"params.yaml now contains the profile {name}; run `dvc repro` to update the results")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`dvc repro`, and at its end what this run did: `python -m pipelines.run [arguments of dvc repro]`.
+"""Run `dvc repro` and print a summary: `python -m pipelines.run [arguments of dvc repro]`.
 
-What DVC and the stages print goes through unchanged. Exits with DVC's status.
+The output of DVC and of the stages is passed through unchanged. The exit status is that of DVC.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from pipelines.run_record import RunRecord, idle_stages, locked_results
 
 _READ_BYTES = 1 << 16
 _INTERRUPTED = 130
-"""Exit status of a command that Ctrl-C ended, as shells have it."""
+"""Exit status of a command ended by Ctrl-C, as in shells."""
 
 
 def run(root: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> RunRecord:
-    """Let DVC bring the pipeline at `root` up to date; show what it prints, and return what it did.
+    """Run `dvc repro` at `root`, show its output and return a record of the stages.
 
     Args:
         root: the checkout.
-        arguments: of `dvc repro`.
-        environment: all variables of DVC and the stages.
+        arguments: arguments of `dvc repro`.
+        environment: all environment variables of DVC and the stages.
     """
     record = RunRecord()
     before = locked_results(root)
@@ -44,12 +44,12 @@ def run(root: Path, arguments: Sequence[str], environment: Mapping[str, str]) ->
                 record.read(line)
             status = child.wait()
         except KeyboardInterrupt:
-            # The terminal sent it to DVC, too.
+            # The terminal also sent the signal to DVC.
             child.wait()
             status = _INTERRUPTED
     record.end(status, idle=idle_stages(before, locked_results(root)))
     if status == _INTERRUPTED:
-        record.reason = "interrupted (Ctrl-C); started again, a training continues after its last epoch"
+        record.reason = "interrupted (Ctrl-C); the next run continues training after the last complete epoch"
     return record
 
 
@@ -57,9 +57,10 @@ def run(root: Path, arguments: Sequence[str], environment: Mapping[str, str]) ->
 def _started(
     command: Sequence[str], root: Path, environment: Mapping[str, str]
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The command, and the descriptor that its output is read from: a terminal where this one writes to one.
+    """Start the command; yield its process and the file descriptor to read its output from.
 
-    With a terminal, the progress of a training moves on one line.
+    If standard output is a terminal, the command writes to a pseudo-terminal, so that training can update
+    its progress on one line.
     """
     reading, writing = pty.openpty() if sys.stdout.isatty() else os.pipe()
     try:
@@ -77,7 +78,7 @@ def _started(
 
 
 def _lines(descriptor: int) -> Iterator[str]:
-    """Copy everything to standard output, and yield it line by line."""
+    """Copy the output to standard output, and yield it line by line."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     rest = ""
     while block := _read(descriptor):
@@ -93,14 +94,14 @@ def _read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, _READ_BYTES)
     except OSError:
-        return b""  # a terminal whose last writer is gone: Linux answers EIO instead of the end of the file
+        return b""  # on Linux a terminal without writers fails with EIO instead of signalling end of file
 
 
 def main() -> None:
-    """Run, and say what happened."""
+    """Run the pipeline and print the summary."""
     quiet_libraries()
     root = Path()
-    # From before MLflow is asked, which writes its address into this process's own variables.
+    # Copied before MLflow is used, which writes its URI into this process's environment.
     environment = _environment()
     before = _before(root)
     record = run(root, sys.argv[1:], environment)
@@ -113,9 +114,9 @@ def main() -> None:
 
 
 def _environment() -> dict[str, str]:
-    """This process's variables, with this interpreter first on PATH."""
+    """Return this process's environment with this interpreter first on PATH."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    # Into a pipe, Python would keep a stage's lines back until there are many.
+    # Without this, Python buffers a stage's lines when it writes to a pipe.
     return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
@@ -123,7 +124,7 @@ def _before(root: Path) -> RegistryStatus | None:
     try:
         return read_registry_status(root, load_params().register_.model)
     except PipelineError:
-        return None  # the stage that needs it fails and says why
+        return None  # the stage that needs the registry fails with the reason
 
 
 if __name__ == "__main__":

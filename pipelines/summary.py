@@ -1,7 +1,8 @@
-"""What `make run` prints at its end, from the record of this run and the registry as it is now.
+"""The summary that `make run` prints at its end, from the record of the run and the registry.
 
-A run that reached the comparison shows it, what the gate said and what the registry holds. A run that failed
-ends with the stage that failed and its reason; results of an earlier run are named as such, not shown.
+A run that reached the comparison shows it, the result of the quality gate and the registered version. A
+failed run ends with the stage that failed and the reason; results of an earlier run are mentioned as such,
+not shown.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from pipelines.register.status import RegistryStatus, decide
 from pipelines.run_record import RunRecord, maker
 
 VERDICT = "verdict"
-"""The stage of dvc.yaml that fails when the gate rejected the model."""
+"""The stage of dvc.yaml that fails if the quality gate rejected the model."""
 
-_NEXT = """  make serve                    the service and its page, on port 8000
-  make ui                       runs, versions and promotion in MLflow
-  make help                     everything else
-  source .venv/bin/activate     once in a terminal, for dvc, python, mlflow and prefect
-  git commit -am "Trained"      keeps what belongs to these results
+_NEXT = """  make serve                    start the service and its page on port 8000
+  make ui                       show runs, versions and promotion in MLflow
+  make help                     list all other commands
+  source .venv/bin/activate     once per terminal, for dvc, python, mlflow and prefect
+  git commit -am "Trained"      record these results in git
   dvc exp run -S models.lenet.epochs=40 && dvc exp show"""
 _GUIDE = "docs/troubleshooting.md"
 _HASH = 10
@@ -34,13 +35,13 @@ _HASH = 10
 def summary(
     root: Path, record: RunRecord, *, before: RegistryStatus | None, ask: Callable[[], RegistryStatus]
 ) -> str:
-    """Everything that is said after a run.
+    """Build the text printed after a run.
 
     Args:
         root: the checkout.
-        record: of the run, closed.
-        before: what the registry held before the run; None where it could not be asked.
-        ask: asks it now; may raise `RegistryError`.
+        record: record of the finished run.
+        before: registry status before the run; None if the registry could not be reached.
+        ask: reads the registry status now; may raise `RegistryError`.
     """
     parts = [
         *_compared(root, record),
@@ -53,14 +54,14 @@ def summary(
 
 
 def activity(record: RunRecord) -> str:
-    """How many stages did something."""
+    """Say how many stages ran or were restored."""
     if not record.active:
-        return f"Nothing has changed: none of {len(record.states)} stages had anything to do."
-    return f"{len(record.active)} of {len(record.states)} stages had something to do."
+        return f"Everything is up to date: none of {len(record.states)} stages had to run."
+    return f"{len(record.active)} of {len(record.states)} stages had to run."
 
 
 def _is_current(root: Path, record: RunRecord, result: Path) -> bool:
-    """Whether a result is of this run: its stage made it, or found that it would make the same."""
+    """Whether a result is current: its stage made it in this run, or found it up to date."""
     stage = maker(root, result)
     return stage is not None and record.is_current(stage) and (root / result).exists()
 
@@ -97,43 +98,45 @@ def _report(root: Path, record: RunRecord) -> Iterator[str]:
 
 def _next(root: Path, record: RunRecord) -> Iterator[str]:
     if record.succeeded:
-        yield f"What now?\n{_NEXT}"
+        yield f"Next steps\n{_NEXT}"
     elif record.failed == VERDICT:
         advice = [
             f"  - {reason}\n    → {remedy}" for reason, remedy in remedies(read_json(root / paths.GATE))
         ]
-        yield "\n".join(["What now?", *advice])
+        yield "\n".join(["Next steps", *advice])
 
 
 def _failure(root: Path, record: RunRecord) -> Iterator[str]:
     if record.succeeded:
         return
     if record.failed is None:
-        yield f"FAILED before any stage: {record.reason}\nRead on: DVC's output above, {_GUIDE}"
+        yield f"FAILED before the first stage: {record.reason}\nSee: DVC's output above, {_GUIDE}"
     elif record.failed == VERDICT:
         verdict = read_json(root / paths.GATE)
         count = sum(not check["passed"] for check in verdict["checks"])
-        said = f"the gate rejected {verdict['architecture']}, {count} check{'s' * (count != 1)} failed"
-        yield f"FAILED at stage {VERDICT}: {said}\nRead on: What now? above, docs/promotion.md"
+        message = (
+            f"the quality gate rejected {verdict['architecture']}, {count} check{'s' * (count != 1)} failed"
+        )
+        yield f"FAILED at stage {VERDICT}: {message}\nSee: Next steps above, docs/promotion.md"
     else:
         yield (
             f"FAILED at stage {record.failed}: {record.reason}\n"
-            f"Read on: the output of {record.failed} above, {_GUIDE}"
+            f"See: the output of {record.failed} above, {_GUIDE}"
         )
 
 
 def _origin(root: Path, path: Path) -> str:
-    """The commit that holds this version of a result."""
+    """Name the commit that contains this version of a result."""
     git = ("git", "-C", str(root))
     try:
-        changed = _said(*git, "status", "--porcelain", "--", str(path))
-        commit = _said(*git, "log", "-1", "--format=%H", "--", str(path))
+        changed = _output(*git, "status", "--porcelain", "--", str(path))
+        commit = _output(*git, "log", "-1", "--format=%H", "--", str(path))
     except (OSError, subprocess.CalledProcessError):
         return "not in a git checkout"
     return f"commit {commit[:_HASH]}" if commit and not changed else "not committed"
 
 
-def _said(*command: str) -> str:
+def _output(*command: str) -> str:
     done = subprocess.run(  # noqa: S603 - the arguments are this file's own
         command, capture_output=True, text=True, check=True
     )

@@ -1,7 +1,7 @@
-"""Fail when the gate did: `python -m pipelines.verdict`.
+"""Fail if the quality gate rejected the model: `python -m pipelines.verdict`.
 
-The last stage, after `report` and `register`, so that a rejected model ends with an explanation and exit
-status 1. An experiment (`dvc exp run`) registers nothing and therefore never fails here.
+This is the last stage, after `report` and `register`, so that a rejected model ends the run with an
+explanation and exit status 1. An experiment (`dvc exp run`) registers nothing and never fails here.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from pipelines.core.paths import GATE
 
 
 def verdict(path: Path) -> str:
-    """The gate's verdict in one line.
+    """Return the verdict of the quality gate in one line.
 
     Raises:
         GateRejected: the model did not pass.
-        ResultCorrupt: `gate.json` is absent or damaged.
+        ResultCorrupt: `gate.json` is missing or damaged.
     """
     keys = ("architecture", "passed", "experiment", "reasons")
-    said = read_record(path, keys=keys, stage="gate")
-    if said["experiment"]:
-        return _of_experiment(said)
-    if not said["passed"]:
-        raise GateRejected(architecture=said["architecture"], reasons=said["reasons"])
-    return f"{said['architecture']} passed the gate"
+    record = read_record(path, keys=keys, stage="gate")
+    if record["experiment"]:
+        return _experiment_verdict(record)
+    if not record["passed"]:
+        raise GateRejected(architecture=record["architecture"], reasons=record["reasons"])
+    return f"{record['architecture']} passed the quality gate"
 
 
-def _of_experiment(said: Mapping[str, Any]) -> str:
-    would = "would pass" if said["passed"] else "would not pass"
-    return f"{said['architecture']} {would}; {'; '.join(said['reasons'])}"
+def _experiment_verdict(record: Mapping[str, Any]) -> str:
+    would = "would pass" if record["passed"] else "would not pass"
+    return f"{record['architecture']} {would}; {'; '.join(record['reasons'])}"
 
 
 def main() -> None:
-    """Print the verdict, or fail with its reasons."""
+    """Print the verdict, or fail with the reasons."""
     print(verdict(GATE))
 
 

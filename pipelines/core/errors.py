@@ -1,34 +1,35 @@
 """Errors of the `pipelines` package.
 
     PipelineError
-    ├── SampleError              the sample dataset cannot be drawn as asked
+    ├── SampleError              invalid option of the sample dataset generator
     ├── ParamsError              params.yaml: unknown key, wrong type, out of range
-    ├── UnknownArchitecture      a name that is in no file of pipelines/architectures/
+    ├── UnknownProfile           conf/ has no file with this name
+    ├── UnknownArchitecture      pipelines/architectures/ has no file with this name
     ├── DataError                the images, or the manifest made from them
     │   ├── NoImages             nothing to prepare
-    │   ├── SplitsUnclear        names of splits that cannot be understood
-    │   ├── ClassNameInvalid     a class that cannot have its name
+    │   ├── SplitsUnclear        ambiguous names of splits
+    │   ├── ClassNameInvalid     a class name that is not allowed
     │   ├── TooManyUnreadable    more broken files than allowed
-    │   ├── ClassMissing         one class only, or a class absent from a split
-    │   ├── PrivateData          own pictures are, or would be pushed, where git publishes them
-    │   └── ManifestCorrupt      manifest.parquet is absent, truncated or of another shape
-    ├── ValidationFailed         a critical expectation did not hold
+    │   ├── ClassMissing         only one class, or a class without pictures in a split
+    │   ├── PrivateData          private pictures are, or would be, published through git
+    │   └── ManifestCorrupt      manifest.parquet is missing, truncated or has another schema
+    ├── ValidationFailed         a critical expectation failed
     ├── StageRunning             another process runs the stage
-    ├── WeightsUnavailable       pretrained weights were asked for and cannot be had
+    ├── WeightsUnavailable       pretrained weights are required but not available
     ├── TrainingFailed           loss diverged, or a checkpoint does not fit
     ├── ExportFailed             the ONNX file is invalid or differs from Keras
-    ├── QuantizationFailed       the int8 file is invalid, or no longer tells pictures apart
-    ├── ExplanationFailed        the ONNX file's heatmap is not the one Keras computes
+    ├── QuantizationFailed       the int8 file is invalid, or predicts the same for all pictures
+    ├── ExplanationFailed        heatmaps of the ONNX file differ from those of Keras
     ├── ModelFileError           an ONNX file that is truncated, foreign or without a contract
-    ├── ResultCorrupt            what another stage wrote is absent, truncated or of another shape
+    ├── ResultCorrupt            the result of another stage is missing, truncated or incomplete
     ├── SelectionError           no model is within the limits of `selection`
-    ├── GateError                thresholds missing or inputs that contradict each other
+    ├── GateError                thresholds are missing, or inputs contradict each other
     ├── RegistryError            MLflow is unreachable, locked or misconfigured
-    ├── NotReproducible          a registered version cannot be rebuilt, or comes out different
-    ├── GateRejected             the verdict: the selected model does not pass
+    ├── NotReproducible          a registered version cannot be rebuilt, or the rebuilt one differs
+    ├── GateRejected             the selected model did not pass the quality gate
     └── OutputError              a result cannot be written (disk full, no permission)
 
-Every message is one line: what was got, what was expected, what to do.
+Every message is one line: the actual value, the expected value, the remedy.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ from serving.urls import mask_urls
 
 
 class PipelineError(Exception):
-    """Root of every error this package raises on purpose; stages print it and exit with 1."""
+    """Root of all expected errors of this package; stages print the message and exit with status 1."""
 
 
 class SampleError(PipelineError):
-    """The procedural sample cannot be drawn as it was asked for."""
+    """An option of the sample dataset generator is invalid."""
 
     def __init__(self, *, option: str, got: str, expected: str) -> None:
         self.option = option
@@ -61,8 +62,8 @@ class StageRunning(PipelineError):
         self.stage = stage
         self.pid = pid
         super().__init__(
-            f"{stage} is running already, as process {pid} (a `dvc repro` that was killed leaves its stage "
-            f"running); wait for it or end it (`kill {pid}`), then run `dvc repro` again"
+            f"{stage} is already running as process {pid} (killing `dvc repro` leaves its stage running); "
+            f"wait for it or stop it (`kill {pid}`), then run `dvc repro` again"
         )
 
 
@@ -77,19 +78,19 @@ class ParamsError(PipelineError):
 
 
 class UnknownProfile(PipelineError):
-    """A name for which `conf/` has no file."""
+    """`conf/` has no file with this name."""
 
     def __init__(self, *, name: str, known: Sequence[str]) -> None:
         self.name = name
         self.known = tuple(known)
         super().__init__(
             f"profile {name!r} is unknown, expected one of {', '.join(known)}; "
-            f"name one of them or add conf/{name}.yaml"
+            f"use one of them or add conf/{name}.yaml"
         )
 
 
 class UnknownArchitecture(PipelineError):
-    """A name for which `pipelines/architectures/` has no file."""
+    """`pipelines/architectures/` has no file with this name."""
 
     def __init__(self, *, name: str, known: Sequence[str]) -> None:
         self.name = name
@@ -102,11 +103,11 @@ class UnknownArchitecture(PipelineError):
 
 
 class DataError(PipelineError):
-    """The images, or what was made of them, cannot be used."""
+    """The pictures, or the files made from them, cannot be used."""
 
 
 class NoImages(DataError):
-    """The data folder holds nothing to prepare."""
+    """The data folder contains no pictures."""
 
     def __init__(self, *, folder: Path, expected: str) -> None:
         self.folder = folder
@@ -116,7 +117,7 @@ class NoImages(DataError):
 
 
 class SplitsUnclear(DataError):
-    """Folders or rows are named after splits, but not so that each has its place."""
+    """Folders or rows are named after splits, but the names are ambiguous."""
 
     def __init__(self, *, where: str, got: str, expected: str) -> None:
         self.where = where
@@ -124,11 +125,11 @@ class SplitsUnclear(DataError):
 
 
 class ClassNameInvalid(DataError):
-    """A class has a name that models cannot carry, or that is easily taken for another one's."""
+    """A class has a name that models cannot store, or that is easily confused with another name."""
 
     def __init__(self, *, name: str, folder: str, reason: str) -> None:
         self.name = name
-        super().__init__(f"{folder!r}: the class cannot be called {name!r}: {reason}; rename the folder")
+        super().__init__(f"{folder!r}: {name!r} is not a valid class name: {reason}; rename the folder")
 
 
 class TooManyUnreadable(DataError):
@@ -146,21 +147,21 @@ class TooManyUnreadable(DataError):
 
 
 class ClassMissing(DataError):
-    """One class only, or a class that has no image in a split."""
+    """There is only one class, or a class has no picture in a split."""
 
     def __init__(self, *, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")
 
 
 class PrivateData(DataError):
-    """Pictures that are not the sample's lie, or would be pushed, where git publishes them."""
+    """Pictures other than the sample's are stored, or would be pushed, where git publishes them."""
 
     def __init__(self, *, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")
 
 
 class ManifestCorrupt(DataError):
-    """The manifest is absent, truncated or of another shape."""
+    """The manifest is missing, truncated or has another schema."""
 
     def __init__(self, *, path: Path, reason: str) -> None:
         self.path = path
@@ -171,30 +172,30 @@ class ManifestCorrupt(DataError):
 
 
 class ValidationFailed(PipelineError):
-    """One or more critical expectations about the data did not hold."""
+    """One or more critical expectations about the data failed."""
 
     def __init__(self, *, failures: Sequence[str], report: Path) -> None:
         self.failures = tuple(failures)
         super().__init__(
             f"{len(failures)} critical expectation(s) failed: {'; '.join(failures)} "
-            f"(details: {report}); mend the data or the thresholds under `validate` in params.yaml"
+            f"(details: {report}); correct the data or the thresholds under `validate` in params.yaml"
         )
 
 
 class WeightsUnavailable(PipelineError):
-    """Pretrained weights were asked for and cannot be had."""
+    """Pretrained weights are required but not available."""
 
     def __init__(self, *, architecture: str, wanted: str, reason: str) -> None:
         self.architecture = architecture
         super().__init__(
-            f"pretrained weights for {architecture} ({wanted}) are not to be had: {reason}; "
+            f"pretrained weights for {architecture} ({wanted}) are not available: {reason}; "
             "put the file into MIEN_WEIGHTS_DIR, connect to a network, "
             "or set weights.offline to scratch"
         )
 
 
 class TrainingFailed(PipelineError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
     def __init__(self, *, architecture: str, reason: str, remedy: str) -> None:
         self.architecture = architecture
@@ -202,7 +203,7 @@ class TrainingFailed(PipelineError):
 
 
 class ExportFailed(PipelineError):
-    """The exported graph is invalid, or answers differently from the Keras model."""
+    """The exported graph is invalid, or its outputs differ from those of the Keras model."""
 
     def __init__(self, *, architecture: str, reason: str, remedy: str) -> None:
         self.architecture = architecture
@@ -210,7 +211,7 @@ class ExportFailed(PipelineError):
 
 
 class QuantizationFailed(PipelineError):
-    """The int8 graph is invalid, or no longer tells pictures apart."""
+    """The int8 graph is invalid, or gives the same output for different pictures."""
 
     def __init__(self, *, architecture: str, reason: str, remedy: str) -> None:
         self.architecture = architecture
@@ -218,7 +219,7 @@ class QuantizationFailed(PipelineError):
 
 
 class ExplanationFailed(PipelineError):
-    """The heatmaps in the ONNX file are not those that Keras computes."""
+    """The heatmaps of the ONNX file differ from those that Keras computes."""
 
     def __init__(self, *, architecture: str, got: str, expected: str) -> None:
         self.architecture = architecture
@@ -240,13 +241,14 @@ class ModelFileError(PipelineError):
 
 
 class ResultCorrupt(PipelineError):
-    """A result of another stage is absent, truncated or of another shape."""
+    """A result of another stage is missing, truncated or incomplete."""
 
     def __init__(self, *, path: Path, reason: str, stage: str) -> None:
         self.path = path
         self.stage = stage
         super().__init__(
-            f"{path}: {reason}, expected what `{stage}` writes; run `dvc repro --force --single-item {stage}`"
+            f"{path}: {reason}, expected the output of `{stage}`; "
+            f"run `dvc repro --force --single-item {stage}`"
         )
 
 
@@ -256,13 +258,13 @@ class SelectionError(PipelineError):
     def __init__(self, *, limits: str, nearest: str, reason: str) -> None:
         self.nearest = nearest
         super().__init__(
-            f"no architecture is within {limits}; the nearest is {nearest} ({reason}); "
+            f"no architecture is within {limits}; the closest one is {nearest} ({reason}); "
             "raise `selection.max_latency_ms` or `selection.max_size_mb` in params.yaml"
         )
 
 
 class GateError(PipelineError):
-    """The gate cannot judge: thresholds are missing or its inputs contradict each other."""
+    """The gate cannot evaluate: thresholds are missing or its inputs contradict each other."""
 
     def __init__(self, *, reason: str, remedy: str) -> None:
         super().__init__(f"gate: {reason}; {remedy}")
@@ -277,7 +279,7 @@ class RegistryError(PipelineError):
 
 
 class NotReproducible(PipelineError):
-    """A registered version cannot be rebuilt from its commit, or comes out different."""
+    """A registered version cannot be rebuilt from its commit, or the rebuilt one differs."""
 
     def __init__(self, *, version: int | None, reason: str, remedy: str) -> None:
         self.version = version
@@ -286,13 +288,14 @@ class NotReproducible(PipelineError):
 
 
 class GateRejected(PipelineError):
-    """The selected model does not pass the gate."""
+    """The selected model did not pass the quality gate."""
 
     def __init__(self, *, architecture: str, reasons: Sequence[str]) -> None:
         self.architecture = architecture
         self.reasons = tuple(reasons)
         super().__init__(
-            f"{architecture} was not registered: {'; '.join(reasons)} (details: reports/gate.json)"
+            f"{architecture} did not pass the quality gate and was not registered: {'; '.join(reasons)} "
+            "(details: reports/gate.json)"
         )
 
 
@@ -302,6 +305,6 @@ class OutputError(PipelineError):
     def __init__(self, *, path: Path, reason: str) -> None:
         self.path = path
         super().__init__(
-            f"{path}: cannot be written ({reason}), nothing was replaced; "
+            f"{path}: cannot be written ({reason}), the old file was kept; "
             "free space or correct the permissions, then run `dvc repro` again"
         )

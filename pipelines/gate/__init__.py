@@ -1,7 +1,8 @@
-"""The gate's judgement: checks, what is asked of whom, and the verdict as a record. Publishes nothing.
+"""The quality gate: decides whether the selected model may be registered. It publishes nothing.
 
-checks.py     numbers and thresholds in, checks out
-judging.py    the case, both models' answers to the same pictures
-verdict.py    what `reports/gate.json` holds
-smoke.py      does the file load and answer
+rules        checks computed from metrics and thresholds
+evaluation   evaluates the selected and the production model on the same pictures; smoke test
+record       the verdict in `reports/gate.json`
+remedies     what to do about each failed check
+stage        the DVC stage
 """

@@ -1,9 +1,8 @@
-"""Bring a case before the gate: read it, evaluate both models on the same pictures, judge.
+"""Evaluate the selected model and the production model, and apply the quality gate's rules.
 
-The selected model and the production model answer to the same current test pictures in the same run, each
-through its own contract, so that a change of image size, colour or class order compares fairly.
-
-Load a model file as the service does and ask it something.
+Both models predict the same current test pictures in the same run, each with the preprocessing of its own
+contract, so that a different image size, colour mode or class order does not distort the comparison. The
+smoke test loads the model file as the service does and checks its outputs.
 """
 
 from __future__ import annotations
@@ -35,19 +34,19 @@ from serving.contract.model import OUTPUTS
 from serving.cores import usable_cores
 from serving.inference.onnx_classifier import OnnxClassifier, Prediction
 
-# The same as between Keras and ONNX Runtime at export (`export.tolerance`): float32 sums in another order.
+# As between Keras and ONNX Runtime at export (`export.tolerance`): float32 sums in a different order.
 _TOLERANCE = 1e-4
 
 
 def smoke_test(path: Path, images: Image) -> str | None:
-    """Load with one thread, predict one picture and all of them at once.
+    """Load a model with one thread, and predict one picture and all pictures at once.
 
     Args:
-        path: of the ONNX file.
+        path: the ONNX file.
         images: uint8 [n, H, W, 3], n ≥ 1, of the contract's size.
 
     Returns:
-        What went wrong, in one sentence; None if nothing did.
+        The problem in one sentence; None if there is none.
     """
     try:
         classifier = open_model(path, threads=1)
@@ -55,81 +54,84 @@ def smoke_test(path: Path, images: Image) -> str | None:
         return f"the file does not load: {error}"
     try:
         one, many = classifier.predict(images[:1]), classifier.predict(images)
-    except Exception as error:  # ONNX Runtime's exceptions share no other base
-        return f"the file loads but does not answer: {str(error).splitlines()[0]}"
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base class
+        return f"the file loads but prediction fails: {str(error).splitlines()[0]}"
     return _invalid(many) or _different(one, many)
 
 
 def _invalid(prediction: Prediction) -> str | None:
     for name in OUTPUTS:
         if not np.isfinite(getattr(prediction, name)).all():
-            return f"{name} holds values that are not finite"
+            return f"{name} contains values that are not finite"
     sums = prediction.probabilities.sum(axis=1)
     if np.abs(sums - 1).max() > _TOLERANCE:
         return f"probabilities sum to {sums.min():.4f}–{sums.max():.4f}, expected 1"
     low, high = prediction.heatmap.min(), prediction.heatmap.max()
     if low < 0 or high > 1:
-        return f"heatmap lies in [{low:.3f}, {high:.3f}], expected [0, 1]"
+        return f"heatmap values are in [{low:.3f}, {high:.3f}], expected [0, 1]"
     return None
 
 
 def _different(one: Prediction, many: Prediction) -> str | None:
     gap = float(np.abs(one.probabilities[0] - many.probabilities[0]).max())
     if gap > _TOLERANCE:
-        return f"one picture alone and in a batch differ by {gap:.2g}, at most {_TOLERANCE:g} is allowed"
+        return (
+            f"probabilities of one picture alone and in a batch differ by {gap:.2g}, "
+            f"at most {_TOLERANCE:g} is allowed"
+        )
     return None
 
 
-_REMEDY = "run `dvc repro`, which makes what is stale"
+_REMEDY = "run `dvc repro` to update them"
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateInputs:
-    """Which model wants to be registered, and what the stages before say of it."""
+    """The selected model, and the results of the earlier stages."""
 
     results: tuple[VariantResults, ...]
-    """Of every variant that was compared."""
+    """Results of every compared variant."""
     selected: VariantResults
     onnx: Path
     subject: Subject
     digest: str
-    """Changes with anything the case consists of."""
+    """Hash of all inputs; changes if any of them changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedModel:
-    """The selected model's answers to the test pictures."""
+    """The selected model's predictions for the test pictures."""
 
     classifier: OnnxClassifier
     rows: pd.DataFrame
-    """Of the manifest, test split, in the order of `prediction`."""
+    """Rows of the manifest, test split, in the order of `prediction`."""
     prediction: Prediction
     scores: rules.Scores
     samples: Image
-    """A few inputs of the network, uint8 [n, H, W, 3]."""
+    """Sample inputs of the network, uint8 [n, H, W, 3]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProductionLookup:
-    """What the registry has in production; it is only read."""
+    """The registry's production version; the registry is only read."""
 
     registry: Registry | None
     version: Version | None
     problem: str | None = None
-    """Why the registry could not be asked."""
+    """Why the registry could not be reached."""
 
     @property
-    def opponent(self) -> ProductionModel | None:
-        """The version, as a verdict names it."""
+    def model(self) -> ProductionModel | None:
+        """The production model as recorded in a verdict; None if nothing is in production."""
         version = self.version
         return None if version is None else ProductionModel(version=version.number, sha256=version.identity)
 
 
 def look_up_production(model: str) -> ProductionLookup:
-    """Look what is in production; where there is no store yet, none is made.
+    """Find the production version, without creating a store if there is none yet.
 
     Args:
-        model: its name in the registry.
+        model: name of the registered model.
     """
     try:
         registry = look(model)
@@ -139,12 +141,12 @@ def look_up_production(model: str) -> ProductionLookup:
 
 
 def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = None) -> GateInputs:
-    """Read what `compare` and the stages before it wrote.
+    """Read the results of `compare` and the stages before it.
 
     Args:
         root: the checkout.
         params: all parameters.
-        experiment: name of the DVC experiment this is part of.
+        experiment: name of the DVC experiment that this run is part of.
 
     Raises:
         ResultCorrupt: a result is missing.
@@ -156,11 +158,13 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
     name = comparison["selected"]
     names = all_variants(params.architectures)
     if comparison["timing"] != latency["timing"]:
-        raise GateError(reason=f"{paths.COMPARISON} has other times than {paths.LATENCY}", remedy=_REMEDY)
+        raise GateError(
+            reason=f"{paths.COMPARISON} and {paths.LATENCY} have different latencies", remedy=_REMEDY
+        )
     results = {one: read_results(root, one, latency["models"].get(one, {})) for one in names}
     if name not in results:
         raise GateError(
-            reason=f"the comparison selected {name}, whose architecture `architectures` does not list",
+            reason=f"the comparison selected {name}, but `architectures` does not list its architecture",
             remedy=_REMEDY,
         )
     onnx = root / paths.onnx_model(name)
@@ -168,11 +172,9 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
         raise ModelFileError(path=onnx, reason="no such file")
     sha256 = sha256_of(onnx)
     if results[name].export["sha256"] != sha256:
-        raise GateError(
-            reason=f"{onnx} is not the file that {paths.export_record(name)} describes", remedy=_REMEDY
-        )
+        raise GateError(reason=f"{onnx} does not match {paths.export_record(name)}", remedy=_REMEDY)
     if "batch_1" not in results[name].latency:
-        raise GateError(reason=f"{paths.LATENCY} has no figures for {name}", remedy=_REMEDY)
+        raise GateError(reason=f"{paths.LATENCY} has no latencies of {name}", remedy=_REMEDY)
     subject = Subject(
         architecture=name,
         sha256=sha256,
@@ -195,10 +197,10 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
 
 
 def judge(root: Path, case: GateInputs, params: Params, production: ProductionLookup) -> GateVerdict:
-    """Evaluate both models and judge.
+    """Evaluate both models and apply the rules.
 
     Raises:
-        GateError: the model was made from other data than there is now.
+        GateError: the model was trained on a different data set.
     """
     evaluated = evaluate(root, case)
     candidate = rules.Candidate(
@@ -208,20 +210,20 @@ def judge(root: Path, case: GateInputs, params: Params, production: ProductionLo
         size_mb=case.onnx.stat().st_size / 1e6,
         smoke=smoke_test(case.onnx, evaluated.samples),
     )
-    found, problem = _opponent(root, case, evaluated, production)
+    found, problem = _production_scores(root, case, evaluated, production)
     return GateVerdict(
         subject=case.subject,
         checks=rules.judge(candidate, found, params.gate),
-        production=None if _is_itself(case, production) else production.opponent,
+        production=None if _is_itself(case, production) else production.model,
         production_known=problem is None,
     )
 
 
 def evaluate(root: Path, case: GateInputs) -> EvaluatedModel:
-    """Ask the selected model about the test pictures.
+    """Predict the test pictures with the selected model.
 
     Raises:
-        GateError: it was made from other data than there is now.
+        GateError: the model was trained on a different data set.
     """
     classifier = open_model(case.onnx, threads=usable_cores())
     _check_data(case.onnx, classifier, read_dataset(root / paths.DATASET))
@@ -238,30 +240,30 @@ def evaluate(root: Path, case: GateInputs) -> EvaluatedModel:
     )
 
 
-def _opponent(
+def _production_scores(
     root: Path, case: GateInputs, evaluated: EvaluatedModel, production: ProductionLookup
 ) -> tuple[rules.ProductionScores | None, str | None]:
-    """What is compared with, and why the registry or its files could not be reached."""
+    """Return the scores to compare with, and why the registry or its files could not be reached."""
     registry, version, problem = production.registry, production.version, production.problem
     if problem is None and registry is not None and version is not None:
         if _is_itself(case, production):
             return None, None
         try:
-            return _answers(root, evaluated, registry, version), None
+            return _evaluate_production(root, evaluated, registry, version), None
         except RegistryError as error:
             problem = str(error)
     if problem is None:
         return None, None
-    said = f"the model in production is not known, so that nothing can be compared: {problem}"
-    return rules.ProductionScores(version=None, scores=None, problem=said), problem
+    message = f"the production model is unknown, so a comparison is not possible: {problem}"
+    return rules.ProductionScores(version=None, scores=None, problem=message), problem
 
 
 def _is_itself(case: GateInputs, production: ProductionLookup) -> bool:
-    """Whether the selected file is in production already, so that there is nothing to compare it with."""
+    """Whether the selected file is already in production, so that there is no other model to compare with."""
     return production.version is not None and production.version.sha256 == case.subject.sha256
 
 
-def _answers(
+def _evaluate_production(
     root: Path, evaluated: EvaluatedModel, registry: Registry, version: Version
 ) -> rules.ProductionScores:
     wanted = evaluated.classifier.contract.classes
@@ -272,9 +274,9 @@ def _answers(
             return _unusable(version, f"cannot be loaded ({error})")
         theirs = classifier.contract.classes
         if set(theirs) != set(wanted):
-            return _unusable(version, f"knows other classes ({', '.join(theirs)})")
+            return _unusable(version, f"has different classes ({', '.join(theirs)})")
         prediction = predict_sources(classifier, list(evaluated.rows["source"]), root)
-    # By name: the two models may keep their classes in different order.
+    # By name, because the two models may have a different class order.
     scores = rules.score(list(evaluated.rows["label"]), predicted_classes(prediction, theirs), wanted)
     return rules.ProductionScores(version=version.number, scores=scores)
 
@@ -283,7 +285,7 @@ def _unusable(version: Version, why: str) -> rules.ProductionScores:
     return rules.ProductionScores(
         version=version.number,
         scores=None,
-        problem=f"production (version {version.number}) {why}, so that nothing can be compared: "
+        problem=f"production (version {version.number}) {why}, so a comparison is not possible: "
         f"promote another version, remove the alias {PRODUCTION}, or register under another name",
     )
 
@@ -292,7 +294,8 @@ def _check_data(path: Path, classifier: OnnxClassifier, dataset: Dataset) -> Non
     contract = classifier.contract
     if contract.dataset != dataset.dataset or contract.classes != dataset.classes:
         raise GateError(
-            reason=f"{path} comes from dataset {contract.dataset[:12]}, now there is {dataset.dataset[:12]}",
+            reason=f"{path} was trained on dataset {contract.dataset[:12]}, "
+            f"expected {dataset.dataset[:12]}, the prepared one",
             remedy=_REMEDY,
         )
 

@@ -1,8 +1,8 @@
-"""What the gate said of one file, and `reports/gate.json` that holds it: its only writer and reader.
+"""The verdict of the quality gate, and its file `reports/gate.json`.
 
-The file is a function of what was judged: the model's bytes, the data, the thresholds, the times that
-`latency` measured and the model in production. Where all of them are as they were, the verdict still holds
-and the file keeps its bytes; where one differs, such as a time measured again, the gate judges again.
+The file depends only on the gate's inputs: the model's bytes, the data, the thresholds, the measured
+latencies and the production model. While these stay the same, the verdict remains valid and the file is not
+rewritten; if one of them changes, for example a latency is measured again, the gate runs again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KEYS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """What the gate was given of `reports/latency.json`."""
+    """The gate's input from `reports/latency.json`."""
 
     p50_ms: float
     """Batch 1, one thread."""
@@ -37,40 +37,40 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class ProductionModel:
-    """The model in production that was compared with."""
+    """The production model that the selected model was compared with."""
 
     version: int
     sha256: str
-    """Of its file; `version-N` where the registry does not know it."""
+    """SHA-256 of its file; `version-N` if the registry does not contain it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is judged, and by what."""
+    """Inputs of a verdict: the selected model, the data and the thresholds."""
 
     architecture: str
     """Name of the variant."""
     sha256: str
-    """Of the ONNX file."""
+    """SHA-256 of the ONNX file."""
     dataset: str
-    """Digest of the data whose test pictures are asked about."""
+    """Digest of the data set that contains the test pictures."""
     thresholds: str
-    """Their digest."""
+    """Digest of the thresholds."""
     latency: Latency
     experiment: str | None
-    """Name of the DVC experiment it is part of, in which nothing is registered."""
+    """Name of the DVC experiment, in which nothing is registered; None outside an experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateVerdict:
-    """What the gate said."""
+    """Result of the quality gate."""
 
     subject: Subject
     checks: Sequence[Check]
     production: ProductionModel | None
-    """None where nothing, or this very file, is in production."""
+    """None if nothing, or this same file, is in production."""
     production_known: bool = True
-    """False where the registry could not be asked."""
+    """False if the registry could not be reached."""
 
     @property
     def passed(self) -> bool:
@@ -79,13 +79,13 @@ class GateVerdict:
 
     @property
     def digest(self) -> str:
-        """Changes with anything it says."""
+        """Hash of the verdict; changes if any part of it changes."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def holds(self, subject: Subject, production: ProductionModel | None) -> bool:
-        """Whether it is still the verdict on `subject` beside this production model.
+        """Whether the verdict is still valid for `subject` and this production model.
 
-        A file that was promoted since is not compared with itself: what it was compared with before stands.
+        If the file has been promoted since, it is not compared with itself: the earlier comparison counts.
         """
         if not self.production_known or self.subject != subject:
             return False
@@ -93,21 +93,21 @@ class GateVerdict:
         return now in (then, subject.sha256)
 
     def to_json(self) -> dict[str, Any]:
-        """As `reports/gate.json` has it."""
+        """Return the content of `reports/gate.json`."""
         experiment = self.subject.experiment
-        said = [f"this is the experiment {experiment}: nothing is registered"] if experiment else []
+        note = [f"experiment {experiment}: nothing is registered"] if experiment else []
         return {
             **asdict(self.subject),
             "passed": self.passed,
             "checks": as_json(self.checks),
             "production": asdict(self.production) if self.production else None,
             "production_known": self.production_known,
-            "reasons": reasons(self.checks) + said,
+            "reasons": reasons(self.checks) + note,
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """From what `to_json` made; `KeyError`, `TypeError` or `ValueError` where it is damaged."""
+        """Create from the output of `to_json`; raises `KeyError`, `TypeError` or `ValueError` if damaged."""
         production, latency = record["production"], record["latency"]
         return cls(
             subject=Subject(
@@ -128,7 +128,7 @@ def read_verdict(path: Path) -> GateVerdict:
     """Read `reports/gate.json`.
 
     Raises:
-        ResultCorrupt: it is absent or damaged.
+        ResultCorrupt: the file is missing or damaged.
     """
     record = read_record(path, keys=_KEYS, stage=STAGE)
     try:

@@ -1,7 +1,7 @@
-"""The gate: may this model be registered? Numbers and thresholds in, verdict out; no files, no MLflow.
+"""Rules of the quality gate, computed from metrics and thresholds without files or MLflow.
 
-A model must reach absolute floors, must not fall behind production on the same test images, overall
-or in any class, must keep to its budgets, and must load and answer as the service will use it.
+A model must reach minimum scores, must not be worse than production on the same test images, overall or in
+any class, must stay within its limits of latency and size, and must pass the smoke test.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from pipelines import metrics
 from pipelines.core.errors import GateError
 from pipelines.core.params import GateParams
 
-# Shares of whole images differ by far more; this only absorbs binary fractions (0.80 - 0.78 > 0.02).
+# Only absorbs floating-point error (0.80 - 0.78 > 0.02); shares of images differ by far more.
 _ROUNDING = 1e-9
 _DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One question the gate asks."""
+    """One check of the quality gate."""
 
     name: str
-    """Name of the threshold, with the class after a dot where every class is asked."""
+    """Name of the threshold, followed by a dot and the class if it applies to every class."""
     value: float | None
-    """The candidate's; None where there is no number."""
+    """The candidate's value; None if the check has no number."""
     threshold: float | None
     production: float | None
-    """The same number of the production model, where it has one."""
+    """The production model's value; None if it has none."""
     passed: bool
     reason: str
-    """One sentence for a person, whether it passed or not."""
+    """One sentence that explains the result, also if the check passed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,37 +47,37 @@ class Scores:
     accuracy: float
     macro_f1: float
     recall: Mapping[str, float]
-    """By class; NaN for a class without test images."""
+    """Recall by class; NaN for a class without test images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """What is known of the model that wants to be registered."""
+    """Facts about the model that is to be registered."""
 
     scores: Scores
     latency_ms: float
     """p50 at batch 1, one thread."""
     measured: str
-    """When and where that was measured."""
+    """When and where the latency was measured."""
     size_mb: float
     """10⁶ bytes."""
     smoke: str | None
-    """What went wrong when it was loaded and asked; None if nothing did."""
+    """Problem found by the smoke test; None if it passed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProductionScores:
-    """What is known of the model behind `production`."""
+    """Facts about the model with the alias `production`."""
 
     version: int | None
-    """None when the registry could not be asked."""
+    """None if the registry could not be reached."""
     scores: Scores | None
-    """None when it could not be evaluated; then `problem` says why."""
+    """None if the model could not be evaluated; then `problem` says why."""
     problem: str | None = None
 
 
 def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> Scores:
-    """Quality of predicted class names, whatever order the model itself keeps its classes in."""
+    """Compute scores from class names, which do not depend on the model's class order."""
     index = {name: position for position, name in enumerate(classes)}
     matrix = metrics.confusion_matrix(
         np.array([index[label] for label in labels], dtype=np.int64),
@@ -94,10 +94,10 @@ def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str
 def judge(
     candidate: Candidate, production: ProductionScores | None, thresholds: GateParams
 ) -> tuple[Check, ...]:
-    """Ask every question there is a threshold for.
+    """Run the smoke test's check and every check that has a threshold.
 
     Raises:
-        GateError: there is no threshold at all.
+        GateError: no threshold is set.
     """
     require_thresholds(thresholds)
     return (
@@ -109,26 +109,26 @@ def judge(
 
 
 def require_thresholds(thresholds: GateParams) -> None:
-    """A gate without thresholds would pass everything.
+    """Make sure that at least one threshold is set; without thresholds every model would pass.
 
     Raises:
-        GateError: there is no threshold at all.
+        GateError: no threshold is set.
     """
     if all(value is None for value in thresholds.model_dump().values()):
         raise GateError(
-            reason="no thresholds are configured, so that nothing could ever fail",
+            reason="no thresholds are configured, so every model would pass",
             remedy="set at least one under `gate` in params.yaml, such as min_accuracy: 0.4",
         )
 
 
 def thresholds_digest(thresholds: GateParams) -> str:
-    """SHA-256 of the thresholds: with another digest, an old verdict does not hold."""
+    """SHA-256 of the thresholds; a verdict is valid only for the same digest."""
     text = json.dumps(thresholds.model_dump(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
-    """Rounded to six decimals, so that the file reads well; NaN cannot occur."""
+    """Convert checks to JSON values, rounded to six decimals; NaN cannot occur."""
     return [
         {
             key: round(value, _DIGITS) if isinstance(value, float) else value
@@ -139,7 +139,7 @@ def as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
 
 
 def reasons(checks: Sequence[Check]) -> list[str]:
-    """Why a model was rejected; empty when it passed."""
+    """List why a model was rejected; empty if it passed."""
     return [check.reason for check in checks if not check.passed]
 
 
@@ -150,19 +150,19 @@ def _smoke(candidate: Candidate) -> Check:
         threshold=None,
         production=None,
         passed=candidate.smoke is None,
-        reason=candidate.smoke or "the file loads and answers as the service will use it",
+        reason=candidate.smoke or "the file loads and predicts as in the service",
     )
 
 
 def _floors(scores: Scores, other: Scores | None, thresholds: GateParams) -> Iterator[Check]:
-    if (least := thresholds.min_accuracy) is not None:
-        yield _floor("min_accuracy", "accuracy", scores.accuracy, other.accuracy if other else None, least)
-    if (least := thresholds.min_macro_f1) is not None:
-        yield _floor("min_macro_f1", "macro-F1", scores.macro_f1, other.macro_f1 if other else None, least)
-    if (least := thresholds.min_class_recall) is not None:
+    if (limit := thresholds.min_accuracy) is not None:
+        yield _floor("min_accuracy", "accuracy", scores.accuracy, other.accuracy if other else None, limit)
+    if (limit := thresholds.min_macro_f1) is not None:
+        yield _floor("min_macro_f1", "macro-F1", scores.macro_f1, other.macro_f1 if other else None, limit)
+    if (limit := thresholds.min_class_recall) is not None:
         for name, value in scores.recall.items():
             theirs = other.recall.get(name) if other else None
-            yield _floor(f"min_class_recall.{name}", f"recall of {name}", value, theirs, least)
+            yield _floor(f"min_class_recall.{name}", f"recall of {name}", value, theirs, limit)
 
 
 def _against(scores: Scores, production: ProductionScores, thresholds: GateParams) -> Iterator[Check]:
@@ -177,67 +177,69 @@ def _against(scores: Scores, production: ProductionScores, thresholds: GateParam
         production=None,
         passed=other is not None,
         reason=production.problem
-        or f"production (version {production.version}) answers on the same test images",
+        or f"production (version {production.version}) was evaluated on the same test images",
     )
     if other is None:
         return
-    if (most := thresholds.max_accuracy_drop) is not None:
-        yield _drop("max_accuracy_drop", "accuracy", scores.accuracy, other.accuracy, most)
-    if (most := thresholds.max_macro_f1_drop) is not None:
-        yield _drop("max_macro_f1_drop", "macro-F1", scores.macro_f1, other.macro_f1, most)
-    if (most := thresholds.max_class_recall_drop) is not None:
+    if (limit := thresholds.max_accuracy_drop) is not None:
+        yield _drop("max_accuracy_drop", "accuracy", scores.accuracy, other.accuracy, limit)
+    if (limit := thresholds.max_macro_f1_drop) is not None:
+        yield _drop("max_macro_f1_drop", "macro-F1", scores.macro_f1, other.macro_f1, limit)
+    if (limit := thresholds.max_class_recall_drop) is not None:
         for name, value in scores.recall.items():
-            yield _drop(f"max_class_recall_drop.{name}", f"recall of {name}", value, other.recall[name], most)
+            yield _drop(
+                f"max_class_recall_drop.{name}", f"recall of {name}", value, other.recall[name], limit
+            )
 
 
 def _budgets(candidate: Candidate, thresholds: GateParams) -> Iterator[Check]:
-    if (most := thresholds.max_latency_ms) is not None:
-        budget = _budget("max_latency_ms", "p50 latency at batch 1", candidate.latency_ms, most, "ms")
+    if (limit := thresholds.max_latency_ms) is not None:
+        budget = _budget("max_latency_ms", "p50 latency at batch 1", candidate.latency_ms, limit, "ms")
         yield replace(budget, reason=f"{budget.reason} ({candidate.measured})")
-    if (most := thresholds.max_size_mb) is not None:
-        yield _budget("max_size_mb", "file size", candidate.size_mb, most, "MB")
+    if (limit := thresholds.max_size_mb) is not None:
+        yield _budget("max_size_mb", "file size", candidate.size_mb, limit, "MB")
 
 
-def _floor(name: str, what: str, value: float, production: float | None, least: float) -> Check:
+def _floor(name: str, what: str, value: float, production: float | None, limit: float) -> Check:
     known = not math.isnan(value)
-    passed = known and value >= least - _ROUNDING
-    said = f"{value:.3f}" if known else "unknown, for there are no test images of it"
+    passed = known and value >= limit - _ROUNDING
+    shown = f"{value:.3f}" if known else "unknown because there are no test images of it"
     return Check(
         name=name,
         value=value if known else None,
-        threshold=least,
+        threshold=limit,
         production=None if production is None or math.isnan(production) else production,
         passed=passed,
-        reason=f"{what} is {said}, {'at least' if passed else 'but at least'} {least:g} is required",
+        reason=f"{what} is {shown}, {'at least' if passed else 'but at least'} {limit:g} is required",
     )
 
 
-def _drop(name: str, what: str, value: float, production: float, most: float) -> Check:
+def _drop(name: str, what: str, value: float, production: float, limit: float) -> Check:
     known = not (math.isnan(value) or math.isnan(production))
-    passed = known and production - value <= most + _ROUNDING
-    allowed = f"a drop of at most {most:g} is allowed"
-    said = (
-        f"{value:.3f} against {production:.3f} of production"
+    passed = known and production - value <= limit + _ROUNDING
+    allowed = f"a drop of at most {limit:g} is allowed"
+    shown = (
+        f"{value:.3f} compared with {production:.3f} in production"
         if known
-        else "unknown, for there are no test images"
+        else "unknown because there are no test images"
     )
     return Check(
         name=name,
         value=value if known else None,
-        threshold=most,
+        threshold=limit,
         production=production if known else None,
         passed=passed,
-        reason=f"{what} is {said}, {'' if passed else 'but '}{allowed}",
+        reason=f"{what} is {shown}, {'' if passed else 'but '}{allowed}",
     )
 
 
-def _budget(name: str, what: str, value: float, most: float, unit: str) -> Check:
-    passed = value <= most
+def _budget(name: str, what: str, value: float, limit: float, unit: str) -> Check:
+    passed = value <= limit
     return Check(
         name=name,
         value=value,
-        threshold=most,
+        threshold=limit,
         production=None,
         passed=passed,
-        reason=f"{what} is {value:.2f} {unit}, {'' if passed else 'but '}at most {most:g} {unit} is allowed",
+        reason=f"{what} is {value:.2f} {unit}, {'' if passed else 'but '}at most {limit:g} {unit} is allowed",
     )

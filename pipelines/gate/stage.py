@@ -1,10 +1,10 @@
-"""The gate: may the selected model be registered? `python -m pipelines.gate`.
+"""Run the quality gate on the selected model: `python -m pipelines.gate`.
 
-Some seconds when there is something to judge, about a second when nothing is new. It always runs, for the
-model in production, which the selected one is compared with, stands in MLflow's registry. That is only read:
-`pipelines.register` publishes. Where the registry cannot be asked, the rest is judged and the comparison
-counts as failed, so that the report is written either way. Exits with 0 whatever the verdict;
-`pipelines.verdict` fails on it.
+Takes some seconds, or about one second if nothing has changed. The stage always runs because the production
+model, which the selected model is compared with, is in MLflow's registry, outside DVC's control. The
+registry is only read; `pipelines.register` publishes. If the registry cannot be reached, the other checks
+run and the comparison counts as failed, so that the report is always written. The exit status is 0 for both
+verdicts; `pipelines.verdict` fails if the model was rejected.
 """
 
 from __future__ import annotations
@@ -27,47 +27,47 @@ EXPERIMENT = "DVC_EXP_NAME"
 
 
 def judge_selected(root: Path, params: Params, *, experiment: str | None = None) -> GateVerdict:
-    """Judge the selected model and write `gate.json`, unless the verdict there still holds.
+    """Apply the gate to the selected model and write `gate.json`, unless the existing verdict is valid.
 
     Args:
-        root: the checkout; also the current folder, which MLflow's local store lies below.
+        root: the checkout; also the current folder, which contains MLflow's local store.
         params: all parameters.
-        experiment: name of the DVC experiment this is part of, in which nothing is registered.
+        experiment: name of the DVC experiment that this run is part of, in which nothing is registered.
 
     Raises:
-        GateError: no thresholds, or results that do not belong together.
+        GateError: no threshold is set, or results contradict each other.
         ResultCorrupt: the result of an earlier stage is missing.
     """
     rules.require_thresholds(params.gate)
     case = read_gate_inputs(root, params, experiment=experiment)
-    standing = _standing(root / paths.GATE)
-    if standing is not None and _settled(root, case, standing):
-        return standing
+    existing = _existing_verdict(root / paths.GATE)
+    if existing is not None and _is_settled(root, case, existing):
+        return existing
     production = look_up_production(params.register_.model)
-    asked = production.problem is None
-    if standing is not None and asked and standing.holds(case.subject, production.opponent):
-        return standing
+    reached = production.problem is None
+    if existing is not None and reached and existing.holds(case.subject, production.model):
+        return existing
     verdict = judge(root, case, params, production)
     write_json(root / paths.GATE, verdict.to_json())
     return verdict
 
 
 def current_experiment() -> str | None:
-    """Name of the DVC experiment that this process is part of."""
+    """Return the name of the DVC experiment that this process is part of; None outside an experiment."""
     return os.environ.get(EXPERIMENT) or None
 
 
-def _standing(path: Path) -> GateVerdict | None:
-    """The verdict that is there; None where there is none, or one that cannot be read."""
+def _existing_verdict(path: Path) -> GateVerdict | None:
+    """Read the existing verdict; None if there is none or it cannot be read."""
     try:
         return read_verdict(path)
     except ResultCorrupt:
-        return None  # it is written again
+        return None  # the file is written again
 
 
-def _settled(root: Path, case: GateInputs, standing: GateVerdict) -> bool:
-    """Whether `register` noted that the registry knew this verdict, and nothing has changed since."""
-    if standing.subject != case.subject:
+def _is_settled(root: Path, case: GateInputs, existing: GateVerdict) -> bool:
+    """Whether `register` cached that the registry has this verdict, and nothing has changed since."""
+    if existing.subject != case.subject:
         return False
     try:
         state = status.store_state(tracking.tracking_uri())
@@ -77,7 +77,11 @@ def _settled(root: Path, case: GateInputs, standing: GateVerdict) -> bool:
 
 
 def main() -> None:
-    """Judge what the current folder's pipeline made."""
+    """Apply the gate to the results in the current folder."""
     verdict = judge_selected(Path(), load_params(), experiment=current_experiment())
     outcome = "passed" if verdict.passed else "did not pass"
-    print("\n  ".join((f"{verdict.subject.architecture} {outcome} the gate", *rules.reasons(verdict.checks))))
+    print(
+        "\n  ".join(
+            (f"{verdict.subject.architecture} {outcome} the quality gate", *rules.reasons(verdict.checks))
+        )
+    )

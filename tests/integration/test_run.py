@@ -139,7 +139,7 @@ def test_a_run_says_what_it_did_and_what_the_registry_holds_now(project: DvcProj
     assert status == 0
     assert not said(lines, "Registered: ")
     assert said(lines, "Already") == ["Already registered: emotion version 1 (vgg; candidate, production)"]
-    assert said(lines, "Nothing has changed")
+    assert said(lines, "Everything is up to date")
 
 
 def test_a_failed_run_ends_with_the_stage_and_its_reason(project: DvcProject) -> None:
@@ -150,12 +150,12 @@ def test_a_failed_run_ends_with_the_stage_and_its_reason(project: DvcProject) ->
     status, lines = run(project)
     assert status != 0
     assert lines[-2] == "FAILED at stage train@vgg: loss is not a number; lower the rate"
-    assert lines[-1].startswith("Read on: ")
+    assert lines[-1].startswith("See: ")
     # The results of the run before still lie there.
     assert (project.root / "reports/gate.json").exists()
     assert not said(lines, "Test split")
     assert not [line for line in lines if "egistered" in line]
-    assert not said(lines, "What now?")
+    assert not said(lines, "Next steps")
     assert [line for line in lines if "earlier run" in line and commit[:10] in line]
     assert not said(lines, "Report: ")
     assert said(lines, "Report of an earlier run: ")
@@ -169,7 +169,7 @@ def test_a_rejected_model_gets_a_remedy_for_each_reason(project: DvcProject) -> 
     assert said(lines, "Test split")  # it is of this run
     assert said(lines, "Report: ")
     assert said(lines, "Not registered: ")
-    advice = lines[lines.index("What now?") :]
+    advice = lines[lines.index("Next steps") :]
     for label in ("fear", "sad"):
         assert [line for line in advice if label in line and "gate.min_class_recall" in line]
     assert not said(advice, "  make serve")
@@ -179,4 +179,4 @@ def test_a_broken_dvc_yaml_fails_before_any_stage(project: DvcProject) -> None:
     project.write("dvc.yaml", "stages: [")
     status, lines = run(project)
     assert status != 0
-    assert lines[-2].startswith("FAILED before any stage: ")
+    assert lines[-2].startswith("FAILED before the first stage: ")

@@ -76,7 +76,7 @@ def test_the_next_repro_names_the_process_and_runs_once_it_has_ended(project: Pa
         second = dvc(project, "repro")
         said = second.communicate(timeout=PATIENCE_S)[0]
         assert second.returncode != 0
-        assert f"slow is running already, as process {left} " in said
+        assert f"slow is already running as process {left} " in said
         assert started(project) == [left]
     finally:
         psutil.Process(left).kill()

@@ -148,7 +148,7 @@ def test_the_table_shows_every_row_and_what_was_passed_over() -> None:
     ]
     assert next(line for line in lines if " vgg " in line).count("→") == 1
     assert next(line for line in lines if " resnet50 " in line).count("→") == 0
-    assert lines[-1] == "resnet50 is passed over: 9 ms at batch 1, at most 5 allowed"
+    assert lines[-1] == "resnet50 is not eligible: 9 ms at batch 1, at most 5 allowed"
 
 
 def test_nothing_of_the_table_is_cut_off_at_its_width() -> None:
@@ -255,7 +255,7 @@ def test_an_unfaithful_variant_says_what_it_loses_and_cannot_win_by_its_metric()
         "accuracy falls by 0.05, at most 0.005 allowed; recall of sad falls by 0.1, at most 0.02 allowed"
     )
     assert reasons["lenet-int8"] == "accuracy falls by 0.4, at most 0.005 allowed"
-    assert "vgg-int8 is passed over: accuracy falls by 0.05" in render(found)
+    assert "vgg-int8 is not eligible: accuracy falls by 0.05" in render(found)
 
 
 def test_a_faithful_variant_that_is_slower_is_not_selected() -> None:
@@ -276,7 +276,7 @@ def test_unless_asked_for_variants_are_only_compared() -> None:
     assert found["selected"] == "vgg"
     assert {row["architecture"] for row in found["rows"] if not row["eligible"]} == {"vgg-int8", "lenet-int8"}
     text = render(found)
-    assert "passed over" not in text
+    assert "not eligible" not in text
     line = next(line for line in text.splitlines() if " vgg-int8 " in line)
     assert " 3.10 " in line
     assert " 0.0/0.0 " in line

@@ -39,7 +39,7 @@ def test_first_run_ends_with_a_production_model_and_a_report(project: Project) -
     assert (project.root / "reports/report.html").stat().st_size > 50_000
     again = project.run("python", "-m", "pipelines.run").stdout
     assert "Already registered: emotion version 1" in again
-    assert "Nothing has changed" in again
+    assert "Everything is up to date" in again
     assert contradictions(project.root) == []
 
 

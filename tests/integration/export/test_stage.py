@@ -192,7 +192,7 @@ def full_disk() -> Iterator[None]:
 def test_a_full_disk_keeps_the_file_that_was_there(lenet: Path, full_disk: None) -> None:
     (lenet / "onnx" / "lenet").mkdir(parents=True)
     (lenet / "onnx" / "lenet" / "model.onnx").write_text("the last one")
-    with pytest.raises(OutputError, match=r"cannot be written \(File too large\), nothing was replaced"):
+    with pytest.raises(OutputError, match=r"cannot be written \(File too large\), the old file was kept"):
         export(lenet, "lenet")
     assert [path.name for path in (lenet / "onnx").iterdir()] == ["lenet"]
     assert (lenet / "onnx" / "lenet" / "model.onnx").read_text() == "the last one"

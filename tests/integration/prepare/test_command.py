@@ -61,7 +61,7 @@ def test_a_disk_that_takes_no_more_leaves_nothing_half_written(project: Path, re
     limited = ["bash", "-c", 'ulimit -f 1 && exec "$@"', "bash", *COMMAND]
     done = subprocess.run(limited, cwd=project, env=environment(repository), capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: prepared: cannot be written (File too large), nothing was replaced")
+    assert done.stderr.startswith("error: prepared: cannot be written (File too large), ")
     assert done.stderr.count("\n") == 1
     assert {path.name for path in project.iterdir()} == {"data", "params.yaml"}
 

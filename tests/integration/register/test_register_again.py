@@ -202,7 +202,7 @@ def test_deleted_files_of_a_version_are_stored_again(world: World) -> None:
 def test_experiment_registers_nothing_and_its_verdict_passes(world: World) -> None:
     said = run(world, experiment="lost-yeti", min_accuracy=1.0, max_size_mb=1e-6)
     assert said["passed"] is False
-    assert said["reasons"][-1] == "this is the experiment lost-yeti: nothing is registered"
+    assert said["reasons"][-1] == "experiment lost-yeti: nothing is registered"
     assert versions() == []
     assert "would not pass" in verdict(world.root / paths.GATE)
 
@@ -238,7 +238,7 @@ def test_production_with_other_classes_is_a_failed_check(world: World) -> None:
     _register_by_hand(world, classes=("bored", "happy"), levels=brightness_levels(2))
     said = run(world, max_accuracy_drop=0.5)
     assert failures(said) == ["production"]
-    assert said["reasons"][0].startswith("production (version 1) knows other classes (bored, happy)")
+    assert said["reasons"][0].startswith("production (version 1) has different classes (bored, happy)")
 
 
 def test_missing_thresholds_stop_before_anything_is_asked(world: World) -> None:
@@ -268,7 +268,7 @@ def test_comparison_with_other_times_is_not_judged(world: World) -> None:
     old = path.read_text()
     remeasure(world, p50_ms=9.0)
     path.write_text(old)
-    with pytest.raises(GateError, match="has other times than"):
+    with pytest.raises(GateError, match="have different latencies"):
         judge_selected(Path(), world.params(**LENIENT))
 
 

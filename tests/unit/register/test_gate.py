@@ -96,10 +96,10 @@ def test_without_production_nothing_is_compared() -> None:
 
 def test_production_that_cannot_be_compared_fails_with_its_problem() -> None:
     broken = ProductionScores(
-        version=3, scores=None, problem="production (version 3) knows other classes (a, b)"
+        version=3, scores=None, problem="production (version 3) has different classes (a, b)"
     )
     checks = judge(CANDIDATE, broken, thresholds(max_accuracy_drop=0.5))
-    assert reasons(checks) == ["production (version 3) knows other classes (a, b)"]
+    assert reasons(checks) == ["production (version 3) has different classes (a, b)"]
 
 
 def test_production_that_cannot_be_compared_does_not_matter_to_floors_alone() -> None:
@@ -116,7 +116,7 @@ def test_class_without_test_pictures_fails() -> None:
     scores = replace(GOOD, recall={"happy": 0.9, "sad": math.nan})
     checks = judge(replace(CANDIDATE, scores=scores), None, thresholds(min_class_recall=0.1))
     assert reasons(checks) == [
-        "recall of sad is unknown, for there are no test images of it, but at least 0.1 is required"
+        "recall of sad is unknown because there are no test images of it, but at least 0.1 is required"
     ]
 
 
@@ -132,7 +132,7 @@ def test_every_check_carries_its_numbers() -> None:
         "threshold": 0.05,
         "production": 0.9,
         "passed": False,
-        "reason": "accuracy is 0.800 against 0.900 of production, but a drop of at most 0.05 is allowed",
+        "reason": "accuracy is 0.800 compared with 0.900 in production, but a drop of at most 0.05 is allowed",
     }
 
 

@@ -1,4 +1,4 @@
-"""A file that does not answer as the service needs it is told in one sentence."""
+"""The smoke test describes the problem of a file in one sentence."""
 
 from __future__ import annotations
 
@@ -29,4 +29,4 @@ def test_file_without_contract_does_not_load(tmp_path: Path) -> None:
 
 def test_pictures_of_another_size_are_told(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.onnx", contract=make_contract(side=32))
-    assert (smoke_test(path, IMAGES) or "").startswith("the file loads but does not answer")
+    assert (smoke_test(path, IMAGES) or "").startswith("the file loads but prediction fails")

@@ -29,11 +29,11 @@ def said(folder: Path, content: dict[str, Any]) -> Path:
 
 
 def test_pass_is_told_in_one_line(tmp_path: Path) -> None:
-    assert verdict(said(tmp_path, PASSED)) == "vgg passed the gate"
+    assert verdict(said(tmp_path, PASSED)) == "vgg passed the quality gate"
 
 
 def test_failure_names_every_reason(tmp_path: Path) -> None:
-    with pytest.raises(GateRejected, match="vgg was not registered: accuracy is too low; sad is lost"):
+    with pytest.raises(GateRejected, match="was not registered: accuracy is too low; sad is lost"):
         verdict(said(tmp_path, FAILED))
 
 

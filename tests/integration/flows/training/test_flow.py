@@ -67,7 +67,7 @@ def test_results_come_home_as_a_branch_and_nothing_else_changes(
     assert first.is_completed(), first.message
     branch = f"training/{head[:12]}"
     assert first.message == (
-        "vgg passed the gate and is not registered in emotion; 5 of 5 stages had something to do; "
+        "vgg passed the quality gate and is not registered in emotion; 5 of 5 stages had something to do; "
         f"results are the branch {branch}"
     )
     assert project.run("git", "status", "--porcelain") == "?? notes.txt\n"
@@ -91,7 +91,9 @@ def test_results_come_home_as_a_branch_and_nothing_else_changes(
     assert "Running stage" not in project.run("dvc", "repro")
 
     again = run()
-    assert again.message == "vgg passed the gate and is not registered in emotion; nothing has changed"
+    assert (
+        again.message == "vgg passed the quality gate and is not registered in emotion; nothing has changed"
+    )
     assert state_names(client, again) == dict.fromkeys(STAGES, "unchanged")
     assert project.executed() == []
     assert client.read_flow_run(again.state_details.flow_run_id).name.endswith("somebody asked for it")
