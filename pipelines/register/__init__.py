@@ -1,8 +1,10 @@
-"""What the `register` stage is made of.
+"""The `register` stage: publishes a model that passed the quality gate to MLflow's registry.
 
-runs       MLflow's runs: find a model's training run, or make one; log the test metrics
+runs       find a model's training run in MLflow, or make one; log the test metrics
 package    the folder that is registered
-publish    a verdict becomes a model version: tags, page, files, aliases
-recorded   whether the registry knows a verdict already, so that nothing is published twice
-memo       a note that saves asking a local registry whose file did not change
+publish    make or update a model version: tags, description, files, aliases
+history    find out whether the registry already has a verdict, so that nothing is published twice
+status     read the registry, with caches that avoid opening a local registry that has not changed
+promote    set the alias `production`
+reproduce  rebuild a registered version from its commit
 """

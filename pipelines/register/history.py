@@ -1,4 +1,4 @@
-"""What is already in MLflow: does the registry know a verdict; and the mark that `register` leaves of it."""
+"""Find out whether MLflow already has a verdict, and record the published verdict in `registered.json`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipelines.tracking.registry import PRODUCTION, Registry
 
 
 def log_verdict_on_run(run_id: str, verdict: GateVerdict, path: Path, *, uri: str) -> None:
-    """Leave the verdict on the run too: of a model that failed it is the only place in MLflow.
+    """Log the verdict to the run; for a rejected model this is the only place in MLflow that has it.
 
     Args:
-        run_id: of the selected model.
-        verdict: the gate's.
-        path: of `reports/gate.json`.
-        uri: of the registry.
+        run_id: run of the selected model.
+        verdict: verdict of the gate.
+        path: path of `reports/gate.json`.
+        uri: URI of the registry.
     """
 
     def write() -> None:
@@ -29,14 +29,14 @@ def log_verdict_on_run(run_id: str, verdict: GateVerdict, path: Path, *, uri: st
 
         client = MlflowClient()
         client.log_artifact(run_id, str(path))
-        # After the file: tags without it would point to nothing.
+        # After the file, so that tags never refer to a missing file.
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in verdict_tags(verdict).items()])
 
     tracking.retrying(uri, write)
 
 
 def is_recorded(verdict: GateVerdict, registry: Registry, run_id: str) -> bool:
-    """Whether version and run bear this verdict, and aliases and files are there as it wants them."""
+    """Whether version and run have this verdict, and the aliases and files exist that it requires."""
     if _run_tags(run_id, registry.uri).get(VERDICT) != verdict.digest:
         return False
     version = registry.find(verdict.subject.sha256)
@@ -49,23 +49,23 @@ def is_recorded(verdict: GateVerdict, registry: Registry, run_id: str) -> bool:
 
 
 def mark(root: Path, verdict: GateVerdict, model: str) -> None:
-    """Write `registered.json`, unless it says so already: which verdict the registry has been given.
+    """Record in `registered.json` which verdict was published; write only if the content changes.
 
-    Not which number and aliases the version has there: only the registry knows, and others change it.
+    The version's number and aliases are not recorded, because they can change in the registry.
     """
-    said = {
+    record = {
         "model": model,
         "architecture": verdict.subject.architecture,
         "sha256": verdict.subject.sha256,
         "verdict": verdict.digest,
         "experiment": verdict.subject.experiment,
     }
-    if _read(root / paths.REGISTERED) != said:
-        write_json(root / paths.REGISTERED, said)
+    if _read(root / paths.REGISTERED) != record:
+        write_json(root / paths.REGISTERED, record)
 
 
 def is_marked(root: Path, verdict: GateVerdict) -> bool:
-    """Whether the mark is there and is of this verdict."""
+    """Whether `registered.json` records this verdict."""
     return (_read(root / paths.REGISTERED) or {}).get("verdict") == verdict.digest
 
 
@@ -73,7 +73,7 @@ def _read(path: Path) -> Mapping[str, object] | None:
     try:
         return read_json(path)
     except (OSError, ValueError):
-        return None  # absent or damaged: it is written again
+        return None  # missing or damaged: the file is written again
 
 
 def _run_tags(run_id: str, uri: str) -> Mapping[str, str]:

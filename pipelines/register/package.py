@@ -1,11 +1,11 @@
-"""The folder that is registered: the ONNX file byte for byte, and beside it all that explains it.
+"""Write the folder that is registered: the unchanged ONNX file and its documentation.
 
 MLmodel, model.onnx, input_example.json, requirements.txt, …    MLflow's ONNX flavor
-card.md             what the model is for and on what it was measured
-reference.parquet   what it says of held-out pictures: what drift is measured against
-selftest.npz        a few inputs with their answers: does a fetched copy answer alike?
+card.md             model card: intended use and metrics
+reference.parquet   predictions for held-out pictures: the reference for drift
+selftest.npz        sample inputs and outputs, to verify a downloaded copy
 metrics.json        every test metric
-comparison.json     the table it was chosen from
+comparison.json     comparison table in which the model was selected
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SELF_TEST = "selftest.npz"
 METRICS = "metrics.json"
 COMPARISON = "comparison.json"
 
-# Explicit: left alone, MLflow looks for a uv project and writes its whole lock into the model.
+# Explicit, because otherwise MLflow looks for a uv project and writes its complete lock into the model.
 _REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")
 
 
@@ -49,19 +49,19 @@ def write_package(
     """Write the folder of one model.
 
     Args:
-        folder: to be made.
+        folder: folder to create.
         onnx: the exported file.
-        contract: the one inside it.
-        embedding: its length.
+        contract: contract of the file.
+        embedding: length of the embedding.
         example: uint8 [1, H, W, 3].
-        extras: folder whose files are laid beside the model.
-        logged: MLflow's entry that the folder will be stored under.
+        extras: folder whose files are copied into `folder`.
+        logged: MLflow's logged model that the folder will be stored for.
     """
     import mlflow.onnx
     import onnx as onnx_format
     from mlflow.models import Model
 
-    # In an environment made by uv there is no pip, which MLflow warns of; the requirements are given anyway.
+    # MLflow warns if pip is missing, as in environments made by uv; the requirements are given explicitly.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     mlflow.onnx.save_model(
         onnx_format.load(str(onnx)),
@@ -78,8 +78,8 @@ def write_package(
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,
     )
-    # MLflow serialises the graph anew, which need not give the same bytes: the registered file is the
-    # exported one, so that its sha256 tells which it is.
+    # MLflow serialises the graph again, which may give different bytes. Register the exported file itself,
+    # so that its sha256 identifies it.
     shutil.copyfile(onnx, folder / MODEL_FILE)
     for path in sorted(extras.iterdir()):
         shutil.copyfile(path, folder / path.name)

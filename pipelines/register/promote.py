@@ -1,7 +1,7 @@
-"""Serve another version: `python -m pipelines.register.promote VERSION`.
+"""Promote a registered version to production: `python -m pipelines.register.promote VERSION`.
 
-Sets the alias `production`, as a click in MLflow's page of the version does. The service follows without a
-restart; to roll back, promote the earlier version.
+This sets the alias `production`, as the MLflow UI does. The service loads the version without a restart; to
+roll back, promote the earlier version.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pipelines.tracking.registry import PRODUCTION, Registry
 
 
 def promote(registry: Registry, number: int) -> str:
-    """Point `production` at a version; returns what happened, in one line.
+    """Set the alias `production` on a version; return a message in one line.
 
     Raises:
-        RegistryError: there is no such version.
+        RegistryError: the version does not exist.
     """
     version = registry.get(number)
     before = registry.aliased(PRODUCTION)
     if before is not None and before.number == number:
-        return f"{registry.name} version {number} is production already"
+        return f"{registry.name} version {number} is already in production"
     registry.set_alias(PRODUCTION, version)
-    was = f", in place of version {before.number}" if before else ""
-    warning = "; note that the gate rejected it" if version.tags.get("gate") == "failed" else ""
-    return f"{registry.name} version {number} is production now{was}{warning}"
+    replaced = f", replacing version {before.number}" if before else ""
+    warning = "; warning: the quality gate rejected it" if version.tags.get("gate") == "failed" else ""
+    return f"{registry.name} version {number} is now in production{replaced}{warning}"
 
 
 def main() -> None:

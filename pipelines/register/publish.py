@@ -1,4 +1,4 @@
-"""From a verdict to a model version: its tags, its page in MLflow, its files, its aliases."""
+"""Publish a verdict to the registry: tags, description, files and aliases of a model version."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 GATE = "gate"
 """Tag: `passed` or `failed`; `gate.<check>` holds each check's value."""
 VERDICT = "verdict"
-"""Tag: digest of the whole verdict, by which `register` knows that a version or run bears it."""
+"""Tag: digest of the verdict, which tells `register` that a version or run already has it."""
 THRESHOLDS = "thresholds"
-"""Tag: digest of the thresholds the verdict was made with."""
+"""Tag: digest of the thresholds of the verdict."""
 PRODUCTION_SHA256 = "production_sha256"
-"""Tag: sha256 of the production model the verdict was made against, or `none`."""
+"""Tag: sha256 of the production model that the model was compared with, or `none`."""
 NO_PRODUCTION = "none"
 FLOAT_SHA256 = "twin_sha256"
-"""Tag of an int8 variant: sha256 of the float32 file it was made from."""
+"""Tag of an int8 variant: sha256 of the float32 model that it was made from."""
 
 _DIVIDER = "\n\n---\n\n"
-# Width of MLflow's column; SQLite ignores it, PostgreSQL and MySQL refuse more.
+# Width of MLflow's column; SQLite ignores it, PostgreSQL and MySQL reject longer texts.
 _LONGEST_DESCRIPTION = 5000
-_CUT = "\n\n… (the rest: `card.md` among the files, `gate.json` on the run)"
+_CUT = "\n\n… (complete text: `card.md` in the version's files, `gate.json` in the run's artifacts)"
 
 
 def verdict_tags(verdict: GateVerdict) -> dict[str, str]:
-    """A verdict as MLflow tags, each check's value among them."""
+    """Convert a verdict to MLflow tags, including the value of each check."""
     return {
         GATE: "passed" if verdict.passed else "failed",
         VERDICT: verdict.digest,
@@ -57,14 +57,14 @@ def verdict_tags(verdict: GateVerdict) -> dict[str, str]:
 
 
 def verdict_page(verdict: GateVerdict) -> str:
-    """A verdict as Markdown: every check with its numbers and its reason, those that failed first."""
+    """Render a verdict as Markdown: every check with its reason, failed ones first."""
     against = (
         f"production version {verdict.production.version}"
         if verdict.production
         else "no other model in production"
     )
-    title = f"## Gate: {'passed' if verdict.passed else 'FAILED'}, against {against}"
-    # A list: MLflow's pages draw tables without space between the columns.
+    title = f"## Quality gate: {'passed' if verdict.passed else 'FAILED'}, compared with {against}"
+    # A list, because MLflow renders tables without space between the columns.
     lines = [
         f"* {'✓' if check.passed else '✗ FAILED'} `{check.name}`: {check.reason}"
         for check in sorted(verdict.checks, key=lambda check: check.passed)
@@ -74,47 +74,47 @@ def verdict_page(verdict: GateVerdict) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A model that passed, and everything that is registered with it."""
+    """A model that passed the gate, and everything that is registered with it."""
 
     onnx: Path
     contract: ModelContract
     embedding: int
-    """Its length."""
+    """Length of the embedding."""
     example: Image
     """uint8 [1, H, W, 3]."""
     extras: Path
-    """Folder of what lies beside the model."""
+    """Folder with the additional files."""
     card: str
-    """Markdown, short: the whole card is among the extras."""
+    """Short model card, Markdown; the complete card is in `extras`."""
 
 
 def version_tags(
     verdict: GateVerdict, results: VariantResults, lineage: Lineage, *, restored: bool
 ) -> dict[str, str]:
-    """All tags of a version: what it is, where it comes from, what the gate said."""
+    """Return all tags of a version: model, lineage and verdict."""
     tags = {
         "architecture": results.architecture,
         "title": str(results.metrics["title"]),
         "weights": str(results.training["weights"]),
         "dataset": str(results.training["dataset"]),
-        **_twin(results),
+        **_float_model_tag(results),
         **lineage.tags(),
         **({RESTORED_TAG: "true"} if restored else {}),
     }
     return tags | verdict_tags(verdict)
 
 
-def _twin(results: VariantResults) -> dict[str, str]:
-    twin = results.export.get("twin")
-    return {FLOAT_SHA256: str(twin["sha256"])} if twin else {}
+def _float_model_tag(results: VariantResults) -> dict[str, str]:
+    float_model = results.export.get("twin")
+    return {FLOAT_SHA256: str(float_model["sha256"])} if float_model else {}
 
 
 def publish(
     registry: Registry, submission: Submission, verdict: GateVerdict, run: RunRef, *, tags: Mapping[str, str]
 ) -> Version:
-    """Register the file, or bring the page of its version up to date, and point `candidate` at it.
+    """Register the file, or update its existing version, and set the alias `candidate` on it.
 
-    `production` is set only where there is none: afterwards it is a person's to set.
+    The alias `production` is set only if no version has it; later promotions are manual.
     """
     description = truncated(f"{verdict_page(verdict)}{_DIVIDER}{submission.card}")
     version = registry.find(verdict.subject.sha256)
@@ -122,7 +122,7 @@ def publish(
         version = _register(registry, submission, run, tags=tags, description=description)
     else:
         _refresh(registry, version, tags=tags, description=description)
-        _mend(registry, version, submission)
+        _restore_files(registry, version, submission)
     registry.set_alias(CANDIDATE, version)
     if registry.aliased(PRODUCTION) is None:
         registry.set_alias(PRODUCTION, version)
@@ -130,7 +130,7 @@ def publish(
 
 
 def withdraw(registry: Registry, version: Version, verdict: GateVerdict) -> None:
-    """A registered file that no longer passes is not a candidate; its page says why."""
+    """Update the version of a file that no longer passes: remove the alias `candidate`, state the reasons."""
     _, _, card = version.description.partition(_DIVIDER)
     _refresh(
         registry,
@@ -143,7 +143,7 @@ def withdraw(registry: Registry, version: Version, verdict: GateVerdict) -> None
 
 
 def truncated(text: str) -> str:
-    """`text`, cut after a line where it is longer than a database takes."""
+    """Truncate `text` at the end of a line if it is longer than the database column."""
     if len(text) <= _LONGEST_DESCRIPTION:
         return text
     return text[: _LONGEST_DESCRIPTION - len(_CUT)].rsplit("\n", 1)[0] + _CUT
@@ -175,8 +175,8 @@ def _register(
     return version
 
 
-def _mend(registry: Registry, version: Version, submission: Submission) -> None:
-    """Store the files of a version again whose folder somebody deleted."""
+def _restore_files(registry: Registry, version: Version, submission: Submission) -> None:
+    """Store the files of a version again if its folder was deleted."""
     model_id = version.model_id
     if model_id is not None and not registry.intact(version):
         logged = tracking.retrying(registry.uri, lambda: _client().get_logged_model(model_id))
@@ -197,7 +197,7 @@ def _new_model(run: RunRef, tags: Mapping[str, str]) -> LoggedModel:
 
 
 def _upload(submission: Submission, logged: LoggedModel, uri: str) -> None:
-    """Store the files, and make sure that the model arrived byte for byte."""
+    """Store the files, and verify the bytes of the stored model."""
     import mlflow.artifacts
 
     with tempfile.TemporaryDirectory(prefix="mien-package-") as folder:
@@ -218,7 +218,7 @@ def _upload(submission: Submission, logged: LoggedModel, uri: str) -> None:
         if sha256_of(Path(stored) / MODEL_FILE) != sha256_of(submission.onnx):
             raise RegistryError(
                 uri=uri,
-                reason=f"{MODEL_FILE} was stored with other bytes than it has here",
+                reason=f"the stored {MODEL_FILE} differs from the local file",
                 remedy="check the artifact store, then run `dvc repro` again",
             )
 
@@ -232,7 +232,7 @@ def _finish(run: RunRef, logged: LoggedModel) -> None:
 
 
 def _link(logged: LoggedModel, name: str, version: Version) -> None:
-    """By this tag MLflow's page of the logged model knows that it is registered."""
+    """Set the tag from which MLflow's page of the logged model knows that the model is registered."""
     from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
     link = json.dumps([{"name": name, "version": str(version.number)}])
@@ -250,21 +250,22 @@ def _client() -> MlflowClient:
 
 
 def _values(checks: Sequence[Check]) -> dict[str, str]:
-    """One tag per question: of those that are asked of every class, the answer nearest to failing.
+    """Return one tag per kind of check; for checks of every class, the value closest to failing.
 
-    Two dozen tags are what MLflow's tables still show; the page has every number.
+    This keeps the number of tags small enough for MLflow's tables (about two dozen); the description has
+    every value.
     """
-    nearest: dict[str, tuple[float, str]] = {}
+    closest: dict[str, tuple[float, str]] = {}
     for check in checks:
-        question, _, label = check.name.partition(".")
+        kind, _, label = check.name.partition(".")
         margin = _margin(check)
-        if question not in nearest or margin < nearest[question][0]:
-            nearest[question] = (margin, f"{_said(check)} ({label})" if label else _said(check))
-    return {f"{GATE}.{question}": said for question, (_, said) in nearest.items()}
+        if kind not in closest or margin < closest[kind][0]:
+            closest[kind] = (margin, f"{_value(check)} ({label})" if label else _value(check))
+    return {f"{GATE}.{kind}": value for kind, (_, value) in closest.items()}
 
 
 def _margin(check: Check) -> float:
-    """How far the value is from failing; below 0 it failed, and without a number nothing is further."""
+    """Distance of the value from failing; negative if it failed, infinite for checks without a number."""
     if not check.passed and check.value is None:
         return -math.inf
     if check.value is None or check.threshold is None:
@@ -274,7 +275,7 @@ def _margin(check: Check) -> float:
     return check.value - check.threshold if check.name.startswith("min_") else check.threshold - check.value
 
 
-def _said(check: Check) -> str:
+def _value(check: Check) -> str:
     if check.value is None:
         return "passed" if check.passed else "failed"
     return f"{check.value:.4g}"

@@ -1,12 +1,12 @@
 """Rebuild a registered version from its commit: `make reproduce VERSION=n`.
 
-    python -m pipelines.register.reproduce 3                 restores what the cache has; the rest is made
-    python -m pipelines.register.reproduce 3 --from-scratch  takes the data only; trains everything again
+    python -m pipelines.register.reproduce 3                 restores results from the cache if possible
+    python -m pipelines.register.reproduce 3 --from-scratch  restores only the data and trains again
 
-The version's commit is cloned into a scratch folder, its data is restored, `dvc repro` makes the model, and
-the ONNX file and the test metrics are compared with those in the registry. Exits with 1 where they differ,
-and says which stages were made again and which only restored from the cache.
-The same machine gives the same bytes; another processor may sum floats in another order.
+The version's commit is cloned into a temporary folder, its data is restored, `dvc repro` makes the model, and
+the ONNX file and the test metrics are compared with those in the registry. The exit status is 1 if they
+differ. The output lists which stages ran and which were restored from the cache.
+The same machine gives the same bytes; another processor may sum floats in a different order.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LOCAL_CONFIG = Path(".dvc/config.local")
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One thing that was rebuilt, beside the registered one."""
+    """A registered value and the rebuilt one."""
 
     name: str
     registered: str
@@ -53,13 +53,13 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """A rebuilt version."""
+    """Result of rebuilding a version."""
 
     comparisons: Sequence[Comparison]
     made: Sequence[str]
-    """Stages that ran, in their order."""
+    """Stages that ran, in this order."""
     restored: Sequence[str]
-    """Stages whose results came from the cache."""
+    """Stages whose results were restored from the cache."""
 
 
 def reproduce(
@@ -68,15 +68,15 @@ def reproduce(
     """Rebuild one version and compare.
 
     Args:
-        root: the checkout, whose git history and DVC cache are used and left alone.
-        registry: that holds the version.
-        number: of the version.
-        anyway: go on although the version was made with uncommitted changes.
-        from_scratch: take nothing but the data from the cache.
+        root: the checkout; its git history and DVC cache are read but not changed.
+        registry: registry that contains the version.
+        number: number of the version.
+        anyway: continue even if the version was made with uncommitted changes.
+        from_scratch: restore only the data from the cache.
 
     Raises:
-        NotReproducible: the commit is unknown or not here, or its pipeline does not run.
-        RegistryError: there is no such version.
+        NotReproducible: the commit is unknown or missing, or its pipeline fails.
+        RegistryError: the version does not exist.
     """
     version = registry.get(number)
     commit, name = _origin(version, anyway=anyway)
@@ -101,7 +101,7 @@ def reproduce(
 
 
 def render(comparisons: Sequence[Comparison]) -> str:
-    """The comparison as a table for a terminal."""
+    """Render the comparison as a table for a terminal."""
     lines = [f"{'':<28}{'registered':<20}{'rebuilt':<20}"]
     lines += [
         f"{one.name:<28}{one.registered:<20}{one.rebuilt:<20}{'same' if one.equal else 'DIFFERENT'}"
@@ -111,13 +111,13 @@ def render(comparisons: Sequence[Comparison]) -> str:
 
 
 def stages_summary(done: Reproduction, number: int) -> str:
-    """Which stages were made again, and which were not."""
+    """List the stages that ran and those that were restored."""
     if not done.restored:
-        return f"Made again: {', '.join(done.made)}"
-    made = f"Made again: {', '.join(done.made)}\n" if done.made else ""
+        return f"Stages that ran: {', '.join(done.made)}"
+    made = f"Stages that ran: {', '.join(done.made)}\n" if done.made else ""
     return (
-        f"{made}Restored from the cache, not made again: {', '.join(done.restored)}\n"
-        f"To make everything again: make reproduce VERSION={number} FROM_SCRATCH=1"
+        f"{made}Restored from the cache: {', '.join(done.restored)}\n"
+        f"To run all stages: make reproduce VERSION={number} FROM_SCRATCH=1"
     )
 
 
@@ -127,7 +127,7 @@ def _origin(version: Version, *, anyway: bool) -> tuple[str, str]:
     if commit == UNKNOWN or architecture is None:
         raise NotReproducible(
             version=version.number,
-            reason="its tags do not tell commit and architecture",
+            reason="its tags lack the commit or the architecture",
             remedy="only versions made by `dvc repro` in a git checkout can be rebuilt",
         )
     if version.tags.get("dirty") == "true":
@@ -149,12 +149,12 @@ def _clone(root: Path, clone: Path, commit: str) -> None:
         raise NotReproducible(
             version=None,
             reason=f"the commit {commit[:10]} cannot be checked out",
-            remedy="fetch the branch that holds it (`git fetch --all`)",
+            remedy="fetch the branch that contains it (`git fetch --all`)",
         ) from error
 
 
 class _Settings:
-    """DVC's local settings of the copy: the checkout's own, which often tell how to reach a remote."""
+    """DVC's local configuration of the clone, copied from the checkout because it may configure remotes."""
 
     def __init__(self, root: Path, clone: Path) -> None:
         original = root / _LOCAL_CONFIG
@@ -162,7 +162,7 @@ class _Settings:
         self._text = original.read_text(encoding="utf-8") if original.exists() else ""
 
     def use(self, cache: str | None) -> None:
-        """Write them, with this cache; None is the copy's own, empty one."""
+        """Write the configuration with this cache; None: the clone's own, empty cache."""
         parsed = ConfigParser(interpolation=None)
         parsed.read_string(self._text)
         if parsed.has_section("cache"):
@@ -176,7 +176,7 @@ class _Settings:
 
 
 def _restore_data(clone: Path) -> None:
-    """From the cache or, where it is not there, from the data's remote."""
+    """Restore the data from the cache or, if it is missing there, from its remote."""
     if not (clone / DATA_POINTER).exists():
         return
     try:
@@ -186,9 +186,9 @@ def _restore_data(clone: Path) -> None:
 
 
 def _restore_results(clone: Path) -> None:
-    """What the cache still has of that commit's results, so that `dvc repro` makes only the rest.
+    """Restore the commit's results from the cache, so that `dvc repro` runs only the other stages.
 
-    Its own memory of stages that ran would not do: it keeps none whose results are partly in git.
+    DVC's run cache is not sufficient: it excludes stages whose results are partly in git.
     """
     _dvc(clone, "checkout", "--quiet", "--allow-missing")
 
@@ -222,7 +222,7 @@ def _dvc(folder: Path, *arguments: str) -> None:
         raise NotReproducible(
             version=None,
             reason=f"`dvc {' '.join(arguments)}` failed at that commit",
-            remedy="its output above says why; data that is in no cache must be in the data's remote",
+            remedy="see its output above; data that is not in a cache must be in the data's remote",
         ) from error
 
 
@@ -233,7 +233,7 @@ def _repro(clone: Path, stage: str) -> RunRecord:
         raise NotReproducible(
             version=None,
             reason=f"`dvc repro {stage}` failed{where} at that commit: {record.reason}",
-            remedy="its output above says more; data that is in no cache must be in the data's remote",
+            remedy="see its output above; data that is not in a cache must be in the data's remote",
         )
     return record
 
@@ -246,7 +246,7 @@ def _cache(root: Path) -> str:
 
 
 def _environment(clone: Path) -> dict[str, str]:
-    """Variables with this interpreter first on the path, and MLflow in a store that goes with the copy."""
+    """Return an environment with this interpreter first on PATH, and an MLflow store beside the clone."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
@@ -267,10 +267,10 @@ def main() -> None:
     """Rebuild the version named on the command line."""
     parser = argparse.ArgumentParser(description="Rebuild a registered version from its commit and compare.")
     parser.add_argument("version", type=int, help="number of the registered version")
-    parser.add_argument("--anyway", action="store_true", help="even if it had uncommitted changes")
     parser.add_argument(
-        "--from-scratch", action="store_true", help="take nothing but the data from the cache"
+        "--anyway", action="store_true", help="continue even if the version had uncommitted changes"
     )
+    parser.add_argument("--from-scratch", action="store_true", help="restore only the data from the cache")
     options = parser.parse_args()
     registry = Registry(load_params().register_.model, uri=tracking.connect())
     found = reproduce(

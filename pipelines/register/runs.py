@@ -1,8 +1,8 @@
-"""MLflow runs as the gate needs them: each architecture's training run, completed with its test metrics.
+"""MLflow runs of the compared models: each architecture's training run, completed with its test metrics.
 
-Training tags its run with the sha256 of the weights it wrote; by that the run is found again. Where it
-is gone (a wiped registry, results restored from a DVC remote) a run is made from the results. An int8 variant
-comes from the same weights: its metrics stand in the same run, under `int8/`.
+Training tags its run with the sha256 of the weights, by which this module finds the run. If the run is
+missing (deleted registry, results restored from a DVC remote), a run is made from the results. An int8
+variant comes from the same weights; its metrics are logged to the same run, under `int8/`.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 RESULTS_TAG = "mien.results_sha256"
-"""On a run: digest of the results that were logged into it after training."""
+"""Tag of a run: digest of the results that were logged to it after training."""
 RESTORED_TAG = "restored"
-"""`true` on a run, and on a version, made from results whose training run is gone."""
+"""Tag, `true` on a run or version made from results whose training run is missing."""
 
 _HISTORY = ("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1")
 _RESULTS_FOLDER = "evaluation"
 _INT8 = "int8/"
-"""Before metrics and folders of an int8 variant, which stand in its float twin's run."""
+"""Prefix of metrics and folders of an int8 variant in the run of its float32 model."""
 _BATCH = 500
-# What MLflow takes in a metric's name (mlflow/utils/validation.py), without the colon, which escapes here.
+# Characters that MLflow allows in metric names (mlflow/utils/validation.py), except the escaping colon.
 _METRIC_CHARACTER = re.compile(r"[\w.\- ]")
-# MLflow's bound is 250 characters for the whole name, such as `int8/class/…/precision`.
+# MLflow allows 250 characters for the complete name, such as `int8/class/…/precision`.
 _LONGEST_PART = 180
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariantResults:
-    """What the stages before `register` left of one variant."""
+    """Results of the earlier stages for one variant."""
 
     architecture: str
     """Name of the variant."""
@@ -55,12 +55,12 @@ class VariantResults:
     metrics: Mapping[str, Any]
     latency: Mapping[str, Any]
     digest: str
-    """Changes with any of them."""
+    """Hash of all results."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRef:
-    """One run, and whether it had to be made anew."""
+    """Reference to a run; `restored` if it was made from results."""
 
     run_id: str
     restored: bool
@@ -71,7 +71,7 @@ def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> VariantRe
     """Read one variant's results.
 
     Raises:
-        ResultCorrupt: one is absent or damaged.
+        ResultCorrupt: a result is missing or damaged.
     """
     architecture = architecture_of(name)
     made = "quantize" if is_int8(name) else "export"
@@ -100,14 +100,14 @@ def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> VariantRe
 
 
 def _digest(files: Iterable[bytes], latency: Mapping[str, Any]) -> str:
-    """Of all that is logged: times that were measured again are logged again."""
+    """Hash all logged values; latencies that were measured again are logged again."""
     return hashlib.sha256(b"".join((*files, json.dumps(latency, sort_keys=True).encode()))).hexdigest()
 
 
 def complete_run(
     root: Path, results: VariantResults, lineage: Lineage, *, uri: str, experiment_id: str
 ) -> RunRef:
-    """Find the run that trained this model, or make one, and log the test metrics unless they are there."""
+    """Find the run that trained this model, or make one, and log the test metrics if they are missing."""
     weights = sha256_of(root / paths.trained_weights(architecture_of(results.architecture)))
     run = tracking.retrying(uri, lambda: _find(experiment_id, weights))
     if run is None:
@@ -121,23 +121,23 @@ def complete_run(
 
 
 def metric_part(text: str) -> str:
-    """Any text as a part of a metric's name; different texts give different parts.
+    """Convert any text to a part of a metric's name; different texts give different parts.
 
-    MLflow takes letters, digits and a few signs. Every other character becomes its code point between colons:
-    `happy (smile)` → `happy :28:smile:29:`. A text that would be too long is cut and ends in its hash.
+    MLflow allows letters, digits and some punctuation. Every other character becomes its code point between
+    colons: `happy (smile)` → `happy :28:smile:29:`. A text that is too long is cut and ends with its hash.
     """
     plain = "".join(
         char if _METRIC_CHARACTER.fullmatch(char) and text.strip(".") else f":{ord(char):x}:" for char in text
     )
     if len(plain) <= _LONGEST_PART:
         return plain
-    # 16 digits: no code point has so many, so the end cannot be taken for an escaped character.
+    # No code point has 16 digits, so the hash cannot be confused with an escaped character.
     end = f":{hashlib.sha256(text.encode()).hexdigest()[:16]}:"
     return plain[: _LONGEST_PART - len(end)] + end
 
 
 def numbers(record: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    """Every number in nested mappings, under MLflow's slashed names: `test/accuracy`."""
+    """Yield every number in nested mappings with a slash-separated name, such as `test/accuracy`."""
     for key, value in record.items():
         name = f"{prefix}/{metric_part(key)}" if prefix else metric_part(key)
         if isinstance(value, Mapping):
@@ -165,7 +165,7 @@ def _find(experiment_id: str, weights: str) -> Run | None:
 def _restore(
     root: Path, results: VariantResults, lineage: Lineage, *, experiment_id: str, weights: str
 ) -> Run:
-    """A run from what is left: parameters, curves, files. How long it took is not known any more."""
+    """Make a run from the remaining results: parameters, curves, files. Its duration is unknown."""
     from mlflow.entities import Param
 
     client = _client()
@@ -187,7 +187,7 @@ def _restore(
         client.log_batch(run_id, metrics=history[start : start + _BATCH])
     client.log_artifact(run_id, str(root / paths.training_record(architecture)))
     client.set_terminated(run_id, "FINISHED")
-    # Last, so that a run that was interrupted here is not taken for a whole one.
+    # Last, so that an interrupted run is not found as a complete one.
     client.set_tag(run_id, WEIGHTS_TAG, weights)
     return client.get_run(run_id)
 

@@ -1,9 +1,9 @@
-"""The MLflow registry gets what the gate passed: `python -m pipelines.register`.
+"""Register the model that passed the quality gate in MLflow: `python -m pipelines.register`.
 
-It always runs, since only the registry knows what it holds, and changes nothing when that is this file with
-this verdict. A model
-that the gate rejected is not registered; its run says why. Exits with 0 whatever the verdict, and with 1
-where MLflow cannot be used: the report, which needs the gate's verdict only, is made before.
+The stage always runs because DVC cannot see the content of the registry; it changes nothing if the registry
+already has this file with this verdict. A rejected model is not registered; its run contains the reasons.
+The exit status is 0 for both verdicts, and 1 if MLflow cannot be used. The report needs only the verdict and
+is made earlier.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from pipelines.tracking.registry import Registry, Version
 
 
 def register(root: Path, params: Params, *, experiment: str | None = None) -> str:
-    """Register the selected model if the gate passed it; its verdict goes onto its run either way.
+    """Register the selected model if it passed the gate; log the verdict to its run in both cases.
 
     Args:
-        root: the checkout; also the current folder, which MLflow's local store lies below.
+        root: the checkout; also the current folder, which contains MLflow's local store.
         params: all parameters.
-        experiment: name of the DVC experiment this is part of, in which nothing is registered.
+        experiment: name of the DVC experiment that this run is part of, in which nothing is registered.
 
     Returns:
-        What happened, in one line.
+        A message in one line.
 
     Raises:
-        GateError: the verdict is of something else than what was selected.
+        GateError: the verdict does not belong to the selected model.
         RegistryError: MLflow cannot be used.
         ResultCorrupt: the result of an earlier stage is missing.
     """
@@ -51,24 +51,26 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
     case = read_gate_inputs(root, params, experiment=experiment)
     if verdict.subject != case.subject:
         raise GateError(
-            reason=f"{paths.GATE} is a verdict on other results than those that are selected now",
-            remedy="run `dvc repro`, which judges them",
+            reason=f"{paths.GATE} does not belong to the results that are selected now",
+            remedy="run `dvc repro`, which runs the gate again",
         )
     if experiment is not None:
         mark(root, verdict, params.register_.model)
-        return f"{case.selected.architecture} is not registered: this is the experiment {experiment}"
+        return (
+            f"{case.selected.architecture} is not registered because this run is the experiment {experiment}"
+        )
     if is_marked(root, verdict) and status.is_settled(
         root, status.store_state(tracking.tracking_uri()), case.digest
     ):
         return known_summary(verdict, status.cached_version(root))
-    return _bring(root, case, params, verdict)
+    return _update_registry(root, case, params, verdict)
 
 
-def _bring(root: Path, case: GateInputs, params: Params, verdict: GateVerdict) -> str:
-    """Bring the registry up to date."""
+def _update_registry(root: Path, case: GateInputs, params: Params, verdict: GateVerdict) -> str:
+    """Update runs and versions in the registry; return a message in one line."""
     registry, runs = _open(root, case, params)
     run = runs[case.selected.architecture]
-    # What is asked from here on is noted for this state; metrics may have been logged into it just now.
+    # The cache belongs to this state; read it only now, because metrics may just have been logged.
     state = status.store_state(registry.uri)
     is_old = is_recorded(verdict, registry, run.run_id)
     if not is_old:
@@ -83,29 +85,31 @@ def _bring(root: Path, case: GateInputs, params: Params, verdict: GateVerdict) -
 
 
 def summary(verdict: GateVerdict, model: str, version: Version | None) -> str:
-    """What was done with a verdict, in one line."""
+    """Say in one line what was done with a verdict."""
     name = verdict.subject.architecture
     if verdict.passed and version is not None:
         aliases = ", ".join(version.aliases) or "no alias"
-        return f"{name} passed the gate: {model} version {version.number} ({aliases})"
-    return f"{name} did not pass the gate and was not registered: {'; '.join(rules.reasons(verdict.checks))}"
+        return f"{name} passed the quality gate: {model} version {version.number} ({aliases})"
+    reasons = "; ".join(rules.reasons(verdict.checks))
+    return f"{name} did not pass the quality gate and was not registered: {reasons}"
 
 
 def known_summary(verdict: GateVerdict, number: int | None) -> str:
-    """What holds of a file whose verdict the registry had before, in one line.
+    """Describe in one line a file whose verdict the registry already has.
 
     Args:
-        verdict: the gate's.
-        number: of the file's version; None where it has none.
+        verdict: verdict of the gate.
+        number: number of the file's version; None if it has none.
     """
     name = verdict.subject.architecture
     if verdict.passed and number is not None:
         return f"{name} is already registered as version {number}"
-    return f"{name} was judged before and did not pass the gate: {'; '.join(rules.reasons(verdict.checks))}"
+    reasons = "; ".join(rules.reasons(verdict.checks))
+    return f"{name} has already been evaluated and did not pass the quality gate: {reasons}"
 
 
 def _open(root: Path, case: GateInputs, params: Params) -> tuple[Registry, dict[str, RunRef]]:
-    """Connect, and see to it that every variant's run has its test metrics."""
+    """Connect to MLflow, and make sure that every variant's run has its test metrics."""
     uri = tracking.connect()
     experiment_id = tracking.configure(params.register_.experiment)
     lineage = read_lineage(root)
@@ -118,8 +122,8 @@ def _open(root: Path, case: GateInputs, params: Params) -> tuple[Registry, dict[
 
 def _decide(root: Path, case: GateInputs, registry: Registry, run: RunRef, *, verdict: GateVerdict) -> None:
     if not verdict.passed:
-        if (standing := registry.find(case.subject.sha256)) is not None:
-            withdraw(registry, standing, verdict)
+        if (registered := registry.find(case.subject.sha256)) is not None:
+            withdraw(registry, registered, verdict)
         return
     evaluated = evaluate(root, case)
     tags = version_tags(verdict, case.selected, read_lineage(root), restored=run.restored)
@@ -158,5 +162,5 @@ def _write_extras(
 
 
 def main() -> None:
-    """Register what the current folder's pipeline made."""
+    """Register the selected model of the current folder."""
     print(register(Path(), load_params(), experiment=current_experiment()))

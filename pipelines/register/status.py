@@ -1,13 +1,11 @@
-"""What the registry holds at this moment, and what a run changed in it: read for printing, after the run.
+"""Read the status of the registry, with two caches that avoid opening a registry that has not changed.
 
-Importing MLflow takes seconds. While the registry's SQLite file is as it was when it was last read, what
-was read then is used; any change of the file, such as a promotion in the UI, makes that note void.
+Importing MLflow and opening its store takes 3–6 s on two cores, more than everything else that an unchanged
+`dvc repro` does. The caches are valid while the registry's SQLite file is unchanged; any change of the file,
+such as a promotion in the UI, invalidates them. A registry behind a server or in PostgreSQL is always read.
 
-A note that the registry was asked and knew: while its file is as it was then, it need not be asked again.
-
-Importing MLflow and opening its store takes 3–6 s on two cores, more than all else that an unchanged `dvc
-repro` does; looking at a file takes none. Any change of the SQLite file by anyone, such as a promotion
-in the UI, makes the note void. A registry behind a server or in PostgreSQL is always asked.
+The first cache records that the registry already has a verdict (`cache_settled`, `is_settled`), the second
+one the versions of a model (`read_registry_status`).
 """
 
 from __future__ import annotations
@@ -24,19 +22,19 @@ from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry
 
 SETTLED_CACHE = paths.CHECKPOINTS / "register.json"
-"""Beside the training state: of this checkout only, and nothing is lost with it."""
+"""Stored with the training state: it belongs to this checkout and may be deleted."""
 
 _SQLITE = "sqlite:///"
-# In WAL mode, recent changes stand in a second file.
+# In WAL mode, recent changes are in a second file.
 _FILES = ("", "-wal", "-journal")
 
 StoreState = list[list[int | str]]
 
 
 def store_state(uri: str) -> StoreState | None:
-    """What changes whenever the registry does; None where that cannot be told from here.
+    """Return a value that changes whenever the registry changes; None if it is not an SQLite file.
 
-    Take it *before* asking the registry, so that a change meanwhile is noticed the next time.
+    Call it *before* reading the registry, so that a concurrent change is noticed the next time.
     """
     if not uri.startswith(_SQLITE):
         return None
@@ -56,159 +54,162 @@ def store_state(uri: str) -> StoreState | None:
 def cache_settled(
     root: Path, state: StoreState | None, case: str, *, stored: Path | None = None, version: int | None = None
 ) -> None:
-    """Note that the registry, in `state`, knew the case with this digest, its version and its stored file."""
+    """Record that the registry, in `state`, had the verdict of this case, its version and its stored file."""
     if state is not None:
         more = {"stored": str(stored) if stored else None, "version": version}
-        write_json(root / SETTLED_CACHE, _note(root, state, case) | more)
+        write_json(root / SETTLED_CACHE, _cache_key(root, state, case) | more)
 
 
 def cached_version(root: Path) -> int | None:
-    """Number of the version in the note; ask only where `settled` said that the note holds."""
+    """Return the version number in the cache; call only if `is_settled` returned True."""
     found: int | None = read_json(root / SETTLED_CACHE)["version"]
     return found
 
 
 def is_settled(root: Path, state: StoreState | None, case: str) -> bool:
-    """Whether registry, case and `gate.json` are as they were noted."""
+    """Whether registry, case and `gate.json` are unchanged since they were cached."""
     if state is None:
         return False
     try:
-        noted = read_json(root / SETTLED_CACHE)
-        stored, _ = noted.pop("stored"), noted.pop("version")
-        return noted == _note(root, state, case) and (stored is None or Path(stored).is_file())
+        cached = read_json(root / SETTLED_CACHE)
+        stored, _ = cached.pop("stored"), cached.pop("version")
+        return cached == _cache_key(root, state, case) and (stored is None or Path(stored).is_file())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False  # no note, or a damaged one
+        return False  # no cache, or a damaged one
 
 
-def _note(root: Path, state: StoreState, case: str) -> dict[str, object]:
+def _cache_key(root: Path, state: StoreState, case: str) -> dict[str, object]:
     return {"store": state, "case": case, "gate": sha256_of(root / paths.GATE)}
 
 
 STATUS_CACHE = paths.CHECKPOINTS / "registry.json"
-"""Beside the training state: of this checkout only, and nothing is lost with it."""
+"""Stored with the training state: it belongs to this checkout and may be deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredVersion:
-    """One version."""
+    """One version of a registered model."""
 
     number: int
     sha256: str | None
-    """Of the ONNX file."""
+    """SHA-256 of the ONNX file."""
     aliases: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryStatus:
-    """Every version of one registered model."""
+    """All versions of one registered model."""
 
     model: str
     versions: Sequence[RegisteredVersion]
 
     def find(self, sha256: str) -> RegisteredVersion | None:
-        """The version of one ONNX file; the oldest, should there ever be two."""
+        """Find the version of an ONNX file; the oldest one if there are several."""
         found = [version for version in self.versions if version.sha256 == sha256]
         return min(found, key=lambda version: version.number, default=None)
 
     def holds(self, number: int) -> bool:
-        """Whether there is a version of that number."""
+        """Whether a version with this number exists."""
         return any(version.number == number for version in self.versions)
 
 
 def read_registry_status(root: Path, model: str, *, uri: str | None = None) -> RegistryStatus:
-    """Ask the registry, which is not created where there is none yet.
+    """Read the registry, without creating one if there is none yet.
 
     Args:
         root: the checkout.
         model: name of the registered model.
-        uri: MLflow's; None is the one that holds in the current folder.
+        uri: URI of MLflow; None for the one configured for the current folder.
 
     Raises:
-        RegistryError: it cannot be asked.
+        RegistryError: the registry cannot be reached.
     """
     uri = uri or tracking.tracking_uri()
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists():
         return RegistryStatus(model=model, versions=())
     state = store_state(uri)
-    if state is not None and (noted := _noted(root, model, state)) is not None:
-        return noted
+    if state is not None and (cached := _cached_status(root, model, state)) is not None:
+        return cached
     registry = Registry(model, uri=tracking.connect(uri))
     versions = [
         RegisteredVersion(number=one.number, sha256=one.sha256, aliases=one.aliases)
         for one in registry.versions()
     ]
-    standing = RegistryStatus(model=model, versions=versions)
+    status = RegistryStatus(model=model, versions=versions)
     if state is not None:
-        write_json(root / STATUS_CACHE, {"store": state, **asdict(standing)})
-    return standing
+        write_json(root / STATUS_CACHE, {"store": state, **asdict(status)})
+    return status
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What the gate decided in a run, and what the registry holds afterwards."""
+    """Verdict of the gate in a run, and the registered version afterwards."""
 
     architecture: str
     passed: bool
     reasons: Sequence[str]
-    """Why it did not pass."""
+    """Why the model did not pass."""
     model: str | None = None
-    """Name of the registered model; None where the registry was not asked."""
+    """Name of the registered model; None if the registry was not read."""
     version: RegisteredVersion | None = None
-    """Of the file that was judged; None where the registry does not hold it."""
+    """Version of the selected file; None if the registry does not contain it."""
     new: bool = False
-    """Whether this run registered it."""
+    """Whether this run registered the version."""
     problem: str | None = None
-    """Why the registry could not be asked."""
+    """Why the registry could not be reached."""
 
     @property
     def aliases(self) -> str:
-        """Of the version, in words."""
+        """The version's aliases as text."""
         return ", ".join(self.version.aliases if self.version else ()) or "no alias"
 
     def __str__(self) -> str:
-        """For a person: one line, and one for each reason."""
+        """Return a message of one line, followed by one line for each reason."""
         if not self.passed:
             reasons = "".join(f"\n  - {reason}" for reason in self.reasons)
-            return f"Not registered: {self.architecture} did not pass the gate{reasons}"
+            return f"Not registered: {self.architecture} did not pass the quality gate{reasons}"
         if self.problem is not None:
-            return f"{self.architecture} passed the gate; whether it is registered is unknown: {self.problem}"
+            return (
+                f"{self.architecture} passed the quality gate; "
+                f"the registry could not be reached: {self.problem}"
+            )
         if self.version is None:
-            return f"{self.architecture} passed the gate and is not registered in {self.model}"
-        said = "Registered" if self.new else "Already registered"
-        return f"{said}: {self.model} version {self.version.number} ({self.architecture}; {self.aliases})"
+            return f"{self.architecture} passed the quality gate and is not registered in {self.model}"
+        event = "Registered" if self.new else "Already registered"
+        return f"{event}: {self.model} version {self.version.number} ({self.architecture}; {self.aliases})"
 
 
 def decide(
     verdict: Mapping[str, Any], *, before: RegistryStatus | None, ask: Callable[[], RegistryStatus]
 ) -> Decision:
-    """Combine the gate's verdict with the registry's answer.
+    """Combine the gate's verdict with the status of the registry.
 
     Args:
-        verdict: what `reports/gate.json` says.
-        before: what the registry held before the run; None where it could not be asked.
-        ask: asks it now; may raise `RegistryError`.
+        verdict: content of `reports/gate.json`.
+        before: status of the registry before the run; None if it could not be reached.
+        ask: reads the status now; may raise `RegistryError`.
     """
-    said = Decision(
+    decision = Decision(
         architecture=verdict["architecture"], passed=verdict["passed"], reasons=verdict["reasons"]
     )
-    if not said.passed:
-        return said
+    if not decision.passed:
+        return decision
     try:
         now = ask()
     except RegistryError as error:
-        return replace(said, problem=str(error))
+        return replace(decision, problem=str(error))
     version = now.find(verdict["sha256"])
     new = version is not None and before is not None and not before.holds(version.number)
-    return replace(said, model=now.model, version=version, new=new)
+    return replace(decision, model=now.model, version=version, new=new)
 
 
-def _noted(root: Path, model: str, state: Any) -> RegistryStatus | None:
+def _cached_status(root: Path, model: str, state: Any) -> RegistryStatus | None:
     try:
-        noted = read_json(root / STATUS_CACHE)
-        if (noted["store"], noted["model"]) != (state, model):
+        cached = read_json(root / STATUS_CACHE)
+        if (cached["store"], cached["model"]) != (state, model):
             return None
         return RegistryStatus(
-            model=model, versions=[RegisteredVersion(**version) for version in noted["versions"]]
+            model=model, versions=[RegisteredVersion(**version) for version in cached["versions"]]
         )
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # no note, or a damaged one: the registry is asked
+        return None  # no cache, or a damaged one: the registry is read

@@ -94,7 +94,9 @@ def test_tags_tell_what_it_is_and_what_the_gate_said(world: World, version: Vers
 
 
 def test_page_shows_verdict_and_card(version: Version) -> None:
-    assert version.description.startswith("## Gate: passed, against no other model in production")
+    assert version.description.startswith(
+        "## Quality gate: passed, compared with no other model in production"
+    )
     assert "* ✓ `min_accuracy`: accuracy is 1.000, at least 0.4 is required" in version.description
     assert "* ✓ `min_class_recall.happy`: recall of happy is 1.000" in version.description
     assert "Art. 5(1)(f)" in version.description

@@ -127,10 +127,10 @@ def test_promotion_does_not_judge_the_promoted_again(world: World) -> None:
     world.add_model("vgg", seed=1)
     run(world)
     before = (world.root / paths.GATE).read_bytes()
-    assert promote(registry(), 2) == "emotion version 2 is production now, in place of version 1"
+    assert promote(registry(), 2) == "emotion version 2 is now in production, replacing version 1"
     run(world)
     assert (world.root / paths.GATE).read_bytes() == before
-    assert promote(registry(), 2) == "emotion version 2 is production already"
+    assert promote(registry(), 2) == "emotion version 2 is already in production"
 
 
 def test_another_production_model_asks_for_another_verdict(world: World) -> None:
@@ -154,7 +154,9 @@ def test_stricter_thresholds_withdraw_the_candidate(world: World) -> None:
     assert version.aliases == ("production",)
     assert version.tags["gate"] == "failed"
     assert "gate.min_accuracy" not in version.tags
-    assert version.description.startswith("## Gate: FAILED, against no other model in production")
+    assert version.description.startswith(
+        "## Quality gate: FAILED, compared with no other model in production"
+    )
     assert "Art. 5(1)(f)" in version.description
     assert run(world)["passed"] is True
     assert versions()[0].aliases == ("candidate", "production")
@@ -306,7 +308,7 @@ def test_registry_that_cannot_be_asked_leaves_a_verdict_but_no_comparison(
 def test_verdict_on_another_file_is_not_registered(world: World) -> None:
     run(world)
     world.add_model("vgg")
-    with pytest.raises(GateError, match="other results than those that are selected now"):
+    with pytest.raises(GateError, match="does not belong to the results that are selected now"):
         register(Path(), world.params(**LENIENT))
     assert len(versions()) == 1
 

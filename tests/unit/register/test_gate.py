@@ -132,7 +132,8 @@ def test_every_check_carries_its_numbers() -> None:
         "threshold": 0.05,
         "production": 0.9,
         "passed": False,
-        "reason": "accuracy is 0.800 compared with 0.900 in production, but a drop of at most 0.05 is allowed",
+        "reason": "accuracy is 0.800 compared with 0.900 in production, "
+        "but a drop of at most 0.05 is allowed",
     }
 
 
