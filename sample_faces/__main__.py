@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     shift.add_argument(
         "--darker", type=float, default=0.0, metavar="F", help="take this share of brightness away"
     )
-    shift.add_argument("--blur", type=float, default=0.0, metavar="SIGMA", help="blur by so many px")
+    shift.add_argument(
+        "--blur", type=float, default=0.0, metavar="SIGMA", help="standard deviation of the blur, px"
+    )
     shift.add_argument(
         "--class-mix", default="", metavar="CLASS=SHARE,…", help="happy=0.5: half of all images"
     )

@@ -108,7 +108,7 @@ def draw_intensity(rng: np.random.Generator) -> float:
 def draw_expression(label: str, intensity: float, rng: np.random.Generator) -> Expression:
     """Draw one showing of an emotion.
 
-    Every call takes the same number of draws from `rng`, whatever the class: with `intensity` 0 every
+    Every call takes the same number of draws from `rng` for every class: with `intensity` 0 every
     class gives the face that `neutral` gives.
 
     Args:

@@ -11,7 +11,7 @@ from sample_faces.identity import Identity, mixed
 from sample_faces.landmarks import Points
 
 _IRIS = 0.082
-"""Radius, face units. Irises differ little between people, whatever the eye's opening."""
+"""Radius, face units. Irises differ little between people, for any opening of the eye."""
 _WHITE = (222, 215, 211)
 _PUPIL = (14, 11, 12)
 _SHADE = (60, 44, 44)

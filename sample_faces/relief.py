@@ -70,7 +70,7 @@ def raise_form(
     centre = table.place @ landmarks_px + table.shift * unit_px
     amount = table.base + age * table.age
     amount = amount + (expression.activation.reshape(-1) @ table.gain).reshape(amount.shape)
-    # Bumps that nobody would see (most furrows of a calm young face) are not worth their rows.
+    # Invisible bumps (most furrows of a calm young face) are skipped to save computation.
     steepness = np.abs(amount) * np.stack([0.6 / table.width.min(axis=1), *np.ones((2, len(amount)))], axis=1)
     used = steepness.max(axis=1) > _INVISIBLE
     centre, amount, width = centre[used], amount[used], table.width[used] * unit_px

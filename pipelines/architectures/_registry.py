@@ -49,7 +49,7 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """Where the pretrained weights of an architecture with given options are to be had.
+    """Source of the pretrained weights of an architecture with given options.
 
     Either one of Keras' own files (`file`, `keras_module`) or a Hugging Face checkpoint (`checkpoint`).
     """
@@ -104,7 +104,7 @@ class Architecture:
             raise ParamsError(key=key, got=first["input"], expected=first["msg"]) from error
 
     def pretrained_weights(self, values: Mapping[str, Any]) -> Pretrained | None:
-        """Where weights for these options (`models.NAME.options`) are to be had; None: nowhere.
+        """Source of weights for these options (`models.NAME.options`); None if there is none.
 
         Raises:
             ParamsError: an unknown key or a value out of range.

@@ -40,7 +40,7 @@ def vgg(image: Any, options: VggOptions) -> Any:
     """float32 [batch, H, W, 3] in 0–255 → feature map [batch, H/16, W/16, 256] with defaults.
 
     Raises:
-        ParamsError: the picture is too small for so many blocks.
+        ParamsError: the picture is too small for this number of blocks.
     """
     import keras
 

@@ -141,7 +141,7 @@ def _read_configuration(folder: Path) -> dict[str, Any]:
     """Options of `vit_pretrained` that a checkpoint prescribes.
 
     Raises:
-        ValueError: the configuration is no ViT's, or one that KerasHub's backbone cannot take.
+        ValueError: the configuration is not that of a ViT, or one that KerasHub's backbone cannot take.
         OSError: a file is missing.
         KeyError: an entry is missing.
     """
@@ -213,7 +213,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path.name} is no intact safetensors file ({error})") from error
+        raise ValueError(f"{path.name} is not an intact safetensors file ({error})") from error
     return {name.removeprefix("vit."): np.asarray(value, np.float32) for name, value in tensors.items()}
 
 

@@ -1,4 +1,4 @@
-"""How a stage runs as a command: once at a time, quiet libraries, one line for an error, an exit code."""
+"""Run a stage as a command: one process per stage, quiet libraries, one line for an error, an exit status."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def run_stage(main: Callable[[], None]) -> None:
 def _alone() -> Iterator[None]:
     """Hold the lock of the stage that DVC runs here, for as long as the block runs.
 
-    `dvc repro` that is killed (kill -9) leaves its stage running, and the next `dvc repro` would start the
-    same one beside it, with the same files. The lock goes with the process, however it ends. Commands that
-    DVC does not run have no stage: `DVC_STAGE` and `DVC_ROOT` are the variables that it sets for each.
+    Killing `dvc repro` (kill -9) leaves its stage running, and the next `dvc repro` would start the same
+    stage again, with the same files. The lock is released when the process ends, in any way. Commands that
+    DVC does not run have no stage: DVC sets `DVC_STAGE` and `DVC_ROOT` for each stage.
 
     Raises:
         StageRunning: another process runs the stage.

@@ -1,4 +1,4 @@
-"""What later stages need to know of `prepare`: `prepared/dataset.json`, nothing else."""
+"""The prepared data set as later stages see it: `prepared/dataset.json`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving.errors import ContractError
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The prepared pictures as one value: if it is equal, so are they."""
+    """Identity of the prepared pictures: equal values mean equal pictures."""
 
     classes: tuple[str, ...]
     """Class names, sorted: the order of every probability column."""

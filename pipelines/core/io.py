@@ -1,7 +1,4 @@
-"""Results appear whole or not at all: written beside their place, then renamed into it.
-
-Reading what other stages wrote, with one clear line when it is not what they write.
-"""
+"""Write results atomically (temporary file, then rename), and read results of other stages."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ _CHUNK_BYTES = 1 << 20
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file path beside `path`; on success it becomes `path`, on error it goes.
+    """Yield a temporary file path beside `path`; on success it becomes `path`, on error it is deleted.
 
     Raises:
         OutputError: the folder or the file cannot be written.
@@ -97,7 +94,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _swap(new: Path, path: Path) -> None:
-    """Put folder `new` in the place of `path`; the old one is gone only when the new one stands."""
+    """Replace folder `path` by `new`; the old folder is deleted only after the new one is in place."""
     if not path.exists():
         new.replace(path)
         return
@@ -121,15 +118,15 @@ PREDICTION_COLUMNS = ("path", "split", "label", "predicted", "confidence")
 
 
 def read_record(path: Path, *, keys: Sequence[str], stage: str) -> dict[str, Any]:
-    """Read a JSON object and make sure of its keys.
+    """Read a JSON object and make sure that it has the required keys.
 
     Args:
-        path: of the file.
-        keys: that must be there; a dot steps into an object, as in `test.accuracy`.
-        stage: name in `dvc.yaml` of the one that writes it, for the message.
+        path: path of the file.
+        keys: required keys; a dot selects a key of a nested object, as in `test.accuracy`.
+        stage: name in `dvc.yaml` of the stage that writes the file, for the message.
 
     Raises:
-        ResultCorrupt: absent, not JSON, or a key is missing.
+        ResultCorrupt: the file is missing or not JSON, or a key is missing.
     """
     try:
         record = read_json(path)

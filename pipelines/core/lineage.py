@@ -48,9 +48,9 @@ class Lineage:
 
 
 def read_lineage(root: Path) -> Lineage:
-    """Lineage of the checkout at `root`; never fails, what cannot be told is `unknown` and dirty.
+    """Lineage of the checkout at `root`; does not fail: an unknown commit is `unknown` and dirty.
 
-    A warning on standard error gives git's own reason, once in a process, and what to do about it.
+    A warning on standard error gives git's reason, once per process, and a remedy.
     """
     data = _data_hash(root / DATA_POINTER)
     try:
@@ -67,7 +67,7 @@ def read_lineage(root: Path) -> Lineage:
 
 
 def git_remedy(reason: str, root: Path) -> str:
-    """What a person does about a git command that failed for this reason."""
+    """Remedy for a git command that failed for this reason."""
     if FOREIGN_OWNER in reason:
         return f"run `git config --global --add safe.directory {shlex.quote(str(root.resolve()))}`"
     return "run the pipeline in a git repository that has a commit, or its versions cannot be rebuilt"

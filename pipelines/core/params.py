@@ -56,7 +56,7 @@ class PrepareParams(_Block):
             try:
                 groups = re.compile(self.group_pattern).groups
             except re.error as error:
-                raise ValueError(f"group_pattern is no regular expression ({error})") from error
+                raise ValueError(f"group_pattern is not a regular expression ({error})") from error
             if groups < 1:
                 raise ValueError("group_pattern needs one (group) that names the person")
         return self
@@ -104,7 +104,7 @@ class WeightsParams(_Block):
     source: Literal["auto", "imagenet", "scratch"]
     """`auto`: folder, cache, download; `imagenet`: the same, or fail; `scratch`: none."""
     offline: Literal["scratch", "fail"]
-    """What `auto` does when there is nothing to be had."""
+    """What `auto` does if no pretrained weights are available."""
     timeout_s: Annotated[float, Field(gt=0, le=60)]
     """For the first connection."""
 
@@ -201,7 +201,7 @@ class QuantizationParams(_Block):
     per_channel: bool
     """One scale for each output channel of a weight: more exact, slightly slower and larger."""
     ranges: Literal["minmax", "percentile", "entropy"]
-    """Which activations eight bits cover: all that were seen, 99.99 % of them, or what tells most."""
+    """Which activations int8 covers: all observed, 99.99 % of them, or those with the most information."""
     pictures: Annotated[int, Field(ge=1, le=4096)]
     """Validation pictures that activations are seen on."""
 
@@ -242,7 +242,7 @@ class SelectionParams(_Block):
     variants: Literal["float", "fastest"] = "float"
     """`float`: int8 variants are only compared; `fastest`: the fastest faithful one of the best."""
     max_accuracy_drop: Fraction = 0.005
-    """What an int8 variant may lose of its float twin's test accuracy to count as faithful."""
+    """How much test accuracy an int8 variant may lose compared with the float32 model."""
     max_class_drop: Fraction = 0.02
     """What it may lose of the recall of any class."""
 
@@ -333,7 +333,7 @@ class Params(_Block):
         """How one architecture is quantised.
 
         Raises:
-            ParamsError: it is not said.
+            ParamsError: it is not given.
         """
         try:
             return self.quantization[architecture]
@@ -364,7 +364,7 @@ def load_params(path: Path = PARAMS) -> Params:
 
     Raises:
         ParamsError: unreadable, an unknown key, a wrong type or a value out of range.
-        UnknownArchitecture: `architectures` names one there is no file for.
+        UnknownArchitecture: `architectures` names an architecture without a file.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))

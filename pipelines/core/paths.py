@@ -1,6 +1,6 @@
-"""Where every file of the pipeline lies, relative to the repository's root: the one owner of these paths.
+"""Paths of all files of the pipeline, relative to the repository root.
 
-`dvc.yaml` names the same paths; a test holds the two together.
+`dvc.yaml` names the same paths; a test compares the two.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PREPARED = Path("prepared")
 PREPARED_IMAGES = PREPARED / "images"
 MANIFEST = PREPARED / "manifest.parquet"
 DATASET = PREPARED / "dataset.json"
-"""Classes, input spec and the manifest's hash: what `train` needs to know of `prepare`."""
+"""Classes, input spec and the manifest's hash: what `train` needs from `prepare`."""
 
 REPORTS = Path("reports")
 PREPARE_REPORT = REPORTS / "prepare.json"
@@ -26,7 +26,7 @@ COMPARISON = REPORTS / "comparison.json"
 EXPLANATIONS = REPORTS / "explain"
 GATE = REPORTS / "gate.json"
 REGISTERED = REPORTS / "registered.json"
-"""Which verdict `register` gave to the registry; it holds for one registry, so it is not in git."""
+"""The verdict that `register` published; it belongs to one registry, so it is not in git."""
 REPORT = REPORTS / "report.html"
 
 VALIDATED = Path("validation") / "passed.json"

@@ -92,7 +92,7 @@ def self_test_images(rows: pd.DataFrame, prepared: Path) -> Image:
 
 
 def write_self_test(path: Path, classifier: OnnxClassifier, images: Image) -> None:
-    """Inputs and this machine's answers: whoever fetches the model can tell that it answers alike.
+    """Write sample inputs and this machine's outputs, so that a downloaded copy can be verified.
 
     Holds `image` uint8 [n, H, W, 3], `probabilities`, `heatmap` and `embedding` as the ONNX file names them.
     """

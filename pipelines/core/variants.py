@@ -23,7 +23,7 @@ def int8_of(architecture: str) -> str:
 
 
 def architecture_of(name: str) -> str:
-    """The architecture that a variant is a form of, which is also the name of its float twin."""
+    """The architecture of a variant, which is also the name of its float32 model."""
     return name.removesuffix(_INT8)
 
 
@@ -38,7 +38,7 @@ def variants_of(architecture: str) -> tuple[str, ...]:
 
 
 def all_variants(architectures: Iterable[str]) -> tuple[str, ...]:
-    """All forms of all of them, twins beside each other."""
+    """All variants of all architectures; the variants of one architecture are adjacent."""
     return tuple(name for one in architectures for name in variants_of(one))
 
 

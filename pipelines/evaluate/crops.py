@@ -53,7 +53,7 @@ def compare_crops(
         and `face`, each with images, accuracy and macro_f1.
 
     Raises:
-        DataError: the detector is not to be had, or an original has changed.
+        DataError: the detector is not available, or an original has changed.
     """
     contract = classifiers[0].contract
     spec = contract.input

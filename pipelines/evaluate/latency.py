@@ -1,6 +1,6 @@
 """Time every model on real test pictures: `python -m pipelines.evaluate.latency`.
 
-One process, one thread, all models loaded, their turns shuffled anew in every round: what else the machine
+One process, one thread, all models loaded, their order shuffled again in every round: what else the machine
 does at a moment then falls on all of them alike, and the figures compare. Variants of one architecture take
 their turns together; how much faster one is, is the median of the rounds' own ratios. Close other programs.
 Times differ from run to run, so the stage runs only when a model file or the machine changes. Machine, date
@@ -58,7 +58,7 @@ def measure(
         seed: of the order of turns.
 
     Returns:
-        Name → `batch_1`, `batch_16` → `p50_ms`, `p95_ms` of one call, whole batch; where the float twin is
+        Name → `batch_1`, `batch_16` → `p50_ms`, `p95_ms` of one call, whole batch; where the float32 model is
         among the models, `speed_up` too: how many times as fast the variant is. And the calibration time, ms.
     """
     times: dict[str, Times] = {name: {size: [] for size in BATCH_SIZES} for name in models}
@@ -143,11 +143,11 @@ def _shuffled(names: Iterable[str], order: random.Random) -> list[str]:
     return [name for family in turns for name in family]
 
 
-def _figures(found: Times, twin: Times | None, name: str) -> dict[str, dict[str, float]]:
+def _figures(found: Times, float_times: Times | None, name: str) -> dict[str, dict[str, float]]:
     figures = {f"batch_{size}": _quantiles(times) for size, times in found.items()}
-    if twin is not None and architecture_of(name) != name:
+    if float_times is not None and architecture_of(name) != name:
         for size, times in found.items():
-            ratios = np.array(twin[size]) / np.array(times)
+            ratios = np.array(float_times[size]) / np.array(times)
             figures[f"batch_{size}"]["speed_up"] = round(float(np.median(ratios)), 3)
     return figures
 

@@ -13,7 +13,7 @@ from pipelines.explain.selection import CONFIDENT_WRONG, CORRECT, WRONG, Pick
 from serving.contract.arrays import Image
 
 TILES = "tiles"
-"""Sub-folder of the single overlays, which the report puts together anew for each screen."""
+"""Sub-folder of the single overlays, which the report arranges for each screen size."""
 
 _LETTERS = 11
 """Of a class name; with `pred:` and `100%` that is as wide as a tile."""

@@ -20,7 +20,7 @@ _TINY = 1e-12
 
 
 def keras_heatmaps(classifier: Classifier, images: Image, *, top: NDArray[np.intp]) -> Heatmaps:
-    """Where the network looked, for one class per picture.
+    """Compute heatmaps, for one class per picture.
 
     Args:
         classifier: with trained weights.
@@ -84,7 +84,7 @@ def attention_rollout(classifier: Classifier, batch: NDArray[np.float32]) -> Hea
         mean = ops.mean(ops.cast(attention, "float32"), axis=1)
         rollout = ops.matmul(0.5 * mean + 0.5 * identity, rollout)
     rows, columns = classifier.grid
-    # The class token is the first; what it draws from itself is no place in the picture.
+    # The class token is the first; its attention to itself does not belong to a region of the picture.
     patches = np.asarray(ops.reshape(rollout[:, 0, 1:], (-1, rows, columns)), dtype=np.float32)
     return normalized(patches, floor=0.0)
 

@@ -16,7 +16,7 @@ PANELS = (CORRECT, WRONG, CONFIDENT_WRONG)
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:
-    """One test picture and what the model said about it."""
+    """One test picture with its label and prediction."""
 
     path: str
     """Relative to `prepared/`."""
@@ -29,9 +29,9 @@ class Pick:
 
 
 def pick_panels(predictions: pd.DataFrame, *, count: int) -> dict[str, tuple[Pick, ...]]:
-    """Choose up to `count` test pictures for each of `PANELS`; no picture stands in two of them.
+    """Choose up to `count` test pictures for each of `PANELS`; no picture is in two of them.
 
-    `confident_wrong` is exactly the wrong answers of highest probability, whatever their class.
+    `confident_wrong` contains the wrong predictions with the highest probability, of any class.
     The others are drawn class by class in an order that depends on the file's name alone, so that
     they are neither the best nor the worst.
 

@@ -3,7 +3,7 @@
 Grad-CAM by automatic differentiation on the Keras model (for a ViT attention rollout) beside the heatmap
 of the ONNX file, on correct, wrong and most confidently wrong test pictures, and the heatmaps of all
 architectures on the same faces. The two must agree to 1e-3, usually they do to 1e-5. Where an int8 variant is
-selected, its float twin is held to that, and how far the variant is from its twin is recorded.
+selected, the float32 model is compared instead, and the difference between the two is recorded.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def explain(
 
     Returns:
         For `explain.json`: the pictures of each panel, how far Keras and ONNX are apart, and of an int8
-        variant how far it is from its twin.
+        variant the difference from the float32 model.
 
     Raises:
         ExplanationFailed: the heatmaps differ by more than `TOLERANCE`.
@@ -49,11 +49,11 @@ def explain(
     picks = [pick for name in PANELS for pick in panels[name]]
     pictures = read_pictures([prepared / pick.path for pick in picks])
     architecture = architecture_of(selected)
-    twin = answer(paths.onnx_model(architecture), pictures)
-    exported = answer(paths.onnx_model(selected), pictures) if is_int8(selected) else twin
-    kind, keras = _from_keras(architecture, pictures, twin)
+    float_answers = answer(paths.onnx_model(architecture), pictures)
+    exported = answer(paths.onnx_model(selected), pictures) if is_int8(selected) else float_answers
+    kind, keras = _from_keras(architecture, pictures, float_answers)
     apart = check_agreement(
-        twin.heatmaps, keras, architecture=architecture, paths=[pick.path for pick in picks]
+        float_answers.heatmaps, keras, architecture=architecture, paths=[pick.path for pick in picks]
     )
     record: dict[str, Any] = {
         "method": kind,
@@ -62,7 +62,7 @@ def explain(
             "max_difference": _significant(apart.max(initial=0.0)),
             "tolerance": TOLERANCE,
         },
-        "quantized": _apart(exported, twin) if is_int8(selected) else None,
+        "quantized": _difference(exported, float_answers) if is_int8(selected) else None,
         "panels": {},
     }
     start = 0
@@ -100,10 +100,10 @@ def _from_keras(architecture: str, pictures: Image, exported: Answers) -> tuple[
     return method(classifier), keras_heatmaps(classifier, pictures, top=exported.top)
 
 
-def _apart(quantized: Answers, twin: Answers) -> dict[str, Any]:
-    """How far an int8 variant's heatmaps are from its twin's, where both explain the same class."""
-    same = quantized.top == twin.top
-    differences = np.abs(quantized.heatmaps[same] - twin.heatmaps[same])
+def _difference(quantized: Answers, float_answers: Answers) -> dict[str, Any]:
+    """Compare heatmaps of an int8 variant and the float32 model where both explain the same class."""
+    same = quantized.top == float_answers.top
+    differences = np.abs(quantized.heatmaps[same] - float_answers.heatmaps[same])
     return {
         "pictures": len(same),
         "same_answer": int(same.sum()),
@@ -135,5 +135,5 @@ def main() -> None:
         write_json(folder / "explain.json", record)
     print(
         f"{selected}: {record['method']} on {record['agreement']['pictures']} test pictures, "
-        f"Keras and ONNX apart by at most {record['agreement']['max_difference']:g}"
+        f"Keras and ONNX differ by at most {record['agreement']['max_difference']:g}"
     )

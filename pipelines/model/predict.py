@@ -69,7 +69,7 @@ def predict_sources(
 def predict_batches(
     classifier: OnnxClassifier, locators: Sequence[str], root: Path, *, workers: int | None = None
 ) -> Iterator[Prediction]:
-    """As `predict_sources`, batch by batch, at least one: for who does not keep every embedding.
+    """Predict as `predict_sources`, but yield at least one batch at a time, to avoid storing all embeddings.
 
     Pictures are read in threads, one batch ahead of the model, so memory does not grow with their number.
     """
@@ -109,7 +109,7 @@ class InputReader:
         """Locators are relative to `root`; `spec` is the model's.
 
         Raises:
-            DataError: `spec` wants a face detector that is not to be had.
+            DataError: `spec` requires a face detector that is not available.
         """
         self._root = root
         self._spec = spec
@@ -151,7 +151,7 @@ def find_face_detector(name: str) -> FaceDetector:
     """The detector called `name`; YuNet reads the file that `MIEN_FACE_MODEL` names.
 
     Raises:
-        DataError: it is not to be had.
+        DataError: the detector is not available.
     """
     model = os.environ.get(FACE_MODEL_VARIABLE)
     try:

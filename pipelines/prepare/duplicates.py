@@ -1,6 +1,6 @@
 """Which pictures are there twice, and what happens to them.
 
-FER2013 is the reason: about a twentieth of its faces stand in it more than once, some of them in
+FER2013 is the reason: about a twentieth of its faces occur more than once, some of them in
 train and test, some under two labels.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipelines.prepare.splitting import PRECEDENCE
 
 _BITS = 64
-# Bands of fewer bits than this put so many pictures into one bucket that comparing all is as fast.
+# With bands of fewer bits the buckets are so large that comparing all pairs is as fast.
 _MIN_BAND_BITS = 8
 _BLOCK = 2048
 

@@ -65,7 +65,7 @@ def is_left_behind(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """An entry that is not prepared and that nobody expects to be passed over."""
+    """An entry that is skipped although the user may expect it to be prepared."""
 
     path: str
     """Relative to the project."""

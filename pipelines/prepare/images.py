@@ -52,7 +52,7 @@ class Task(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """The columns of the manifest that only reading the picture can tell."""
+    """The columns of the manifest that require reading the picture."""
 
     width: int
     height: int
@@ -120,7 +120,7 @@ class Preparer:
 
 
 def process_all(tasks: Sequence[Task], settings: Settings, *, workers: int) -> Iterator[Facts | Failure]:
-    """Prepare every picture; results come in the order of `tasks`, whatever the number of workers.
+    """Prepare every picture; results have the order of `tasks` for any number of workers.
 
     Raises:
         OSError: a prepared picture cannot be written.

@@ -36,7 +36,7 @@ class Placement:
 
     placed: tuple[Placed, ...]
     spanning: tuple[Source, ...]
-    """Set aside: their group stands in a given split of higher precedence too."""
+    """Set aside: their group is also in a given split of higher precedence."""
     ungrouped: int
     """Originals whose name `group_pattern` does not match; each is its own group."""
     drawn: frozenset[str]

@@ -1,9 +1,9 @@
-"""From a float32 ONNX file to an int8 one: weights in eight bits, activations in eight where it pays.
+"""The `quantize` stage: int8 weights and, where it is faster, int8 activations for a float32 ONNX file.
 
-rewriting/      equal graphs in fewer operators, so that there is something to gain
-floating        which nodes stay in float32, by rule
-calibration     what values activations take on validation pictures
-ranges          which of them eight bits have to cover
-qdq             ONNX Runtime's quantiser, told all of that
-twins           is it the same model still?
+rewriting/        replace operators by fewer equivalent ones, so that quantisation gains more
+mixed_precision   choose the nodes that stay in float32, by rule
+calibration       observe activations on validation pictures, and choose the ranges that int8 covers
+graph             an ONNX graph that can be queried and changed
+qdq               call ONNX Runtime's quantiser
+conversion        all steps, and the comparison with the float32 model
 """

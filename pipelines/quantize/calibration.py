@@ -1,9 +1,7 @@
-"""What values activations take on real pictures.
+"""Observe activations on validation pictures, and choose the range of values that int8 covers.
 
-Which values eight bits have to cover, given how often each one occurs.
-
-A wide range rounds everything coarsely, a narrow one cuts off what lies outside. `minmax` cuts nothing,
-`percentile` what is very rare, `entropy` as much as loses the least information.
+A wide range rounds all values coarsely, a narrow one clips values outside. `minmax` clips nothing,
+`percentile` clips very rare values, `entropy` clips such that the loss of information is smallest.
 """
 
 from __future__ import annotations
@@ -68,7 +66,7 @@ def percentile(histogram: Histogram, percent: float = PERCENTILE) -> Range:
 
 
 def entropy(histogram: Histogram) -> Range:
-    """The part of the range whose 256 levels tell most of the distribution (Migacz, 2017).
+    """Find the part of the range whose 256 levels preserve most information (Migacz, 2017).
 
     Both ends are drawn in towards 0 by the same factor; the one with the least Kullback–Leibler divergence
     wins, and of several the widest. Zeros do not count: they are exact in any range, and so many that they

@@ -1,11 +1,9 @@
-"""From the bytes of a float model and some pictures to the bytes of its int8 variant, step by step.
+"""Convert a float32 model to its int8 variant, and compare the predictions of the two on the same pictures.
 
 graph = prepared(model, "lenet-int8")
 nodes = chosen(graph, settings)
 ranges = observed(graph, nodes, pictures, settings=settings, architecture="lenet-int8")
 content = written(graph, contract, nodes=nodes, ranges=ranges, per_channel=settings.per_channel)
-
-Is the int8 file the same model still? Its answers beside those of its float twin, on the same pictures.
 """
 
 from __future__ import annotations
@@ -35,16 +33,16 @@ from serving.inference.onnx_classifier import OnnxClassifier, Prediction
 def converted(
     model: bytes, contract: ModelContract, pictures: Image, *, settings: QuantizationParams
 ) -> bytes:
-    """All steps.
+    """Convert a float32 model to int8, in all steps.
 
     Args:
-        model: the float file.
-        contract: of the result.
-        pictures: to see activations on, uint8 [n, H, W, 3].
-        settings: of this architecture.
+        model: bytes of the float32 file.
+        contract: contract of the result.
+        pictures: calibration pictures, uint8 [n, H, W, 3].
+        settings: settings of this architecture.
 
     Raises:
-        QuantizationFailed: there is nothing to quantise, or the result is no valid graph.
+        QuantizationFailed: there is nothing to quantise, or the result is not a valid graph.
     """
     name = contract.architecture
     graph = prepared(model, name)
@@ -54,27 +52,27 @@ def converted(
 
 
 def prepared(model: bytes, architecture: str) -> Any:
-    """The float graph as it is quantised, onnx.ModelProto: folded by ONNX Runtime, then rewritten.
+    """Prepare the float32 graph for quantisation, onnx.ModelProto: folded by ONNX Runtime, then rewritten.
 
     Raises:
-        QuantizationFailed: ONNX or ONNX Runtime can make nothing of it.
+        QuantizationFailed: ONNX or ONNX Runtime cannot process the model.
     """
     try:
         return rewritten(qdq.prepared(model))
-    # ONNX and ONNX Runtime have no root of errors in common.
+    # ONNX and ONNX Runtime have no common base class of errors.
     except Exception as error:
         raise failed(architecture, f"the float graph cannot be prepared ({_one_line(error)})") from error
 
 
 def chosen(graph: Any, settings: QuantizationParams) -> tuple[str, ...]:
-    """Names of the nodes that compute in eight bits."""
+    """Choose the nodes that compute in int8; return their names."""
     return int8_nodes(Graph(graph), between=settings.scope == "graph", keep_float=settings.keep_float)
 
 
 def observed(
     graph: Any, nodes: tuple[str, ...], pictures: Image, *, settings: QuantizationParams, architecture: str
 ) -> dict[str, Range]:
-    """Tensor → range, of all that these nodes read and make.
+    """Observe the ranges of all tensors that these nodes read and write: tensor → range.
 
     Raises:
         QuantizationFailed: there are no such nodes, or activations are not finite.
@@ -96,10 +94,10 @@ def written(
     ranges: Mapping[str, Range],
     per_channel: bool,
 ) -> bytes:
-    """The int8 file, in canonical form and with its contract.
+    """Quantise the graph; return the int8 file in canonical form with its contract.
 
     Raises:
-        QuantizationFailed: the result is no valid graph.
+        QuantizationFailed: the result is not a valid graph.
     """
     import onnx
 
@@ -114,7 +112,7 @@ def written(
 
 
 def failed(architecture: str, reason: str) -> QuantizationFailed:
-    """The error that says what was wrong and where settings stand."""
+    """Create an error whose remedy names the settings of the architecture."""
     return QuantizationFailed(
         architecture=architecture,
         reason=reason,
@@ -127,25 +125,25 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-# The kernels add whole numbers: in a batch or alone, what is left to differ is float32 at both ends.
+# The int8 kernels add integers, so batch size changes only the float32 operations before and after them.
 _BATCH_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far an int8 file is from its float twin."""
+    """How much the outputs of an int8 file differ from those of the float32 model."""
 
     pictures: int
     same_answer: float
-    """Share of pictures with the same most probable class."""
+    """Share of pictures with the same predicted class."""
     differences: dict[str, float]
-    """Output → largest difference; of the embedding relative to its largest value, of the heatmap, which
-    shows the most probable class, among pictures of the same answer."""
+    """Output → largest difference; for the embedding relative to its largest value, for the heatmap, which
+    shows the predicted class, among pictures with the same predicted class."""
 
 
-def agreement(twin: OnnxClassifier, quantized: OnnxClassifier, pictures: Image) -> Agreement:
-    """Compare both on uint8 [n, H, W, 3], n ≥ 1."""
-    expected, got = twin.predict(pictures), quantized.predict(pictures)
+def agreement(float_model: OnnxClassifier, quantized: OnnxClassifier, pictures: Image) -> Agreement:
+    """Compare both models on uint8 [n, H, W, 3], n ≥ 1."""
+    expected, got = float_model.predict(pictures), quantized.predict(pictures)
     same = expected.probabilities.argmax(axis=1) == got.probabilities.argmax(axis=1)
     largest = max(float(np.abs(expected.embedding).max()), 1e-12)
     scale = dict.fromkeys(OUTPUTS, 1.0) | {EMBEDDING: largest}
@@ -160,15 +158,16 @@ def agreement(twin: OnnxClassifier, quantized: OnnxClassifier, pictures: Image) 
     )
 
 
-def fault(twin: OnnxClassifier, quantized: OnnxClassifier, pictures: Image) -> str | None:
-    """What makes an int8 file useless, in a few words; None if nothing does.
+def fault(float_model: OnnxClassifier, quantized: OnnxClassifier, pictures: Image) -> str | None:
+    """Describe a defect that makes an int8 file unusable; None if there is none.
 
     Args:
-        twin: the float model.
+        float_model: the float32 model.
         quantized: its int8 variant.
-        pictures: uint8 [n, H, W, 3], n ≥ 2; those that the twin tells apart best are looked at.
+        pictures: uint8 [n, H, W, 3], n ≥ 2; the pictures with the most different float32 probabilities are
+            used.
     """
-    probabilities = twin.predict(pictures).probabilities
+    probabilities = float_model.predict(pictures).probabilities
     count = min(max(BATCHES), len(pictures))
     chosen = pictures[varied(probabilities, count, first=np.full(len(pictures), True))]
     together = quantized.predict(chosen)
@@ -183,7 +182,9 @@ def _broken(answers: Prediction) -> str | None:
 
 def _alike(answers: Prediction) -> str | None:
     apart = max(least_difference(getattr(answers, name)) for name in (PROBABILITIES, EMBEDDING))
-    return None if apart > 0 else "two pictures that the float model tells apart get the same answer"
+    return (
+        None if apart > 0 else "two pictures with different float32 predictions get the same int8 prediction"
+    )
 
 
 def _depends_on_batch(together: Prediction, alone: list[Prediction]) -> str | None:

@@ -1,4 +1,4 @@
-"""An ONNX graph that can be asked and changed: who makes a tensor, who reads it, what is constant."""
+"""An ONNX graph that can be queried and changed: producers and readers of tensors, constants, shapes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Shape = tuple[int | None, ...]
 
 # `onnx.TensorProto.FLOAT`, without importing ONNX for it.
 _FLOAT32 = 1
-# Elements; a tensor that says what shape another has holds a handful.
+# Number of elements; tensors that contain a shape have only a few.
 _LARGE = 64
 
 
 class Graph:
     """A model without subgraphs.
 
-    A change adds nodes beside the old ones and turns their readers to the new ones. What nobody reads
-    any more stays until `pipelines.export.canonical` writes the graph anew.
+    A change adds nodes and redirects readers of the old nodes to them. Unused nodes stay until
+    `pipelines.export.canonical` writes the graph again.
     """
 
     def __init__(self, model: Any) -> None:
-        """Look at `model`, an onnx.ModelProto, which changes in place."""
+        """Wrap `model`, an onnx.ModelProto, which is changed in place."""
         self.model = model
         self._graph = model.graph
         self._maker = {name: node for node in self._graph.node for name in node.output}
@@ -40,11 +40,11 @@ class Graph:
         self._outputs = {output.name for output in self._graph.output}
 
     def nodes(self, *operators: str) -> list[Any]:
-        """Nodes of these operators, of all without any, in the graph's order."""
+        """Nodes with these operators, or all nodes without arguments, in the graph's order."""
         return [node for node in self._graph.node if not operators or node.op_type in operators]
 
     def maker(self, tensor: str, operator: str | None = None) -> Any | None:
-        """The node that makes `tensor`, if there is one, of that operator."""
+        """The node that produces `tensor`, if it exists and has this operator."""
         node = self._maker.get(tensor)
         return node if node is not None and operator in (None, node.op_type) else None
 
@@ -53,13 +53,13 @@ class Graph:
         return list(self._readers[tensor])
 
     def only_reader(self, tensor: str, operator: str) -> Any | None:
-        """The node that reads `tensor`, if there is just one, of that operator, and nobody else sees it."""
+        """The only reader of `tensor` if it has this operator and `tensor` is not a graph output."""
         readers = self._readers[tensor]
         found = len(readers) == 1 and tensor not in self._outputs and readers[0].op_type == operator
         return readers[0] if found else None
 
     def before(self, tensors: Iterable[str]) -> set[str]:
-        """Names of all nodes that have a part in making `tensors`."""
+        """Names of all nodes that `tensors` depend on."""
         found: set[str] = set()
         waiting = list(tensors)
         while waiting:
@@ -70,7 +70,7 @@ class Graph:
         return found
 
     def after(self, tensor: str) -> set[str]:
-        """Names of all nodes that `tensor` has a part in."""
+        """Names of all nodes that depend on `tensor`."""
         found: set[str] = set()
         waiting = [tensor]
         while waiting:
@@ -81,37 +81,37 @@ class Graph:
         return found
 
     def constant(self, tensor: str) -> NDArray[Any] | None:
-        """Its value, if it is a weight."""
+        """Value of a tensor if it is a weight."""
         from onnx import numpy_helper
 
         weight = self._weights.get(tensor)
         return None if weight is None else np.asarray(numpy_helper.to_array(weight))
 
     def is_constant(self, tensor: str) -> bool:
-        """Whether it is a weight."""
+        """Whether a tensor is a weight."""
         return tensor in self._weights
 
     def scalar(self, tensor: str) -> float | None:
-        """Its value, if it is a weight of one element."""
+        """Value of a tensor if it is a weight with one element."""
         value = self.constant(tensor)
         return float(value.reshape(())) if value is not None and value.size == 1 else None
 
     def constant_beside(self, node: Any, tensor: str) -> NDArray[Any] | None:
-        """The weight that a node of two inputs takes beside `tensor`, if it takes one."""
+        """Value of the other input of a node with two inputs, if it is a weight."""
         others = [name for name in node.input if name != tensor]
         return self.constant(others[0]) if len(others) == 1 else None
 
     def shape(self, tensor: str) -> Shape | None:
-        """As far as shape inference knows it; of weights, and of tensors that were there from the start."""
+        """Shape, if known, of a weight or of a tensor of the original graph."""
         weight = self._weights.get(tensor)
         return self._shapes.get(tensor) if weight is None else tuple(weight.dims)
 
     def is_float(self, tensor: str) -> bool:
-        """Whether it holds float32, as far as shape inference knows."""
+        """Whether a tensor is float32, as far as shape inference knows."""
         return self._types.get(tensor) == _FLOAT32
 
     def add_constant(self, value: NDArray[Any]) -> str:
-        """A new weight; its name."""
+        """Add a weight; return its name."""
         from onnx import numpy_helper
 
         name = f"rewritten_{len(self._graph.initializer)}"
@@ -120,7 +120,7 @@ class Graph:
         return name
 
     def add(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """A new node with one output; the tensor it makes."""
+        """Add a node with one output; return the name of this tensor."""
         from onnx import helper
 
         name = f"{operator}_rewritten_{len(self._graph.node)}"
@@ -132,14 +132,14 @@ class Graph:
         return name
 
     def redirect(self, old: str, new: str) -> None:
-        """Whoever read `old`, made by a node and no output of the graph, reads `new` from now on."""
+        """Make all readers of `old` read `new`; `old` is a node's output but not a graph output."""
         for node in self._readers.pop(old, []):
             node.input[:] = [new if name == old else name for name in node.input]
             self._readers[new].append(node)
 
     @cached_property
     def _inferred(self) -> dict[str, Any]:
-        """Tensor → its type, with what is known of its shape."""
+        """Tensor → inferred type and shape."""
         import onnx
 
         graph = onnx.shape_inference.infer_shapes(_without_large_weights(self.model), data_prop=True).graph
@@ -165,7 +165,7 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
 
 
 def _without_large_weights(model: Any) -> Any:
-    """A copy whose large weights are inputs: shape inference copies all it is given several times."""
+    """Copy a model with large weights as inputs, because shape inference copies the model several times."""
     import onnx
     from onnx import helper
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime's static quantiser, told which nodes and which ranges."""
+"""Call ONNX Runtime's static quantiser with given nodes and ranges."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 from pipelines.quantize.calibration import Range
 from pipelines.quantize.graph import Graph
 
-# The result of a product is left in float where nothing in eight bits follows: it need not be rounded twice.
+# Results of products stay in float32 if no int8 operator follows, which avoids a second rounding.
 _FLOAT_RESULTS = ["Gemm", "MatMul"]
 
 
 def prepared(model: bytes) -> Any:
-    """What ONNX Runtime's `quant_pre_process` makes of a file: batch norms and scalings folded, shapes known.
+    """Run ONNX Runtime's `quant_pre_process`: folds batch norms and scalings, infers shapes.
 
     Returns:
         onnx.ModelProto.
@@ -30,13 +30,13 @@ def prepared(model: bytes) -> Any:
     with tempfile.TemporaryDirectory(prefix="mien-quantize-") as folder:
         source, result = Path(folder, "float.onnx"), Path(folder, "prepared.onnx")
         source.write_bytes(model)
-        # Symbolic shape inference needs SymPy and finds nothing more where only the batch is open.
+        # Symbolic shape inference needs SymPy and finds nothing more if only the batch size is open.
         quant_pre_process(str(source), str(result), skip_symbolic_shape=True)
         return onnx.load(str(result))
 
 
 def activations(graph: Graph, nodes: Sequence[str]) -> list[str]:
-    """Tensors whose range the quantiser asks for: what these nodes read and make, weights aside."""
+    """List tensors whose ranges the quantiser needs: inputs and outputs of these nodes, except weights."""
     wanted = set(nodes)
     found = [
         name
@@ -51,13 +51,13 @@ def activations(graph: Graph, nodes: Sequence[str]) -> list[str]:
 def quantized(model: Any, nodes: Sequence[str], ranges: Mapping[str, Range], *, per_channel: bool) -> Any:
     """Insert the pairs of `QuantizeLinear` and `DequantizeLinear` that ONNX Runtime turns into int8 kernels.
 
-    Activations are unsigned, weights signed: of the combinations the fastest on x86 with VNNI.
+    Activations are unsigned, weights signed: the fastest combination on x86 with VNNI.
 
     Args:
         model: onnx.ModelProto, prepared.
-        nodes: to be quantised, at least one.
-        ranges: of every one of `activations`.
-        per_channel: one scale for each output channel of a weight, else one for the whole.
+        nodes: nodes to quantise, at least one.
+        ranges: range of every tensor of `activations`.
+        per_channel: one scale for each output channel of a weight, otherwise one for the whole weight.
 
     Returns:
         onnx.ModelProto.
@@ -92,7 +92,7 @@ def quantized(model: Any, nodes: Sequence[str], ranges: Mapping[str, Range], *, 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser advises through the root logger to prepare the file, which has been done."""
+    """Silence the quantiser's advice to prepare the file, which has already been done."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.ERROR)

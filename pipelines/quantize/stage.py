@@ -4,8 +4,8 @@
 
 Reads `onnx/ARCHITECTURE/model.onnx` and validation pictures, writes `onnx/ARCHITECTURE-int8/`, the same bytes
 every time. Takes 1–2 s on two cores, 5 to 10 s for ResNet-50 and EfficientNet-B4; TensorFlow is not involved.
-`quantization.ARCHITECTURE` in params.yaml says how, found once by `python -m benchmarks.quantization`; what
-it costs in accuracy `evaluate` and `compare` tell.
+The settings are in `quantization.ARCHITECTURE` of params.yaml, found once by `python -m
+benchmarks.quantization`; `evaluate` and `compare` measure the loss of accuracy.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from serving.contract.model import ModelContract
 from serving.cores import usable_cores
 from serving.inference.onnx_classifier import OnnxClassifier
 
-# Enough to see whether both files answer alike; `evaluate` measures on all pictures.
+# Enough to find out whether both files predict alike; `evaluate` uses all pictures.
 _COMPARED = 256
 
 
 def main() -> None:
     """Quantise the architecture that the command line names."""
     parser = argparse.ArgumentParser(description="Turn one exported model into its int8 variant.")
-    parser.add_argument("architecture", help="one that `export` has finished")
+    parser.add_argument("architecture", help="an architecture that `export` has finished")
     name = check_architecture(parser.parse_args().architecture)
     written = quantize_model(
         source=paths.onnx_model(name),
@@ -58,45 +58,48 @@ def quantize_model(
     """Quantise one model file into `folder`: `model.onnx` and `export.json`, both or neither.
 
     Args:
-        source: the float model.
-        manifest: beside the prepared pictures; `val` calibrates.
-        dataset: `dataset.json`, which tells what the pictures were made from.
-        folder: replaced as a whole.
-        settings: of this architecture.
+        source: the float32 model.
+        manifest: manifest in the folder of the prepared pictures; `val` is used for calibration.
+        dataset: `dataset.json`, which identifies the data set.
+        folder: output folder, replaced as a whole.
+        settings: settings of this architecture.
 
     Returns:
-        What `export.json` holds.
+        The content of `export.json`.
 
     Raises:
-        ModelFileError: the model is absent or damaged, or was made from other data.
-        DataError: the pictures cannot be read, or are not of the model's size.
-        QuantizationFailed: there is nothing to quantise, or the result is of no use.
+        ModelFileError: the model is missing or damaged, or was trained on a different data set.
+        DataError: the pictures cannot be read, or do not have the model's input size.
+        QuantizationFailed: there is nothing to quantise, or the result is unusable.
         OutputError: the result cannot be written.
     """
-    twin = open_model(source, threads=usable_cores())
-    if twin.contract.dataset != (there := read_dataset(dataset).dataset):
-        reason = f"trained on dataset {twin.contract.dataset[:12]}, the prepared one is {there[:12]}"
+    float_model = open_model(source, threads=usable_cores())
+    if float_model.contract.dataset != (prepared := read_dataset(dataset).dataset):
+        reason = (
+            f"trained on dataset {float_model.contract.dataset[:12]}, the prepared one is {prepared[:12]}"
+        )
         raise ModelFileError(path=source, reason=reason)
-    seen = validation_pictures(manifest, twin.contract, count=settings.pictures)
-    compared = validation_pictures(manifest, twin.contract, count=_COMPARED)
-    contract = replace(twin.contract, architecture=int8_of(twin.contract.architecture))
+    seen = validation_pictures(manifest, float_model.contract, count=settings.pictures)
+    compared = validation_pictures(manifest, float_model.contract, count=_COMPARED)
+    contract = replace(float_model.contract, architecture=int8_of(float_model.contract.architecture))
     content = converted(source.read_bytes(), contract, seen, settings=settings)
     with replacing_folder(folder) as temporary:
         (temporary / "model.onnx").write_bytes(content)
-        quantized = _checked(temporary / "model.onnx", twin, contract, pictures=compared)
-        values = _record(twin, quantized, content, found=agreement(twin, quantized, compared))
+        quantized = _checked(temporary / "model.onnx", float_model, contract, pictures=compared)
+        found = agreement(float_model, quantized, compared)
+        values = _record(float_model, quantized, content, found=found)
         write_json(temporary / "export.json", values | {"settings": settings.model_dump()})
     return values
 
 
 def validation_pictures(manifest: Path, contract: ModelContract, *, count: int) -> Image:
-    """At most `count` pictures of the validation split, evenly over it, for it is sorted by class.
+    """Read at most `count` pictures, evenly distributed over the validation split, which is sorted by class.
 
     Returns:
-        uint8 [n, H, W, 3]: what `prepare` made with the contract's preprocessing.
+        uint8 [n, H, W, 3], prepared with the contract's preprocessing.
 
     Raises:
-        DataError: one is absent or damaged, or not of the model's size.
+        DataError: a picture is missing or damaged, or does not have the model's input size.
     """
     paths = read_split(manifest, "val", classes=contract.classes).paths
     chosen = [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, count).astype(int))]
@@ -113,35 +116,38 @@ def validation_pictures(manifest: Path, contract: ModelContract, *, count: int) 
 
 
 def one_line(record: Mapping[str, Any]) -> str:
-    """What the stage prints."""
-    twin = record["twin"]
+    """Format the line that the stage prints."""
+    float_model = record["twin"]
     return (
         f"{record['architecture']}: {record['size_bytes'] / 1e6:.1f} MB, "
-        f"{record['size_bytes'] / twin['size_bytes']:.2f} of the float file; "
-        f"same answer to {twin['same_answer']:.1%} of {twin['pictures']} validation pictures"
+        f"{record['size_bytes'] / float_model['size_bytes']:.2f} of the float32 file; "
+        "same predicted class for "
+        f"{float_model['same_answer']:.1%} of {float_model['pictures']} validation pictures"
     )
 
 
-def _checked(path: Path, twin: OnnxClassifier, contract: ModelContract, *, pictures: Image) -> OnnxClassifier:
-    """The file, loaded as the service loads it, if it is of any use."""
+def _checked(
+    path: Path, float_model: OnnxClassifier, contract: ModelContract, *, pictures: Image
+) -> OnnxClassifier:
+    """Load the file as the service loads it, and make sure that it is usable."""
     try:
         quantized = open_model(path, threads=usable_cores())
     except ModelFileError as error:
         raise failed(contract.architecture, f"the file does not load: {error}") from error
-    if (reason := fault(twin, quantized, pictures)) is not None:
+    if (reason := fault(float_model, quantized, pictures)) is not None:
         raise failed(contract.architecture, reason)
     return quantized
 
 
 def _record(
-    twin: OnnxClassifier, quantized: OnnxClassifier, content: bytes, *, found: Agreement
+    float_model: OnnxClassifier, quantized: OnnxClassifier, content: bytes, *, found: Agreement
 ) -> dict[str, Any]:
-    """The keys of a float model's record that hold here too, and what became of its twin."""
+    """Build the record: the keys of a float32 model's record, and the comparison with the float32 model."""
     answers = quantized.predict(np.zeros((1, *_sizes(quantized.contract), 3), np.uint8))
     return {
         "architecture": quantized.contract.architecture,
         "temperature": quantized.contract.temperature,
-        # One digit: the next ones are the processor's.
+        # One digit; further digits depend on the processor.
         "parity": {name: float(f"{apart:.0e}") for name, apart in found.differences.items()},
         "size_bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -149,8 +155,8 @@ def _record(
         "heatmap": list(answers.heatmap.shape[1:]),
         "embedding": int(answers.embedding.shape[1]),
         "twin": {
-            "sha256": twin.sha256,
-            "size_bytes": twin.size_bytes,
+            "sha256": float_model.sha256,
+            "size_bytes": float_model.size_bytes,
             "pictures": found.pictures,
             "same_answer": round(found.same_answer, 4),
         },

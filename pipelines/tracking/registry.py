@@ -2,7 +2,7 @@
 
     python -m pipelines.tracking.registry        what is registered, with aliases and verdicts
 
-One ONNX file is one version, told by the sha256 of its bytes, which every version carries as a tag.
+One ONNX file is one version, identified by the sha256 of its bytes, which every version has as a tag.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Registry:
     ) -> tuple[Version, bool]:
         """Register a logged model, unless its file is registered already.
 
-        Two processes may get here at once: whoever finds an older version of the same file
+        Two processes may get here at once: the one that finds an older version of the same file
         afterwards takes its own back.
 
         Args:
@@ -150,7 +150,7 @@ class Registry:
         return Path(url2pathname(urlsplit(location).path)) / MODEL_FILE
 
     def intact(self, version: Version) -> bool:
-        """Whether the version's file is still stored, as far as that can be told without fetching it."""
+        """Whether the version's file is still stored, checked without downloading it."""
         path = self.stored_file(version)
         return path is None or path.is_file()
 
@@ -242,7 +242,7 @@ class Registry:
 
 
 def look(name: str, *, uri: str | None = None) -> Registry | None:
-    """The registry, to be read only; None where there is no store yet, which is not made.
+    """Open the registry for reading; None if there is no store yet, which is not created.
 
     Args:
         name: of the registered model.
@@ -270,7 +270,7 @@ def _version(found: ModelVersion, aliases: Mapping[str, str]) -> Version:
     number = int(found.version)
     return Version(
         number=number,
-        # The store leaves `model_id` empty; what it was made of stands in `source`.
+        # The store leaves `model_id` empty; `source` contains the model's URI.
         model_id=found.model_id or _logged_model(found.source),
         run_id=found.run_id or None,
         description=found.description or "",

@@ -2,7 +2,7 @@
 
 Without a setting everything goes into the checkout: `mlruns/mlflow.db` (SQLite; MLflow 3 rejects the
 file store) and `mlruns/artifacts`. `MLFLOW_TRACKING_URI` points elsewhere; of a server the server
-says where artifacts go, beside an SQLite file stands its `artifacts` folder.
+decides where artifacts are stored; for an SQLite file they are in the `artifacts` folder beside it.
 """
 
 from __future__ import annotations
@@ -190,14 +190,14 @@ def is_scratch(folder: Path) -> bool:
 
 
 def _experiments_checkout(folder: Path) -> Path | None:
-    """The checkout whose queued experiment runs in `folder`; None where it is no such copy of DVC's."""
+    """The checkout whose queued experiment runs in `folder`; None if it is not such a copy made by DVC."""
     pairs = list(pairwise(folder.parts))
     return Path(*folder.parts[: pairs.index(_DVC_COPIES)]) if _DVC_COPIES in pairs else None
 
 
 @contextmanager
 def translated(uri: str) -> Iterator[None]:
-    """Turn whatever MLflow, its database or its server raises into one line.
+    """Turn errors of MLflow, its database or its server into one line.
 
     Raises:
         RegistryError: in place of any of them.
@@ -237,7 +237,7 @@ def retrying(uri: str, operation: Callable[[], T]) -> T:
 
 
 def registry_error(uri: str, error: Exception) -> RegistryError:
-    """What to tell a person about `error`."""
+    """Reason and remedy for `error`."""
     text = str(error)
     if _is_lock(text):
         return RegistryError(
@@ -269,7 +269,7 @@ def _use(uri: str) -> None:
         os.environ.setdefault(name, value)
     import mlflow
 
-    # Its errors are told in one line here, not as tracebacks on the way.
+    # Errors are reported here in one line, without tracebacks.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(uri)
 
@@ -332,7 +332,7 @@ def _create(client: mlflow.MlflowClient, name: str, location: str | None) -> str
 
 
 def _artifact_location(uri: str, experiment: str) -> str | None:
-    """Beside the database, for the current folder may be a scratch copy; None: the server's choice."""
+    """Beside the database, because the current folder may be a scratch copy; None: the server decides."""
     if not uri.startswith(_SQLITE):
         return None
     folder = Path(uri.removeprefix(_SQLITE)).absolute().parent / MLFLOW_ARTIFACTS.name
@@ -361,7 +361,7 @@ def _check_answers(uri: str) -> None:
     elif uri.split(":", 1)[0].split("+", 1)[0] not in (*_DATABASES, "databricks", "uc"):
         raise RegistryError(
             uri=uri,
-            reason="this is no address MLflow knows",
+            reason="MLflow does not support this address",
             remedy=f"set {TRACKING_URI} to an http(s) address, or to sqlite:///, postgresql:// and the like",
         )
 
@@ -382,7 +382,7 @@ def _check_server(uri: str) -> None:
 
 
 def _check_sqlite(uri: str, path: Path) -> None:
-    """Damage and locks are told at once; MLflow itself would retry either for over a minute."""
+    """Report damage and locks at once; MLflow itself would retry for over a minute."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)) as database:

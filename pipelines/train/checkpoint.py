@@ -107,7 +107,7 @@ class CheckpointFile:
             CheckpointCorrupt: there is one that cannot be read.
         """
         try:
-            # Opened here, for NumPy leaves its own handle open when the file is damaged.
+            # Opened here because NumPy leaves its own handle open if the file is damaged.
             with self.path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return _restored({name: file[name] for name in file.files})
         except FileNotFoundError:
@@ -128,7 +128,7 @@ class CheckpointFile:
 
 
 class CheckpointCorrupt(Exception):
-    """A checkpoint that cannot be read; the run starts anew."""
+    """A checkpoint cannot be read; training starts from the beginning."""
 
     def __init__(self, *, path: Path, reason: str) -> None:
         self.path = path

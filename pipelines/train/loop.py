@@ -55,7 +55,7 @@ class Trained:
 
 
 class Listener(Protocol):
-    """Whoever wants to know about epochs."""
+    """Listener for the epochs of a training."""
 
     def before_first_epoch(self, state: Checkpoint) -> None:
         """A run begins, which is not the rest of another."""
@@ -81,7 +81,7 @@ def train(
         data: the two splits.
         settings: how.
         strategy: `tf.distribute` strategy.
-        listener: is told about every epoch, and saves the checkpoint.
+        listener: notified of every epoch; saves the checkpoint.
         state: where to go on.
         run_id: kept in the checkpoints.
 
@@ -311,7 +311,7 @@ def _assign(variables: Any, values: Arrays, classifier: Classifier) -> None:
         raise TrainingFailed(
             architecture=classifier.architecture.name,
             reason=f"the checkpoint holds {len(values)} arrays that do not fit the network's {len(shapes)}",
-            remedy="remove the folder .checkpoints and train anew",
+            remedy="remove the folder .checkpoints and train again",
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
@@ -326,7 +326,7 @@ def set_up(training: TrainingParams, *, seed: int) -> Any:
     import keras
 
     gpus = tf.config.list_physical_devices("GPU")
-    # Layers are named by counters that end up in the weights file; they start anew.
+    # Layers are named by counters that are stored in the weights file; reset them.
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(training.precision)

@@ -125,7 +125,7 @@ def _resumed(name: str, file: CheckpointFile) -> Checkpoint | None:
     try:
         state = file.load()
     except CheckpointCorrupt as error:
-        print(f"{name}  the checkpoint cannot be read ({error}), starting anew", flush=True)
+        print(f"{name}  the checkpoint cannot be read ({error}), starting from the beginning", flush=True)
         return None
     if state is not None and state.history:
         print(f"{name}  resuming after epoch {len(state.history)}", flush=True)

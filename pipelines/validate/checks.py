@@ -5,7 +5,7 @@ warning    a failure is reported: such data can be meant
 
 What the expectations look at.
 
-Great Expectations judges rows and columns; what holds between rows (nobody in two splits) is
+Great Expectations checks rows and columns; what holds between rows (no person in two splits) is
 counted here into columns, so that it is judged, and shown in the Data Docs, like everything else.
 """
 
@@ -31,7 +31,7 @@ class Check:
     """One expectation."""
 
     name: str
-    """Stable name, for reports and for those who look for it."""
+    """Stable name, for reports and searches."""
     severity: Severity
     says: str
     """What must hold, as a sentence without a full stop."""
@@ -126,7 +126,7 @@ def _no_leak(params: ValidateParams) -> list[Check]:
             "no_image_in_two_splits",
             "splits_with_same_pixels",
             high=1,
-            says="no pixel-identical image stands in two splits",
+            says="no pixel-identical image is in two splits",
         ),
         _between(
             "no_image_under_two_labels",
@@ -138,7 +138,7 @@ def _no_leak(params: ValidateParams) -> list[Check]:
             "no_group_in_two_splits",
             "splits_with_same_group",
             high=1,
-            says="no group (person) stands in two splits",
+            says="no group (person) is in two splits",
         ),
         Check(
             name="few_near_duplicates",

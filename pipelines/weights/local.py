@@ -1,6 +1,6 @@
 """Pretrained weights on this machine, best source first.
 
-Whether a weights file is whole, told without reading it as one.
+Check whether a weights file is complete without loading it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _problem_with_hdf5(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(64)
     if len(head) < 64 or not head.startswith(_HDF5) or head[8] not in _END_ADDRESS:
-        return f"{path} is no HDF5 file"
+        return f"{path} is not an HDF5 file"
     start = _END_ADDRESS[head[8]]
     expected = int.from_bytes(head[start : start + 8], "little")
     size = path.stat().st_size
@@ -75,7 +75,7 @@ def _problem_with_checkpoint(folder: Path) -> str | None:
         entries = json.loads(header)
         ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return f"{tensors} is no safetensors file"
+        return f"{tensors} is not a safetensors file"
     size, expected = tensors.stat().st_size, 8 + length + max(ends, default=0)
     return f"{tensors} is truncated: {size} of {expected} bytes" if size < expected else None
 
@@ -93,7 +93,7 @@ class Found:
     path: Path
     """A weights file, or the folder of a checkpoint."""
     name: str
-    """What to call it in the stage's output; tells the options it fits."""
+    """Name in the stage's output; shows the options that it belongs to."""
     where: str
     """For people."""
 
@@ -177,7 +177,7 @@ def repository_of(pretrained: Pretrained) -> str:
 
 
 def _stored_name(path: Path, pretrained: Pretrained) -> str:
-    """Keras' own name, for it tells the options; but its newer format is read by the ending `.weights.h5`."""
+    """Keras' file name, which shows the options; its newer format requires the suffix `.weights.h5`."""
     if pretrained.file is None:
         return repository_of(pretrained).split("/")[-1]
     if path.name.endswith(".weights.h5"):

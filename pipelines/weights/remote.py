@@ -32,7 +32,7 @@ def hub_address() -> str:
 def reachable(addresses: Iterable[str], *, timeout_s: float) -> set[str]:
     """Those of some addresses that accept a connection, all asked at once.
 
-    A thread each, for looking up a name can block far longer than any timeout one may set on it.
+    Each request has its own thread because a name look-up can block for longer than any timeout.
     """
     answered: set[str] = set()
 

@@ -121,7 +121,7 @@ def resolve_all(params: Params, *, root: Path = paths.WEIGHTS) -> None:
     So do the folders of architectures that are not listed now: they may be again, when there is no network.
 
     Raises:
-        WeightsUnavailable: weights are not to be had, and `weights` in params.yaml insists on them.
+        WeightsUnavailable: weights are not available, but `weights` in params.yaml requires them.
         OutputError: a folder cannot be written.
     """
     _check_folder()
@@ -150,7 +150,7 @@ def _check_folder() -> None:
         raise WeightsUnavailable(
             architecture="all architectures",
             wanted=FOLDER_VARIABLE,
-            reason=f"{FOLDER_VARIABLE} is {setting!r}, which is no folder",
+            reason=f"{FOLDER_VARIABLE} is {setting!r}, which is not a folder",
         )
 
 
@@ -225,7 +225,7 @@ def _go_without(
             reason="; ".join(f"{name}: {reason}" for name, reason in failed.items()),
         )
     for name in failed:
-        settle(root / name, Resolved(origin=SCRATCH, reason="pretrained weights were not to be had"))
+        settle(root / name, Resolved(origin=SCRATCH, reason="pretrained weights were not available"))
     rule = "=" * 100
     lines = [f"  {name:<16} {_missing_name(wanted[name])}: {reason}" for name, reason in failed.items()]
     print(

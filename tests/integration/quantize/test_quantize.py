@@ -241,7 +241,11 @@ def test_a_network_that_answers_everything_alike_is_refused(root: Path) -> None:
         if weight.name == "kernel":
             weight.raw_data = bytes(len(weight.raw_data))
     onnx.save(model, path)
-    _refused(root, QuantizationFailed, "two pictures that the float model tells apart get the same answer")
+    _refused(
+        root,
+        QuantizationFailed,
+        "two pictures with different float32 predictions get the same int8 predictionwer",
+    )
 
 
 def test_activations_that_are_not_finite_are_refused(root: Path) -> None:

@@ -130,7 +130,7 @@ def test_plain_folder_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_unknown_scheme_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://mlflow")
-    with pytest.raises(RegistryError, match="no address MLflow knows"):
+    with pytest.raises(RegistryError, match="MLflow does not support this address"):
         tracking.configure("emotion")
 
 

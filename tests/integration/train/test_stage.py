@@ -225,7 +225,7 @@ def test_a_corrupt_checkpoint_starts_anew_and_says_so(
     assert trained(root)["epochs_run"] == 2
     text = capsys.readouterr().out
     assert "cannot be read" in text
-    assert "starting anew" in text
+    assert "starting from the beginning" in text
 
 
 def test_changed_parameters_do_not_meet_an_old_checkpoint(

@@ -195,7 +195,7 @@ def test_data_docs_need_no_network_and_repeat_byte_for_byte(tmp_path: Path) -> N
     assert "http" not in page
     assert "<script" not in page
     assert str(tmp_path) not in page
-    assert "critical: no pixel-identical image stands in two splits" in page
+    assert "critical: no pixel-identical image is in two splits" in page
     assert "1 of 72 rows fail (images/train/happy/0.png); rule: every original has a width" in page
     assert "exception" not in page.lower()
 
@@ -241,7 +241,7 @@ def test_failing_names_why_and_takes_an_older_pass_away(project: Path) -> None:
     rows[-1]["group"] = rows[0]["group"]
     write(project, rows)
     with pytest.raises(
-        ValidationFailed, match=r"2 of 108 rows fail .*; rule: no group \(person\) stands in two splits"
+        ValidationFailed, match=r"2 of 108 rows fail .*; rule: no group \(person\) is in two splits"
     ) as caught:
         main()
     assert "\n" not in str(caught.value)

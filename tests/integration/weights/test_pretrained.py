@@ -241,5 +241,5 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path)
     path = folder / "checkpoint" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(WeightsUnavailable, match="no intact safetensors file"):
+    with pytest.raises(WeightsUnavailable, match="not an intact safetensors file"):
         vit_with(folder)
