@@ -244,7 +244,7 @@ def test_a_network_that_answers_everything_alike_is_refused(root: Path) -> None:
     _refused(
         root,
         QuantizationFailed,
-        "two pictures with different float32 predictions get the same int8 predictionwer",
+        "two pictures with different float32 predictions get the same int8 prediction",
     )
 
 
