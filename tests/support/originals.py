@@ -1,88 +1,100 @@
-"""A project of a parameter file and folders of originals, and `python -m pipelines.prepare` in it."""
+"""Original pictures with a manifest, made without `prepare`: their brightness says their class.
+
+Together with `tests.support.onnx_models.write_model(levels=…)` a test knows every answer beforehand.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import zlib
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import cv2
+import numpy as np
 import pandas as pd
-import yaml
+import pyarrow as pa
 
-from tests.support.pictures import textured, write_picture
+from pipelines.core.dataset import Dataset, write_dataset
+from pipelines.core.manifest import COLUMNS, SCHEMA, digest, write_manifest
+from serving.contract import InputSpec, image_statistics, preprocess
+from tests.support.onnx_models import CLASSES, brightness_levels
 
-COMMAND = (sys.executable, "-m", "pipelines.prepare")
+SIDE = 24
 
 
-@dataclass(frozen=True)
-class Originals:
-    """One project."""
+def write_originals(
+    root: Path,
+    *,
+    classes: Sequence[str] = CLASSES,
+    per_class: int = 10,
+    misleading: int = 2,
+    spec: InputSpec | None = None,
+) -> pd.DataFrame:
+    """Write PNG files below `root / "data"` and return their manifest, test and val split alike.
 
-    root: Path
-    repository: Path
+    Args:
+        root: stands for the repository.
+        classes: of the pictures.
+        per_class: pictures of each class in each split; picture i shows person i, so that a
+            person has one picture of every class. Odd ones are gray files.
+        misleading: how many of them (the first persons) are as bright as the next class.
+        spec: of the network, for the statistics.
+    """
+    spec = spec or InputSpec(height=16, width=16)
+    levels = brightness_levels(len(classes))
+    rows = []
+    for split in ("test", "val"):
+        for index, label in enumerate(classes):
+            for person in range(per_class):
+                shown = (index + (person < misleading)) % len(classes)
+                image = flat_picture(levels[shown], seed=len(rows))
+                source = f"data/{label}/{split}{person:03}.png"
+                _write_png(root / source, image, gray=person % 2 == 1)
+                rows.append(_row(source, split, label, person, image, spec))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("path", ignore_index=True)
 
-    @classmethod
-    def create(cls, root: Path, repository: Path, **prepare: object) -> Originals:
-        """Make a project with the repository's parameters, small pictures, and `prepare` changed as given."""
-        params = yaml.safe_load((repository / "params.yaml").read_text())
-        params["prepare"] |= {"image_size_px": 16} | prepare
-        (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-        return cls(root, repository)
 
-    def edit(self, **changes: object) -> None:
-        """Set parameters: `edit(validate__min_source_px=8)`."""
-        path = self.root / "params.yaml"
-        params = yaml.safe_load(path.read_text())
-        for key, value in changes.items():
-            block, _, name = key.partition("__")
-            params[block][name] = value
-        path.write_text(yaml.safe_dump(params, sort_keys=False))
+def write_prepared(root: Path, manifest: pd.DataFrame, *, spec: InputSpec | None = None) -> Dataset:
+    """Write `prepared/manifest.parquet` and `prepared/dataset.json` below `root`."""
+    spec = spec or InputSpec(height=16, width=16)
+    dataset = Dataset(
+        classes=tuple(sorted(set(manifest["label"]))), input=spec, dataset=digest(manifest, spec)
+    )
+    table = pa.Table.from_pandas(manifest, schema=SCHEMA, preserve_index=False)
+    write_manifest(root / "prepared" / "manifest.parquet", table)
+    write_dataset(root / "prepared" / "dataset.json", dataset)
+    return dataset
 
-    def add(self, folder: str, count: int = 1, *, first: int = 0, prefix: str = "p") -> None:
-        """Put different pictures into a folder below the root; pictures of other folders are others."""
-        for number in range(first, first + count):
-            seed = zlib.crc32(f"{folder}/{prefix}{number}".encode())
-            write_picture(self.root / folder / f"{prefix}{number}.png", textured(seed, width=32, height=32))
 
-    def add_all(self, folders: Sequence[str], count: int = 1) -> None:
-        """`add` for several folders."""
-        for folder in folders:
-            self.add(folder, count)
+def flat_picture(level: float, *, seed: int) -> np.ndarray:
+    """uint8 [SIDE, SIDE, 3] around one brightness, with a little noise so that no two are equal."""
+    noise = np.random.default_rng(seed).integers(-3, 4, (SIDE, SIDE, 1))
+    return np.repeat(np.clip(round(255 * level) + noise, 0, 255), 3, axis=2).astype(np.uint8)
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project, `prepare` unless another is given."""
-        environment = os.environ | {"PYTHONPATH": str(self.repository), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(
-            command or COMMAND, cwd=self.root, env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert not check or done.returncode == 0, done.stderr
-        return done
 
-    def refused(self) -> str:
-        """Run `prepare`, which must fail with one line and write nothing; that line."""
-        done = self.run(check=False)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
-        assert not (self.root / "prepared").exists()
-        return done.stderr
+def _write_png(path: Path, image: np.ndarray, *, gray: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image[:, :, 0] if gray else image)
 
-    @property
-    def manifest(self) -> pd.DataFrame:
-        """What `prepare` wrote, by source."""
-        return pd.read_parquet(self.root / "prepared/manifest.parquet").set_index("source")
 
-    @property
-    def splits(self) -> dict[str, str]:
-        """Locator of the original → split."""
-        return dict(self.manifest["split"])
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """`reports/prepare.json`."""
-        report: dict[str, Any] = json.loads((self.root / "reports/prepare.json").read_text())
-        return report
+def _row(
+    source: str, split: str, label: str, person: int, image: np.ndarray, spec: InputSpec
+) -> dict[str, object]:
+    numbers = image_statistics(preprocess(image, spec))
+    return {
+        "path": f"images/{split}/{label}/{Path(source).name}",
+        "split": split,
+        "label": label,
+        "group": f"{split}{person:03}",
+        "width": SIDE,
+        "height": SIDE,
+        "mode": "L" if person % 2 == 1 else "RGB",
+        "bytes": 100,
+        "pixel_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
+        "perceptual_hash": "0" * 16,
+        "brightness": numbers.brightness,
+        "contrast": numbers.contrast,
+        "sharpness": numbers.sharpness,
+        "exif_orientation": 1,
+        "source": source,
+    }

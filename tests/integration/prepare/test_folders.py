@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.originals import Originals
+from tests.support.prepare_project import Originals
 
 CLASSES = ("happy", "sad")
 

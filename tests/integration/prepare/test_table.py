@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.originals import Originals
 from tests.support.pictures import pillow_rgb
+from tests.support.prepare_project import Originals
 
 SIDE = 16
 USAGES = ("Training", "PublicTest", "PrivateTest")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.originals import Originals
+from tests.support.prepare_project import Originals
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 MINIMUM = 10
