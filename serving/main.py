@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from serving.libraries import limit_opencv
+from serving.libraries import limit_opencv, take_error_output
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -37,6 +37,7 @@ def _app() -> FastAPI:
     from serving.http.app import create_app
     from serving.http.logs import configure_logs
 
+    take_error_output()
     configure_logs(settings.log_level)
     # A server may ask for its protocols after the application, and has by the time that it starts.
     app = create_app(settings, before_start=lambda: check_server(_asked))

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import orjson
 
+from serving.libraries import release_error_output
 from serving.urls import MASK, mask_urls
 
 # Maximum delay of a line. Waking the thread and writing for each single line costs as much processor time
@@ -112,6 +113,8 @@ def _drop_record(dropped: int) -> logging.LogRecord:
 # Attributes of every record; all others were passed with `extra=`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 _FORWARD_EVERY_S = 60.0
+# Records of all libraries together in that time; a start leaves fewer than ten.
+_MAX_FORWARDED = 60
 # https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 _SECRET_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 
@@ -144,6 +147,28 @@ class JsonFormatter(logging.Formatter):
         return mask_urls(text)
 
 
+class _LimitedPerMinute(logging.Filter):
+    """Filter that passes 60 records a minute; the next one after that has the number of `dropped` ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._until = 0.0
+        self._passed = 0
+        self._dropped = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it passes."""
+        if record.created >= self._until:
+            self._until, self._passed = record.created + _FORWARD_EVERY_S, 0
+        if self._passed >= _MAX_FORWARDED:
+            self._dropped += 1
+            return False
+        self._passed += 1
+        if self._dropped:
+            record.dropped, self._dropped = self._dropped, 0
+        return True
+
+
 class _OncePerMinute(logging.Filter):
     """Filter that passes one record a minute: OpenTelemetry repeats its warning while a collector is down."""
 
@@ -170,13 +195,14 @@ def _is_wanted(record: logging.LogRecord) -> bool:
 
 def finish_logs() -> None:
     """Write all lines immediately from now on: uvicorn ends the process with the signal that it received."""
+    release_error_output()
     for handler in logging.getLogger("serving").handlers:
         if isinstance(handler, LogWriter):
             handler.finish()
 
 
 def configure_logs(level: str) -> None:
-    """Send the service's and uvicorn's records to standard error as JSON.
+    """Send the service's and uvicorn's records, and warnings of other libraries, to standard error as JSON.
 
     Uvicorn's access log is off, because it contains the clients' addresses.
     """
@@ -189,6 +215,12 @@ def configure_logs(level: str) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level)
+    others = ForwardHandler(handler)
+    others.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+    others.addFilter(_LimitedPerMinute())
+    # Without a handler Python writes them as plain text: python-multipart warns of each malformed form.
+    logging.getLogger().handlers = [others]
+    logging.captureWarnings(True)
     traces = ForwardHandler(handler)
     traces.addFilter(_OncePerMinute())
     opentelemetry = logging.getLogger("opentelemetry")
