@@ -5,10 +5,13 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.load.uploads import LONGEST_S as LONGEST_DECODE_S
+from tests.load.uploads import run
 from tests.support.hostile_pictures import (
     PICTURE,
     between_segments,
@@ -76,6 +79,18 @@ def test_a_picture_that_cannot_be_decoded_at_a_fair_cost_is_refused_at_once(
     assert spent_s < LONGEST_S
 
 
+def test_a_batch_of_bombs_is_refused_at_once_and_its_good_picture_answered(client: httpx.Client) -> None:
+    bomb = webp_with_a_later_canvas(16_000, 16_000)
+    files = [("file", (f"{number}.webp", bomb)) for number in range(15)] + [("file", ("good.jpg", JPEG))]
+    begun = time.process_time()
+    answer = client.post("/detect/batch", files=files)
+    assert time.process_time() - begun < LONGEST_S
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert [item["problem"]["status"] for item in results[:-1]] == [413] * 15
+    assert results[-1]["result"]["emotion"]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -115,3 +130,12 @@ def test_another_format_is_named(client: httpx.Client, data: bytes, name: str) -
     answer, _ = posted(client, "/detect", data)
     assert answer.status_code == 415, answer.text
     assert name in answer.json()["detail"]
+
+
+def test_two_hundred_damaged_pictures_of_every_dialect_are_answered_or_refused(tmp_path: Path) -> None:
+    # `python -m tests.load.uploads --count 20000` is the same, longer.
+    report = run(tmp_path, count=204)
+    assert report.failed == []
+    assert sum(report.statuses.values()) == report.count
+    assert {200, 413, 422} <= set(report.statuses)
+    assert report.decode_s < LONGEST_DECODE_S
