@@ -86,6 +86,13 @@ def test_a_hundred_scans_after_the_first_are_allowed_and_cheap() -> None:
     assert cost_s(data) < LONGEST_S
 
 
+def test_scans_of_a_large_picture_are_bounded_by_their_work() -> None:
+    # 60 scans of 25 megapixels: each alone is allowed.
+    with pytest.raises(ImageUndecodable, match="scans"):
+        decode(progressive(50, side=5_000), max_pixels=MAX_PIXELS)
+    assert decode(progressive(10, side=5_000), max_pixels=MAX_PIXELS).shape == (5_000, 5_000, 3)
+
+
 def test_fill_bytes_are_passed_over_at_once() -> None:
     data = encoded(PICTURE, "JPEG")
     filled = data[:2] + b"\xff" * 10_000_000 + data[2:]
