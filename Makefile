@@ -22,7 +22,7 @@ HOST ?= 127.0.0.1
 MLFLOW_PORT ?= 5000
 PREFECT_PORT ?= 4200
 
-.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean bandit audit images serve up train docs relocate
+.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean bandit audit images serve up train docs relocate shape
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,7 @@ run: data ## train and compare seven models, register the best one, write a repo
 test: check ## run linters, type checks, import contracts and every test
 	@python -m pytest -n 2 --no-loadscope-reorder tests/e2e tests/integration
 
-check: setup lint types unit ## run ruff, mypy, import contracts and unit tests: under 90 s
+check: setup lint types shape unit ## run ruff, mypy, import contracts, `make shape` and unit tests
 
 lint: setup ## run ruff and check the import contracts
 	@ruff check --no-cache .
@@ -64,6 +64,9 @@ lint: setup ## run ruff and check the import contracts
 
 types: setup ## run mypy in strict mode
 	@mypy
+
+shape: setup ## show sizes and imports of the source tree; fail where they got worse (tests/shape.toml)
+	@python tests/shape.py
 
 unit: setup ## run the tests that need neither TensorFlow nor servers
 	@python -m pytest tests/unit

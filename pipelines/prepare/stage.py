@@ -13,8 +13,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
@@ -25,12 +27,13 @@ from pipelines.core.manifest import SCHEMA, digest, write_manifest
 from pipelines.core.params import PrepareParams, load_params
 from pipelines.core.paths import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED
 from pipelines.core.sample_remote import check_remote
+from pipelines.core.source_images import Source
 from pipelines.prepare.duplicates import find_duplicates, find_near_duplicates
 from pipelines.prepare.images import CHUNK, Failure, Settings, Task, process_all
-from pipelines.prepare.listing import find_sources
+from pipelines.prepare.listing import Found, find_sources
 from pipelines.prepare.minimum import Move, fill_up
 from pipelines.prepare.presence import check_presence
-from pipelines.prepare.splitting import Placed, path_in, place
+from pipelines.prepare.splitting import Placed, Placement, path_in, place
 from pipelines.prepare.summary import Outcome, Removed, describe, report
 from serving.contract.faces import FACE_MODEL_VARIABLE
 from serving.cores import usable_cores
@@ -70,32 +73,19 @@ def prepare(
         OutputError: the folder cannot be written.
     """
     found = find_sources(data, root=root)
-    labels = sorted({source.label for source in found.sources})
-    if len(labels) < 2:
-        raise _one_class(found.classes_in, labels[0])
-    placement = place(
-        found.sources,
-        seed=seed,
-        pattern=params.group_pattern,
-        val_fraction=params.val_fraction,
-        test_fraction=params.test_fraction,
-    )
+    labels = _labels(found)
+    placement = _placement(found.sources, params, seed=seed)
     with replacing_folder(prepared) as folder:
         settings = Settings(root=root, folder=folder, spec=params.input_spec(), face_model=face_model)
         read, failures = _read(placement.placed, settings, workers=workers or usable_cores())
         _check_readable(failures["unreadable"], len(placement.placed), params.max_unreadable_fraction)
-        if not read.num_rows:
-            raise NoImages(folder=data, expected="at least one picture that can be used")
-        rows = read.to_pandas()
+        rows = _as_rows(read, data)
         duplicates = find_duplicates(rows)
-        for path in rows["path"].iloc[duplicates.dropped]:
-            (folder / path).unlink()
-        kept = rows.drop(duplicates.dropped)
+        kept = _without(folder, rows, duplicates.dropped)
         moved = fill_up(kept, seed=seed, minimum=minimum, movable=placement.drawn)
         kept = _moved(folder, kept, moved)
-        check_presence(
-            kept, placement, labels=labels, failures=[*failures["unreadable"], *failures["no_face"]]
-        )
+        failed = [*failures["unreadable"], *failures["no_face"]]
+        check_presence(kept, placement, labels=labels, failures=failed)
         _write_tables(folder, kept, params)
     return Outcome(
         found=len(placement.placed) + len(placement.spanning),
@@ -103,10 +93,7 @@ def prepare(
         kept=kept,
         unreadable=failures["unreadable"],
         no_face=failures["no_face"],
-        spanning=[
-            Removed(source=source.locator, reason=f"its group is in a split that precedes {source.split}")
-            for source in placement.spanning
-        ],
+        spanning=_spanning(placement),
         ungrouped=placement.ungrouped,
         passed_over=[Removed(source=item.path, reason=item.reason) for item in found.passed_over],
         duplicates=duplicates,
@@ -114,6 +101,44 @@ def prepare(
         near=find_near_duplicates(kept, bits=params.near_duplicate_bits),
         near_bits=params.near_duplicate_bits,
     )
+
+
+def _labels(found: Found) -> list[str]:
+    labels = sorted({source.label for source in found.sources})
+    if len(labels) < 2:
+        raise _one_class(found.classes_in, labels[0])
+    return labels
+
+
+def _placement(sources: Sequence[Source], params: PrepareParams, *, seed: int) -> Placement:
+    return place(
+        sources,
+        seed=seed,
+        pattern=params.group_pattern,
+        val_fraction=params.val_fraction,
+        test_fraction=params.test_fraction,
+    )
+
+
+def _as_rows(read: pa.Table, data: Path) -> pd.DataFrame:
+    if not read.num_rows:
+        raise NoImages(folder=data, expected="at least one picture that can be used")
+    rows: pd.DataFrame = read.to_pandas()
+    return rows
+
+
+def _without(folder: Path, rows: pd.DataFrame, dropped: NDArray[np.int64]) -> pd.DataFrame:
+    """Remove duplicates from the folder; return the rows that remain."""
+    for path in rows["path"].iloc[dropped]:
+        (folder / path).unlink()
+    return rows.drop(dropped)
+
+
+def _spanning(placement: Placement) -> list[Removed]:
+    return [
+        Removed(source=source.locator, reason=f"its group is in a split that precedes {source.split}")
+        for source in placement.spanning
+    ]
 
 
 def _one_class(folder: Path, label: str) -> ClassMissing:

@@ -193,7 +193,7 @@ def test_an_int8_variant_is_explained_beside_its_twin(inside: Path) -> None:
     assert 0 < record["agreement"]["max_difference"] <= 1e-4
     quantized = record["quantized"]
     assert 0 < quantized["same_answer"] <= quantized["pictures"] == record["agreement"]["pictures"]
-    # A hardly trained network: 0.09 to 0.10 by the processor's int8 kernels; independent maps would differ by 1/3.
+    # A hardly trained network: 0.09 to 0.10, by the processor's int8 kernels; unrelated maps differ by 1/3.
     assert 0 < quantized["mean_difference"] < 0.2
     assert quantized["mean_difference"] < quantized["max_difference"] <= 1
 
