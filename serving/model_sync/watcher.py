@@ -132,7 +132,8 @@ class Watcher:
             _log.exception("could not act on the state folder %s", self._folder)
 
     def look(self) -> None:
-        """Act on the state file as it was last read."""
+        """Read the state file if it was replaced, and act on it."""
+        self._read()
         target = self.target
         if target is None:
             self._slot.waiting(f"no model yet: {self._location} is being looked up")
