@@ -1,6 +1,6 @@
-"""What the OpenAPI document says of the answers: JSON Schemas by hand, each with an example.
+"""JSON Schemas of the response bodies for the OpenAPI document, written by hand, with examples.
 
-The answers are written without models for speed; a test holds real answers against these.
+The routes write responses without models, for speed; a test validates real responses against these schemas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TEXT: Schema = {"type": "string"}
 
 
 def ref(name: str) -> Schema:
-    """A reference to a component."""
+    """Return a reference to a component."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -38,11 +38,11 @@ def _numbers(*names: str) -> Schema:
 _PROBABILITIES: Schema = {
     "type": "object",
     "additionalProperties": _FRACTION,
-    "description": "Of every emotion, in the model's order; they sum to 1.",
+    "description": "Probability of every emotion, in the model's order; the sum is 1.",
 }
 _ANSWER: Schema = {
     "emotion": {**_or_null(_TEXT), "description": "Null below `min_probability`, or without a face."},
-    "probability": {**_or_null(_FRACTION), "description": "Of the most probable emotion."},
+    "probability": {**_or_null(_FRACTION), "description": "Probability of the most probable emotion."},
     "probabilities": _or_null(_PROBABILITIES),
 }
 _BOX = _object(
@@ -101,10 +101,10 @@ EXAMPLE_PROBLEM = {
 _DETECTION: Schema = {
     "id": _ID,
     **_ANSWER,
-    "faces": {"type": "array", "items": ref("Face"), "description": "The largest first."},
+    "faces": {"type": "array", "items": ref("Face"), "description": "Largest first."},
     "whole_image": {
         "type": "boolean",
-        "description": "The whole picture was looked at: no face, one that fills it, or by request.",
+        "description": "The whole picture was classified: it has no face, one face fills it, or by request.",
     },
     "image": {**_SIZE, "description": "The upright picture, px."},
     "model": ref("ModelReference"),
@@ -113,11 +113,11 @@ _DETECTION: Schema = {
 _HEATMAP: Schema = {
     "heatmap": {
         **_or_null({"type": "array", "items": {"type": "array", "items": _FRACTION}}),
-        "description": "Rows from top to bottom: how much each place spoke for the emotion.",
+        "description": "Rows from top to bottom: how much each area supported the emotion.",
     },
     "area": {
         **_or_null(ref("Area")),
-        "description": "What the network saw, over which the heatmap spreads: the face's square, or the "
+        "description": "The area that the network got and the heatmap covers: the face's square, or the "
         "whole picture.",
     },
 }
@@ -158,10 +158,10 @@ COMPONENTS: dict[str, Schema] = {
             "name": _TEXT,
             "version": _TEXT,
             "sha256": _SHA256,
-            "sample": {"type": "boolean", "description": "Trained on drawn faces: a demonstration."},
+            "sample": {"type": "boolean", "description": "Trained on drawn faces, only for demonstration."},
             "canary": {
                 "const": True,
-                "description": "It answered as the candidate, and not as the live model; absent otherwise.",
+                "description": "The canary's candidate answered, not the live model; absent otherwise.",
             },
         },
         optional=("canary",),
@@ -170,7 +170,10 @@ COMPONENTS: dict[str, Schema] = {
     "Face": _object(
         {
             "box": _BOX,
-            "score": {"type": "number", "description": "The detector's own; comparable within one."},
+            "score": {
+                "type": "number",
+                "description": "The detector's score; comparable only for one detector.",
+            },
             **_ANSWER,
         }
     ),
@@ -180,7 +183,7 @@ COMPONENTS: dict[str, Schema] = {
     "Explanation": _object(
         {
             **_DETECTION,
-            "faces": {"type": "array", "items": ref("ExplainedFace"), "description": "The largest first."},
+            "faces": {"type": "array", "items": ref("ExplainedFace"), "description": "Largest first."},
             **_HEATMAP,
         },
         description="`heatmap` and `area` are those of the largest face, or of the whole picture.",
@@ -188,12 +191,12 @@ COMPONENTS: dict[str, Schema] = {
     ),
     "BatchEntry": _object(
         {
-            "file": {"type": "string", "description": "As the client calls it."},
+            "file": {"type": "string", "description": "The client's name of the file."},
             "result": ref("Detection"),
             "problem": ref("Problem"),
         },
         optional=("result", "problem"),
-        description="Has either a result or a problem.",
+        description="Either a result or a problem.",
     ),
     "Batch": _object({"results": {"type": "array", "items": ref("BatchEntry")}}),
     "Feedback": _object(
@@ -215,7 +218,7 @@ COMPONENTS: dict[str, Schema] = {
             "whole_image": {"type": "boolean"},
             "image": _SIZE,
             "input": _numbers("brightness", "contrast", "sharpness"),
-            "feedback": {**_or_null(_TEXT), "description": "The true emotion as last told."},
+            "feedback": {**_or_null(_TEXT), "description": "The true emotion of the last feedback."},
             "picture_kept": {"type": "boolean"},
             "model": _object({"name": _or_null(_TEXT), "version": _TEXT, "sha256": _SHA256}),
             "lineage": _or_null(
@@ -246,13 +249,13 @@ COMPONENTS: dict[str, Schema] = {
             "following": {"type": "object"},
             "canary": {
                 **_or_null(ref("Canary")),
-                "description": "How the candidate stands; null when MIEN_CANARY is 0.",
+                "description": "State of the canary; null if MIEN_CANARY is 0.",
             },
         }
     ),
     "Canary": _object(
         {
-            "location": {"type": "string", "description": "Of the candidate."},
+            "location": {"type": "string", "description": "Location of the candidate."},
             "share": _FRACTION,
             "state": {"enum": ["running", "waiting", "stopped", "paused"]},
             "reason": _TEXT,
@@ -265,12 +268,18 @@ COMPONENTS: dict[str, Schema] = {
         {
             "enabled": {"const": True},
             "location": _TEXT,
-            "fraction": {**_FRACTION, "description": "Of the answered pictures that it looks at."},
+            "fraction": {
+                **_FRACTION,
+                "description": "Fraction of the answered pictures that the shadow also classifies.",
+            },
             "model": _or_null(ref("ModelName")),
-            "reason": {**_or_null(_TEXT), "description": "Why nothing is compared now; null while it is."},
+            "reason": {
+                **_or_null(_TEXT),
+                "description": "Why nothing is compared now; null while pictures are compared.",
+            },
             "report": {
                 **_or_null(ref("ShadowReport")),
-                "description": "Of the last two models that were compared, counted by all workers.",
+                "description": "Report about the last compared pair of models, over all workers.",
             },
         }
     ),
@@ -286,8 +295,8 @@ COMPONENTS: dict[str, Schema] = {
                 "description": "By the live model's answer.",
             },
             "latency_ms": _object({"live": _or_null(_LATENCY), "shadow": _or_null(_LATENCY)}),
-            "dropped": {**_COUNT, "description": "Sampled, and not looked at for want of time."},
-            "failed": {**_COUNT, "description": "Looked at, and the shadow failed."},
+            "dropped": {**_COUNT, "description": "Sampled pictures that the shadow had no time for."},
+            "failed": {**_COUNT, "description": "Pictures for which the shadow failed."},
             "last_error": _or_null(_object({"time": _TIME, "reason": _TEXT})),
         }
     ),
@@ -297,7 +306,7 @@ COMPONENTS: dict[str, Schema] = {
             "shadow": {
                 "type": "object",
                 "additionalProperties": _COUNT,
-                "description": "What the shadow said of these pictures.",
+                "description": "The shadow's emotions for these pictures.",
             },
         }
     ),

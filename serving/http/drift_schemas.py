@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of drift's answers."""
+"""JSON Schemas of the drift responses for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _QUALITY = _object(
                 "atc": _FRACTION,
                 "caveat": {
                     **_or_null(_TEXT),
-                    "description": "Why both are in doubt while the verdict is `drift`; null otherwise.",
+                    "description": "Why both are unreliable while the verdict is `drift`; null otherwise.",
                 },
             },
             description="The accuracy, without any feedback.",
@@ -84,7 +84,7 @@ COMPONENTS: dict[str, Schema] = {
             "reason": _TEXT,
             "problem": {
                 **_or_null(_TEXT),
-                "description": "Why there is no result, or none that is newer; null when all is well.",
+                "description": "Why there is no result or no newer one; null without a problem.",
             },
             "stale": {"type": "boolean", "description": "The result is older than MIEN_DRIFT_STALE_S."},
             "model": _or_null(_object({"version": _TEXT, "sha256": _TEXT})),

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the endpoints that the page needed; as `serving.http.schemas`."""
+"""OpenAPI descriptions of the endpoints for the page; as `serving.http.schemas`."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ COMPONENTS: dict[str, Schema] = {
         {
             "access": {
                 "enum": ["given", "key", "closed"],
-                "description": "Whether whoever asks is answered: yes, with a key, or not from that address.",
+                "description": "Whether this client is answered: yes, with a key, not from this address.",
             },
             "kept": _object(
                 {
                     "observations_days": {
                         **_DAYS,
-                        "description": "The numbers of an answer are kept that long.",
+                        "description": "Retention of observations, days.",
                     },
                     "pictures_fraction": {
                         "type": "number",
                         "minimum": 0,
                         "maximum": 1,
-                        "description": "Of the pictures themselves; 0: none is kept.",
+                        "description": "Fraction of the pictures that are kept; 0: none.",
                     },
-                    "pictures_days": {**_DAYS, "description": "Those that are kept are kept that long."},
+                    "pictures_days": {**_DAYS, "description": "Retention of kept pictures, days."},
                 }
             ),
             "limits": _object(
@@ -44,7 +44,7 @@ COMPONENTS: dict[str, Schema] = {
                     "faces": _COUNT,
                     "formats": {"type": "array", "items": {"type": "string"}},
                 },
-                description="Of one picture.",
+                description="Limits of one picture.",
             ),
             "stream": _object({"frames_per_s": _RATE, "observations_per_s": _RATE}),
         }
@@ -53,16 +53,16 @@ COMPONENTS: dict[str, Schema] = {
         {
             "version": {"type": "string"},
             "sha256": {"type": "string"},
-            "card": {**_TEXT_OR_NULL, "description": "Markdown; null when the model came without one."},
+            "card": {**_TEXT_OR_NULL, "description": "Markdown; null if the model has none."},
             "metrics": {
                 "anyOf": [{"type": "object"}, {"type": "null"}],
-                "description": "Of the test pictures; null when the model came without them.",
+                "description": "Metrics of the test pictures; null if the model has none.",
             },
         }
     ),
 }
-ABOUT = operation({200: json_answer("About", "What a visitor should know beforehand.")}, problems=())
+ABOUT = operation({200: json_answer("About", "Retention, limits and access.")}, problems=())
 MODEL_CARD = operation(
-    {200: json_answer("ModelCard", "What the live model is for, and on what it was measured.")},
+    {200: json_answer("ModelCard", "The live model's card and test metrics.")},
     problems=(*ACCESS, 503),
 )

@@ -40,7 +40,7 @@ _INFER_INPUT = _tensor_object(
         "properties": {
             "binary_data_size": {
                 "type": "integer",
-                "description": "Bytes of the tensor behind the JSON, in place of data.",
+                "description": "Length of the tensor's bytes after the JSON, in place of data.",
             }
         },
     },
@@ -60,11 +60,14 @@ _INFER_OUTPUT = _object(
         "parameters": {
             **_PARAMETERS,
             "properties": {
-                "binary_data": {"type": "boolean", "description": "As bytes behind the JSON."},
+                "binary_data": {
+                    "type": "boolean",
+                    "description": "Return the tensor as bytes after the JSON.",
+                },
                 "classification": {
                     "type": "integer",
                     "minimum": 0,
-                    "description": "Of `probabilities`: so many texts `value:index:label` instead.",
+                    "description": "Of `probabilities`: number of `value:index:label` texts instead.",
                 },
             },
         },
@@ -97,7 +100,7 @@ COMPONENTS: dict[str, Schema] = {
     },
     "InferRequest": _object(
         {
-            "id": {"type": "string", "description": "Given back in the answer."},
+            "id": {"type": "string", "description": "Repeated in the response."},
             "parameters": {
                 **_PARAMETERS,
                 "properties": {
@@ -113,7 +116,7 @@ COMPONENTS: dict[str, Schema] = {
             "outputs": {"type": "array", "items": _INFER_OUTPUT, "maxItems": len(OUTPUTS)},
         },
         "inputs",
-        # The JSON in front of the tensor's bytes; with the values in it, it would be pages long.
+        # The JSON before the tensor's bytes; with the values it would be pages long.
         example={
             "id": "42",
             "inputs": [
@@ -159,7 +162,7 @@ COMPONENTS: dict[str, Schema] = {
     ),
     "InferProblem": {
         "allOf": [ref("Problem"), _object({"error": _TEXT}, "error")],
-        "description": "RFC 9457, with the protocol's own `error`, which says what `detail` says.",
+        "description": "RFC 9457, with the protocol's own `error`, which is the same as `detail`.",
     },
     "Invocation": {
         "description": "Exactly one of the four formats.",

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the standard protocols' endpoints; as `serving.http.schemas`."""
+"""OpenAPI descriptions of the standard protocols' endpoints; as `serving.http.schemas`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _path(name: str, description: str) -> Schema:
     }
 
 
-_NAME = _path("name", "Of the live model, see /model.")
-_VERSION = _path("version", "The live one.")
+_NAME = _path("name", "Name of the live model, see /model.")
+_VERSION = _path("version", "Version of the live model.")
 _LENGTH: Schema = {
     "name": LENGTH_HEADER,
     "in": "header",
     "schema": {"type": "integer", "minimum": 0},
-    "description": "Bytes of the JSON, when the tensor's bytes follow it; 0: the body is the tensor's bytes.",
+    "description": "Bytes of the JSON before the tensor's bytes; 0: the body has only the tensor's bytes.",
 }
 _BINARY: Schema = {"schema": {"type": "string", "format": "binary"}}
 
@@ -50,12 +50,12 @@ _answered = json_answer("InferAnswer", "The outputs.")
 _answered["content"]["application/octet-stream"] = _BINARY
 _INDEX_FILTER: Schema = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
 _METADATA = json_answer("ModelMetadata", "Tensors of the model.")
-_READY = json_answer("Ready", "It is live.")
+_READY = json_answer("Ready", "The model is live.")
 _MODEL_PROBLEMS = (*ACCESS, 404, 503)
 _INFER_PROBLEMS = (*_MODEL_PROBLEMS, *BODY)
 
-SERVER = _v2(json_answer("ServerMetadata", "Of the server."), problems=ACCESS)
-LIVE = _v2(json_answer("Live", "The process answers."))
+SERVER = _v2(json_answer("ServerMetadata", "Name, version and extensions of the server."), problems=ACCESS)
+LIVE = _v2(json_answer("Live", "The process runs."))
 READY = _v2(_READY, problems=(503,))
 INDEX = _v2(
     json_answer("RepositoryIndex", "The live model."),
@@ -81,7 +81,7 @@ def _text(description: str) -> Operation:
 
 
 INVOCATIONS = _scoring(
-    json_answer("Predictions", "Of every picture, in order."),
+    json_answer("Predictions", "Predictions for every picture, in order."),
     problems=(*ACCESS, *BODY, 422, 503),
     body={"required": True, "content": {"application/json": {"schema": ref("Invocation")}}},
 )

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of each endpoint: parameters, bodies, answers, problems."""
+"""OpenAPI descriptions of the endpoints: parameters, bodies, responses, problems."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _QUERY: list[Schema] = [
         "name": "faces",
         "in": "query",
         "schema": {"type": "string", "enum": ["auto", "all", "none"], "default": "auto"},
-        "description": "`auto`: every face, the whole picture when there is none. `all`: faces only. "
-        "`none`: the picture is one face already.",
+        "description": "`auto`: every face, or the whole picture without a face. `all`: faces only. "
+        "`none`: the whole picture is treated as one face.",
     },
     {
         "name": "min_probability",
         "in": "query",
         "schema": {"type": "number", "minimum": 0, "maximum": 1, "default": 0},
-        "description": "Below it the emotion is null.",
+        "description": "Below this probability the emotion is null.",
     },
 ]
 _ID: Schema = {
@@ -29,7 +29,7 @@ _ID: Schema = {
     "in": "path",
     "required": True,
     "schema": {"type": "string"},
-    "description": "Of an answer.",
+    "description": "Id of an answer.",
     "example": EXAMPLE_ID,
 }
 _LIMIT: Schema = {
@@ -61,21 +61,21 @@ _PICTURES: Schema = {
 _PICTURE_PROBLEMS = (*_ACCESS, *_BODY, 422, 503)
 
 
-# What an answer's id is good for; in a reference `~1` is a slash (RFC 6901).
+# Operations that take an answer's id; in a reference `~1` is a slash (RFC 6901).
 _LINKS: Operation = {
     "prediction": {
         "operationRef": "#/paths/~1predictions~1{id}/get",
         "parameters": {"id": "$response.body#/id"},
-        "description": "The answer again, with its lineage.",
+        "description": "The stored answer and its lineage.",
     },
     "deletion": {
         "operationRef": "#/paths/~1predictions~1{id}/delete",
         "parameters": {"id": "$response.body#/id"},
-        "description": "Forget it.",
+        "description": "Delete the answer.",
     },
 }
 DETECT = _operation(
-    {200: {**_json("Detection", "What was found."), "links": _LINKS}},
+    {200: {**_json("Detection", "The faces and their emotions."), "links": _LINKS}},
     problems=_PICTURE_PROBLEMS,
     parameters=_QUERY,
     body=_PICTURE,
@@ -86,7 +86,7 @@ DETECT_BATCH = _operation(
     parameters=_QUERY,
     body=_PICTURES,
 )
-_explained = _json("Explanation", "What was found, and where.")
+_explained = _json("Explanation", "The faces, their emotions and heatmaps.")
 _explained["content"]["image/png"] = {"schema": {"type": "string", "format": "binary"}}
 EXPLAIN = _operation(
     {200: {**_explained, "links": _LINKS}},
@@ -95,12 +95,12 @@ EXPLAIN = _operation(
     body=_PICTURE,
 )
 STREAM = _operation(
-    {101: {"description": "A WebSocket; docs/serving.md says what goes over it."}},
+    {101: {"description": "A WebSocket; see docs/api.md."}},
     problems=(*_ACCESS, 426),
     status=101,
 )
 FEEDBACK = _operation(
-    {200: _json("FeedbackStored", "It is stored.")},
+    {200: _json("FeedbackStored", "The feedback is stored.")},
     problems=(*_ACCESS, *_BODY, 404, 503),
     body={"required": True, "content": {"application/json": {"schema": ref("Feedback")}}},
 )
@@ -110,31 +110,31 @@ PREDICTION = _operation(
     parameters=[_ID],
 )
 PREDICTION_DELETE = _operation(
-    {204: {"description": "It is deleted."}},
+    {204: {"description": "The answer is deleted."}},
     problems=(*_ACCESS, 404, 503),
     parameters=[_ID],
     status=204,
 )
-MODEL = _operation({200: _json("Model", "What is live, or why nothing is.")}, problems=_ACCESS)
+MODEL = _operation({200: _json("Model", "The live model, or why none is live.")}, problems=_ACCESS)
 SHADOW = _operation(
     {
         200: {
-            "description": "How the shadow agrees, or that there is none.",
+            "description": "Agreement of the shadow, or `enabled: false`.",
             "content": {"application/json": {"schema": {"oneOf": [ref("Shadow"), ref("ShadowOff")]}}},
         }
     },
     problems=_ACCESS,
 )
 HISTORY = _operation(
-    {200: _json("History", "The newest first.")},
+    {200: _json("History", "Switches, newest first.")},
     problems=(*_ACCESS, 400, 503),
     parameters=[_LIMIT],
 )
-DRIFT = _operation({200: _json("Drift", "Whether the world has moved.")}, problems=_ACCESS)
+DRIFT = _operation({200: _json("Drift", "The newest drift result.")}, problems=_ACCESS)
 DRIFT_REPORT = _operation(
     {
         200: {
-            "description": "Evidently's page, which needs nothing from elsewhere.",
+            "description": "Evidently's page, without external resources.",
             "content": {"text/html": {"schema": {"type": "string"}}},
         }
     },

@@ -338,7 +338,7 @@ class Streams:
     @contextmanager
     def _counted(self, stream: Stream) -> Iterator[None]:
         if self._closing:
-            raise NotReady(reason="the service is shutting down; open the stream again")
+            raise NotReady(reason="the service is shutting down; open the stream at another replica")
         if len(self._open) >= self._max_streams:
             raise StreamsFull(limit=self._max_streams)
         self._open.add(stream)

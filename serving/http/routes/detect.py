@@ -1,7 +1,4 @@
-"""POST /detect and /detect/batch: pictures in, emotions out.
-
-POST /explain: an answer, and where in the picture it comes from.
-"""
+"""POST /detect, /detect/batch and /explain: classify the faces of pictures, with heatmaps on request."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ router = APIRouter(route_class=LeanRoute, tags=["detection"])
 
 @router.post("/detect", **schemas.DETECT)
 async def detect(request: Request) -> Response:
-    """Find the faces of one picture and say what they feel."""
+    """Find the faces of one picture and classify their emotions."""
     dependencies = dependencies_of(request)
     options = read_options(request)
     data = await read_picture(request, max_bytes=dependencies.settings.max_bytes)
@@ -39,7 +36,7 @@ async def detect(request: Request) -> Response:
 
 @router.post("/detect/batch", **schemas.DETECT_BATCH)
 async def detect_batch(request: Request) -> Response:
-    """Answer several pictures with one model: one result or one problem each, in order."""
+    """Classify several pictures with the same model: one result or one problem each, in order."""
     dependencies = dependencies_of(request)
     options = read_options(request)
     settings = dependencies.settings
@@ -48,7 +45,7 @@ async def detect_batch(request: Request) -> Response:
     subject = client_id_of(request)
     answers = await asyncio.gather(*(_answer(dependencies, file, options, live, subject) for file in files))
     failures = [answer for answer in answers if isinstance(answer, Exception)]
-    # Nothing was answered for want of time or room: the client should come back, as with one picture.
+    # All pictures failed because the service is overloaded: the client should retry, as with one picture.
     if len(failures) == len(answers) and isinstance(failures[0], Overloaded):
         raise failures[0]
     results = [
@@ -65,7 +62,7 @@ async def _answer(
         return file.error
     try:
         detection = await dependencies.detector.detect(file.data, options, live=live, subject=subject)
-    # One bad file must not fail the rest; what it was is in its place of the answer.
+    # One bad file must not fail the others; its entry in the response contains the problem.
     except Exception as error:
         return error
     dependencies.metrics.detection(detection)
@@ -83,7 +80,7 @@ JSON, PNG = "application/json", "image/png"
 
 @router.post("/explain", **schemas.EXPLAIN)
 async def explain(request: Request) -> Response:
-    """As /detect, with the heatmap of every face: JSON, or a PNG for `Accept: image/png`."""
+    """Classify as /detect does, with the heatmap of every face: JSON, or a PNG for `Accept: image/png`."""
     dependencies = dependencies_of(request)
     options = read_options(request)
     kind = preferred(request.headers.get("accept", ""), offered=(JSON, PNG))
@@ -101,10 +98,10 @@ async def explain(request: Request) -> Response:
 
 
 def _summary(explanation: Explanation) -> dict[str, str]:
-    """The answer in short, beside a picture that cannot carry it."""
+    """Return a short form of the answer as headers, for a PNG body."""
     detection = explanation.detection
     headers = {"mien-id": detection.id, "mien-model": f"{detection.model.name}/{detection.model.version}"}
     if detection.answer is not None and detection.answer.emotion is not None:
         headers["mien-emotion"] = detection.answer.emotion
-    # Names may hold what a header cannot.
+    # Names may contain characters that are not allowed in headers.
     return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}

@@ -1,7 +1,4 @@
-"""GET /docs: the OpenAPI document as one page that needs no script and no other host.
-
-GET /docs and /openapi.json: the endpoints described, for people and for programs.
-"""
+"""GET /openapi.json and /docs: the OpenAPI document, and the same as a page without scripts."""
 
 from __future__ import annotations
 
@@ -38,13 +35,13 @@ td,th{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}.method{colo
 td,td:nth-child(-n+2){display:inline;white-space:normal}td:last-child{display:block}}
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-# Code in the documents' plain text, as Markdown marks it.
+# Code in the document's texts, marked as in Markdown.
 _CODE = re.compile(r"`([^`]+)`")
 POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; frame-ancestors 'none'"
 
 
 def render_reference(document: dict[str, Any]) -> str:
-    """The page.
+    """Render the page.
 
     Args:
         document: OpenAPI 3.1.
@@ -86,7 +83,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
 
 
 def _text(text: str) -> str:
-    """Text as HTML: everything in it is text, and what stands between backticks is code."""
+    """Return a text as HTML: everything is escaped, and text between backticks becomes code."""
     return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
@@ -122,13 +119,13 @@ async def openapi(request: Request) -> Response:
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
-    """The same as a page."""
+    """The OpenAPI document as a page."""
     page = render_reference(request.app.openapi())
     return HTMLResponse(page, headers={"content-security-policy": POLICY})
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document of an application, with the components that are written by hand."""
+    """Return the OpenAPI document of an application, with the handwritten components."""
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
@@ -139,6 +136,6 @@ def describe(app: FastAPI) -> dict[str, Any]:
             "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         },
     }
-    # Keys are needed only where some are configured.
+    # Keys are required only if some are configured.
     document["security"] = [{}, {"bearer": []}, {"header": []}]
     return document

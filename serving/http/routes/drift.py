@@ -1,4 +1,4 @@
-"""GET /drift and /drift/report: whether the world has moved away from the live model's reference."""
+"""GET /drift and /drift/report: drift of the answered pictures from the live model's reference."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from serving.http.dependencies import LeanRoute, dependencies_of, json_response
 router = APIRouter(route_class=LeanRoute, tags=["drift"])
 
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
-# Evidently's page brings everything with it: styles, fonts and images as data. `sandbox` gives it an origin
-# of its own, so that its scripts reach nothing of this service.
+# Evidently's page contains its styles, fonts and images. `sandbox` gives it a separate origin, so that its
+# scripts cannot access this service.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; font-src data:; img-src data: blob:; {scripts}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts allow-downloads"
@@ -35,23 +35,23 @@ _DIGITS = 6
 
 @router.get("/drift", **schemas.DRIFT)
 async def drift(request: Request) -> Response:
-    """The verdict, each column's score and threshold, and of what; answers at once from what is known."""
+    """The newest verdict, its window, and each column's score and threshold; nothing is computed."""
     return json_response(_body(dependencies_of(request).drift.status()))
 
 
 @router.get("/drift/report", **schemas.DRIFT_REPORT)
 async def report(request: Request) -> Response:
-    """Evidently's page of the newest verdict."""
-    keeper = dependencies_of(request).drift
-    page = await asyncio.to_thread(keeper.report)
+    """Evidently's page about the newest verdict."""
+    monitor = dependencies_of(request).drift
+    page = await asyncio.to_thread(monitor.report)
     if page is None:
-        raise NotFound(f"there is no report yet: {keeper.status().problem or 'it is being computed'}")
+        raise NotFound(f"there is no report yet: {monitor.status().problem or 'it is being computed'}")
     policy = await asyncio.to_thread(policy_of, page)
     return HTMLResponse(page, headers={"content-security-policy": policy})
 
 
 def policy_of(page: bytes) -> str:
-    """The content security policy of one page: its own scripts by their hashes, and nothing else."""
+    """Return the content security policy of a page: only its own scripts, by their hashes."""
     hashes = [hashlib.sha256(script).digest() for script in _SCRIPT.findall(page)]
     sources = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in hashes)
     return _POLICY.format(scripts=f"script-src {sources or chr(39) + 'none' + chr(39)}")
@@ -78,11 +78,11 @@ def _body(status: DriftStatus) -> dict[str, Any]:
         "problem": status.problem,
         "stale": status.stale,
         "model": model,
-        **_found(result),
+        **_result_fields(result),
     }
 
 
-def _found(result: DriftResult) -> dict[str, Any]:
+def _result_fields(result: DriftResult) -> dict[str, Any]:
     return {
         "computed_at": _iso(result.time),
         "age_s": round(max(0.0, time.time() - result.time), 1),

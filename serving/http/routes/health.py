@@ -15,7 +15,7 @@ router = APIRouter(route_class=LeanRoute, tags=["operation"])
 
 @router.get("/livez", **schemas.LIVEZ)
 async def livez(request: Request) -> Response:
-    """The process answers; says nothing of a model."""
+    """200 while the process runs, with or without a model."""
     return json_response({"status": "alive"})
 
 
@@ -28,7 +28,7 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/metrics", **schemas.METRICS)
 async def metrics(request: Request) -> Response:
-    """Numbers for Prometheus."""
+    """Metrics for Prometheus."""
     dependencies = dependencies_of(request)
     dependencies.refresh_metrics()
     return Response(dependencies.metrics.render(), headers={"content-type": CONTENT_TYPE})

@@ -1,7 +1,4 @@
-"""GET /model and /model/history: what is live, what it expects, where it comes from, what was before.
-
-GET /model/card: what the live model is for and how it was measured, as it came from the registry.
-"""
+"""GET /model, /model/history and /model/card: the live model, its history, its card and test metrics."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ router = APIRouter(route_class=LeanRoute, tags=["model"])
 
 @router.get("/model", **schemas.MODEL)
 async def model(request: Request) -> Response:
-    """The live model, its contract and lineage; what is followed and what was refused."""
+    """The live model, its contract and lineage; the synchronised location and the last refused model."""
     dependencies = dependencies_of(request)
     live = dependencies.slot.current
     return json_response(
@@ -47,7 +44,7 @@ async def model(request: Request) -> Response:
 
 @router.get("/model/history", **schemas.HISTORY)
 async def history(request: Request) -> Response:
-    """Every switch of every worker, the newest first."""
+    """All switches of all workers, newest first."""
     dependencies = dependencies_of(request)
     limit = read_limit(request, default=_HISTORY, max_limit=_MAX_HISTORY)
     rows = await asyncio.to_thread(dependencies.store.switches, limit)
@@ -103,7 +100,7 @@ _CARD, _METRICS = "card.md", "metrics.json"
 
 @router.get("/model/card", **page_schemas.MODEL_CARD)
 async def card(request: Request) -> Response:
-    """The live model's card and its test metrics; null where it came without."""
+    """The live model's card and test metrics; null if the model has none."""
     live = dependencies_of(request).slot.require()
     text, metrics = await asyncio.to_thread(lambda: (_text(live.folder / _CARD), _metrics(live.folder)))
     return json_response(
@@ -119,7 +116,7 @@ async def card(request: Request) -> Response:
 def _text(file: Path) -> str | None:
     try:
         return file.read_text(encoding="utf-8")
-    # The folder goes when another model comes; a file that is no text is as good as none.
+    # The folder is deleted when the model is replaced; a file that is not text counts as missing.
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -1,4 +1,4 @@
-"""GET /, the page for people, its files, and GET /about, what a visitor should know beforehand."""
+"""GET / (the page), its files, and GET /about (data retention, limits and access)."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from serving.http.dependencies import LeanRoute, dependencies_of, json_response
 from serving.http.static import PageFile, page_files
 from serving.http.stream import RECORD_EVERY_S
 
-# Everything comes from here, nothing is inline, nothing is built out of text: what a name or a label holds
-# can become no script. The camera is for this page alone.
+# The page loads only its own files, has no inline code and builds no markup from text, so that names and
+# labels cannot become scripts. Only this page may use the camera.
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'",
     "permissions-policy": "camera=(self), microphone=(), geolocation=(), display-capture=()",
 }
-# Its name has a hash of the file in it, so what is kept never is old.
-_FOR_EVER = "public, max-age=31536000, immutable"
+# The path contains a hash of the files, so a cached file is never out of date.
+_IMMUTABLE = "public, max-age=31536000, immutable"
 FORMATS = ("image/jpeg", "image/png", "image/webp", "image/bmp")
-"""Media types of the pictures that are read."""
+"""Media types of accepted pictures."""
 
 router = APIRouter(route_class=LeanRoute)
 
 
 @router.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
-    """The page; asked for again, it is sent only when it is another one."""
+    """The page; 304 if the client has the current one."""
     found = await asyncio.to_thread(page_files)
     return _sent(request, found.index, caching="no-cache", headers=HEADERS)
 
 
 @router.get("/page/{version}/{name:path}", include_in_schema=False)
 async def page_file(request: Request) -> Response:
-    """One of its files."""
+    """A file of the page."""
     found = await asyncio.to_thread(page_files)
     version, name = request.path_params["version"], request.path_params["name"]
     if version != found.version or name not in found.others:
-        raise NotFound("the page has no such file, or has it no more; load the page again")
-    return _sent(request, found.others[name], caching=_FOR_EVER, headers={})
+        raise NotFound("the page does not have this file, or is a newer version; reload the page")
+    return _sent(request, found.others[name], caching=_IMMUTABLE, headers={})
 
 
 @router.get("/about", tags=["operation"], **page_schemas.ABOUT)
 async def about(request: Request) -> Response:
-    """What happens with a picture, what it may be, and whether whoever asks needs a key."""
+    """Retention of pictures, limits of pictures, and whether the client needs a key."""
     settings = dependencies_of(request).settings
     caller: Caller = request.scope["state"]["caller"]
     access = "given" if caller.scope != "open" else "key" if settings.api_keys else "closed"

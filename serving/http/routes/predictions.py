@@ -1,7 +1,4 @@
-"""GET and DELETE /predictions/{id}: an earlier answer with its lineage.
-
-POST /feedback: the true emotion of an earlier answer.
-"""
+"""GET and DELETE /predictions/{id}: an earlier answer with its lineage; POST /feedback: its true emotion."""
 
 from __future__ import annotations
 
@@ -24,13 +21,13 @@ router = APIRouter(route_class=LeanRoute, tags=["observations"])
 
 @router.get("/predictions/{id}", **schemas.PREDICTION)
 async def prediction(request: Request) -> Response:
-    """The answer again, and what it came from: model version → MLflow run → git commit → dataset hash."""
+    """The answer and its lineage: model version → MLflow run → git commit → dataset hash."""
     return json_response(_body(await dependencies_of(request).recorder.observation(_id(request))))
 
 
 @router.delete("/predictions/{id}", **schemas.PREDICTION_DELETE)
 async def delete_prediction(request: Request) -> Response:
-    """Delete an answer, its feedback and its picture, if one was kept."""
+    """Delete an answer, its feedback and its picture, if it was kept."""
     await dependencies_of(request).recorder.delete(_id(request))
     return Response(status_code=204)
 
@@ -72,7 +69,7 @@ def _body(recorded: StoredObservation) -> dict[str, Any]:
 
 @router.post("/feedback", **schemas.FEEDBACK)
 async def feedback(request: Request) -> Response:
-    """Store what the person really felt; told twice, the later one counts."""
+    """Store the true emotion; a later feedback replaces an earlier one."""
     dependencies = dependencies_of(request)
     id, emotion = _checked(await read_json(request))
     recorded = await dependencies.recorder.observation(id)

@@ -23,7 +23,7 @@ from serving.protocols import tensors, v2
 from serving.protocols.tensors import LENGTH_HEADER
 
 BINARY, JSON = "application/octet-stream", "application/json"
-# Clients that send JSON say so, or nothing, or what they say of JSON with bytes behind it.
+# Clients send JSON with its own type, without a type, or with the type of JSON followed by bytes.
 _KINDS = (BINARY, JSON, "")
 
 router = APIRouter(route_class=LeanRoute, tags=["open inference protocol"])
@@ -39,7 +39,7 @@ async def server(request: Request) -> Response:
 
 @router.get("/v2/health/live", **schemas.LIVE)
 async def live(request: Request) -> Response:
-    """The process answers; says nothing of a model."""
+    """200 while the process runs, with or without a model."""
     return json_response({"live": True})
 
 
@@ -52,7 +52,7 @@ async def ready(request: Request) -> Response:
 
 @router.post("/v2/repository/index", **schemas.INDEX)
 async def index(request: Request) -> Response:
-    """The models that can be asked: the live one, or none; with `ready` too, as the live one is."""
+    """List the live model, if there is one; it is always ready, so the filter `ready` changes nothing."""
     v2.check_filter(await read_body(request, expected=_KINDS))
     current = dependencies_of(request).slot.current
     if current is None:
@@ -65,8 +65,8 @@ async def index(request: Request) -> Response:
 @router.get("/v2/models/{name}", **schemas.METADATA)
 @router.get("/v2/models/{name}/versions/{version}", **schemas.METADATA_OF_VERSION)
 async def metadata(request: Request) -> Response:
-    """What the model takes and gives; sizes of -1 are any."""
-    live = _asked_for(request)
+    """The model's inputs and outputs; a size of -1 means any size."""
+    live = _requested_model(request)
     sample = await dependencies_of(request).tensors.sample(live)
     return json_response(v2.model_metadata(_answerer(live), live.contract, sample))
 
@@ -74,15 +74,15 @@ async def metadata(request: Request) -> Response:
 @router.get("/v2/models/{name}/ready", **schemas.MODEL_READY)
 @router.get("/v2/models/{name}/versions/{version}/ready", **schemas.MODEL_READY_OF_VERSION)
 async def model_ready(request: Request) -> Response:
-    """200 when this model is the live one."""
-    return json_response({"name": _asked_for(request).identity.name, "ready": True})
+    """200 if this model is live."""
+    return json_response({"name": _requested_model(request).identity.name, "ready": True})
 
 
 @router.post("/v2/models/{name}/infer", **schemas.INFER)
 @router.post("/v2/models/{name}/versions/{version}/infer", **schemas.INFER_WITH_VERSION)
 async def infer(request: Request) -> Response:
-    """Run the network on a tensor of pictures that are prepared already; no faces are looked for."""
-    live = _asked_for(request)
+    """Run the network on a tensor of prepared pictures, without face detection."""
+    live = _requested_model(request)
     dependencies = dependencies_of(request)
     exchange = _Infer(
         await read_body(request, expected=_KINDS),
@@ -109,7 +109,7 @@ class _Infer:
         self._request: v2.InferRequest | None = None
 
     def likely_images(self, spec: InputSpec) -> int:
-        """How many pictures the body seems to hold."""
+        """Estimate the number of pictures in the body."""
         is_binary = self._header_length is not None
         return tensors.likely_count(len(self._body), spec, most=self._most, is_binary=is_binary)
 
@@ -123,12 +123,12 @@ class _Infer:
         return v2.write_answer(self._request, prediction, _answerer(live), ids=ids)
 
 
-def _asked_for(request: Request) -> LiveModel:
-    """The live model, if it is the one that the path names.
+def _requested_model(request: Request) -> LiveModel:
+    """Return the live model if the path names it.
 
     Raises:
         NotReady: no model is live.
-        NotFound: another one, or another version, is.
+        NotFound: another model or version is live.
     """
     live = dependencies_of(request).slot.require()
     identity, path = live.identity, request.path_params
@@ -136,8 +136,8 @@ def _asked_for(request: Request) -> LiveModel:
     if name != identity.name or version not in (None, identity.version):
         got = f"{name[:80]!r}" + (f" version {version[:80]!r}" if version else "")
         raise NotFound(
-            f"{got} is not live, {identity.name!r} version {identity.version!r} is; "
-            "ask for that, or for no version"
+            f"{got} is not live, the live model is {identity.name!r} version {identity.version!r}; "
+            "request that one, or omit the version"
         )
     return live
 

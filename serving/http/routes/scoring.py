@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol, as `mlflow models serve` speaks it: /invocations, /ping, /health, /version."""
+"""MLflow's scoring protocol, as in `mlflow models serve`: /invocations, /ping, /health, /version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ router = APIRouter(route_class=LeanRoute, tags=["mlflow scoring"])
 
 @router.post("/invocations", **schemas.INVOCATIONS)
 async def invocations(request: Request) -> Response:
-    """Run the network on pictures that are tensors in JSON, or files in base64."""
+    """Run the network on pictures that are JSON tensors or files in base64."""
     dependencies = dependencies_of(request)
     live = dependencies.slot.require()
     body = await read_body(request, expected=(JSON,))
@@ -48,7 +48,7 @@ async def ping(request: Request) -> Response:
 
 @router.get("/version", **schemas.VERSION)
 async def version(request: Request) -> Response:
-    """The version of MLflow whose protocol this is."""
+    """The MLflow version whose protocol is served."""
     return PlainTextResponse(_mlflow_version())
 
 
@@ -60,7 +60,7 @@ class _Invocation:
         self._settings = settings
 
     def likely_images(self, spec: InputSpec) -> int:
-        """How many pictures the body seems to hold."""
+        """Estimate the number of pictures in the body."""
         return tensors.likely_count(len(self._body), spec, most=self._settings.max_tensor_images)
 
     def read(self, spec: InputSpec) -> TensorRequest:
@@ -75,12 +75,12 @@ class _Invocation:
 
 
 def _headers(live: LiveModel, ids: Sequence[str]) -> dict[str, str]:
-    """What the body has no place for, as it is MLflow's."""
+    """Return the model and the ids as headers: MLflow's body has no fields for them."""
     identity = live.identity
     headers = {"mien-model": f"{identity.name}/{identity.version}", "mien-sha256": identity.sha256}
     if ids:
         headers["mien-ids"] = ",".join(ids)
-    # Names may hold what a header cannot.
+    # Names may contain characters that are not allowed in headers.
     return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
 
 

@@ -1,4 +1,4 @@
-"""GET /model/shadow: how another model would have answered."""
+"""GET /model/shadow: comparison of the shadow model with the live model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ router = APIRouter(route_class=LeanRoute, tags=["model"])
 
 @router.get("/model/shadow", **schemas.SHADOW)
 async def shadow(request: Request) -> Response:
-    """How the shadow agrees with the live model, counted by all workers; says so when there is none."""
+    """Agreement of the shadow with the live model, over all workers; `enabled` is false without a shadow."""
     trial = dependencies_of(request).experiments.shadow
     if trial is None:
         return json_response(_OFF)
@@ -42,29 +42,29 @@ def _body(status: ShadowStatus) -> dict[str, Any]:
     }
     if counted is None:
         return body
-    told_at, told = counted.last_error
+    failed_at, reason = counted.last_error
     return body | {
         "report": {
             "live": _key(counted.pair.live),
             "shadow": _key(counted.pair.shadow),
             "since": _iso(counted.since),
             **report(counted),
-            "last_error": {"time": _iso(told_at), "reason": told} if told else None,
+            "last_error": {"time": _iso(failed_at), "reason": reason} if reason else None,
         }
     }
 
 
 def canary_json(canary: Canary | None) -> dict[str, Any] | None:
-    """How the canary stands, as /model tells it."""
+    """Return the canary's state for /model; None without a canary."""
     if canary is None:
         return None
-    standing = canary.status
-    model = standing.candidate
+    status = canary.status
+    model = status.candidate
     return {
         "location": canary.location,
         "share": canary.share,
-        "state": standing.state,
-        "reason": standing.reason,
+        "state": status.state,
+        "reason": status.reason,
         "model": {"name": model.name, "version": model.version, "sha256": model.sha256} if model else None,
     }
 

@@ -1,4 +1,4 @@
-"""WS /stream: webcam frames in, answers out."""
+"""WS /stream: classifies webcam frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ router = APIRouter(route_class=LeanRoute, tags=["detection"])
 
 @router.websocket("/stream")
 async def stream(socket: WebSocket) -> None:
-    """Answer the newest frame, again and again."""
+    """Answer the newest frame repeatedly."""
     dependencies = dependencies_of(socket)
     await socket.accept()
     subject = client_id_of(socket)

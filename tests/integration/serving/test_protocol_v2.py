@@ -229,7 +229,10 @@ def test_the_client_shows_what_is_wrong(client: triton.InferenceServerClient) ->
 def test_only_the_live_model_is_known(client: triton.InferenceServerClient, http: httpx.Client) -> None:
     status, message = refusal(client, tensor(NOISE), model_name="other")
     assert status == "404"
-    assert message == f"'other' is not live, '{NAME}' version '{VERSION}' is; ask for that, or for no version"
+    assert message == (
+        f"'other' is not live, the live model is '{NAME}' version '{VERSION}'; "
+        "request that one, or omit the version"
+    )
     assert refusal(client, tensor(NOISE), model_version="7")[0] == "404"
     for path in ("/v2/models/other", f"/v2/models/{NAME}/versions/7/ready", "/v2/models/x/load", "/v2/"):
         assert problem(http.get(path)) == (404, "not-found")
