@@ -1,1 +1,1 @@
-"""`make up`: MLflow, Prefect, a worker and the service on one machine, held together by honcho."""
+"""`make up`: MLflow, Prefect, a worker and the service on one machine, as processes of honcho."""

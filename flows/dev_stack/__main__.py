@@ -1,4 +1,4 @@
-"""`make up`: the whole stack on this machine, without containers; Ctrl-C ends all of it.
+"""`make up`: the complete stack on this machine, without containers; Ctrl-C ends it.
 
     HOST=127.0.0.1 MLFLOW_PORT=5000 PREFECT_PORT=4200 MIEN_PORT=8000 python -m flows.dev_stack
 
@@ -18,12 +18,12 @@ from pipelines.core.cli import quiet_libraries
 from pipelines.core.errors import RegistryError
 from pipelines.tracking.runs import check_place
 
-# What honcho returns when it was told to end: 128 + SIGINT, 128 + SIGTERM.
-_ASKED_TO_END = (130, 143)
+# honcho's status after a signal: 128 + SIGINT, 128 + SIGTERM.
+_STOPPED = (130, 143)
 
 
 def main() -> int:
-    """Start everything and stay until it ends; returns the exit status."""
+    """Start the stack and wait until it ends; returns the exit status."""
     quiet_libraries()
     try:
         stack = read_stack(os.environ, Path.cwd())
@@ -33,24 +33,24 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     status = run(stack)
-    if status in _ASKED_TO_END:
+    if status in _STOPPED:
         return 0
-    print(f"error: a process ended by itself (status {status}); its last lines say why", file=sys.stderr)
+    print(f"error: a process ended by itself (status {status}); see its last lines", file=sys.stderr)
     return status or 1
 
 
 def run(stack: Stack) -> int:
-    """Run the stack's processes until one ends or this one is told to; returns honcho's status."""
+    """Run the stack's processes until one of them ends or on a signal; returns honcho's status."""
     from honcho import manager as honcho
 
-    # Its own five seconds would cut requests off that the service still answers.
+    # The default of five seconds would cut off requests that the service still answers.
     honcho.KILL_WAIT = STOP_S + 5
     manager = honcho.Manager()
     environment = stack.environment(os.environ)
     for folder in (stack.prefect_home, stack.root / paths.MLRUNS):
         folder.mkdir(parents=True, exist_ok=True)
     for name, command in stack.commands(os.getpid()).items():
-        # exec: no shell stays between honcho and the guard.
+        # exec: honcho's signals reach the guard and not a shell.
         manager.add_process(name, f"exec {command}", env=environment, cwd=str(stack.root))
     manager.loop()
     return int(manager.returncode or 0)

@@ -1,4 +1,4 @@
-"""Make the store's bucket when it is not there: `python -m flows.dev_stack.bucket NAME`.
+"""Create a bucket if it does not exist: `python -m flows.dev_stack.bucket NAME`.
 
 Address and keys are boto3's own variables: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
 """
@@ -9,10 +9,10 @@ import sys
 
 
 def make_bucket(name: str) -> bool:
-    """Whether it had to be made.
+    """Create the bucket if it does not exist; returns whether it was created.
 
     Raises:
-        botocore.exceptions.ClientError: the store does not let these keys in.
+        botocore.exceptions.ClientError: the store refuses the credentials.
     """
     import boto3
     from botocore.exceptions import ClientError
@@ -29,7 +29,7 @@ def make_bucket(name: str) -> bool:
 
 
 def main() -> None:
-    """Make the bucket that is named."""
+    """Create the bucket that the command line names."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if len(sys.argv) != 2:

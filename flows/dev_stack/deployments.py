@@ -1,9 +1,9 @@
-"""What a Prefect server needs before a worker starts: the pool, prefect.yaml's deployments, the automation.
+"""Set up a Prefect server for the worker: the pool, the deployments of prefect.yaml, the automation.
 
     python -m flows.dev_stack.deployments
 
-Applies to the server of PREFECT_API_URL. What is there already stays as it was changed in Prefect's pages (a
-paused schedule, another limit); deployments are applied again only when prefect.yaml has changed.
+Uses the server of PREFECT_API_URL. Changes in Prefect's pages (a paused schedule, another limit) are kept:
+deployments are applied again only if prefect.yaml has changed.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ DEPLOYMENTS = Path("prefect.yaml")
 VERSION = "DEPLOYMENTS_VERSION"
 AUTOMATION = "mien: a run without signs of life has crashed"
 TAG = "mien"
-# Every deployment at once, and one place for a run by hand.
-_PLACES = 6
-# Three signs of life may be lost or late: a machine under load, a server that restarts.
+# All deployments at once, and one more run by hand.
+_POOL_LIMIT = 6
+# Three heartbeats may be late or lost, on a busy machine or while the server restarts.
 _SILENCE = timedelta(seconds=3 * HEARTBEAT_S)
-# A change of state is one too, and its event has the state's name: a run may end as `No drift`.
-_SIGN_OF_LIFE = "prefect.flow-run.*"
-_ALIVE = "prefect.flow-run.heartbeat"
+# Heartbeats and changes of state, whose events have the state's name, for example `No drift`.
+_ANY_EVENT = "prefect.flow-run.*"
+_HEARTBEAT = "prefect.flow-run.heartbeat"
 
 
 def set_up(root: Path) -> None:
-    """Create pool, deployments and automation where they are missing.
+    """Create the pool, deployments and automation that are missing.
 
     Args:
         root: the checkout, with prefect.yaml.
 
     Raises:
-        StackError: Prefect does not take them.
+        StackError: the deployments could not be created.
     """
     from prefect.client.orchestration import get_client
 
@@ -57,18 +57,18 @@ def set_up(root: Path) -> None:
 
 
 def crash_automation(silence: timedelta) -> AutomationCore:
-    """Marks a run as crashed after so long without a sign of life, which frees its place.
+    """An automation that marks a run without events as crashed, so that another run can start.
 
     Args:
-        silence: at least 10 s, and more than the runs' heartbeat.
+        silence: time without events; at least 10 s, and longer than the heartbeat of the runs.
     """
     from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
     from prefect.client.schemas.objects import StateType
 
     trigger = EventTrigger.model_validate(
         {
-            "after": {_ALIVE},
-            "expect": {_SIGN_OF_LIFE},
+            "after": {_HEARTBEAT},
+            "expect": {_ANY_EVENT},
             "match": {"prefect.resource.id": "prefect.flow-run.*"},
             "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
             "for_each": {"prefect.resource.id"},
@@ -77,19 +77,17 @@ def crash_automation(silence: timedelta) -> AutomationCore:
             "within": silence,
         }
     )
-    said = (
-        f"the run gave no sign of life for {silence.total_seconds():g} s: its process or its machine is gone"
-    )
+    message = f"the run sent no heartbeat for {silence.total_seconds():g} s: its process or machine has ended"
     return AutomationCore(
         name=AUTOMATION,
-        description=said,
+        description=message,
         trigger=trigger,
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=said)],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
     )
 
 
 def deployable(root: Path) -> list[str]:
-    """Names of prefect.yaml's deployments whose flow is there."""
+    """Names of the deployments in prefect.yaml whose flow exists."""
     found: list[dict[str, Any]] = yaml.safe_load((root / DEPLOYMENTS).read_text(encoding="utf-8"))[
         "deployments"
     ]
@@ -109,7 +107,7 @@ def _create_pool(client: SyncPrefectClient) -> None:
                 name=POOL,
                 type=ProcessWorker.type,
                 base_job_template=ProcessWorker.get_default_base_job_template(),
-                concurrency_limit=_PLACES,
+                concurrency_limit=_POOL_LIMIT,
             )
         )
 
@@ -120,16 +118,16 @@ def _deploy(client: SyncPrefectClient, root: Path) -> None:
     stale = [name for name in names if _deployed(client, name) != version]
     if not stale:
         return
-    # All at once: every start of the command costs seconds.
-    said = _apply(root, stale, version)
-    # Not by the exit status alone: what counts is what the server has.
+    # One call for all, because each start of the command takes seconds.
+    output = _apply(root, stale, version)
+    # Ask the server, because the exit status of the command is not enough.
     missing = [name for name in stale if _deployed(client, name) != version]
     if missing:
-        raise StackError(f"prefect.yaml: not applied: {', '.join(missing)}: {said}")
+        raise StackError(f"prefect.yaml: not applied: {', '.join(missing)}: {output}")
 
 
 def _apply(root: Path, names: Sequence[str], version: str) -> str:
-    """Let Prefect's own command apply deployments; returns the end of what it printed."""
+    """Apply deployments with Prefect's command; returns the end of its output."""
     chosen = [word for name in names for word in ("--name", name)]
     done = subprocess.run(  # noqa: S603 - the command is this module's own
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *chosen],
@@ -154,13 +152,13 @@ def _deployed(client: SyncPrefectClient, name: str) -> str | None:
 
 
 def _version(root: Path, names: list[str]) -> str:
-    """Changes with prefect.yaml, and with the place that its flows are loaded from."""
+    """Version of the deployments; depends on prefect.yaml and on the folder of the flows."""
     content = (root / DEPLOYMENTS).read_bytes() + f"{root.resolve()} {names}".encode()
     return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _create_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    """An automation that is replaced forgets which runs it is waiting for, so an equal one stays."""
+    """Create the automation; an equal one is kept, because a new one would not know the active runs."""
     for found in client.read_automations_by_name(wanted.name):
         if found.description == wanted.description:
             return

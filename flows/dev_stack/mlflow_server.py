@@ -1,10 +1,10 @@
-"""The stack's MLflow server: makes sure of a whole database first, then becomes `mlflow server`.
+"""The stack's MLflow server: creates the database if necessary, then becomes `mlflow server`.
 
-MLflow creates its tables in some sixty migrations, seconds in all. Killed among them it leaves a database
-that no MLflow opens again, so a new one is made beside its place and moved there when it is whole.
+MLflow creates its tables in about sixty migrations, which take seconds. A database whose migrations were
+killed cannot be opened again, so that a new one is created under another name and renamed when complete.
 
 With MLFLOW_BACKEND_STORE_URI (PostgreSQL) and MLFLOW_ARTIFACTS_DESTINATION (S3) it is the server of
-docker-compose.yml: another database and another place for files.
+docker-compose.yml, with another database and another store for files.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from flows.dev_stack.services import Stack, read_stack
 from pipelines.core import paths
 
 BACKEND = "MLFLOW_BACKEND_STORE_URI"
-"""MLflow's own; without it the checkout's SQLite file is served."""
+"""Variable of MLflow; without it the server uses the checkout's SQLite file."""
 
 
 def main() -> None:
-    """Make the database if there is none, then serve it."""
+    """Create the database if it does not exist, then serve it."""
     stack = read_stack(os.environ, Path.cwd())
     if not os.environ.get(BACKEND):
         database = (stack.root / paths.MLFLOW_DATABASE).absolute()
         if not database.exists():
             create(database)
-    wanted = command(stack, os.environ)
-    os.execv(wanted[0], wanted)  # noqa: S606 - the command is this file's own
+    arguments = command(stack, os.environ)
+    os.execv(arguments[0], arguments)  # noqa: S606 - the command is this file's own
 
 
 def command(stack: Stack, environment: Mapping[str, str]) -> list[str]:
-    """What starts MLflow's server, here and in containers.
+    """Command line of MLflow's server, here and in containers.
 
     Args:
-        stack: where it listens.
-        environment: may name another database and another place for files, by MLflow's own variables.
-            Files then go through the server, so that clients need neither the place nor its keys.
+        stack: with host and port.
+        environment: may select another database and another store for files, by MLflow's variables. Files
+            then go through the server, so that clients need neither the store's address nor its keys.
     """
     server = [
         *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
@@ -46,10 +46,10 @@ def command(stack: Stack, environment: Mapping[str, str]) -> list[str]:
         *("--uvicorn-opts", "--log-level warning"),
     ]
     if environment.get(BACKEND):
-        # Not as options: the database's address holds a password, and a command line can be read by all.
+        # Not as options: the address may contain a password, and all users can read a command line.
         return [*server, "--default-artifact-root", "mlflow-artifacts:/"]
     database = (stack.root / paths.MLFLOW_DATABASE).absolute()
-    # Files go where `dvc repro` without a server puts them, so that both find each other's.
+    # The folder that `dvc repro` uses without a server, so that both find all files.
     artifacts = (stack.root / paths.MLFLOW_ARTIFACTS).absolute()
     return [
         *server,
@@ -59,7 +59,7 @@ def command(stack: Stack, environment: Mapping[str, str]) -> list[str]:
 
 
 def create(database: Path) -> None:
-    """Make an empty MLflow database, whole or not at all."""
+    """Create an empty MLflow database; the file appears when it is complete."""
     from mlflow import MlflowClient
 
     partial = database.with_name(f".{database.name}.partial")

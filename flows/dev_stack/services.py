@@ -1,6 +1,6 @@
-"""What the stack consists of: each process's address, command and variables, all from the environment.
+"""The processes of the stack: addresses, commands and variables, all from the environment.
 
-Ports that other programs hold are told before anything starts, with the setting that chooses another.
+`check_ports` finds ports that other programs use before anything starts, and names the setting to change.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from flows.repro.workspace import HOME
 
 POOL = "mien"
 HEARTBEAT_S = 30
-"""Also in prefect.yaml; the least that Prefect takes."""
+"""Also in prefect.yaml; the minimum that Prefect accepts."""
 
-# In memory, Prefect's default, a place that was taken when the server ended would never be free again.
+# With Prefect's default, in memory, a slot in use when the server ends would never be free again.
 _LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Where everything listens and lies."""
+    """Addresses and folders of the stack."""
 
     root: Path
     """The checkout."""
@@ -54,18 +54,18 @@ class Stack:
 
     @property
     def prefect_home(self) -> Path:
-        """Prefect's database and settings; nothing of the user's own `~/.prefect` is read or written."""
+        """Folder of Prefect's database and settings, used instead of the user's `~/.prefect`."""
         return self.root / HOME / "prefect"
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Variables of every process: all state below `.mien` and `mlruns`, nobody is phoned."""
+        """Variables of every process: all state is below `.mien` and `mlruns`, and telemetry is off."""
         return {
             **given,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
             "PYTHONUNBUFFERED": "1",
             "DO_NOT_TRACK": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            # Seven idle processes for features that nothing here uses.
+            # Off: seven idle processes for features that are not used here.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_TRACKING_URI": self.mlflow,
             "MIEN_PORT": str(self.service_port),
@@ -73,17 +73,17 @@ class Stack:
             "PREFECT_API_URL": f"{self.prefect}/api",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASES,
-            # Seconds that a writer waits for another: on a busy machine ten, the default, are few.
+            # Seconds that a writer waits for another one; the default of ten is too short on a busy machine.
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
-            # ISO 8601: thirty days for which the server remembers whose signs of life it waits for. After the
-            # default of a minute, a run that ended with the whole stack would be running for ever.
+            # ISO 8601: for thirty days the server remembers which runs must send heartbeats. With the default
+            # of a minute, a run that ended together with the stack would be `Running` for ever.
             "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P30D",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
             "PREFECT_LOGGING_SERVER_LEVEL": given.get("PREFECT_LOGGING_SERVER_LEVEL", "WARNING"),
         }
 
     def commands(self, owner: int) -> dict[str, str]:
-        """One shell command for each process, under guard; `owner` is whose end is theirs."""
+        """One shell command for each process, under guard; all end with the process `owner`."""
         python = [sys.executable, "-m"]
         mlflow, prefect = f"{self.mlflow}/health", f"{self.prefect}/api/health"
         wait = [*python, "flows.dev_stack.wait"]
@@ -110,14 +110,14 @@ class Stack:
 
 
 STOP_S = 35.0
-"""Seconds until what has not stopped is killed: more than the service's own MIEN_SHUTDOWN_S of 30."""
+"""Seconds until processes that have not stopped are killed; more than the service's MIEN_SHUTDOWN_S of 30."""
 
 
 def read_stack(environment: Mapping[str, str], root: Path) -> Stack:
-    """The stack as the environment wants it.
+    """Read the stack's settings from the environment.
 
     Raises:
-        StackError: a port is no number.
+        StackError: a port is not a number from 1 to 65535.
     """
     return Stack(
         root=root.absolute(),
@@ -137,36 +137,38 @@ def _port(environment: Mapping[str, str], variable: str, default: int) -> int:
 
 
 def check_ports(stack: Stack) -> None:
-    """See whether the stack can listen where it wants to.
+    """Check that every service can listen on its port.
 
     Raises:
-        PortTaken: another program does.
-        StackError: two services want one port, or the address is not this machine's.
+        PortTaken: another program uses a port.
+        StackError: two services have the same port, or the address is not this machine's.
     """
-    wanted = {
+    services = {
         "MLFLOW_PORT": ("MLflow", stack.host, stack.mlflow_port),
         "PREFECT_PORT": ("Prefect", stack.host, stack.prefect_port),
         "MIEN_PORT": ("the service", stack.service_host, stack.service_port),
     }
-    ports = [port for _, _, port in wanted.values()]
+    ports = [port for _, _, port in services.values()]
     if len(set(ports)) < len(ports):
-        given = ", ".join(f"{variable}={port}" for variable, (_, _, port) in wanted.items())
-        raise StackError(f"two services want one port ({given}); give each its own")
-    for variable, (service, host, port) in wanted.items():
+        given = ", ".join(f"{variable}={port}" for variable, (_, _, port) in services.items())
+        raise StackError(f"two services have the same port ({given}); give each its own")
+    for variable, (service, host, port) in services.items():
         try:
             _listen(host, port)
         except PermissionError as error:
             raise StackError(
-                f"{variable}: port {port} needs rights ({error}); choose one above 1023"
+                f"{variable}: port {port} requires root ({error}); choose one above 1023"
             ) from error
         except OSError as error:
             if isinstance(error, socket.gaierror) or error.errno in _NO_SUCH_ADDRESS:
-                raise StackError(f"{host} is no address of this machine ({error}); correct HOST") from error
+                raise StackError(
+                    f"{host} is not an address of this machine ({error}); correct HOST"
+                ) from error
             raise PortTaken(service=service, host=host, port=port, variable=variable, others=ports) from error
 
 
 def _listen(host: str, port: int) -> None:
-    """Listen for a moment; as servers do, a port whose last connections still time out is free."""
+    """Listen for a moment, with SO_REUSEADDR as servers do: closed connections do not block a port."""
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""The stack's voice: says what is missing, then where everything is, then when the service has a model."""
+"""Status of the stack: prints the missing parts, then all addresses, then that the service has a model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any
 from flows.dev_stack.services import POOL, Stack, read_stack
 from flows.dev_stack.wait import is_healthy
 
-_EVERY_S = 1.0
+_POLL_S = 1.0
 _REMIND_S = 20.0
-_READY_EVERY_S = 5.0
+_READY_POLL_S = 5.0
 
 
 def main() -> None:
-    """Speak until told to end."""
+    """Print the status until a signal arrives."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     stack = read_stack(os.environ, Path.cwd())
     for line in until_healthy(stack):
@@ -29,7 +29,7 @@ def main() -> None:
     print(addresses(stack), flush=True)
     reason = not_ready(stack)
     while reason is not None:
-        time.sleep(_READY_EVERY_S)
+        time.sleep(_READY_POLL_S)
         reason = not_ready(stack)
         if reason is None:
             print("the service is ready: it has found a production model", flush=True)
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def until_healthy(stack: Stack) -> Iterator[str]:
-    """Wait until every part answers; yields now and then what is still missing."""
+    """Wait until every part answers; yields a line with the missing parts every 20 s."""
     parts: dict[str, Callable[[], bool]] = {
         "MLflow": lambda: is_healthy(f"{stack.mlflow}/health"),
         "Prefect": lambda: is_healthy(f"{stack.prefect}/api/health"),
@@ -50,18 +50,18 @@ def until_healthy(stack: Stack) -> Iterator[str]:
         if time.monotonic() >= remind_at:
             yield f"waiting for {', '.join(missing)}"
             remind_at = time.monotonic() + _REMIND_S
-        time.sleep(_EVERY_S)
+        time.sleep(_POLL_S)
 
 
 def worker_is_online(stack: Stack) -> bool:
-    """Whether a worker has signed on at the pool."""
+    """Whether a worker of the pool is online."""
     url = f"{stack.prefect}/api/work_pools/{POOL}/workers/filter"
     status, workers = _ask(url, data=b"{}")
     return status == 200 and any(worker.get("status") == "ONLINE" for worker in workers)
 
 
 def not_ready(stack: Stack) -> str | None:
-    """Why the service has no model; None when it has one."""
+    """Why the service has no model; None if it has one."""
     status, body = _ask(f"{stack.service}/readyz")
     if status == 200:
         return None
@@ -71,7 +71,7 @@ def not_ready(stack: Stack) -> str | None:
 
 
 def addresses(stack: Stack) -> str:
-    """What a person needs now."""
+    """Addresses of all parts, and the next commands."""
     reason = not_ready(stack)
     ready = "ready" if reason is None else f"not ready: {reason}"
     return "\n".join(
@@ -86,7 +86,7 @@ def addresses(stack: Stack) -> str:
 
 
 def _ask(url: str, *, data: bytes | None = None) -> tuple[int, Any]:
-    """Status and JSON of an answer; 0 where there is none."""
+    """Status and JSON of a response; status 0 without a response."""
     request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - the stack's own addresses
     try:
         with urllib.request.urlopen(request, timeout=5.0) as answer:  # noqa: S310 - the same

@@ -2,7 +2,7 @@
 
     python -m flows.dev_stack.worker [FILE]
 
-The file is written once the deployments are there: until then, nothing can be started.
+The file is created when the deployments exist, which are necessary to start a run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flows.errors import StackError
 
 
 def main() -> None:
-    """Set up, then work."""
+    """Set up the server, then become the worker."""
     try:
         set_up(Path.cwd())
     except StackError as error:

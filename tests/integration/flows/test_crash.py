@@ -144,7 +144,7 @@ def test_next_run_starts_in_spite_of_a_killed_one_and_goes_on_where_it_was(
     until(lambda: not any(lives(one) for one in stages))
 
     until(lambda: state(client, first).is_crashed())
-    assert "no sign of life for 20 s" in (state(client, first).message or "")
+    assert "no heartbeat for 20 s" in (state(client, first).message or "")
 
     hold.unlink()
     project.note("meet")  # each training waits until the other one runs too

@@ -73,13 +73,13 @@ def test_taken_port_is_told_with_the_setting_that_chooses_another(
 
 
 def test_one_port_for_two_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="two services want one port"):
+    with pytest.raises(StackError, match="two services have the same port"):
         check_ports(stack_on(5000, 5000, 8000, root=tmp_path))
 
 
 def test_address_of_another_machine_is_told(tmp_path: Path) -> None:
     # 192.0.2.0/24 is for documentation (RFC 5737): no machine has it.
-    with pytest.raises(StackError, match="is no address of this machine"):
+    with pytest.raises(StackError, match="is not an address of this machine"):
         check_ports(read_stack({"HOST": "192.0.2.1"}, tmp_path))
 
 
