@@ -57,7 +57,7 @@ def restore(workspace: Workspace) -> None:
         else:
             raise WorkspaceFailed(
                 what=f"the data of {pointer}",
-                reason="; ".join(reasons) or "they are not in the cache, and there is no remote",
+                reason="; ".join(reasons) or "they are not in the cache and there is no remote",
                 remedy=f"run `dvc pull {pointer}` or `dvc add` in {workspace.checkout}",
             )
 
