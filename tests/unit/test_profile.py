@@ -63,7 +63,7 @@ def test_unknown_profile_names_the_known_ones(repository: Path) -> None:
         ),
         pytest.param(("prepare", "val_fraction"), 0.9, "prepare.val_fraction: got 0.9", id="too-large"),
         pytest.param(("prepare", "color"), "sepia", "prepare.color: got 'sepia'", id="no-such-choice"),
-        pytest.param(("prepare", "group_pattern"), "(", "no regular expression", id="bad-pattern"),
+        pytest.param(("prepare", "group_pattern"), "(", "not a regular expression", id="bad-pattern"),
         pytest.param(("prepare", "group_pattern"), "id", "needs one \\(group\\)", id="no-group"),
         pytest.param(("seed",), "twenty", "seed: got 'twenty'", id="wrong-type"),
         pytest.param(("architectures",), [], "architectures: got \\[\\]", id="none"),

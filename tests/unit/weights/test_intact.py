@@ -28,7 +28,7 @@ def test_a_whole_hdf5_file_of_any_version_is_fine_and_a_truncated_one_is_not(
 def test_anything_else_is_no_hdf5_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.h5"
     path.write_bytes(content)
-    assert "no HDF5 file" in str(problem_with(path))
+    assert "not an HDF5 file" in str(problem_with(path))
 
 
 def test_the_published_hash_must_hold(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_checkpoint_needs_both_files_whole(tmp_path: Path) -> None:
     tensors.write_bytes(content[:-1])
     assert "truncated" in str(problem_with(folder))
     tensors.write_bytes(b"\x10\0\0\0\0\0\0\0not a json head.")
-    assert "no safetensors file" in str(problem_with(folder))
+    assert "not a safetensors file" in str(problem_with(folder))
     tensors.unlink()
     assert "has no model.safetensors" in str(problem_with(folder))
 

@@ -199,5 +199,5 @@ def test_a_folder_setting_that_names_no_folder_fails(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(tmp_path / "none"))
-    with pytest.raises(WeightsUnavailable, match="no folder"):
+    with pytest.raises(WeightsUnavailable, match="is not a folder"):
         resolve_all(settings(repository, "lenet"), root=tmp_path / "w")

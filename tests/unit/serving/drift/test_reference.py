@@ -59,7 +59,7 @@ def test_a_damaged_file_is_said_in_one_line(tmp_path: Path, data: bytes) -> None
     ("changes", "said"),
     [
         pytest.param({"brightness": ["bright"] * 90}, "wrong values", id="text"),
-        pytest.param({"entropy": [float("nan")] * 90}, "entropy has values that are no numbers", id="nan"),
+        pytest.param({"entropy": [float("nan")] * 90}, "entropy has values that are not numbers", id="nan"),
         pytest.param({"embedding": [[1.0]] * 89 + [[1.0, 2.0]]}, "wrong values", id="ragged"),
         pytest.param({"embedding": np.full((90, 2), np.inf)}, "embedding has values", id="infinite"),
     ],
