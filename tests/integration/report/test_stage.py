@@ -366,7 +366,7 @@ def test_a_model_without_mistakes_says_so(copy: Path) -> None:
     table = pd.read_parquet(path)
     table.assign(predicted=table["label"]).to_parquet(path, index=False)
 
-    assert "No test picture was classified wrongly." in section(render(read_inputs(copy)), "mistakes")
+    assert "No test picture was misclassified." in section(render(read_inputs(copy)), "mistakes")
 
 
 def test_a_damaged_result_is_one_line_that_names_it(copy: Path) -> None:
