@@ -326,7 +326,7 @@ def test_a_moved_project_serves_its_own_files_after_one_command(
     assert command(moved, repository, "pipelines.tracking.registry").returncode == 1
     assert command(moved, repository, "pipelines.tracking.relocation").returncode == 0
     code = (
-        "from pipelines import tracking; from pipelines.tracking.registry import Registry\n"
+        "from pipelines.tracking import runs as tracking; from pipelines.tracking.registry import Registry\n"
         "registry = Registry('emotion', uri=tracking.connect())\n"
         "with registry.downloaded(registry.get(1)) as folder: print(sorted(p.name for p in folder.iterdir()))"
     )
@@ -371,6 +371,8 @@ def test_a_repository_of_another_owner_is_told_with_git_s_reason_and_cure(
         subprocess.run(["git", *arguments], cwd=project, check=True)
     # Git's own switch for its own tests: every repository is another user's.
     other = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}
+    judged = command(project, repository, "pipelines.gate", **other)
+    assert judged.returncode == 0, judged.stderr
     done = command(project, repository, "pipelines.register", **other)
     assert done.returncode == 0, done.stderr
     [warning] = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
