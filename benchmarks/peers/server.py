@@ -14,6 +14,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from benchmarks.peers.recipes import Launch, Recipe, Way
 from benchmarks.ports import free_ports
 from benchmarks.service import cpu_s, proportional_mib
@@ -113,6 +115,10 @@ def _wait_until_it_answers(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -120,3 +126,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    # A killed process ends when the kernel gets to it, not when the signal was sent.
+    psutil.wait_procs(family, timeout=_END_S)
