@@ -58,10 +58,10 @@ class Service:
         folder = self._folder / name
         write_sample(spec, folder)
         files = sorted(folder.rglob("*.jpg"))
-        told: dict[str, Path] = {}
+        file_by_id: dict[str, Path] = {}
         for start in range(0, len(files), _BATCH):
-            told |= self._send(files[start : start + _BATCH])
-        return _pool(self._written(told), told)
+            file_by_id |= self._send(files[start : start + _BATCH])
+        return _pool(self._written(file_by_id), file_by_id)
 
     def _send(self, files: list[Path]) -> dict[str, Path]:
         answer = self._client.post(
@@ -72,19 +72,19 @@ class Service:
             entry["result"]["id"]: file for entry, file in zip(answer.json()["results"], files, strict=True)
         }
 
-    def _written(self, told: dict[str, Path]) -> list[StoredObservation]:
+    def _written(self, file_by_id: dict[str, Path]) -> list[StoredObservation]:
         """The observations of these answers, once all are in the database."""
         store = Store(f"sqlite:///{self._folder}/observations.db")
         version = self._client.get("/model").json()["live"]["version"]
         deadline = time.monotonic() + _PATIENCE_S
         try:
             while True:
-                window = store.window(version, last_n=len(told), max_rows=len(told))
-                rows = [row for row in window.rows if row.observation.id in told]
-                if len(rows) == len(told):
+                window = store.window(version, last_n=len(file_by_id), max_rows=len(file_by_id))
+                rows = [row for row in window.rows if row.observation.id in file_by_id]
+                if len(rows) == len(file_by_id):
                     return rows
                 if time.monotonic() >= deadline:
-                    raise SystemExit(f"{len(rows)} of {len(told)} observations were written")
+                    raise SystemExit(f"{len(rows)} of {len(file_by_id)} observations were written")
                 time.sleep(0.5)
         finally:
             store.close()
@@ -128,8 +128,8 @@ def _wait(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
     raise SystemExit("the service did not become ready; `make run` registers a model, --model names another")
 
 
-def _pool(rows: list[StoredObservation], told: dict[str, Path]) -> Pool:
-    files = [told[row.observation.id] for row in rows]
+def _pool(rows: list[StoredObservation], file_by_id: dict[str, Path]) -> Pool:
+    files = [file_by_id[row.observation.id] for row in rows]
     people = [file.name.partition("_")[0] for file in files]
     return Pool(
         table=table_of(rows),

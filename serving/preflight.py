@@ -231,5 +231,5 @@ def _settings_problem(error: ValidationError) -> str:
         name = f"{PREFIX}{field.upper()}" if field else "settings"
         shown = f"={item['input']!r}"[:100] if field and field not in _UNSHOWN else ""
         reason = item["msg"].removeprefix("Value error, ")
-        lines.append(f"{name}{shown}: {reason}; docs/serving.md lists what it takes")
+        lines.append(f"{name}{shown}: {reason}; docs/service-settings.md lists what it takes")
     return "\n".join(lines)

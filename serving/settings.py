@@ -1,4 +1,4 @@
-"""Everything that can be set: environment variables that begin with `MIEN_`, documented in docs/serving.md.
+"""Settings of the service: environment variables that begin with `MIEN_`, see docs/service-settings.md.
 
     MIEN_PORT=9000 MIEN_MODEL=models:/emotion/3 python -m serving
 

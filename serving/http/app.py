@@ -192,7 +192,7 @@ def _lifespan(
         if warning := access_warning(settings):
             _log.warning("%s", warning)
         for name in unknown_variables(os.environ):
-            _log.warning("%s is not a setting and has no effect; docs/serving.md lists them", name)
+            _log.warning("%s is not a setting and has no effect; docs/service-settings.md lists them", name)
         if traces is not None:
             await asyncio.to_thread(traces.start, _otlp_writer)
         dependencies = _dependencies(settings, metrics, held, traces)

@@ -81,7 +81,7 @@ class Handshake:
                 message = self._accepted(message)
             case "websocket.close" if self.status == 0:
                 # The router closes an unknown path this way.
-                await self.refuse(NotFound("this path has no WebSocket; see docs/serving.md"))
+                await self.refuse(NotFound("this path has no WebSocket; see docs/api.md"))
                 return
             case "websocket.close" if self.close_code is None:
                 self.close_code = message.get("code")

@@ -32,5 +32,5 @@ async def stream(socket: WebSocket) -> None:
 
 @router.get("/stream", **schemas.STREAM)
 async def explain_stream(request: Request) -> Response:
-    """A WebSocket: send frames (binary messages), receive answers (text). See docs/serving.md."""
+    """A WebSocket: send frames (binary messages), receive answers (text). See docs/api.md."""
     raise UpgradeRequired

@@ -119,7 +119,7 @@ def test_what_people_told_becomes_the_datas_new_version(
     project.run("dvc", "checkout", "--quiet", "data.dvc")
     is_trained_on(project, tmp_path / "prepared", came)
     stored = decode((project.root / "data" / "sad" / f"{cut}.png").read_bytes(), max_pixels=10**6)
-    # The service's default margin, docs/serving.md.
+    # The service's default margin, docs/service-settings.md.
     assert pixel_sha256(stored) == pixel_sha256(crop_square(photo, (20, 30, 30, 30), margin=0.15))
 
     name, said = run()
