@@ -120,7 +120,7 @@ def test_two_devices_share_every_batch(tmp_path: Path, store: str) -> None:
         "import sys, tensorflow as tf;"
         "cpu = tf.config.list_physical_devices('CPU')[0];"
         "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2);"
-        "import pipelines.train as stage; real = stage.set_up;"
+        "import pipelines.train.stage as stage; real = stage.set_up;"
         "two = lambda: tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']);"
         "stage.set_up = lambda *a, **k: (real(*a, **k), two())[1];"
         "sys.argv = ['train', 'lenet']; stage.main()"

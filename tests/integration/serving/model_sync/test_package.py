@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.register.stage import register
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry
 from serving.inference.model_slot import ModelSlot
@@ -15,7 +14,7 @@ from serving.model_sync.poller import Poller
 from serving.model_sync.sources import RegistrySource
 from serving.model_sync.watcher import Watcher
 from tests.support.mlflow_store import new_store
-from tests.support.registry_world import make_world
+from tests.support.registry_world import judge_and_register, make_world
 
 
 def test_registered_model_is_admitted_with_its_lineage_and_self_test(
@@ -27,7 +26,7 @@ def test_registered_model_is_admitted_with_its_lineage_and_self_test(
     uri = new_store(tmp_path)
     world = make_world(tmp_path)
     sha256 = world.add_model("lenet")
-    register(Path(), world.params(min_accuracy=0.4))
+    judge_and_register(world, world.params(min_accuracy=0.4))
     state = tmp_path / "state"
     state.mkdir()
     location = Registered(name="emotion", by="alias", value="production")
