@@ -1,7 +1,7 @@
 """`python -m benchmarks.drift [--model MODEL] [--tune]`: how honest drift's alarm is; about 5 minutes.
 
 Pictures of people whom neither the model nor its reference has seen go through the real service (`python -m
-serving`, over HTTP); windows of 500 are drawn from its observations, visit by visit, and held against the
+serving`, over HTTP); windows of 500 are drawn from its observations, visit by visit, and compared with the
 served model's reference by the service's own functions. Printed is how often the alarm is raised: without any
 shift, and with each of four. Expected: at most 5 % without, at least 95 % with each.
 
@@ -102,7 +102,7 @@ def _shifts() -> dict[str, SampleSpec]:
 
 
 def _spec(first: int, *, people: int) -> SampleSpec:
-    """One picture of each emotion of so many people."""
+    """One picture of each emotion of `people` people."""
     return SampleSpec(per_class=people, seed=_SEED, identities=(first, first + people - 1))
 
 
@@ -130,9 +130,9 @@ def _report(
         raised.update(moved)
         alarms += bool(moved)
         quality.append(_quality(reference, pool, drawn))
-    told = ", ".join(f"{column} {count}" for column, count in raised.most_common(3)) or "–"
+    columns = ", ".join(f"{column} {count}" for column, count in raised.most_common(3)) or "–"
     accuracy, confidence, atc = np.mean(quality, axis=0)
-    print(f"| {name} | {alarms} of {windows} | {told} | {accuracy:.2f} | {confidence:.2f} | {atc:.2f} |")
+    print(f"| {name} | {alarms} of {windows} | {columns} | {accuracy:.2f} | {confidence:.2f} | {atc:.2f} |")
 
 
 def draw_window(

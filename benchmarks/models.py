@@ -82,7 +82,7 @@ def _export(architecture: str, *, side_px: int) -> bytes:
 
 
 def _spread(model: Any) -> None:
-    """Draw every kernel anew, with the variance that ReLUs keep (He et al., 2015).
+    """Draw every kernel again, with the variance that ReLUs keep (He et al., 2015).
 
     Keras' own fades out in a depthwise network whose batch norms have seen nothing: MobileNetV2 then answers
     one seventh for each class and every picture, and a comparison of answers would mean nothing.

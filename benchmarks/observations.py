@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _report_record(rows: list[Observation]) -> None:
-    """Into a buffer that nobody empties: what the hot path pays."""
+    """Record into a buffer without a writer: the cost on the hot path."""
     recorder = Recorder(Store("sqlite:///unused.db"), capacity=len(rows))
     passes = [1e6 * _seconds(lambda: [recorder.record(row) for row in rows]) / len(rows) for _ in range(9)]
     probabilities = np.full(_CLASSES, 1 / _CLASSES, np.float32)

@@ -118,7 +118,7 @@ def _copied(root: Path, copy: Path) -> dict[str, str]:
 
 
 def _shortened(copy: Path, epochs: int) -> dict[str, int]:
-    """Let params.yaml of the copy train so many epochs at most; by architecture, how many it had."""
+    """Limit the copy's params.yaml to `epochs` epochs; return the former number by architecture."""
     file = copy / "params.yaml"
     params = yaml.safe_load(file.read_text(encoding="utf-8"))
     whole = {}

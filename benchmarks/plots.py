@@ -68,7 +68,7 @@ def _bars(axes: Axes, rows: Sequence[Row], titles: Sequence[str], *, most: float
 
 
 def write_models(rows: Sequence[Mapping[str, Any]], path: Path, *, classes: int) -> None:
-    """Accuracy against latency of every model; a line joins each int8 model to its float twin.
+    """Accuracy against latency of every model; a line joins each int8 model to its float model.
 
     Args:
         rows: of reports/comparison.json.

@@ -1,7 +1,7 @@
 """`python -m benchmarks.quantization [--architectures A …]`: the search for int8 settings; 6 minutes for all.
 
-For each architecture the exported model is quantised in a dozen ways, and each result is held against its
-float twin: how much faster it is (one picture, one thread, both in turn in one process, median of the rounds'
+For each architecture the exported model is quantised in a dozen ways, and each result is compared with its
+float model: how much faster it is (one picture, one thread, in turn in one process, median of the rounds'
 own ratios), how large, and what accuracy and the worst class's recall it loses on the test pictures. The
 fastest one that keeps to `selection`'s limits on the *validation* pictures is marked; a person writes it into
 `quantization.A` of conf/base.yaml. Nothing but the terminal is written to.
@@ -53,7 +53,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Subject:
-    """One architecture's float model and what every candidate is held against."""
+    """One architecture's float model and what every candidate is compared with."""
 
     name: str
     content: bytes

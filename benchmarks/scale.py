@@ -166,7 +166,7 @@ def _validate(folder: Path) -> Callable[[], int]:
 
     params = load_params(PARAMS)
     manifest = folder / "prepared/manifest.parquet"
-    # Great Expectations takes seconds to import, whatever it is asked to judge.
+    # Great Expectations takes seconds to import, independent of the data.
     load_library()
 
     def work() -> int:

@@ -108,13 +108,15 @@ def _round(
     yield from (("bare/s", speed.per_s), ("bare ms", speed.cpu_ms), ("single ms", single_ms))
     for connections in _CONNECTIONS:
         load, cpu_ms = _loaded(one, picture, connections=connections, seconds=seconds)
-        yield from _told(f"{connections}", load, cpu_ms, bare_s=speed.per_s, bare_ms=speed.cpu_ms)
+        yield from _load_rows(f"{connections}", load, cpu_ms, bare_s=speed.per_s, bare_ms=speed.cpu_ms)
     steady, cpu_ms = _loaded(one, picture, connections=_BUSY, seconds=seconds, rate=_SHARE * load.per_s)
-    yield from _told("70 %", steady, cpu_ms, bare_s=speed.per_s, bare_ms=speed.cpu_ms)
+    yield from _load_rows("70 %", steady, cpu_ms, bare_s=speed.per_s, bare_ms=speed.cpu_ms)
     yield "p99 ÷ single", steady.p99_ms / single_ms
     for connections in _CONNECTIONS[1:]:
         load, cpu_ms = _loaded(several, picture, connections=connections, seconds=seconds)
-        yield from _told(f"{connections} workers", load, cpu_ms, bare_s=speed.per_s, bare_ms=speed.cpu_ms)
+        yield from _load_rows(
+            f"{connections} workers", load, cpu_ms, bare_s=speed.per_s, bare_ms=speed.cpu_ms
+        )
 
 
 def _loaded(
@@ -127,7 +129,7 @@ def _loaded(
     return load, 1e3 * (running.cpu_s() - before_s) / load.requests
 
 
-def _told(
+def _load_rows(
     name: str, load: Load, cpu_ms: float, *, bare_s: float, bare_ms: float
 ) -> Iterator[tuple[str, float]]:
     yield f"{name} /s", load.per_s

@@ -118,11 +118,11 @@ def wait_for_drift(address: str) -> None:
         data = cv2.imencode(".png", picture.astype(np.uint8))[1].tobytes()
         urllib.request.urlopen(f"{address}/detect", data=data).close()  # noqa: S310 # an address that was given
     deadline = time.monotonic() + _DRIFT_WAIT_S
-    while told(f"{address}/drift")["verdict"] == "unknown" and time.monotonic() < deadline:
+    while fetched(f"{address}/drift")["verdict"] == "unknown" and time.monotonic() < deadline:
         time.sleep(2)
 
 
-def told(address: str) -> Any:
+def fetched(address: str) -> Any:
     """JSON of an endpoint."""
     with urllib.request.urlopen(address) as answer:  # noqa: S310 # an address that was given
         return json.load(answer)

@@ -2,8 +2,8 @@
 
     MIEN_PORT=9000 MIEN_WORKERS=2 python -m serving
 
-Ready within 3 seconds when a model is cached. Ends within MIEN_SHUTDOWN_S of SIGTERM, every request answered,
-or MIEN_TIMEOUT_S later when streams are open.
+Ends within MIEN_SHUTDOWN_S of SIGTERM with every request answered, or MIEN_TIMEOUT_S later when streams are
+open.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class ErrorOutput:
             self._lines.log()
 
     def _read(self) -> int | None:
-        """Take what the pipe holds; how many bytes that were, None when nobody can write into it any more."""
+        """Read what the pipe holds; return the number of bytes, None once every writer has closed it."""
         with self._lock:
             try:
                 data = os.read(self._reading, _READ_BYTES)

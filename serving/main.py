@@ -33,7 +33,7 @@ def _app() -> FastAPI:
         # OpenCV reads it when it is imported, which checking does.
         limit_opencv(settings.max_pixels)
         check(settings)
-    # Only now: what is wrong is to be told before seconds of imports.
+    # Imported only now: errors are reported before imports that take seconds.
     from serving.http.app import create_app
     from serving.http.logs import configure_logs
 
@@ -71,5 +71,5 @@ def __getattr__(name: str) -> Any:
     try:
         return _MADE[name]()
     except AttributeError as error:
-        # Whoever asks would take it for a missing attribute.
+        # The importer would take it for a missing attribute.
         raise RuntimeError(f"{name} cannot be made: {error}") from error

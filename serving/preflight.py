@@ -1,8 +1,8 @@
 """What must be right before the service starts, and one line about what is not.
 
-Both ways to start it come here first: `python -m serving` and `uvicorn serving.main:app …`. What may come
-right later is no reason to end: a registry or a PostgreSQL server that is away, a disk that is full, a model
-that nobody has promoted yet.
+Both ways to start it come here first: `python -m serving` and `uvicorn serving.main:app …`. What may be
+repaired later does not end the start: an unreachable registry or PostgreSQL server, a full disk, a model that
+has not been promoted yet.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def address(host: str, sockets: Sequence[socket.socket]) -> str:
 
 
 def access_warning(settings: Settings) -> str | None:
-    """Why nobody else will be answered; None when that is not so."""
+    """Why requests from other machines will be refused; None when they are answered."""
     if settings.api_keys or settings.allow_anonymous or _is_loopback(settings.host):
         return None
     return (
@@ -173,7 +173,7 @@ def _bound(family: int, kind: int, protocol: int, address: Any, deadline: float)
 
 
 def _check_descriptors(connections: int) -> None:
-    """See that this process may open as many files as it may have connections, and its own beside them."""
+    """Raise the limit of open files to the maximum number of connections plus the files of its own."""
     needed = connections + _OWN_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:

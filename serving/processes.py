@@ -157,7 +157,7 @@ def _answer(lifeline: socket.socket) -> None:
             lifeline.send(asked)
     except OSError:
         pass
-    # At once, whatever the other threads are doing: SIGKILL would leave no more behind.
+    # At once, without waiting for other threads: SIGKILL would leave no more behind.
     os._exit(1)
 
 

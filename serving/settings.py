@@ -152,7 +152,7 @@ class Settings(BaseSettings):
 
     # Drift
     drift: bool = True
-    """Whether the live model's observations are held against its reference."""
+    """Whether the live model's observations are compared with its reference."""
     drift_last_n: int = Field(default=500, ge=1)
     """Newest observations that are compared."""
     drift_last_s: float | None = Field(default=None, gt=0)
@@ -160,9 +160,9 @@ class Settings(BaseSettings):
     drift_min_rows: int = Field(default=200, ge=1)
     """Observations below which there is no verdict."""
     drift_max_rows: int = Field(default=10_000, ge=1)
-    """Of a larger window so many rows are drawn evenly."""
+    """Maximum number of rows that are compared; a larger window is sampled evenly."""
     drift_stale_s: float = Field(default=300.0, ge=0.1)
-    """Age in seconds at which a drift result is computed anew, if there are new observations."""
+    """Age in seconds at which a drift result is computed again, if there are new observations."""
     drift_false_alarms: float = Field(default=0.005, ge=0.001, le=0.2)
     """Share of windows without drift that may raise the alarm all the same."""
     drift_pictures_per_person: float | None = Field(default=None, ge=1)

@@ -2,9 +2,9 @@
 
     url = SecretUrl("https://me:secret@mlflow.example")
     f"{url}"            # https://***@mlflow.example
-    url.reveal()        # for who connects to it
+    url.reveal()        # to connect to it
 
-Whatever formats, logs or represents one sees it masked. Texts of other libraries, which hold URLs as they
+Formatting, logging and `repr` show it masked. Texts of other libraries, which hold URLs as they
 were given, go through `mask_urls`.
 """
 

@@ -3,7 +3,7 @@
 The same ONNX file and the same JPEG behind BentoML, MLServer, LitServe, `mlflow models serve` and a bare
 FastAPI handler, each with a worker for each core in an environment of its own (made once, a minute each, in
 `--cache`), and behind this service with everything on, no faces searched. wrk asks them in turn with 1, 8 and
-32 clients, round after round. Each answer is held against the model's own first. Printed are Markdown tables;
+32 clients, round after round. Each answer is compared with the model's own first. It prints Markdown tables;
 `--json FILE` keeps every round's figures. Expected: ahead of every complete server, 1.5 times the best at 8
 and 32 clients.
 """

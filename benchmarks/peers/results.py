@@ -83,10 +83,10 @@ def goals(rows: Sequence[Row]) -> Iterator[str]:
                 continue
             best = max(rivals, key=lambda row: median(row.per_s))
             wanted = GOAL_COMPLETE.get(connections, 1.0) if kind == "complete" else GOAL_BARE
-            told = f"{what} ({best.title})" if kind == "complete" else what
+            label = f"{what} ({best.title})" if kind == "complete" else what
             verdict = "met" if median(best.lead) >= wanted else "**missed**"
             clients = "1 client" if connections == 1 else f"{connections} clients"
-            yield f"| {clients}, ÷ {told} | ≥ {wanted:.1f} | {spread(best.lead)} | {verdict} |"
+            yield f"| {clients}, ÷ {label} | ≥ {wanted:.1f} | {spread(best.lead)} | {verdict} |"
 
 
 def as_rows(content: Mapping[str, Any]) -> list[Row]:

@@ -69,7 +69,7 @@ def serving(
             env=dict(launch.environment),
             stdout=output,
             stderr=subprocess.STDOUT,
-            # A group of its own: some leave children behind when only the first process is told to end.
+            # A process group of its own: some servers leave children behind when only the first process ends.
             start_new_session=True,
         )
     try:

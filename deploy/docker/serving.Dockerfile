@@ -12,7 +12,7 @@ COPY deploy/docker/uv.txt requirements/serving.txt /build/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python -m venv /build/uv \
     && /build/uv/bin/python -m pip install --quiet --no-cache-dir --require-hashes --requirement /build/uv.txt
-# Compiled here: at run time the file system is read-only, and every start would compile anew.
+# Compiled here: at run time the file system is read-only, and every start would compile again.
 RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
     /build/uv/bin/uv venv --quiet --python "$(command -v python)" /opt/venv \
     && /build/uv/bin/uv pip sync --quiet --no-cache --compile-bytecode --require-hashes \
@@ -51,7 +51,7 @@ VOLUME /var/lib/mien
 EXPOSE 8000
 USER 10001:10001
 STOPSIGNAL SIGTERM
-# Whether the process answers. Without a model it lives and is not ready: that is no reason to restart it.
+# Whether the process answers. Without a model it runs and is not ready, which is not a reason to restart it.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['MIEN_PORT'] + '/livez', timeout=4)"]
 # No shell between: SIGTERM reaches the service, which answers what it has taken and ends.

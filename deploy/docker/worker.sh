@@ -4,7 +4,7 @@ set -eu
 checkout=/var/lib/mien/checkout
 mkdir -p "$HOME" "${PREFECT_HOME:-$HOME/.prefect}"
 if [ ! -d "$checkout/.git" ]; then
-  # Beside its place and then moved: a clone that was cut off is no checkout.
+  # Cloned to a temporary folder and then moved: an interrupted clone is not a checkout.
   rm -rf "$checkout.partial"
   git clone --quiet "${TRAINING_REPOSITORY:?where the checkout is cloned from: an address or a mounted folder}" "$checkout.partial"
   mv "$checkout.partial" "$checkout"

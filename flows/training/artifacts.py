@@ -66,7 +66,7 @@ def comparison_row(row: Row, selected: str) -> dict[str, Any]:
 
 def verdict(decision: Decision, checks: Sequence[Row], *, tracking_uri: str, report: str) -> str:
     """The gate's decision with every check, as Markdown."""
-    title = "passed the gate" if decision.passed else "did not pass the gate"
+    title = "passed the quality gate" if decision.passed else "did not pass the quality gate"
     lines = [f"## {decision.architecture} {title}", ""]
     lines += [f"* {reason}" for reason in decision.reasons]
     lines += ["", f"**Registered:** {_registered(decision, tracking_uri)}  ", f"**Report:** {report}", ""]

@@ -78,7 +78,7 @@ def _chosen(function: Any, pictures: Sequence[Path], *, margin: float) -> Image:
     candidates = read_pictures([pictures[index] for index in spread])
     answers = _run(function, candidates)
     # Where two classes tie, two runtimes may explain different ones, neither being wrong; and a map without
-    # any evidence is zero in both, whatever became of the formula.
+    # any evidence is zero in both, even if the formula is wrong.
     first_two = np.sort(answers[PROBABILITIES], axis=1)[:, -2:]
     telling = (first_two[:, 1] - first_two[:, 0] >= margin) & (answers[HEATMAP].max(axis=(1, 2)) > 0)
     return candidates[varied(answers[PROBABILITIES], max(BATCHES), first=telling)]

@@ -37,7 +37,7 @@ def to_onnx(function: Any, contract: ModelContract, *, opset: int) -> Any:
         onnx.ModelProto with open first axis `batch`; equal functions give equal bytes.
 
     Raises:
-        Exception: whatever TensorFlow and tf2onnx raise for an operation they cannot convert.
+        Exception: TensorFlow's and tf2onnx's own exceptions for an operation they cannot convert.
     """
     graph, names = _frozen(function)
     model = canonical(_converted(graph, names, opset=opset))

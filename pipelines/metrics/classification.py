@@ -18,7 +18,7 @@ Matrix = NDArray[Any]
 """int or float [..., classes, classes]: rows are actual, columns predicted."""
 
 # Softmax underflows to 0 for a confident network; half of the sixth decimal, at which
-# predictions are kept, is the smallest probability that can be told from it.
+# predictions are kept, is the smallest probability that differs from 0 in the predictions.
 SMALLEST_PROBABILITY = 5e-7
 
 

@@ -69,8 +69,8 @@ def entropy(histogram: Histogram) -> Range:
     """Find the part of the range whose 256 levels preserve most information (Migacz, 2017).
 
     Both ends are drawn in towards 0 by the same factor; the one with the least Kullback–Leibler divergence
-    wins, and of several the widest. Zeros do not count: they are exact in any range, and so many that they
-    would drown the rest.
+    wins, and of several the widest. Zeros do not count: they are exact in any range, and their
+    number would outweigh the rest.
     """
     low, high = minmax(histogram.low, histogram.high)
     if low == high or histogram.low == histogram.high:

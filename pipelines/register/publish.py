@@ -74,7 +74,7 @@ def verdict_page(verdict: GateVerdict) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A model that passed the gate, and everything that is registered with it."""
+    """A model that passed the quality gate, and everything that is registered with it."""
 
     onnx: Path
     contract: ModelContract

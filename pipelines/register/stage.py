@@ -32,7 +32,7 @@ from pipelines.tracking.registry import Registry, Version
 
 
 def register(root: Path, params: Params, *, experiment: str | None = None) -> str:
-    """Register the selected model if it passed the gate; log the verdict to its run in both cases.
+    """Register the selected model if it passed the quality gate; log the verdict to its run in both cases.
 
     Args:
         root: the checkout; also the current folder, which contains MLflow's local store.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CANDIDATE = "candidate"
-"""Alias of the newest version that passed the gate."""
+"""Alias of the newest version that passed the quality gate."""
 PRODUCTION = "production"
 """Alias of the version that is served; a person sets it, the gate only when there is none."""
 SHA256 = "sha256"
@@ -39,7 +39,7 @@ MODEL_FILE = "model.onnx"
 
 _DESCRIPTION = (
     f"Facial expression classifiers. `{PRODUCTION}` is what the service follows: move the alias to promote "
-    f"or to roll back. `{CANDIDATE}` is the newest version that passed the gate; its page has the verdict."
+    f"or to roll back. `{CANDIDATE}` is the newest version that passed the quality gate; its page shows why."
 )
 
 
@@ -187,7 +187,7 @@ class Registry:
         """A version's folder on this machine, for as long as the block runs.
 
         Raises:
-            RegistryError: the files cannot be had, or are not those that were registered.
+            RegistryError: the files cannot be fetched, or are not those that were registered.
         """
         with tempfile.TemporaryDirectory(prefix="mien-model-") as folder:
             path = self._call(lambda: self._download(version, folder))

@@ -1,7 +1,7 @@
 """Epochs of one network, resumable after each.
 
-One call of `fit` is one epoch: whatever the next one needs lies in a `Checkpoint`, so that a run killed at
-any time goes on as if it had not been.
+One call of `fit` is one epoch. Everything that the next epoch needs is in a `Checkpoint`, so that a run that
+was killed at any time continues with the same results.
 
 Seeds, precision and devices, set once before a network is built.
 """

@@ -21,7 +21,7 @@ _NOT_FOUND = 404
 
 
 class DownloadFailed(Exception):
-    """A file could not be had; the message says why in one line."""
+    """A file could not be fetched; the message says why in one line."""
 
 
 def hub_address() -> str:
@@ -82,7 +82,7 @@ def download_checkpoint(repository: str, folder: Path, *, timeout_s: float) -> N
     """Fetch a Hugging Face checkpoint's configuration and tensors into an empty folder.
 
     Raises:
-        DownloadFailed: one of the files that must be there could not be had.
+        DownloadFailed: one of the files that must be there could not be fetched.
     """
     base = f"{hub_address()}/{repository}/resolve/main"
     for name in CHECKPOINT_FILES:

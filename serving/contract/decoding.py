@@ -34,10 +34,10 @@ _JPEG_END = b"\xff\xd9"
 _FURTHER_DATA = hashlib.sha256(b"").digest().replace(b"\xff", b"\x5a") * 128
 # What libjpeg fills missing blocks with: all coefficients 0, the middle of the range.
 _FILL = 128
-# Rows of about so many pixels are laid on white at once: their copies stay in the processor's cache, and a
+# Rows are laid on white in bands of about this many pixels: their copies stay in the processor's cache, and a
 # picture of 32 megapixels does not need its size four times more.
 _BAND_PX = 64 * 1024
-# So many zero bytes are not the end of a scan but of a file that was only partly written.
+# This many zero bytes are not the end of a scan but of a file that was only partly written.
 _FILL_BYTES = 64
 
 

@@ -103,7 +103,7 @@ class YuNetDetector:
         """Read `model`; with `sha256` refuse any other file.
 
         Raises:
-            FaceDetectorError: the file cannot be read, is another one, or is no YuNet.
+            FaceDetectorError: the file cannot be read, is another one, or is not a YuNet.
         """
         try:
             self._data = model.read_bytes()

@@ -93,7 +93,7 @@ class InputSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelContract:
-    """The agreement between one ONNX file and whoever runs it.
+    """The agreement between one ONNX file and the programs that run it.
 
     Raises:
         ContractInvalid: a field is of the wrong type or out of range.

@@ -89,7 +89,7 @@ class Detector:
         Args:
             batcher: of the live model.
             reader: of pictures.
-            sink: told of each answer.
+            sink: receives each answer.
             timeout_s: what one picture may take.
             shadow: offered a sample of what the live model answers.
             canary: answers some of those that name their subject.
@@ -110,7 +110,7 @@ class Detector:
         record: bool = True,
         subject: str | None = None,
     ) -> Detection:
-        """Find the faces of a picture and say what they feel.
+        """Find the faces of a picture and classify their expressions.
 
         Args:
             data: the picture's file.

@@ -35,7 +35,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveAnswer:
-    """What the live model said of a picture's first input, for another model to be held against."""
+    """What the live model said of a picture's first input, for another model to be compared with."""
 
     data: bytes
     """The picture's file: the other model may want another size, crop or detector."""
@@ -49,7 +49,7 @@ class LiveAnswer:
 
 
 class Shadow(Protocol):
-    """Another model that looks at a sample of the pictures, and answers nobody."""
+    """Another model that classifies a sample of the pictures; clients never see its answers."""
 
     def wants(self) -> bool:
         """Whether this request belongs to the sample; called for every request, in any thread."""
@@ -124,13 +124,13 @@ async def route_request(
         subject: who asks; equal ones are answered by the same model.
         make: the request as work, for one turn.
         batcher: of the live model.
-        sink: told of the one answer that counts.
+        sink: receives the one answer that counts.
         shadow: offered the live model's answers.
         timeout_s: for both turns together.
         live: the model that is to answer if the candidate does not; the current one without it.
 
     Raises:
-        Exception: whatever the live model's turn raises, and what is the picture's own fault.
+        Exception: of the live model's turn, and of the candidate's where the picture is the cause.
     """
     begun = time.perf_counter()
     candidate = canary.choose(subject)

@@ -52,7 +52,7 @@ class Exchange(Protocol[R_co]):
     """One request of one protocol; both methods are called in a worker thread, one after the other."""
 
     def read(self, spec: InputSpec) -> TensorRequest:
-        """The request, for a model that wants this; whatever it raises, the caller gets."""
+        """Read the request for a model with this input; its exceptions reach the caller."""
 
     def write(self, live: LiveModel, prediction: Prediction, ids: Sequence[str]) -> R_co:
         """The answer; `ids` are those of the observations, one for each picture or none at all."""
@@ -92,7 +92,7 @@ class TensorAnswerer:
             images: pictures that it probably has, for the bound of the queue.
 
         Raises:
-            RequestError: whatever `exchange` finds wrong with it.
+            RequestError: `exchange` refuses the request.
             ImageError: a file is not an accepted picture.
             Overloaded: too many wait, or it took too long.
         """

@@ -262,7 +262,7 @@ def _dependencies(
         threads=threads,
         max_batch=settings.batch_size,
         max_queue_images=settings.queue_images,
-        told=metrics.batch,
+        on_batch=metrics.batch,
     )
     reader = PictureReader(
         detectors,

@@ -1,7 +1,7 @@
 """What a new version must pass before it answers anybody: digest, contract, detector, warm-up, self-test.
 
-Runs in the process that will serve it, beside the model that still does. Whatever goes wrong, the
-one error is `ModelRefused`, and the old model has not noticed.
+Runs in the process that will serve it, beside the model that is live. Every failure is raised as
+`ModelRefused`, and the live model is not affected.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def _self_test(classifier: OnnxClassifier, path: Path) -> tuple[str, ...]:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        # Opened here: NumPy leaves a file that it opened itself, and that is no archive, open.
+        # Opened here: a file that NumPy opens itself stays open if it is not an archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             return {name: data[name] for name in (IMAGE, PROBABILITIES, HEATMAP, EMBEDDING)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -6,7 +6,7 @@
 
 A worker takes what waits at that moment (shared with those that are idle too, at most `max_batch` pictures),
 lets each request prepare its pictures, runs the network, and lets each request make its answer: one hop from
-the event loop to a thread and one back, whatever a request needs. Decoding, ONNX Runtime and OpenCV release
+the event loop to a thread and one back for every kind of request. Decoding, ONNX Runtime and OpenCV release
 the GIL.
 
 The network runs in a few sizes only (`BATCH_SIZES`) and what lies between is padded: 5 pictures cost as much
@@ -214,7 +214,7 @@ class Batcher:
         threads: int,
         max_batch: int = 16,
         max_queue_images: int = 256,
-        told: Callable[[int], None] | None = None,
+        on_batch: Callable[[int], None] | None = None,
     ) -> None:
         """Start the worker threads.
 
@@ -223,9 +223,9 @@ class Batcher:
             threads: number of workers, each running one batch at a time.
             max_batch: maximum number of pictures in one run.
             max_queue_images: maximum number of waiting pictures; further requests are refused.
-            told: called in a worker thread with the number of pictures of each turn.
+            on_batch: called in a worker thread with the number of pictures of each turn.
         """
-        self._told = told
+        self._on_batch = on_batch
         self._slot = slot
         self._max_batch = max_batch
         self._queue: JobQueue[_Job[Any]] = JobQueue(
@@ -320,8 +320,8 @@ class Batcher:
             _run(jobs, self._max_batch)
             if lost.is_set():
                 return
-            if self._told is not None:
-                self._told(sum(job.images for job in jobs))
+            if self._on_batch is not None:
+                self._on_batch(sum(job.images for job in jobs))
             # The names would keep an old model alive while this thread waits for the next request.
             del jobs
             self._queue.done()

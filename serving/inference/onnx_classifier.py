@@ -32,8 +32,8 @@ from serving.errors import ModelFileError, ModelTimeout
 from serving.inference.sessions import load_problem, open_session
 from serving.inference.watchdog import WATCHDOG
 
-# ONNX Runtime keeps memory for every batch size it has seen and plans anew for each: a handful of sizes,
-# the rest padded up to the next one.
+# ONNX Runtime keeps memory for every batch size it has seen and a new plan for each. So batches have one
+# of a few sizes and are padded to the next one.
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 _NUMPY_NAMES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 

@@ -103,8 +103,8 @@ class Buffer:
             if waiting is None:
                 return None
             taken = [note for note in self._taken_notes if _is_about(note, id)]
-            told = self._notes.get(id) or (taken[-1] if taken else None)
-        emotion = told.emotion if isinstance(told, Feedback) else None
+            note = self._notes.get(id) or (taken[-1] if taken else None)
+        emotion = note.emotion if isinstance(note, Feedback) else None
         return StoredObservation(observation=waiting.observation, feedback=emotion)
 
     def remove(self, id: str) -> bool:

@@ -167,10 +167,10 @@ class Database:
         try:
             yield
         except (StatementError, PoolTimeout) as error:
-            # A StatementError that is no DBAPIError: a value of a type that no column takes.
+            # A StatementError that is not a DBAPIError: a value of a type that no column takes.
             if isinstance(error, DataError | IntegrityError) or type(error) is StatementError:
                 raise RowsRefused(reason=_reason(error)) from error
-            # The tables may have gone with whatever happened, so they are looked for again.
+            # The tables may be gone too, so they are checked again.
             self._ready = False
             raise StoreUnavailable(url=self.shown, reason=_reason(error)) from error
         except OSError as error:

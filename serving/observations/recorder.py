@@ -152,7 +152,7 @@ class Recorder:
         return await self._patiently(id, lambda: self._store.observation(id))
 
     async def feedback(self, id: str, emotion: str) -> None:
-        """Store the true emotion of an earlier answer, written or not; told twice, the later one counts.
+        """Store the true emotion of an earlier answer, written or not; of several, the last one counts.
 
         Raises:
             ObservationUnknown: no such answer is known.

@@ -31,7 +31,7 @@ class Observation:
     model_sha256: str
     """Of the ONNX file, hexadecimal."""
     predicted: str
-    """The most probable class, whatever its probability."""
+    """The most probable class, also when its probability is low."""
     probabilities: bytes
     """Little-endian float32 [classes], in the model's order; see `describe`."""
     confidence: float
@@ -108,7 +108,7 @@ class Switch:
 
 @dataclass(frozen=True, kw_only=True)
 class Feedback:
-    """The true emotion of an earlier answer, told later; of several, the last one counts."""
+    """The true emotion of an earlier answer, sent by a client; of several, the last one counts."""
 
     observation_id: str
     time: float
@@ -122,7 +122,7 @@ class StoredObservation:
 
     observation: Observation
     feedback: str | None = None
-    """The true emotion as last told; None when nobody told."""
+    """The true emotion by the last feedback; None without feedback."""
     model: ModelRecord | None = field(default=None, repr=False)
     """The model that answered; None in windows, whose rows share one model."""
 

@@ -48,7 +48,7 @@ def read_window(
         version: of the model.
         since: seconds since 1970 (UTC).
         until: the same; later observations do not count.
-        last_n: at most so many, the newest ones; None for all since then.
+        last_n: maximum number of rows, the newest ones; None: unlimited.
         max_rows: most rows that come back.
     """
     if last_n is not None:

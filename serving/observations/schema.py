@@ -3,7 +3,7 @@
     schema_version   one row: which layout this is
     models           every model that was live
     observations     one row per answer
-    feedback         true emotions told later; the newest of an observation counts
+    feedback         true emotions sent by clients; the newest of an observation counts
     switches         when which process changed its model, and why
     drift_results    whether a model's observations have moved away from its reference, and by how much
     drift_lease      one row: which process computes the next of them

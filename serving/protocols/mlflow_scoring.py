@@ -95,7 +95,7 @@ def _rows(name: str, value: object) -> list[Any]:
 
 def _split(value: object) -> list[Any]:
     if not isinstance(value, dict) or not {"columns", "data"} <= value.keys() <= _SPLIT_KEYS:
-        raise BadRequest("dataframe_split is no object with columns, data and perhaps index")
+        raise BadRequest("dataframe_split is not an object with columns, data and perhaps index")
     columns = _listed("dataframe_split.columns", value["columns"])
     if columns.count(IMAGE) != 1:
         raise BadRequest(

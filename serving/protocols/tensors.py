@@ -103,7 +103,7 @@ def from_values(values: object, spec: InputSpec, count: int) -> Image:
     """Pictures [count, H, W, 3] from JSON's lists: nested as the shape says, or flat and row-major.
 
     Raises:
-        BadRequest: another shape, or a value that is no uint8.
+        BadRequest: another shape, or a value that is not a uint8.
     """
     if not isinstance(values, list):
         raise BadRequest(f"the tensor's data is {json_type(values)}, expected a list")
@@ -129,7 +129,7 @@ def nested(value: object, spec: InputSpec, index: int) -> Image:
         index: of the picture, for the message.
 
     Raises:
-        BadRequest: another shape, or a value that is no uint8.
+        BadRequest: another shape, or a value that is not a uint8.
     """
     level: list[Any] = [value]
     flat = isinstance(value, list) and value and not isinstance(value[0], list)

@@ -57,7 +57,7 @@ def make_source(root: Path) -> None:
 
 
 def prefect(stack: Stack, path: str, **asked: object) -> Any:
-    """What Prefect's API answers to whoever has the password."""
+    """What Prefect's API answers with the password."""
     auth = ("admin", stack.variables["PREFECT_PASSWORD"])
     answer = httpx.post(f"{stack.url('prefect')}/api{path}", json=asked, auth=auth, timeout=PATIENCE_S)
     return answer.raise_for_status().json()
@@ -142,7 +142,7 @@ def test_a_training_registers_its_model_with_its_files_in_the_store(trained: Sta
     )
     listed = client.list_objects_v2(Bucket="mien", Prefix="mlflow/")["Contents"]
     assert any(found["Key"].endswith("/model.onnx") for found in listed)
-    # Files pass through the server: nobody was sent to the store with a signed address.
+    # Files pass through the server: no client was redirected to the store with a signed address.
     assert "X-Amz-Credential" not in trained.logs()
     branches = trained.run("worker", "git", "branch", "--list", "training/*", folder="/var/lib/mien/checkout")
     assert len(branches.split()) == 1
@@ -251,11 +251,11 @@ def test_a_service_that_is_killed_under_load_costs_no_more_than_answers_that_had
         load.goes_on()
     assert load.statuses.keys() == {200}
     assert len(load.broken) < CLIENTS
-    assert all("without sending complete message body" in told for told in load.broken)
+    assert all("without sending complete message body" in error for error in load.broken)
 
 
 def both_are_asked(stack: Stack) -> None:
-    """Wait until the proxy has asked both anew: it leaves one that failed alone for two seconds."""
+    """Wait until the proxy has asked both again: it does not ask a failed one for two seconds."""
 
     def answered(name: str) -> int:
         return stack.containers[name].log.read_text().count("POST /detect 200")

@@ -109,7 +109,7 @@ def test_mixed_precision_keeps_float32_weights_and_logits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_saved_weights_fit_a_network_built_anew(name: str, tmp_path: Path) -> None:
+def test_saved_weights_fit_a_network_built_again(name: str, tmp_path: Path) -> None:
     classifier, again = network(name), small_classifier(name)
     classifier.model.save_weights(tmp_path / "model.weights.h5")
     again.model.load_weights(tmp_path / "model.weights.h5")

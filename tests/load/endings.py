@@ -70,7 +70,7 @@ class Report:
 
 
 class Client(threading.Thread):
-    """Asks without pause until told to stop; a refused connection is tried again."""
+    """Asks without pause until stopped; a refused connection is tried again."""
 
     def __init__(self, port: int, stop: threading.Event) -> None:
         super().__init__(daemon=True)

@@ -33,7 +33,7 @@ BAD = {
 
 
 class Person(HttpUser):
-    """Sends pictures and sometimes says what they felt."""
+    """Sends pictures and sometimes feedback."""
 
     wait_time = between(0.05, 0.3)
 

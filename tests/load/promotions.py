@@ -55,7 +55,7 @@ class Record:
 
 
 def run(folder: Path, *, promotions: int) -> Record:
-    """Promote so many times, once a second."""
+    """Promote `promotions` times, once a second."""
     registry = FilledRegistry(new_store(folder), folder / "artifacts")
     versions = [registry.add(seed=seed) for seed in range(VERSIONS)]
     registry.promote(versions[0])

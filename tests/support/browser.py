@@ -80,7 +80,7 @@ class Visit:
         self.page.on("request", self._request)
 
     def expect_refusals(self, *statuses: int) -> None:
-        """These answers are part of the test: the browser's own note of them is no complaint."""
+        """These answers are part of the test: the browser's own note of them is not an error."""
         self._refused.update(statuses)
 
     def open(self, tab: str = "") -> Page:

@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 
 @contextmanager
 def bucket_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of the server; whoever asks for S3 in this test gets there too."""
+    """A client of the server; other S3 clients in this test reach it too."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

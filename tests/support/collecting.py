@@ -26,7 +26,7 @@ def noise(seed: int, *, side: int = 24) -> NDArray[np.uint8]:
 
 @dataclass
 class KeptPictures:
-    """What a service has kept of people who told what they felt."""
+    """What a service has kept of people who sent feedback."""
 
     root: Path
     ids: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class KeptPictures:
     def add(
         self, image: NDArray[np.uint8] | None, emotion: str | None, *, box: Box | None = None
     ) -> tuple[str, Path]:
-        """One answer; without an image none was kept, without an emotion nobody told. Its id and its file."""
+        """Store one answer, with its picture and its feedback if given; return its id and its file."""
         number = len(self.ids)
         id = id_of(number)
         name = None

@@ -193,7 +193,7 @@ def composed(repository: Path, source: Path, folder: Path, **variables: str) -> 
         folder: for volumes, logs, `.env`.
         variables: changes of `.env`.
     """
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, repository / "deploy/new-env"],
         cwd=folder,
         capture_output=True,
@@ -208,7 +208,7 @@ def composed(repository: Path, source: Path, folder: Path, **variables: str) -> 
             source=source,
             folder=folder,
             variables=given,
-            keys=dict(re.findall(r"^key of (\w+), .*: +(\S+)$", told, re.MULTILINE)),
+            keys=dict(re.findall(r"^key of (\w+), .*: +(\S+)$", output, re.MULTILINE)),
             services=compose(repository, given)["services"],
             ports={
                 name: free_port() for name in [*names, "api-1", "api-2", "proxy-mlflow", "proxy-evidently"]

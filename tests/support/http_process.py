@@ -25,7 +25,7 @@ START_S = 120.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on, if possible one that no outgoing connection gets meanwhile."""
+    """A free port, if possible one that no outgoing connection gets meanwhile."""
     for port in (*_never_outgoing(), 0):
         with suppress(OSError), closing(socket.create_server(("127.0.0.1", port))) as free:
             return int(free.getsockname()[1])
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 def _never_outgoing() -> list[int]:
-    """Some ports that the system gives to nobody by itself, in any order."""
+    """Some ports outside the ephemeral range, in any order."""
     outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range")
     if not outgoing.exists():
         return []

@@ -27,7 +27,7 @@ _PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\nConnection: close\r\n\r\n<htm
 
 
 class Front:
-    """An address; behind it the server, nobody, somebody who says nothing, or one who wants a login."""
+    """An address; behind it the server, no server, one that does not answer, or one that requires a login."""
 
     def __init__(self, port: int) -> None:
         self._behind = port
@@ -87,7 +87,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 @contextmanager
 def registry_front(store_uri: str, artifacts: Path) -> Iterator[Front]:
-    """A running MLflow server of a store; nobody is at its front yet."""
+    """A running MLflow server of a store; its front does not listen yet."""
     port = free_port()
     # What `mlflow server` tells its own processes.
     environment = os.environ | {

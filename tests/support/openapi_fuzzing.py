@@ -1,4 +1,4 @@
-"""What schemathesis is told of this service: pictures for the fields that want one.
+"""Hooks of schemathesis for this service: pictures for the fields that want one.
 
 Its command line imports this; without it every picture would be noise, and no answer ever a 200.
 """
@@ -19,5 +19,5 @@ _FILES = [
 
 for _kind in ("jpeg", "png", "webp", "bmp"):
     schemathesis.openapi.media_type(f"image/{_kind}", st.sampled_from(_FILES))
-# Fields of forms; whatever else is binary is noise to this service, as it should meet some.
+# Fields of forms; other binary fields get random bytes, which the service must refuse.
 schemathesis.openapi.format("binary", st.sampled_from(_FILES) | st.binary(max_size=200))

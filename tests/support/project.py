@@ -31,7 +31,7 @@ class Project:
     def environment(self, **more: str) -> dict[str, str]:
         """This process's variables, with the interpreter's folder first on PATH.
 
-        Without those that lead out of the copy: MLflow leaves MLFLOW_TRACKING_URI behind when it is told one.
+        Without those that lead out of the copy: MLflow sets MLFLOW_TRACKING_URI when it is given one.
         """
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         kept = {
@@ -58,7 +58,7 @@ class Project:
         path.write_text(yaml.safe_dump(values, sort_keys=False))
 
     def restore(self) -> None:
-        """Be at the last commit again, with its results, whatever a stage that failed left half done."""
+        """Return to the last commit and its results, also after a stage that failed."""
         self.run("git", "checkout", "--quiet", "--", ".")
         self.run("dvc", "checkout", "--quiet", "--force")
 

@@ -16,7 +16,7 @@ _REST_S = 0.02
 
 
 class Load:
-    """Statuses of all answers; what was broken off is told apart, and not asked again."""
+    """Statuses of all answers; broken connections are listed apart and not repeated."""
 
     def __init__(self, url: str, key: str) -> None:
         self.statuses: Counter[int] = Counter()
@@ -43,7 +43,7 @@ class Load:
             thread.join()
 
     def goes_on(self, answers: int = 60) -> None:
-        """Wait for so many more answers."""
+        """Wait for `answers` more answers."""
         before = self.statuses.total()
         until(lambda: self.statuses.total() >= before + answers, 20 * PATIENCE_S)
 

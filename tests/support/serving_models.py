@@ -95,7 +95,7 @@ class FilledRegistry:
     def add(
         self, *, tagged: bool = True, sha256: str | None = None, run_id: str | None = None, **options: object
     ) -> str:
-        """Register a version; `sha256` is what the registry is told, the file's own without it."""
+        """Register a version; `sha256` is what the registry gets, the file's own without it."""
         folder = self.artifacts / f"v{len(list(self.artifacts.glob('*')))}"
         model_folder(folder, **options)  # type: ignore[arg-type]
         tags = {"architecture": "lenet", "weights": "scratch", "dataset": "5" * 64, "git_commit": "c" * 40}

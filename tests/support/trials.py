@@ -68,7 +68,7 @@ def looking(client: httpx.Client) -> httpx.Client:
 
 
 def compared(client: httpx.Client, count: int) -> dict[str, Any]:
-    """The report, once so many pictures are compared."""
+    """The report, once `count` pictures are compared."""
     until(lambda: shadow_report(client).get("compared", 0) >= count, SHADOW_S)
     return shadow_report(client)
 

@@ -1,4 +1,4 @@
-"""Somebody who is told: a local HTTP server, and Prefect's own webhook block that points to it."""
+"""Receiver of alarms: a local HTTP server, and Prefect's own webhook block that points to it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def receiving(name: str) -> Iterator[Webhook]:
     try:
         block = CustomWebhookNotificationBlock(
             name=name,
-            url=f"http://127.0.0.1:{server.server_port}/told",
+            url=f"http://127.0.0.1:{server.server_port}/alarm",
             method="POST",
             json_data={"subject": "{{subject}}", "body": "{{body}}"},
         )

@@ -200,7 +200,7 @@ FASTEST = SelectionParams(
 )  # fmt: skip
 
 
-def test_what_a_variant_loses_is_told_overall_and_for_the_class_that_loses_most() -> None:
+def test_a_variants_loss_is_reported_overall_and_for_the_class_that_loses_most() -> None:
     # 160 → 157 of 200 happy ones, 140 → 142 sad ones: 300 → 299 of 400.
     found = losses(
         _evaluation("vgg-int8", 0.7, accuracy=299 / 400, recalls=(157 / 200, 142 / 200)),

@@ -1,7 +1,7 @@
 """What every peer does with a picture: decode, resize, ONNX Runtime with one thread; the same code for all.
 
 It stands alone, since it runs in environments that have nothing of this project but NumPy, OpenCV and ONNX
-Runtime. Its answers are held against this project's own before anything is timed.
+Runtime. Its answers are compared with this project's own before anything is timed.
 """
 
 from __future__ import annotations

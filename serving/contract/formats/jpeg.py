@@ -1,7 +1,7 @@
 """JPEG (ITU-T T.81), its markers found as libjpeg finds them.
 
 Between segments libjpeg passes over everything that is not a marker: bytes without `FF`, fill bytes, and
-`FF 00`, which has no length. Whoever takes the latter for a segment reads another size than libjpeg does.
+`FF 00`, which has no length. A reader that takes the latter for a segment finds another size than libjpeg.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def read(data: bytes) -> ImageHeader:
             alpha = True
             key = struct.unpack_from(">H", data, start)[0] if color == 0 else None
     if not pixels:
-        # OpenCV looks for them beyond IEND, and makes room for whatever length it finds there.
+        # OpenCV looks for them beyond IEND, and allocates the length that it finds there.
         raise ImageUndecodable(format="PNG", reason="it has no pixel data")
     expected = _unpacked_size(width, height, depth * _CHANNELS.get(color, 1), interlaced=interlace == 1)
     _check_pixel_data(data, pixels, expected)

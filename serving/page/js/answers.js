@@ -1,4 +1,4 @@
-// The cards beside the picture: of each face its emotion and a bar per class; right or wrong; where it comes from.
+// The cards beside the picture: a face's emotion, a bar per class, feedback buttons, and the answer's lineage.
 
 import { bars } from "./bars.js";
 import { h } from "./dom.js";
@@ -17,7 +17,7 @@ const PARTS = {
 };
 
 /**
- * What is said of one picture.
+ * The answer on one picture.
  * @param answer of /explain, whose `faces` are what is shown: a picture without a face has itself as one.
  * @param picture that the thumbnails are cut out of; null when the browser cannot show it.
  */
@@ -109,7 +109,7 @@ function provenance(answer, roundTripMs, onproblem) {
       { class: "provenance" },
       h("span", {}, `Answered in ${ms(timings.total)}`),
       h("span", {}, `${model.name} ${versionOf(model)}`),
-      model.canary ? h("span", {}, "the candidate, on trial") : null,
+      model.canary ? h("span", {}, "from the canary") : null,
       h(
         "button",
         { type: "button", class: "plain", onclick: () => openLineage(answer.id, onproblem) },
@@ -119,12 +119,12 @@ function provenance(answer, roundTripMs, onproblem) {
     h(
       "details",
       { class: "timings" },
-      h("summary", {}, "Time, part by part"),
-      h("dl", {}, rows, h("dt", {}, "there and back"), h("dd", {}, ms(roundTripMs))),
+      h("summary", {}, "Time by step"),
+      h("dl", {}, rows, h("dt", {}, "round trip"), h("dd", {}, ms(roundTripMs))),
     ),
   );
 }
 
-/** "version 3"; a model from a path is told by its file's hash. */
+/** "version 3"; a model from a path is named by its file's hash. */
 const versionOf = (model) =>
   model.version === "local" ? model.sha256.slice(0, 8) : `version ${model.version}`;

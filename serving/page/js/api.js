@@ -1,4 +1,4 @@
-// The service, asked. What it refuses becomes a `Problem` (RFC 9457).
+// Requests to the service. A refusal becomes a `Problem` (RFC 9457).
 
 const KEY = "mien.key";
 let keyWithoutStorage = null;
@@ -43,7 +43,7 @@ export const key = {
     }
     this.onchange();
   },
-  /** Told of every change. */
+  /** Called on every change. */
   onchange() {},
 };
 
@@ -70,21 +70,21 @@ async function asked(path, { method = "GET", body = null, type = null, signal = 
 }
 
 async function refused(response) {
-  let told = {};
+  let body = {};
   try {
-    told = await response.json();
+    body = await response.json();
   } catch {
     /* something in between answered, not the service */
   }
-  const kind = String(told.type ?? "").replace("urn:mien:problem:", "") || `status-${response.status}`;
+  const kind = String(body.type ?? "").replace("urn:mien:problem:", "") || `status-${response.status}`;
   const wait = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
   return new Problem({
     kind,
     status: response.status,
-    title: told.title ?? response.statusText,
-    detail: told.detail ?? "",
+    title: body.title ?? response.statusText,
+    detail: body.detail ?? "",
     retryAfterS: Number.isFinite(wait) ? wait : null,
-    requestId: told.request_id ?? response.headers.get("x-request-id"),
+    requestId: body.request_id ?? response.headers.get("x-request-id"),
   });
 }
 
@@ -110,7 +110,7 @@ export function explain(picture, { signal } = {}) {
   });
 }
 
-/** Tell what a face really shows. */
+/** Send the true emotion of a face. */
 export function feedback(id, emotion) {
   return json("feedback", {
     method: "POST",

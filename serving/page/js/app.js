@@ -58,7 +58,7 @@ async function learn() {
     state.about = await api.about();
     byId("what-is-kept").textContent = keptInWords(state.about);
   } catch {
-    /* said when a picture is sent */
+    /* reported when a picture is sent */
   }
 }
 
@@ -97,7 +97,7 @@ function tell(found) {
         "p",
         { class: "note warn", id: "demo" },
         h("strong", {}, "A demonstration. "),
-        "This model has only ever seen drawn faces. What it says of real ones means nothing.",
+        "This model has only ever seen drawn faces. Its answers on real faces mean nothing.",
       ),
     );
   if (found && !found.live)
@@ -106,7 +106,7 @@ function tell(found) {
         "p",
         { class: "note bad", role: "status" },
         h("strong", {}, "No model is live yet. "),
-        `${sentence(found.reason)} This page looks again by itself.`,
+        `${sentence(found.reason)} This page checks again by itself.`,
       ),
     );
   if (state.about.access === "closed")
@@ -119,7 +119,7 @@ function tell(found) {
       ),
     );
   const shown = byId("notices");
-  // Said again only when it is something else.
+  // Announced again only when it has changed.
   if (shown.textContent !== notices.map((notice) => notice.textContent).join(""))
     shown.replaceChildren(...notices);
   tellKey();

@@ -1,4 +1,4 @@
-// The third tab: whether the world has moved away from what the model was measured on.
+// The third tab: whether recent pictures differ from those that the model was measured on.
 
 import * as api from "./api.js";
 import { columnCard, columnName } from "./columns.js";
@@ -9,8 +9,8 @@ import { sentence } from "./words.js";
 
 const BEFORE_RETRAINING = "Look at the charts before anything is retrained.";
 const VERDICTS = {
-  drift: ["bad", "The world has moved"],
-  "no drift": ["good", "Nothing has moved"],
+  drift: ["bad", "Drift detected"],
+  "no drift": ["good", "No drift detected"],
   unknown: ["", "No verdict yet"],
 };
 
@@ -28,13 +28,13 @@ export class DriftTab extends Panel {
         "div",
         {},
         h("p", { class: "eyebrow" }, "Drift"),
-        h("h1", {}, "Are these still like the pictures it was tested on?"),
+        h("h1", {}, "Do recent pictures still resemble the test split?"),
         h(
           "p",
           { class: "lead" },
-          "What the service has seen lately is held against the test split: ",
+          "The service’s recent observations are compared with the test split: ",
           "pictures that were kept out of the live model’s training. ",
-          "A model is only as good as its figures while the two are alike.",
+          "The model’s metrics hold only while the two are alike.",
         ),
       ),
       verdict(drift),
@@ -76,7 +76,7 @@ function reason({ verdict: said, reason: why, columns }) {
     .map(([name]) => columnName(name).toLowerCase());
   if (said === "drift")
     return `Farther from the test split than chance explains: ${moved.join(", ")}. ${BEFORE_RETRAINING}`;
-  if (said === "no drift") return "Every column is as near to the test split as chance lets it be.";
+  if (said === "no drift") return "No column is farther from the test split than chance explains.";
   return sentence(why ?? "it is being computed");
 }
 
@@ -105,9 +105,9 @@ function quality({ reference, feedback, estimated }) {
     `95\u202f% interval ${percent(measured.accuracy_low)} to ${percent(measured.accuracy_high)}`;
   const doubted = (text) => (estimated.caveat ? `in doubt: see below; ${text}` : text);
   return block(
-    "How good it is now",
-    `Measured where people told what is right – they correct more readily than they confirm – ` +
-      `and estimated from how sure it is.`,
+    "Accuracy now",
+    `Measured on the pictures with feedback – people correct more readily than they confirm – ` +
+      `and estimated from the model’s confidence.`,
     figures([
       [percent(reference.accuracy, 1), "on the test split", counted(reference.rows, "picture")],
       feedback
@@ -116,12 +116,12 @@ function quality({ reference, feedback, estimated }) {
             "by feedback",
             `${counted(feedback.rows, "picture")}, ${interval(feedback)}`,
           ]
-        : ["–", "by feedback", "nobody has told yet"],
+        : ["–", "by feedback", "no feedback yet"],
       [percent(estimated.atc, 1), "estimated", doubted("average thresholded confidence")],
       [
         percent(estimated.mean_confidence, 1),
         "mean confidence",
-        doubted("what it would be, were it calibrated"),
+        doubted("the accuracy, if the model is calibrated"),
       ],
     ]),
     estimated.caveat
@@ -140,7 +140,7 @@ function compared(columns) {
       h("span", {}, h("i"), "on the test split"),
       h("span", {}, h("i", { class: "after" }), "now"),
       h("span", {}, h("i", { class: "distance" }), "distance between the two"),
-      h("span", {}, h("i", { class: "limit" }), "as far as chance goes"),
+      h("span", {}, h("i", { class: "limit" }), "threshold"),
     ),
     h(
       "ul",

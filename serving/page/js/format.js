@@ -33,7 +33,7 @@ export function bytes(count) {
     : `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)}\u202fMB`;
 }
 
-/** A number with few digits, whatever its size. */
+/** A number of any size with few digits. */
 export function number(value, digits = 3) {
   if (value === null || value === undefined) return "–";
   const text = Number.isInteger(value) ? NUMBER.format(value) : String(Number(value.toPrecision(digits)));

@@ -9,7 +9,7 @@ const STEPS = 8;
 // Of px² that a label takes of something else: another face is what people look at, its own less so.
 const ON_ANOTHER = 4;
 const ON_ITS_OWN = 1;
-// A label that is wider than so many boxes would seem to be its neighbour's; the first one's, which is chosen, may.
+// Maximum width of a label, in boxes; a wider one seems to belong to a neighbour. The chosen face's label may exceed it.
 const WIDEST = 1.3;
 
 /**

@@ -65,7 +65,7 @@ function links(found) {
       `${titled(found.emotion)}, ${percent(found.probability, 1)}, ${dateTime(found.time)}`,
       found.id,
     ],
-    ["told by a person", found.feedback ? titled(found.feedback) : null],
+    ["feedback", found.feedback ? titled(found.feedback) : null],
     ["picture", found.picture_kept ? "kept" : "not kept; its numbers are"],
     ["model", `${model.name ?? ""} version ${model.version}`, `sha256 ${model.sha256}`],
     ["trained as", [known.architecture, origin(known.weights)].filter(Boolean).join(", ")],

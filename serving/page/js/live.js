@@ -154,10 +154,10 @@ export class Live {
     this.view.style.setProperty("--aspect", (answer.image.width / answer.image.height).toFixed(4));
     this.boxes.show(answer, { mirrored: true });
     this.tellRate(answer, now);
-    if (!answer.probabilities) return this.nobody();
+    if (!answer.probabilities) return this.showNoFace();
     this.faceAt = now;
     this.hint.hidden = true;
-    this.now.classList.remove("nobody");
+    this.now.classList.remove("no-face");
     const values = this.smooth.take(answer.probabilities, now);
     this.trace.add(values, now);
     if (!this.bars) {
@@ -171,8 +171,8 @@ export class Live {
     this.onanswer(answer);
   }
 
-  nobody() {
-    this.now.classList.add("nobody");
+  showNoFace() {
+    this.now.classList.add("no-face");
     this.word.textContent = "No face";
     this.hint.hidden = seconds() - this.faceAt < HINT_AFTER_S;
     this.say("No face", "", seconds());
@@ -195,7 +195,7 @@ export class Live {
     );
   }
 
-  /** A still, looked at closely. */
+  /** Take a still picture and explain it. */
   async photo() {
     const still = drawn(this.video, this.video.videoWidth, this.video.videoHeight);
     this.onphoto(await jpeg(still, PHOTO_QUALITY));
@@ -206,7 +206,7 @@ export class Live {
     this.onstop();
   }
 
-  /** Let go of the camera and of the connection. */
+  /** Release the camera and close the connection. */
   end() {
     this.stopped = true;
     clearInterval(this.clock);

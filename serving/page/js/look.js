@@ -13,7 +13,7 @@ import { withRetries } from "./retry.js";
 export class Look {
   /**
    * @param facts gives what /about says, `examples` the drawn faces that can be tried.
-   * @param oncamera wants the camera; `onsend` hears of every picture, `onanswer` of every answer.
+   * @param oncamera starts the camera; `onsend` is called for every picture, `onanswer` for every answer.
    */
   constructor({ area, stage, side, facts, examples, oncamera, onsend, onanswer }) {
     Object.assign(this, { area, stage, side, facts, examples, oncamera, onsend, onanswer });
@@ -180,14 +180,14 @@ export class Look {
 
   /** A problem of something beside the answer, which stays. */
   tell(problem, again) {
-    const told = problemMessage(problem, {
+    const shown = problemMessage(problem, {
       again: () => {
-        told.remove();
+        shown.remove();
         again();
       },
     });
     this.side.querySelector(".message")?.remove();
-    this.side.prepend(told);
+    this.side.prepend(shown);
   }
 }
 

@@ -1,4 +1,4 @@
-// The second tab: which model answers, how good it is, where it comes from, what was before.
+// The second tab: the live model, its metrics, its lineage and the model history.
 
 import * as api from "./api.js";
 import { h } from "./dom.js";
@@ -86,21 +86,21 @@ function measured(metrics, classes) {
       h(
         "div",
         { class: "block" },
-        absent("The model came without metrics, so how good it is cannot be said here."),
+        absent("The model has no metrics, so its quality is unknown here."),
       ),
     ];
   const interval = (low, high) =>
     low === undefined ? null : `95\u202f% interval ${percent(low, 1)} to ${percent(high, 1)}`;
   return [
     figures([
-      [percent(test.accuracy, 1), "right on test pictures", interval(test.accuracy_low, test.accuracy_high)],
-      [score(test.macro_f1), "macro-F1", "every emotion counts alike"],
-      [percent(test.top2_accuracy, 1), "right within two guesses", counted(test.images, "test picture")],
-      [percent(test.ece, 1), "calibration error", "how far its percentages are off"],
+      [percent(test.accuracy, 1), "accuracy on test pictures", interval(test.accuracy_low, test.accuracy_high)],
+      [score(test.macro_f1), "macro-F1", "every emotion counted equally"],
+      [percent(test.top2_accuracy, 1), "top-2 accuracy", counted(test.images, "test picture")],
+      [percent(test.ece, 1), "calibration error", "mean distance of probability and accuracy"],
     ]),
     block(
       "Emotion by emotion",
-      "How many of each it recognises, and how often it is right when it says so.",
+      "Recall: share of an emotion that is found. Precision: share of its predictions that are correct.",
       perClass(metrics.classes, classes),
     ),
   ];
@@ -121,7 +121,7 @@ function perClass(scores, classes) {
     { class: "card panel" },
     table(
       "Emotion by emotion",
-      [["emotion"], ["F1"], ["recognised", true], ["right", true], ["pictures", true]],
+      [["emotion"], ["F1"], ["recall", true], ["precision", true], ["pictures", true]],
       rows,
     ),
   );
@@ -175,7 +175,7 @@ function comesFrom({ live, following }) {
       "div",
       { class: "card panel" },
       facts([
-        ["followed", following.location],
+        ["location", following.location],
         ["fetched from", lineage.source],
         ["MLflow run", hash(lineage.run_id)],
         ["git commit", hash(lineage.git_commit)],
@@ -197,13 +197,13 @@ function comesFrom({ live, following }) {
 
 function following({ following: status }) {
   return block(
-    "What is followed",
+    "Configured model",
     null,
     h(
       "div",
       { class: "card panel" },
       facts([
-        ["followed", status.location],
+        ["location", status.location],
         ["registry", status.problem],
         [
           "refused",
@@ -218,7 +218,7 @@ function following({ following: status }) {
 
 function switches(history) {
   if (!history)
-    return block("What was before", null, absent("The history cannot be read: the database is away."));
+    return block("Model history", null, absent("The history cannot be read: the database is away."));
   const rows = history.switches.map((each) => [
     dateTime(each.time),
     each.kind === "canary" ? "canary" : "live",
@@ -226,7 +226,7 @@ function switches(history) {
     each.reason,
   ]);
   return block(
-    "What was before",
+    "Model history",
     "Every switch of every worker, the newest first.",
     rows.length
       ? h(
@@ -234,7 +234,7 @@ function switches(history) {
           { class: "card panel" },
           table("Switches of the model", [["when"], ["what"], ["version"], ["why"]], rows, { stacked: true }),
         )
-      : absent("There was no switch yet."),
+      : absent("No switch yet."),
   );
 }
 

@@ -1,4 +1,4 @@
-// Pieces that the second and the third tab are made of.
+// Elements shared by the second and the third tab.
 
 import * as api from "./api.js";
 import { h } from "./dom.js";
@@ -76,7 +76,7 @@ export function table(label, columns, rows, { stacked = false } = {}) {
   );
 }
 
-/** A long hash: its beginning, and all of it for whoever points at it. */
+/** A long hash: its beginning, and all of it as a tooltip. */
 export const hash = (value) =>
   value
     ? h("span", { class: "mono hash", title: value }, value.length > 16 ? value.slice(0, 12) : value)

@@ -8,7 +8,7 @@ import { drawn } from "./picture.js";
 
 // Longest side, px, of what is drawn: enough for the largest screen the stage has.
 const DRAWN_PX = 1400;
-// A small picture is enlarged so many times at most; beyond it there is nothing more to see.
+// Maximum enlargement of a small picture; beyond it no more detail shows.
 const ENLARGED = 4;
 const FIRST_HEAT = 45;
 // Percent of heat at which the photo below has lost its own colours.
@@ -53,7 +53,7 @@ export class Photo {
     this.working.remove();
   }
 
-  /** Lay boxes and heat on the photo; gives the heat's slider. `onchoose` is told of a face that is chosen. */
+  /** Lay boxes and heatmap on the photo; return the heatmap's slider. `onchoose` gets the chosen face. */
   show(answer, onchoose) {
     this.rest();
     this.answer = answer;

@@ -7,7 +7,7 @@ export function keptInWords({ kept }) {
   const numbers =
     `What is kept for ${days(kept.observations_days)}: numbers only – the answer, the network’s features of ` +
     `the face, its place, how bright and sharp the picture is.`;
-  const sent = "It is sent to this service and to nobody else, and looked at in memory.";
+  const sent = "It is sent to this service only, and processed in memory.";
   if (!kept.pictures_fraction) return `${sent} The picture itself is not kept. ${numbers}`;
   const which =
     kept.pictures_fraction >= 1

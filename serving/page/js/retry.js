@@ -1,9 +1,9 @@
-// Again, after as long as the service says, for as long as it makes sense.
+// Retries of requests after the delay that the service asks for.
 
 import { Problem } from "./api.js";
 
 const MOST_TRIES = 5;
-// Nobody waits for longer before a page.
+// Visitors do not wait longer for a page.
 const LONGEST_S = 60;
 // Without `Retry-After`: as MIEN's own 503 has it.
 const DEFAULT_S = 1;
@@ -15,10 +15,10 @@ export async function withRetries(action, wait) {
       return await action();
     } catch (error) {
       if (!(error instanceof Problem) || !error.passing || tries >= MOST_TRIES) throw error;
-      const told = error.retryAfterS ?? DEFAULT_S;
-      if (told > LONGEST_S) throw error;
-      // Never sooner than told, later and later, and not all visitors in the same moment.
-      await wait(error, told * (1 + (tries - 1) / 2) + Math.random() * 0.5);
+      const delay = error.retryAfterS ?? DEFAULT_S;
+      if (delay > LONGEST_S) throw error;
+      // Never before the requested delay, later with each try, and not all visitors at the same moment.
+      await wait(error, delay * (1 + (tries - 1) / 2) + Math.random() * 0.5);
     }
   }
 }

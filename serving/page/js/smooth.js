@@ -1,4 +1,4 @@
-// Probabilities that do not jump: an exponential mean over time, whatever the number of frames per second.
+// Probabilities that do not jump: an exponential mean over time, independent of the frame rate.
 
 // Shorter than a smile, longer than the flicker between two frames.
 const TIME_CONSTANT_S = 0.7;

@@ -10,14 +10,14 @@ const LONGEST_WAIT_MS = 15_000;
 const TOO_BIG = 1009;
 const TRY_AGAIN_LATER = 1013;
 
-/** Sends what `grab` gives (a promise of a file, or null) and tells of answers, of waits and of the end. */
+/** Sends what `grab` gives (a promise of a file, or null) and reports answers, waits and the end. */
 export class Stream {
   constructor({ grab, framesPerS, onanswer, onproblem, onwait, onend }) {
     Object.assign(this, { grab, onanswer, onproblem, onwait, onend });
     this.pauseMs = 1000 / Math.min(MOST_FPS, framesPerS ?? MOST_FPS);
     this.faces = "all";
     this.failures = 0;
-    this.told = null;
+    this.problem = null;
   }
 
   open() {
@@ -62,20 +62,20 @@ export class Stream {
       return this.onanswer(body);
     }
     const problem = asProblem(body);
-    // Where nobody looks for faces, the whole picture is one.
+    // A service without a face detector classifies the whole picture.
     if (problem.kind === "bad-request" && this.faces === "all") {
       this.faces = "auto";
       return this.socket.send(JSON.stringify({ faces: this.faces }));
     }
-    this.told = body.frame ? null : problem;
+    this.problem = body.frame ? null : problem;
     this.onproblem(problem);
   }
 
   async closed(event) {
     clearTimeout(this.timer);
     if (this.done) return;
-    const problem = this.told ?? (await this.reason(event));
-    this.told = null;
+    const problem = this.problem ?? (await this.reason(event));
+    this.problem = null;
     if (this.done) return;
     if (problem.kind === "stream-idle") return this.wake();
     if (event.code === TOO_BIG || !(problem.passing || problem.kind === "unreachable")) {
@@ -89,7 +89,7 @@ export class Stream {
     this.timer = setTimeout(() => this.open(), seconds * 1000);
   }
 
-  /** Nothing was sent because nobody looked: on with it when somebody does. */
+  /** Nothing was sent while the tab was hidden: reopen once it is visible. */
   wake() {
     if (!document.hidden) return this.open();
     document.addEventListener(
@@ -101,7 +101,7 @@ export class Stream {
     );
   }
 
-  /** A browser does not tell why a handshake was refused; a plain request to the same service does. */
+  /** A browser does not say why a handshake was refused; a plain request to the same service does. */
   async reason(event) {
     if (event.code === TRY_AGAIN_LATER)
       return new api.Problem({ kind: "streams-full", status: 503, detail: event.reason });

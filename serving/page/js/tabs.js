@@ -2,7 +2,7 @@
 
 import { byId } from "./dom.js";
 
-/** The tabs `names`; `onshow` is told which one is shown. */
+/** The tabs `names`; `onshow` gets the name of the shown one. */
 export class Tabs {
   constructor(names, onshow) {
     Object.assign(this, { names, onshow });

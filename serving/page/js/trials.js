@@ -11,7 +11,7 @@ export function trials(shadow, canary) {
   const parts = [
     block(
       "The shadow",
-      "Another model that looks at a sample of the same pictures; its answers are only compared.",
+      "A second model that classifies a sample of the same pictures; its answers are only compared.",
       ...shadowed(shadow),
     ),
   ];
@@ -19,7 +19,7 @@ export function trials(shadow, canary) {
     parts.push(
       block(
         "The canary",
-        "A candidate that answers a share of the requests.",
+        "A candidate model that answers a share of the requests.",
         h(
           "div",
           { class: "card panel" },

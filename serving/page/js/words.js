@@ -1,4 +1,4 @@
-// What went wrong, in words, and what can be done.
+// Titles and texts of problems, with what to do.
 
 import { bytes, number } from "./format.js";
 
@@ -27,7 +27,7 @@ const TABLE = {
     "Busy right now",
     "Too many pictures are being sent at this moment. Nothing is wrong with yours.",
   ],
-  "streams-full": () => ["Busy right now", "As many cameras are being watched as may be at once."],
+  "streams-full": () => ["Busy right now", "All camera streams of the service are in use."],
   "deadline-passed": () => [
     "Busy right now",
     "The answer did not come in time. Nothing is wrong with your picture.",
@@ -37,8 +37,8 @@ const TABLE = {
   unauthorized: (p) => [
     "A key is needed",
     /not known/.test(p.detail)
-      ? "The key that was given is not known. Check it, or ask for one."
-      : "This service answers whoever has a key.",
+      ? "The key is not known. Check it, or ask for one."
+      : "This service answers only requests with a key.",
   ],
   forbidden: (p) => ["Not answered from here", sentence(p.detail)],
   "store-unavailable": () => ["Not stored", "The database cannot be reached at the moment."],

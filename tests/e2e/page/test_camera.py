@@ -92,9 +92,7 @@ def test_a_dropped_photo_takes_the_cameras_place(visit: Visiting) -> None:
         assert page.evaluate("window.track.readyState") == "ended"
 
 
-def test_while_nobody_looks_nothing_is_sent_and_afterwards_it_goes_on(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_a_hidden_tab_sends_nothing_and_continues_afterwards(browser: Browser, tmp_path: Path) -> None:
     hidden = """(gone) => {
       Object.defineProperty(document, "hidden", { configurable: true, get: () => gone });
       document.dispatchEvent(new Event("visibilitychange"));
@@ -117,7 +115,7 @@ def test_while_nobody_looks_nothing_is_sent_and_afterwards_it_goes_on(
         expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_camera_that_is_not_allowed_is_told_in_words(visit: Visiting) -> None:
+def test_a_camera_that_is_not_allowed_is_reported_in_words(visit: Visiting) -> None:
     with visit() as visitor:
         visitor.page.add_init_script(
             "navigator.mediaDevices.getUserMedia = () => "
@@ -139,7 +137,7 @@ def test_too_many_cameras_wait_for_a_place(browser: Browser, tmp_path: Path) -> 
             watched(first.open())
             page = second.open()
             page.get_by_role("button", name="Use the camera").click()
-            expect(page.get_by_role("alert")).to_contain_text("As many cameras are being watched")
+            expect(page.get_by_role("alert")).to_contain_text("All camera streams")
             first.page.get_by_role("button", name="Stop the camera").click()
             # By itself, when there is a place.
             expect(page.locator(".trace .strongest")).to_have_count(1)

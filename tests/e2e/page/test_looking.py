@@ -141,10 +141,10 @@ def test_the_gray_of_the_photo_is_explained_beside_the_slider(visit: Visiting) -
         visitor.send(encoded(drawn_face(200)))
         visitor.state("answered")
         slider = page.get_by_label("Where it looked")
-        told = page.locator(f"#{slider.get_attribute('aria-describedby')}")
-        expect(told).to_be_visible()
-        expect(told).to_contain_text("gray")
-        [below] = boxes_of(told)
+        explanation = page.locator(f"#{slider.get_attribute('aria-describedby')}")
+        expect(explanation).to_be_visible()
+        expect(explanation).to_contain_text("gray")
+        [below] = boxes_of(explanation)
         [above] = boxes_of(slider)
         assert 0 <= below[1] - above[3] < 40
 
@@ -161,7 +161,7 @@ def test_what_a_person_says_is_stored_with_the_answer(visit: Visiting) -> None:
         page.get_by_role("button", name="Where this answer comes from").click()
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("Happy")
-        expect(dialog).to_contain_text("told by a person")
+        expect(dialog).to_contain_text("feedback")
         expect(dialog).to_contain_text("5" * 64)
         address = dialog.get_by_role("link", name="All of it, as JSON").get_attribute("href")
         with urllib.request.urlopen(f"{visitor.address}/{address}") as answer:  # noqa: S310 # the test's own service
@@ -206,7 +206,9 @@ def test_a_drawn_face_of_the_pages_own_can_be_tried(visit: Visiting) -> None:
     ],
     ids=["text", "broken", "empty"],
 )
-def test_a_bad_file_is_told_in_words_and_another_can_follow(visit: Visiting, data: bytes, title: str) -> None:
+def test_a_bad_file_is_reported_in_words_and_another_can_follow(
+    visit: Visiting, data: bytes, title: str
+) -> None:
     with visit() as visitor:
         visitor.expect_refusals(415, 422)
         page = visitor.open()

@@ -33,7 +33,7 @@ def test_without_a_model_it_says_so_tries_again_and_answers_when_there_is_one(
         assert barriers(page) == []
         page_model(tmp_path / "model", sample=False)
         ready(client)
-        # By itself: nobody touches anything.
+        # By itself, without any input.
         visitor.state("answered")
         expect(page.locator(".answer .emotion")).to_have_text(CLASSES[1].title())
         expect(page.locator("#notices")).to_be_empty()
@@ -88,7 +88,7 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_sent_with_everything(
             expect(page.get_by_label("API key")).to_be_visible()
 
 
-def test_under_another_name_it_says_why_nobody_is_answered(browser: Browser, tmp_path: Path) -> None:
+def test_under_another_name_it_says_why_requests_are_refused(browser: Browser, tmp_path: Path) -> None:
     page_model(tmp_path / "model")
     with serving(settings_in(tmp_path)) as client:
         port = ready(client).base_url.port

@@ -1,4 +1,4 @@
-"""The second and the third tab: the model and drift, told plainly also where there is nothing to tell."""
+"""The second and the third tab: the model and drift, also without a model or a drift result."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_model_its_figures_its_card_and_its_history(visit: Visiting) -> None
         page.get_by_text("What it is for, what it is not for").click()
         card = page.locator(".prose")
         expect(card.get_by_role("heading", name="Measured")).to_be_visible()
-        # What is written in a card is text, whatever it looks like.
+        # The content of a card is shown as text, also where it looks like HTML.
         expect(card).to_contain_text("<img src=x onerror=alert(1)> is only text.")
         expect(card.locator("img")).to_have_count(0)
 
@@ -147,7 +147,7 @@ def test_without_a_verdict_drift_is_a_plain_sentence_and_then_the_charts(
         ledger = DriftStore(f"sqlite:///{folder}/observations.db")
         ledger.keep(drifted(sha256_of(folder / "model")), html=b"<p>Evidently</p>", retention_s=1e6)
         deadline = time.monotonic() + 60
-        while "moved" not in verdict.inner_text():
+        while "Drift detected" not in verdict.inner_text():
             assert time.monotonic() < deadline
             page.reload()
             page.wait_for_selector("#drift .verdict")
@@ -169,9 +169,9 @@ def test_without_a_verdict_drift_is_a_plain_sentence_and_then_the_charts(
             page, ".gauge i", "background-color"
         )
         expect(page.get_by_text("Estimates in doubt.")).to_be_visible()
-        told = page.get_by_role("tabpanel", name="Drift").inner_text().lower()
-        assert "test split" in told
-        assert "reference" not in told
+        text = page.get_by_role("tabpanel", name="Drift").inner_text().lower()
+        assert "test split" in text
+        assert "reference" not in text
         with page.expect_popup() as opened:
             page.get_by_role("link", name="Evidently’s report").click()
         expect(opened.value.get_by_text("Evidently")).to_be_visible()

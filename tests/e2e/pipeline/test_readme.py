@@ -137,7 +137,7 @@ def started(copy: Project, *command: str, **variables: str) -> Iterator[subproce
 
 
 def asked(url: str) -> int | None:
-    """Status of an answer; None where nobody listens."""
+    """Status of an answer; None where no server listens."""
     import httpx
 
     try:

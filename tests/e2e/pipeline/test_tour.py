@@ -13,7 +13,7 @@ from tests.support.project import Project
 
 @pytest.fixture(scope="module")
 def executed(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The tour with its outputs; the copy is at its first results again, whatever other tests did to it."""
+    """The tour with its outputs; the copy is reset to its first results before."""
     project.restore()
     before = state(project)
     out = tmp_path_factory.mktemp("tour") / "executed.ipynb"

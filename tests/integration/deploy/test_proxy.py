@@ -74,7 +74,7 @@ def test_what_the_proxy_passes_and_keeps(proxied: Proxied) -> None:
         # The service's own problem, not nginx's page.
         refused = client.post("/detect", content=bytes(11 * 1024 * 1024))
         assert (refused.status_code, refused.headers["content-type"]) == (413, "application/problem+json")
-        # Whoever claims to be this machine is not believed: DELETE needs a key.
+        # A client cannot claim to be this machine: DELETE needs a key.
         claimed = client.delete(
             f"/predictions/{'0' * 32}", headers={"X-Forwarded-For": "127.0.0.1", "Host": "localhost"}
         )
@@ -84,7 +84,7 @@ def test_what_the_proxy_passes_and_keeps(proxied: Proxied) -> None:
 def test_mlflow_is_shown_to_those_with_the_password_only(proxied: Proxied) -> None:
     assert httpx.get(proxied.mlflow).status_code == 401
     assert httpx.get(proxied.mlflow, auth=("admin", "wrong")).status_code == 401
-    # Nobody is behind it here, and nginx lives all the same.
+    # No server is behind it here; nginx runs all the same.
     assert httpx.get(proxied.mlflow, auth=("admin", "secret"), timeout=60).status_code in {502, 504}
 
 
@@ -114,6 +114,6 @@ def test_a_service_that_is_killed_under_load_costs_no_request_that_can_be_retrie
     assert answers == [200] * REQUESTS
     # Most that were under way were asked again unseen.
     assert len(broken_off) < CLIENTS / 2
-    assert all("without sending complete message body" in told for told in broken_off)
+    assert all("without sending complete message body" in failure for failure in broken_off)
     tried = (proxied.folder / "access.log").read_text()
     assert '"tried":"502, 200"' in tried

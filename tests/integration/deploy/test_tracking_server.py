@@ -84,7 +84,7 @@ def test_the_bucket_is_made_once(environment: dict[str, str], mlflow: str) -> No
     assert (again.returncode, again.stdout) == (0, "the bucket mien is there\n")
 
 
-def test_a_store_that_is_away_is_told_in_one_line(environment: dict[str, str]) -> None:
+def test_a_store_that_is_away_is_reported_in_one_line(environment: dict[str, str]) -> None:
     away = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "AWS_MAX_ATTEMPTS": "1"}
     failed = run("flows.dev_stack.bucket", "mien", environment=environment | away)
     assert failed.returncode == 1

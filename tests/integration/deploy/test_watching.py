@@ -85,7 +85,7 @@ def test_every_metric_that_is_used_is_one_that_the_service_exports(
 def test_every_metric_that_the_service_exports_is_watched(
     repository: Path, exported: dict[str, set[str]]
 ) -> None:
-    """What nobody looks at need not be counted."""
+    """Every metric is used by a rule or the dashboard."""
 
     def family(name: str) -> str:
         return next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name)

@@ -1,4 +1,4 @@
-"""The network of the guide on architectures, as it stands there, and its parameters."""
+"""The network of the guide on architectures, as printed, and its parameters."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_styles_fetch_nothing_from_another_host(site: Path) -> None:
         assert not [a or b for a, b in addresses if urlsplit(a or b).netloc], style.name
 
 
-def test_whatever_is_fetched_is_there(site: Path) -> None:
+def test_every_fetched_file_exists(site: Path) -> None:
     missing = {
         (page.name, address)
         for page in pages(site)

@@ -161,7 +161,7 @@ def test_only_the_architectures_of_the_parameters_are_compared(project: Path) ->
     assert sorted(row["architecture"] for row in rows) == sorted(NAMES)
 
 
-def test_how_much_faster_a_variant_is_is_told_against_its_twin(tmp_path: Path) -> None:
+def test_a_variants_speedup_is_relative_to_its_float_model(tmp_path: Path) -> None:
     """The twin of 4096 times the pixels: far slower on any machine."""
     models = {}
     for name, side in (("vgg", 1024), ("vgg-int8", 16), ("lenet-int8", 16)):

@@ -174,7 +174,7 @@ def test_a_vision_transformer_can_be_the_selected_one(inside: Path) -> None:
 
 
 def test_an_int8_variant_is_explained_beside_its_twin(inside: Path) -> None:
-    """Keras is held against the float file; how far the int8 one is from that is told, not judged."""
+    """Keras is compared with the float file; the int8 file's distance is reported and not judged."""
     quantize_model(
         source=inside / paths.onnx_model("lenet"),
         manifest=inside / paths.MANIFEST,

@@ -70,7 +70,7 @@ def test_killed_owner_takes_the_whole_tree_with_it(stubborn: list[str], tmp_path
     assert gone(detached)
 
 
-def test_told_to_end_it_ends_what_does_not_listen(stubborn: list[str], tmp_path: Path) -> None:
+def test_a_signal_ends_a_child_that_ignores_it(stubborn: list[str], tmp_path: Path) -> None:
     command = guard.command(stubborn, owner=os.getpid(), signal_name="TERM", grace_s=1)
     with subprocess.Popen(command) as guarding:
         parent, detached = read_pid(tmp_path / "parent"), read_pid(tmp_path / "detached")
@@ -92,7 +92,7 @@ def test_status_is_the_command_s_own(code: str, status: int) -> None:
     assert subprocess.call(guard.command(["sh", "-c", code], owner=os.getpid())) == status
 
 
-def test_command_that_cannot_be_started_is_told() -> None:
+def test_command_that_cannot_be_started_is_reported() -> None:
     command = guard.command(["no-such-command"], owner=os.getpid())
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 127

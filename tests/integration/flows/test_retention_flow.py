@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def aged(path: Path, days: float) -> Path:
-    """A folder with a file, both untouched for so many days."""
+    """A folder with a file, both `days` days old."""
     path.mkdir(parents=True)
     (path / "file").touch()
     then = time.time() - days * DAY_S
@@ -92,7 +92,7 @@ def test_running_training_keeps_its_folders(home: Path) -> None:
 def test_database_that_is_away_keeps_nothing_else_from_being_deleted(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MIEN_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    monkeypatch.setenv("MIEN_DATABASE_URL", "postgresql://user@127.0.0.1:9/none")
     aged(home / ".mien/checkpoints/vgg", 31)
     state = retention(return_state=True)
     assert state.is_failed()
@@ -100,7 +100,7 @@ def test_database_that_is_away_keeps_nothing_else_from_being_deleted(
     assert "checkpoints: 1 deleted" in (state.message or "")
 
 
-def test_setting_that_makes_no_sense_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_setting_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_RETENTION_DAYS", "soon")
     state = retention(return_state=True)
     assert state.is_failed()

@@ -114,7 +114,9 @@ def test_splits_that_the_data_bring_are_not_filled_up(project: Originals) -> Non
     assert all(of_class["val", label] == MINIMUM for label in CLASSES[:2])
 
 
-def test_a_class_that_the_data_s_own_split_lacks_is_told_from_one_of_few_people(project: Originals) -> None:
+def test_a_class_missing_from_a_given_split_is_distinguished_from_one_of_few_people(
+    project: Originals,
+) -> None:
     project.add_all(
         [f"data/{split}/{label}" for split in ("train", "val", "test") for label in CLASSES[:2]], 2
     )

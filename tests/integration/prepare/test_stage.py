@@ -132,7 +132,7 @@ def test_the_dataset_names_classes_input_and_the_manifest_s_content(tmp_path: Pa
     assert dataset.dataset == digest(read_manifest(tmp_path / "prepared/manifest.parquet"), dataset.input)
 
 
-def test_the_same_data_gives_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path) -> None:
+def test_the_same_data_gives_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     for person in range(CHUNK):
         for index, label in enumerate(LABELS):
             picture = textured(1000 * index + person, width=16, height=16)
@@ -353,7 +353,7 @@ def test_a_class_all_of_whose_pictures_were_removed_is_missed(tmp_path: Path) ->
         run(tmp_path)
 
 
-def test_no_images_is_told_apart_from_no_readable_image(tmp_path: Path) -> None:
+def test_no_images_is_distinguished_from_no_readable_image(tmp_path: Path) -> None:
     with pytest.raises(NoImages):
         run(tmp_path)
     for label in LABELS:

@@ -85,7 +85,7 @@ def test_tags_tell_what_it_is_and_what_the_gate_said(world: World, version: Vers
     assert tags["architecture"] == "vgg"
     assert tags["weights"] == "scratch"
     assert tags["dataset"] == world.dataset
-    assert tags["git_commit"] == "unknown"  # this world is no git checkout
+    assert tags["git_commit"] == "unknown"  # this folder is not a git checkout
     assert tags["dirty"] == "true"
     assert tags["gate"] == "passed"
     assert tags["gate.min_accuracy"] == "1"

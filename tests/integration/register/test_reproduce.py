@@ -201,7 +201,7 @@ def test_broken_pipeline_is_one_line(checkout: Checkout) -> None:
         reproduce(checkout.root, checkout.claim("broken"), 1)
 
 
-def test_commit_that_is_not_here_is_told_with_its_remedy(checkout: Checkout) -> None:
+def test_commit_that_is_not_here_is_reported_with_its_remedy(checkout: Checkout) -> None:
     checkout.commits["lost"] = "0123456789" * 4
     with pytest.raises(NotReproducible, match="git fetch --all"):
         reproduce(checkout.root, checkout.claim("lost"), 1)

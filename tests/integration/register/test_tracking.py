@@ -25,7 +25,7 @@ from pipelines.tracking import runs as tracking
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import World
 
-NOBODY_LISTENS = "http://127.0.0.1:9"
+UNUSED_ADDRESS = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -134,21 +134,21 @@ def test_unknown_scheme_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPat
         tracking.configure("emotion")
 
 
-def test_missing_server_is_told_in_one_line(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY_LISTENS)
+def test_missing_server_is_reported_in_one_line(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", UNUSED_ADDRESS)
     with pytest.raises(RegistryError, match="no server answers") as caught:
         tracking.configure("emotion")
-    assert NOBODY_LISTENS in one_line(caught)
+    assert UNUSED_ADDRESS in one_line(caught)
 
 
-def test_damaged_database_is_told_in_one_line(checkout: Path) -> None:
+def test_damaged_database_is_reported_in_one_line(checkout: Path) -> None:
     (checkout / paths.MLFLOW_DATABASE).write_bytes(b"no database" * 1000)
     with pytest.raises(RegistryError, match="damaged or not an SQLite database") as caught:
         tracking.configure("emotion")
     one_line(caught)
 
 
-def test_database_of_another_version_is_told_in_one_line(checkout: Path) -> None:
+def test_database_of_another_version_is_reported_in_one_line(checkout: Path) -> None:
     with closing(sqlite3.connect(checkout / paths.MLFLOW_DATABASE)) as database:
         database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
         database.commit()
@@ -157,7 +157,7 @@ def test_database_of_another_version_is_told_in_one_line(checkout: Path) -> None
     one_line(caught)
 
 
-def test_deleted_experiment_is_told_with_its_remedy(checkout: Path) -> None:
+def test_deleted_experiment_is_reported_with_its_remedy(checkout: Path) -> None:
     import mlflow
 
     experiment_id = tracking.configure("emotion")
@@ -231,12 +231,12 @@ def test_command_ends_with_one_line_and_status_1(world: World, repository: Path)
     judge_selected(Path(), load_params())
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.register"],
-        env=os.environ | {"PYTHONPATH": str(repository), "MLFLOW_TRACKING_URI": NOBODY_LISTENS},
+        env=os.environ | {"PYTHONPATH": str(repository), "MLFLOW_TRACKING_URI": UNUSED_ADDRESS},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: MLflow at {NOBODY_LISTENS}")
+    assert done.stderr.startswith(f"error: MLflow at {UNUSED_ADDRESS}")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -360,7 +360,7 @@ def test_a_project_behind_a_link_is_in_its_place(registered: Path, repository: P
     assert done.returncode == 0, done.stderr
 
 
-def test_a_repository_of_another_owner_is_told_with_git_s_reason_and_cure(
+def test_a_repository_of_another_owner_is_reported_with_git_s_reason_and_cure(
     project: Path, repository: Path, tmp_path: Path
 ) -> None:
     for arguments in (

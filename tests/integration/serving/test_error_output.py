@@ -1,4 +1,4 @@
-"""Standard error of the service: the JSON log, whatever libraries and child processes write to it."""
+"""Standard error of the service: the JSON log, also when libraries and child processes write to it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_lines_just_before_the_end_and_a_crash_are_not_lost(tmp_path: Path) -> N
     with Service(tmp_path, *PYTHON_M) as crashing:
         crashing.process.send_signal(signal.SIGSEGV)
         crashing.process.wait(START_S)
-    # What faulthandler writes stands there as it is.
+    # What faulthandler writes is shown as it is.
     assert "Fatal Python error: Segmentation fault" in crashing.raw()
     assert "serving/__main__.py" in crashing.raw()
 

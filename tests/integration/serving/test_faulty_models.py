@@ -42,7 +42,7 @@ def test_a_graph_that_never_ends_is_refused_by_digest_and_good_models_are_follow
         assert refused(client)["step"] == "warm-up"
         assert refused(client)["sha256"] == sha256_of(endless)
         assert "MIEN_MODEL_TIMEOUT_S" in refused(client)["reason"]
-        # The cause is shown to whoever asks why nothing is live, and nothing else is.
+        # The cause is shown to clients that ask why no model is live, and nothing else is.
         assert "MIEN_MODEL_TIMEOUT_S" in client.get("/readyz").json()["detail"]
         assert client.get("/model").json()["following"]["problem"] is None
 

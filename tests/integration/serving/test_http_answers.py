@@ -56,7 +56,7 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("index", range(len(CLASSES)), ids=CLASSES)
-def test_each_emotion_is_told(client: httpx.Client, index: int) -> None:
+def test_each_emotion_is_answered(client: httpx.Client, index: int) -> None:
     answer = detected(client, picture_of(index))
     assert answer["emotion"] == CLASSES[index]
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -94,7 +94,7 @@ def test_a_face_is_found_and_answered(client: httpx.Client) -> None:
     assert answer["whole_image"] is False
 
 
-def test_a_portrait_stays_whole_and_its_face_is_told(client: httpx.Client) -> None:
+def test_a_portrait_stays_whole_and_its_face_is_listed(client: httpx.Client) -> None:
     answer = detected(client, encoded(drawn_face(200), "JPEG"))
     assert (answer["whole_image"], len(answer["faces"])) == (True, 1)
     assert (
@@ -201,7 +201,7 @@ def test_an_explanation_can_be_a_picture(client: httpx.Client) -> None:
     problem(client.post("/explain", content=b"x", headers={"accept": "text/html"}), 406, "not-acceptable")
 
 
-def test_an_answer_is_found_again_told_about_and_deleted(client: httpx.Client, folder: Path) -> None:
+def test_an_answer_is_found_again_corrected_and_deleted(client: httpx.Client, folder: Path) -> None:
     answer = detected(client, picture_of(6))
     path = f"/predictions/{answer['id']}"
     found = client.get(path).json()
@@ -209,8 +209,8 @@ def test_an_answer_is_found_again_told_about_and_deleted(client: httpx.Client, f
     assert found["model"]["sha256"] == answer["model"]["sha256"]
     assert found["lineage"]["dataset"] == "5" * 64
     assert found["feedback"] is None
-    told = client.post("/feedback", json={"id": answer["id"], "emotion": "sad"})
-    assert told.json() == {"id": answer["id"], "emotion": "sad", "predicted": CLASSES[6]}
+    stored = client.post("/feedback", json={"id": answer["id"], "emotion": "sad"})
+    assert stored.json() == {"id": answer["id"], "emotion": "sad", "predicted": CLASSES[6]}
     assert client.get(path).json()["feedback"] == "sad"
     until(lambda: list((folder / "pictures").rglob(f"{answer['id']}.png")))
     assert client.delete(path).status_code == 204

@@ -77,7 +77,7 @@ def test_other_encodings_are_refused_by_name(client: httpx.Client, path: str, en
     assert answer.headers["accept-encoding"] == "gzip, deflate"
 
 
-def test_an_encoding_of_nothing_is_no_matter(client: httpx.Client) -> None:
+def test_an_encoding_without_a_body_is_accepted(client: httpx.Client) -> None:
     assert client.get("/model", headers={"content-encoding": "br"}).status_code == 200
     headers = {"content-encoding": "identity"}
     assert client.post("/detect", content=picture_of(0), headers=headers).status_code == 200

@@ -214,7 +214,7 @@ def test_requests_far_ahead_of_their_answers_end_the_connection(client: httpx.Cl
 # Number of connections
 
 
-def test_half_heads_in_every_place_keep_nobody_out(client: httpx.Client) -> None:
+def test_half_heads_on_every_connection_keep_no_client_out(client: httpx.Client) -> None:
     with ExitStack() as stack:
         held = [stack.enter_context(closing(connected(client))) for _ in range(3 * CONNECTIONS)]
         for connection in held:
@@ -373,9 +373,9 @@ def test_frames_of_every_kind_are_counted(client: httpx.Client, frames: bytes) -
             assert client.post("/detect", content=picture_of(3)).status_code == 200
             waited_s.append(time.monotonic() - since)
         sender.join()
-        told, close = ending(stream)
+        messages, close = ending(stream)
     assert max(waited_s) < 5
-    assert kind(told[-1]) == "rate-limited"
+    assert kind(messages[-1]) == "rate-limited"
     assert close.code == 1008
     assert metric(client, 'mien_connections_ended_total{reason="flood"}') == before + 1
 
@@ -397,7 +397,7 @@ def test_unfinished_messages_count_as_held_bytes(folder: Path) -> None:
             one.socket.sendall(half)
             time.sleep(0.3)
             two.socket.sendall(half)
-            told, close = ending(two)
-            assert ([kind(item) for item in told], close.code) == (["bodies-full"], 1013)
+            messages, close = ending(two)
+            assert ([kind(item) for item in messages], close.code) == (["bodies-full"], 1013)
             one.socket.close()
             until(lambda: client.post("/detect", content=b"x" * 800_000).status_code == 415)

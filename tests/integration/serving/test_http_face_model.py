@@ -1,4 +1,4 @@
-"""A model that was trained on YuNet's crops, promoted where YuNet's file is not to be had."""
+"""A model that was trained on YuNet's crops, promoted where YuNet's file is missing."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def test_it_is_refused_with_the_reason_and_the_old_one_keeps_serving(
         ready(client)
         copied(tmp_path / "next", tmp_path / "model")
         until(lambda: client.get("/model").json()["following"]["refused"])
-        told = client.get("/model").json()
-        refused = told["following"]["refused"]
+        body = client.get("/model").json()
+        refused = body["following"]["refused"]
         assert (refused["sha256"], refused["step"]) == (second, "detector")
         assert refused["reason"].startswith("face detector 'yunet': ")
         assert (file or "no model file is named") in refused["reason"]
-        assert told["live"]["sha256"] == first
+        assert body["live"]["sha256"] == first
         assert client.post("/detect?faces=none", content=picture_of(0)).json()["emotion"] == CLASSES[0]
-        # It is also told of the model that is live, for which the file is another one than it should be.
-        warnings = " ".join(told["following"]["warnings"])
+        # The live model is warned about too: the detector's file differs from the one in its contract.
+        warnings = " ".join(body["following"]["warnings"])
         assert (YUNET_SHA256 in warnings) == (file == "foreign.onnx")
         assert ("only requests with faces=none are answered" in warnings) == (file == "missing.onnx")
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]

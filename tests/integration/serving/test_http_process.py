@@ -63,9 +63,9 @@ def test_sigterm_ends_streams_after_the_frames_they_took(tmp_path: Path, command
         # The first is being looked at and the last one waits.
         until(lambda: metric(client, 'mien_stream_frames_total{outcome="dropped"}') > 0)
         process.send_signal(signal.SIGTERM)
-        told, close = ending(socket)
+        messages, close = ending(socket)
         process.wait(timeout=30)
-    assert [(item["frame"], item["whole_image"]) for item in told] == [(1, True), (3, True)]
+    assert [(item["frame"], item["whole_image"]) for item in messages] == [(1, True), (3, True)]
     assert (close.code, close.reason) == (1001, "the service is shutting down")
     assert rows(tmp_path) == 1  # one frame per second is kept
 
@@ -96,6 +96,6 @@ def test_the_log_is_json_and_names_no_address(tmp_path: Path) -> None:
         process.terminate()
         lines = process.communicate(timeout=30)[1].splitlines()
     assert all(line.startswith("{") and line.endswith("}") for line in lines), lines
-    told = next(line for line in lines if "find-me" in line)
-    assert "POST /detect 200" in told
-    assert "127.0.0.1" not in told
+    messages = next(line for line in lines if "find-me" in line)
+    assert "POST /detect 200" in messages
+    assert "127.0.0.1" not in messages

@@ -52,8 +52,10 @@ def test_what_it_cannot_start_with_is_said_in_one_line(
 def test_a_server_with_protocols_of_its_own_is_refused(tmp_path: Path, given: Sequence[str]) -> None:
     found = ended((sys.executable, "-m", "uvicorn", "serving.main:app", *given), tmp_path)
     assert found.returncode == 3
-    told = [line for line in found.stderr.splitlines() if '"ERROR"' in line]
-    assert any("--http serving.main:http --ws serving.main:websocket" in line for line in told), found.stderr
+    errors = [line for line in found.stderr.splitlines() if '"ERROR"' in line]
+    assert any("--http serving.main:http --ws serving.main:websocket" in line for line in errors), (
+        found.stderr
+    )
     assert "Traceback" not in found.stderr
 
 

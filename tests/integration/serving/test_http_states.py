@@ -120,7 +120,7 @@ def test_an_answer_that_would_come_too_late_is_not_waited_for(folder: Path, larg
         assert kind(batch) == (503, "deadline-passed")
 
 
-def test_a_client_that_sends_too_slowly_is_told_and_let_go(folder: Path) -> None:
+def test_a_client_that_sends_too_slowly_is_answered_and_disconnected(folder: Path) -> None:
     with serving(settings_in(folder, body_timeout_s=0.3)) as client:
         ready(client)
         url = client.base_url

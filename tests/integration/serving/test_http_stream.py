@@ -53,23 +53,23 @@ def streams(client: httpx.Client) -> float:
 def test_each_frame_is_answered_as_by_detect(client: httpx.Client) -> None:
     with stream_of(client) as socket:
         for number, index in enumerate((3, 0, 5), start=1):
-            told = asked(socket, picture_of(index))
+            answers = asked(socket, picture_of(index))
             expected = client.post("/detect", content=picture_of(index)).json()
-            assert told.keys() - expected.keys() == {"frame", "dropped", "recorded"}
-            assert (told["frame"], told["dropped"], told["emotion"]) == (number, 0, CLASSES[index])
-            assert told["probabilities"] == expected["probabilities"]
-            assert told["model"] == expected["model"]
+            assert answers.keys() - expected.keys() == {"frame", "dropped", "recorded"}
+            assert (answers["frame"], answers["dropped"], answers["emotion"]) == (number, 0, CLASSES[index])
+            assert answers["probabilities"] == expected["probabilities"]
+            assert answers["model"] == expected["model"]
 
 
 def test_of_a_stream_at_most_one_frame_per_second_is_kept(client: httpx.Client) -> None:
     with stream_of(client) as socket:
         begun = time.monotonic()
-        told = [asked(socket, picture_of(1)) for _ in range(30)]
+        answers = [asked(socket, picture_of(1)) for _ in range(30)]
         took_s = time.monotonic() - begun
-    kept = [item["id"] for item in told if item["recorded"]]
-    assert told[0]["recorded"]
+    kept = [item["id"] for item in answers if item["recorded"]]
+    assert answers[0]["recorded"]
     assert 1 <= len(kept) <= took_s + 1
-    for item in told:
+    for item in answers:
         found = client.get(f"/predictions/{item['id']}").status_code
         assert found == (200 if item["recorded"] else 404)
         if not item["recorded"]:
@@ -84,15 +84,15 @@ def test_a_model_that_is_slower_than_the_camera_costs_frames_and_not_time(
         for _ in range(sent - 1):
             socket.send(slow)
         socket.send(picture_of(2))
-        told = [answer(socket)]
-        while told[-1]["frame"] < sent:
-            told.append(answer(socket))
-    numbers = [item["frame"] for item in told]
+        answers = [answer(socket)]
+        while answers[-1]["frame"] < sent:
+            answers.append(answer(socket))
+    numbers = [item["frame"] for item in answers]
     assert numbers == sorted(set(numbers))
     # The newest is never the one that is dropped.
-    assert told[-1]["emotion"] == CLASSES[2]
-    assert told[-1]["dropped"] == sent - len(told) > 0
-    dropped = [item["dropped"] for item in told]
+    assert answers[-1]["emotion"] == CLASSES[2]
+    assert answers[-1]["dropped"] == sent - len(answers) > 0
+    dropped = [item["dropped"] for item in answers]
     assert dropped == sorted(dropped)
 
 
@@ -104,12 +104,12 @@ def test_no_more_frames_than_configured_are_answered(folder: Path, tmp_path: Pat
             for _ in range(20):
                 socket.send(picture_of(0))
                 time.sleep(0.025)
-            told = [answer(socket)]
-            while told[-1]["frame"] < 20:
-                told.append(answer(socket))
+            answers = [answer(socket)]
+            while answers[-1]["frame"] < 20:
+                answers.append(answer(socket))
             # One may be made up for, as a camera is never quite regular.
-            assert len(told) <= 5 * (time.monotonic() - begun) + 2
-            assert told[-1]["dropped"] == 20 - len(told) > 0
+            assert len(answers) <= 5 * (time.monotonic() - begun) + 2
+            assert answers[-1]["dropped"] == 20 - len(answers) > 0
 
 
 def test_a_bad_frame_gets_its_problem_and_the_stream_goes_on(client: httpx.Client) -> None:
@@ -141,18 +141,18 @@ def test_options_hold_for_what_comes_after_them(client: httpx.Client) -> None:
 def test_what_is_too_big_ends_the_stream(client: httpx.Client, message: bytes | str) -> None:
     with stream_of(client) as socket:
         socket.send(message)
-        told, close = ending(socket)
-    assert [kind(item) for item in told] == ["payload-too-large"]
+        answers, close = ending(socket)
+    assert [kind(item) for item in answers] == ["payload-too-large"]
     assert close.code == 1009
 
 
-def test_more_streams_than_configured_are_told_to_come_back(client: httpx.Client) -> None:
+def test_more_streams_than_configured_are_asked_to_come_back(client: httpx.Client) -> None:
     until(lambda: streams(client) == 0)
     with stream_of(client), stream_of(client):
         until(lambda: streams(client) == 2)
         with stream_of(client) as third:
-            told, close = ending(third)
-        assert [kind(item) for item in told] == ["streams-full"]
+            answers, close = ending(third)
+        assert [kind(item) for item in answers] == ["streams-full"]
         assert close.code == 1013
     until(lambda: streams(client) == 0)
     with stream_of(client) as socket:
@@ -196,7 +196,7 @@ UPGRADE = {
 }
 
 
-def test_a_plain_request_is_told_to_upgrade(client: httpx.Client) -> None:
+def test_a_plain_request_is_asked_to_upgrade(client: httpx.Client) -> None:
     plain = client.get("/stream")
     assert (plain.status_code, plain.headers["upgrade"]) == (426, "websocket")
 
@@ -249,15 +249,15 @@ def test_a_silent_client_and_a_flood_are_ended(folder: Path, tmp_path: Path) -> 
     with serving(settings) as client:
         ready(client)
         with stream_of(client) as socket:
-            told, close = ending(socket)
-        assert ([kind(item) for item in told], close.code) == (["stream-idle"], 1008)
+            answers, close = ending(socket)
+        assert ([kind(item) for item in answers], close.code) == (["stream-idle"], 1008)
         with stream_of(client) as socket:
             # The service may close before the last of them is sent; `ending` holds it to how.
             with suppress(ConnectionClosed):
                 for _ in range(100):
                     socket.send('{"faces": "none"}')
-            told, close = ending(socket)
-        assert ([kind(item) for item in told], close.code) == (["rate-limited"], 1008)
+            answers, close = ending(socket)
+        assert ([kind(item) for item in answers], close.code) == (["rate-limited"], 1008)
 
 
 def test_frames_count_among_the_bytes_that_are_held(folder: Path, tmp_path: Path) -> None:
@@ -275,18 +275,20 @@ def test_the_model_changes_in_the_middle_of_a_stream(tmp_path: Path) -> None:
     with serving(settings_in(tmp_path)) as client, stream_of(client) as socket:
         assert kind(asked(socket, picture_of(0))) == "not-ready"
         first = sha256_of(model_folder(tmp_path / "model"))
-        told = [asked(socket, picture_of(0))]
-        until(lambda: told.append(asked(socket, picture_of(0))) or "type" not in told[-1])
-        assert (told[-1]["model"]["sha256"], told[-1]["emotion"]) == (first, CLASSES[0])
+        answers = [asked(socket, picture_of(0))]
+        until(lambda: answers.append(asked(socket, picture_of(0))) or "type" not in answers[-1])
+        assert (answers[-1]["model"]["sha256"], answers[-1]["emotion"]) == (first, CLASSES[0])
         second = sha256_of(model_folder(tmp_path / "second", levels=reversed_levels))
         copied(tmp_path / "second", tmp_path / "model")
-        begun = len(told)
-        until(lambda: told.append(asked(socket, picture_of(0))) or told[-1]["model"]["sha256"] == second)
-    after = told[begun:]
+        begun = len(answers)
+        until(
+            lambda: answers.append(asked(socket, picture_of(0))) or answers[-1]["model"]["sha256"] == second
+        )
+    after = answers[begun:]
     # Each answer is of one model and fits it; none failed on the way.
     assert {(item["model"]["sha256"], item["emotion"]) for item in after} <= {
         (first, CLASSES[0]),
         (second, CLASSES[-1]),
     }
     assert after[-1]["emotion"] == CLASSES[-1]
-    assert json.dumps(told[0])
+    assert json.dumps(answers[0])

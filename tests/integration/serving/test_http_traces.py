@@ -111,7 +111,7 @@ def test_each_picture_of_a_batch_has_its_span_and_errors_are_marked(
     assert client.post("/detect", content=b"no picture").status_code == 415
     refused = the(collector, "POST /detect")
     assert values(refused.attributes)["http.response.status_code"] == 415
-    # A client's mistake is no error of the service.
+    # A client's mistake is not an error of the service.
     assert refused.status.code == Status.STATUS_CODE_UNSET
     assert collector.children(refused) == []
 
@@ -122,8 +122,8 @@ def test_probes_leave_no_trace_and_of_a_stream_one_frame_a_second_does(
     for path in ("/livez", "/readyz", "/metrics"):
         client.get(path)
     with stream_of(client, headers={"traceparent": f"00-{TRACE}-{PARENT}-01"}) as socket:
-        told = [asked(socket, picture_of(0)) for _ in range(10)]
-    kept = [item["id"] for item in told if item["recorded"]]
+        answers = [asked(socket, picture_of(0)) for _ in range(10)]
+    kept = [item["id"] for item in answers if item["recorded"]]
     until(lambda: len(collector.roots("WS /stream")) == len(kept))
     frame = collector.roots("WS /stream")[0]
     assert frame.trace_id.hex() == TRACE

@@ -31,7 +31,7 @@ def test_every_client_of_the_scenario_gets_the_answers_it_expects(tmp_path: Path
         assert sum(counts.values()) >= 10
         # The most frequent task of each picture's kind came up even on a slow machine.
         assert counts["/detect small"] > 0
-        told = client.get("/metrics").text
+        metrics = client.get("/metrics").text
         pattern = r'^mien_requests_total\{.*route="/[def].*status="(\d+)"'
-        statuses = set(re.findall(pattern, told, re.MULTILINE))
+        statuses = set(re.findall(pattern, metrics, re.MULTILINE))
         assert {"200"} <= statuses <= {"200", "413", "415", "422"}

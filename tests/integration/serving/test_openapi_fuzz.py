@@ -19,7 +19,7 @@ from tests.support.serving_models import model_folder
 
 SEED, EXAMPLES = 20261123, 30
 # Everything else that schemathesis checks holds everywhere: no 5xx, documented statuses, content types,
-# headers and bodies, `Allow`, undocumented methods, nothing to be had after it was deleted.
+# headers and bodies, `Allow`, undocumented methods, no answer for what was deleted.
 CONFIG = """
 # Its own list, and 413: too many of something that is wrong besides.
 [checks]
@@ -42,7 +42,7 @@ include-name = [
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 413, 415, 422]
 
-# One file in a form is a list of one file; that it is no list cannot be sent.
+# One file in a form is a list of one file; a form cannot send anything but a list.
 [[operations]]
 include-name = "POST /detect/batch"
 checks.negative_data_rejection.enabled = false
@@ -77,8 +77,8 @@ def test_the_service_keeps_what_its_document_promises(
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
-    told = f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-    assert done.returncode == 0, told
+    output = f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, output
     operations = sum(len(methods) for methods in client.get("/openapi.json").json()["paths"].values())
-    assert f"Tested: {operations}\n" in done.stdout, told
+    assert f"Tested: {operations}\n" in done.stdout, output
     assert client.post("/detect", content=picture_of(3)).status_code == 200

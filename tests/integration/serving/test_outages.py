@@ -96,7 +96,7 @@ def test_a_registry_is_killed_before_the_start_and_in_mid_run_is_silent_and_answ
         registry_front(registry.uri, registry.artifacts) as front,
         serving(settings_in(tmp_path, model=WHERE, tracking_uri=front.uri)) as client,
     ):
-        until(lambda: "cannot be used" in problem(client), "that nobody is there is noticed")
+        until(lambda: "cannot be used" in problem(client), "the unreachable database is noticed")
         assert client.get("/livez").status_code == 200
         assert client.get("/readyz").status_code == 503
         front.appear()

@@ -108,7 +108,7 @@ def test_nothing_else_is_served(client: httpx.Client, name: str) -> None:
     assert client.get("/page/0000000000000000/js/app.js").status_code == 404
 
 
-def test_what_is_kept_and_what_may_be_sent_is_told(client: httpx.Client) -> None:
+def test_about_states_what_is_kept_and_what_may_be_sent(client: httpx.Client) -> None:
     about = client.get("/about").json()
     assert about["access"] == "given"
     assert about["kept"] == {"observations_days": 90, "pictures_fraction": 0.5, "pictures_days": 30}
@@ -131,19 +131,19 @@ def test_the_page_needs_no_key_and_says_whether_one_is_needed(folder: Path) -> N
 
 
 def test_the_card_and_the_figures_are_those_of_the_live_model(client: httpx.Client, folder: Path) -> None:
-    told = client.get("/model/card").json()
-    assert told["sha256"] == sha256_of(folder / "model")
-    assert told["card"] == (folder / "model" / "card.md").read_text()
-    assert told["metrics"]["test"]["accuracy"] == 0.813
+    shown = client.get("/model/card").json()
+    assert shown["sha256"] == sha256_of(folder / "model")
+    assert shown["card"] == (folder / "model" / "card.md").read_text()
+    assert shown["metrics"]["test"]["accuracy"] == 0.813
 
 
-def test_a_model_that_came_without_either_is_told_so(tmp_path: Path) -> None:
+def test_a_model_without_card_and_metrics_has_nulls(tmp_path: Path) -> None:
     page_model(tmp_path / "model")
     (tmp_path / "model" / "card.md").write_bytes(b"\xff")
     (tmp_path / "model" / "metrics.json").write_text("[1,")
     with serving(settings_in(tmp_path)) as client:
-        told = ready(client).get("/model/card").json()
-        assert (told["card"], told["metrics"]) == (None, None)
+        shown = ready(client).get("/model/card").json()
+        assert (shown["card"], shown["metrics"]) == (None, None)
 
 
 def test_each_face_has_its_own_heatmap_over_its_own_square(client: httpx.Client) -> None:

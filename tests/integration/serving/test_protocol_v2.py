@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, asked by Triton's own client, held against ONNX Runtime on the same file."""
+"""The Open Inference Protocol, asked by Triton's own client, compared with ONNX Runtime on the same file."""
 
 from __future__ import annotations
 
@@ -272,12 +272,12 @@ def test_a_body_that_no_allowed_request_needs_is_not_read(http: httpx.Client) ->
 def test_each_picture_is_recorded_unless_the_client_says_otherwise(
     client: triton.InferenceServerClient, http: httpx.Client
 ) -> None:
-    def told(**more: Any) -> list[str]:
+    def predicted_ids(**more: Any) -> list[str]:
         answer = client.infer(NAME, [tensor(np.concatenate([flat(1), flat(6)]))], **more)
         return [id for id in answer.get_response()["parameters"].get("ids", "").split(",") if id]
 
-    assert told(parameters={"record": False}) == []
-    ids = told()
+    assert predicted_ids(parameters={"record": False}) == []
+    ids = predicted_ids()
     assert len(set(ids)) == 2
     until(lambda: http.get(f"/predictions/{ids[1]}").status_code == 200)
     for id, index in zip(ids, (1, 6), strict=True):

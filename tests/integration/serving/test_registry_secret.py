@@ -18,7 +18,7 @@ def test_the_registrys_password_is_shown_nowhere(tmp_path: Path) -> None:
     port = free_port()
     given = {
         "MIEN_MODEL": "models:/emotion@production",
-        # Nobody listens there.
+        # No server listens there.
         "MIEN_TRACKING_URI": f"http://me:{SECRET}@127.0.0.1:{free_port()}",
         "MIEN_PORT": str(port),
         "MIEN_POLL_S": "1",

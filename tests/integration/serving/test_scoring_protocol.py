@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol, asked by MLflow's own client and held against its own server's code."""
+"""MLflow's scoring protocol, asked by MLflow's own client and compared with its own server's code."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def reference(folder: Path) -> PyFuncModel:
     return mlflow.pyfunc.load_model(str(folder / "mlflow"))
 
 
-def told_by_mlflow(reference: PyFuncModel, body: Any) -> dict[str, Any]:
+def scored_by_mlflow(reference: PyFuncModel, body: Any) -> dict[str, Any]:
     """What MLflow's server answers."""
     schema = reference.metadata.get_input_schema()
     answer = scoring_server.invocations(json.dumps(body), "application/json", reference, schema)
@@ -113,7 +113,7 @@ def test_answers_are_those_of_mlflows_own_server(
 ) -> None:
     answer = post(http, body)
     assert answer.status_code == 200
-    expected = told_by_mlflow(reference, body)
+    expected = scored_by_mlflow(reference, body)
     assert answer.json().keys() == expected.keys()
     assert list(answer.json()["predictions"]) == list(expected["predictions"])
     for name in OUTPUTS:
@@ -140,7 +140,7 @@ def test_what_mlflows_server_refuses_is_refused(
     http: httpx.Client, reference: PyFuncModel, body: Any
 ) -> None:
     with pytest.raises(MlflowException):
-        told_by_mlflow(reference, body)
+        scored_by_mlflow(reference, body)
     answer = post(http, body)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
@@ -200,7 +200,7 @@ def test_a_file_in_base64_gets_the_answer_of_detect(http: httpx.Client, faces: s
         assert seen["whole_image"] == detected["whole_image"]
 
 
-def test_a_file_that_is_no_picture_is_refused_as_detect_does(http: httpx.Client) -> None:
+def test_a_file_that_is_not_a_picture_is_refused_as_detect_does(http: httpx.Client) -> None:
     for data, status in ((b"", 422), (b"no picture", 415), (scene()[:200], 422)):
         answer = post(http, {"inputs": [base64.b64encode(data).decode()]})
         assert answer.status_code == status == http.post("/detect", content=data).status_code

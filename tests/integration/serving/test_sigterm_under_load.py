@@ -19,7 +19,7 @@ CLIENTS, ASKED_BEFORE = 8, 200
 
 
 class Client(threading.Thread):
-    """Asks on one connection until there is nobody to answer."""
+    """Asks on one connection until the server is gone."""
 
     def __init__(self, url: httpx.URL) -> None:
         super().__init__()
@@ -51,8 +51,8 @@ def test_every_accepted_request_is_answered_and_its_row_kept(tmp_path: Path) -> 
         log = process.communicate(timeout=60)[1]
         for one in clients:
             one.join()
-    # Nobody was cut off in the middle of an answer (ReadError, RemoteProtocolError with a part of it): the
-    # connection was closed between two requests, or there was nobody to connect to any more.
+    # No answer was cut off in the middle (ReadError, RemoteProtocolError with a part of it): the
+    # connection was closed between two requests, or the server did not listen any more.
     assert {one.ended for one in clients} <= {"ConnectError", "ReadError", "RemoteProtocolError"}
     assert set().union(*(one.statuses for one in clients)) == {200}
     answered = [id for one in clients for id in one.ids]

@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on_after_its_last_finished_epoch_and_ends_the_same(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("alexnet",), "'alexnet' is unknown, expected one of"),
         (("lenet",), "dataset.json"),
@@ -75,19 +75,19 @@ def test_a_killed_run_goes_on_after_its_last_finished_epoch_and_ends_the_same(
     ids=["unknown-architecture", "nothing-prepared"],
 )
 def test_bad_input_is_one_line_and_exit_status_1(
-    tmp_path: Path, arguments: tuple[str, ...], told: str
+    tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     root = make_project(tmp_path / "a")
     (root / "prepared" / "dataset.json").unlink()
     code, _, err = run_stage(root, *arguments)
     assert code == 1
     assert err.startswith("error: ")
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
     assert not (root / "models").exists()
 
 
-def test_an_absent_mlflow_server_is_told_before_training(tmp_path: Path) -> None:
+def test_an_absent_mlflow_server_is_reported_before_training(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
     root = make_project(tmp_path / "a")

@@ -94,7 +94,7 @@ def test_a_batch_larger_than_the_split_is_the_split() -> None:
     assert [len(images) for images, _, _ in batches] == [5]
 
 
-def test_augmentation_draws_anew_in_every_epoch() -> None:
+def test_augmentation_draws_again_in_every_epoch() -> None:
     rng = np.random.default_rng((5, 1))
     rng.permutation(8)
     once = random_transforms(ON, rng, count=8, height=4, width=4)

@@ -211,7 +211,7 @@ def die_before_writing(
             trained(root)
 
 
-def test_a_corrupt_checkpoint_starts_anew_and_says_so(
+def test_a_corrupt_checkpoint_starts_again_and_says_so(
     tmp_path: Path,
     trained: Callable[[Path], dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
@@ -242,7 +242,7 @@ def test_changed_parameters_do_not_meet_an_old_checkpoint(
     assert "resuming" not in capsys.readouterr().out
 
 
-def test_a_loss_that_is_no_number_ends_training(
+def test_a_loss_that_is_not_a_number_ends_training(
     tmp_path: Path, trained: Callable[[Path], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_project(tmp_path / "a")
@@ -348,7 +348,7 @@ def test_a_store_that_comes_back_gets_every_epoch(
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         ("prepared", "prepared/images/train"),
         ("prepared/images/val", "prepared/images/val"),
@@ -358,14 +358,14 @@ def test_a_store_that_comes_back_gets_every_epoch(
     ],
 )
 def test_a_missing_input_is_named_before_anything_is_written(
-    tmp_path: Path, trained: Callable[[Path], dict[str, Any]], damage: str, told: str
+    tmp_path: Path, trained: Callable[[Path], dict[str, Any]], damage: str, message: str
 ) -> None:
     root = make_project(tmp_path / "a")
     if damage == "prepared":
         (root / "prepared" / "images" / "train").rename(root / "gone")
     else:
         (root / damage).rename(root / "gone")
-    with pytest.raises(PipelineError, match=told) as caught:
+    with pytest.raises(PipelineError, match=message) as caught:
         trained(root)
     assert "\n" not in str(caught.value)
     assert not (root / "models").exists()

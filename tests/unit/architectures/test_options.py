@@ -1,4 +1,4 @@
-"""What an architecture may be told, and where its pretrained weights are: without importing Keras."""
+"""Options of architectures, and where its pretrained weights are: without importing Keras."""
 
 from __future__ import annotations
 

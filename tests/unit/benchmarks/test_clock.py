@@ -9,7 +9,7 @@ from benchmarks.pipeline import Times, Training, architecture_table
 
 
 class Hands:
-    """Time that passes when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -74,12 +74,12 @@ def test_the_best_complete_server_is_the_measure() -> None:
     assert "**missed**" in line
 
 
-def test_the_bare_handler_is_held_against_its_own_goal() -> None:
+def test_the_bare_handler_is_compared_with_its_own_goal() -> None:
     rows = [row("MLServer", [100] * 3), row("bare", [299] * 3, kind="bare")]
     assert verdicts(rows) == ["met", "met"]
 
 
-def test_forms_are_not_held_against_bodies() -> None:
+def test_forms_are_not_compared_with_bodies() -> None:
     assert verdicts([row("bare, form", [900] * 3, kind="bare", sent="form")]) == []
 
 

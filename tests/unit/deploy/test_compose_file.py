@@ -183,7 +183,7 @@ def test_drift_and_retention_see_what_the_service_wrote(services: dict[str, Any]
 
 
 def test_mlflow_and_prefect_are_set_as_by_make_up(repository: Path, services: dict[str, Any]) -> None:
-    """Whatever `make up` sets for them, but for addresses and folders, the containers have too."""
+    """The containers have every setting of `make up`, except addresses and folders."""
     here = read_stack({}, repository).environment({})
     own = {"MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME"}
     for prefix, holders in (("PREFECT_", ("prefect", "worker")), ("MLFLOW_", ("mlflow",))):

@@ -102,7 +102,7 @@ def test_settings_are_settings(things: list[Thing]) -> None:
     for pod in pods(things).values():
         for container in pod["spec"]["containers"]:
             assert unknown_variables({variable["name"]: "" for variable in container["env"]}) == []
-            # What a pod says itself must not contradict what all are told.
+            # A pod's own setting must not contradict the shared one.
             assert not {variable["name"] for variable in container["env"]} & settings["data"].keys()
 
 

@@ -43,7 +43,7 @@ def rows(page: Path) -> Rows:
         if line.startswith("| `"):
             first, *rest = cells(line)
             for name in quoted(first):
-                assert name not in found, f"{page.name}: {name} stands there twice"
+                assert name not in found, f"{page.name}: {name} is listed twice"
                 found[name] = rest
     return found
 
@@ -205,12 +205,12 @@ def test_every_stage_is_explained(root: Path, stages: dict[str, Any]) -> None:
 
 def test_every_endpoint_is_documented(root: Path) -> None:
     guide = (root / "docs/api.md").read_text()
-    told = {part for text in quoted(guide) for part in re.split(r"[ ,]+", text)}
+    listed = {part for text in quoted(guide) for part in re.split(r"[ ,]+", text)}
     # "the same three" below a version: one row with dots.
-    assert "…/v2/models/{name}/versions/{version}/…" in told
+    assert "…/v2/models/{name}/versions/{version}/…" in listed
     described = create_app(Settings()).openapi()["paths"]
     paths = {path.replace("/versions/{version}", "") for path in described}
-    assert not paths - told
+    assert not paths - listed
     assert not {method for operations in described.values() for method in operations} - {
         "get",
         "post",
@@ -255,11 +255,11 @@ def exposed(metrics: Metrics) -> Iterator[str]:
 
 
 def test_every_variable_that_the_code_reads_is_documented(root: Path) -> None:
-    told = {name for page in (root / "docs").glob("*.md") for name in quoted(page.read_text())}
+    listed = {name for page in (root / "docs").glob("*.md") for name in quoted(page.read_text())}
     # MIEN_BODY and MIEN_DRIFT_ are beginnings of names.
     read = {name for name in literals(root) if re.fullmatch(r"MIEN_[A-Z_]*[A-Z]", name)}
     assert read >= {"MIEN_WEIGHTS_DIR", "MIEN_CLUSTER_GPUS", "MIEN_SCRATCH", "MIEN_FACE_MODEL"}
-    assert not {name for name in read if name not in told}
+    assert not {name for name in read if name not in listed}
 
 
 def literals(root: Path) -> Iterator[str]:
@@ -272,12 +272,12 @@ def literals(root: Path) -> Iterator[str]:
 
 def test_every_variable_of_make_and_compose_is_documented(root: Path) -> None:
     service = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    told = set(rows(root / "docs/settings.md")) | service
+    listed = set(rows(root / "docs/settings.md")) | service
     compose = set(re.findall(r"\$\{(\w+)", (root / "docker-compose.yml").read_text()))
     make = set(re.findall(r"^(\w+) \?=", (root / "Makefile").read_text(), re.MULTILINE))
     example = set(re.findall(r"^#?([A-Z_]+)=", (root / ".env.example").read_text(), re.MULTILINE))
     assert {"HOST", "MLFLOW_PORT"} <= make
-    assert not (compose | make | example) - told
+    assert not (compose | make | example) - listed
 
 
 # Flows
@@ -308,11 +308,11 @@ def test_every_deployment_and_every_parameter_of_its_flow_is_documented(
 ) -> None:
     text = (root / "docs/flows.md").read_text()
     table = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (`?)(.+?)\3 \|", text, re.MULTILINE)
-    told: dict[str, dict[str, Any]] = {}
+    listed: dict[str, dict[str, Any]] = {}
     for flow, parameter, _, default in table:
         expected = flows[flow][parameter]
-        told.setdefault(flow, {})[parameter] = expected if expected is ... else yaml.safe_load(default)
-    assert told == {name: own for name, own in flows.items() if name != "training"}
+        listed.setdefault(flow, {})[parameter] = expected if expected is ... else yaml.safe_load(default)
+    assert listed == {name: own for name, own in flows.items() if name != "training"}
     assert set(flows["training"]) <= set(quoted(text.partition("## Deployments")[0]))
 
 

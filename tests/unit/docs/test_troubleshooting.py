@@ -12,7 +12,7 @@ import pytest
 PACKAGES = ("pipelines", "serving", "flows")
 ERRORS = {"pipelines": "pipelines/core/errors.py", "flows": "flows/errors.py"}
 GAP = "…"
-# Messages of other programs, told by the word before the quotation.
+# Messages of other programs, recognised by the word before the quotation.
 FOREIGN = re.compile(
     r"^\| (DVC: |TensorFlow's |`database is locked`|`drift` at once|`Killed`|`No interpreter)"
 )

@@ -12,7 +12,7 @@ def picture() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 
-def test_a_tile_has_its_size_whatever_the_picture() -> None:
+def test_a_tile_has_its_size_for_every_picture() -> None:
     for side in (16, TILE_PX, 400):
         assert tile(np.zeros((side, side, 3), np.uint8)).shape == (TILE_PX, TILE_PX, 3)
 

@@ -1,4 +1,4 @@
-"""The same graph gives the same bytes, whatever its nodes were called and in which order they stood."""
+"""The same graph gives the same bytes, for all names and orders of its nodes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ CLASSES = ("happy", "sad", "surprise")
 
 @pytest.fixture
 def answers() -> Answers:
-    """Four pictures, three right; nobody is surprised, and nobody is thought to be."""
+    """Four pictures, three right; "surprise" is neither a label nor a prediction."""
     probabilities = [[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.1, 0.7, 0.2], [0.5, 0.4, 0.1]]
     return Answers.of(["happy", "happy", "sad", "sad"], np.array(probabilities), CLASSES)
 

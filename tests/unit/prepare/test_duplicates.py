@@ -40,7 +40,7 @@ def test_one_copy_stays_by_precedence(splits: tuple[str, ...], kept: int) -> Non
     assert found.across_splits == (len(set(splits)) > 1)
 
 
-def test_within_a_split_the_first_by_source_stays_whatever_the_order_of_rows() -> None:
+def test_within_a_split_the_first_by_source_stays_for_every_order_of_rows() -> None:
     table = rows(("z", "train", "happy", "1"), ("a", "train", "happy", "1"), ("m", "train", "happy", "1"))
     assert find_duplicates(table).keepers == {0: 1, 2: 1}
 
@@ -108,7 +108,7 @@ def hashed(*items: tuple[int, str]) -> pd.DataFrame:
     )
 
 
-def test_near_duplicates_are_told_apart_by_where_the_other_is() -> None:
+def test_near_duplicates_are_distinguished_by_where_the_other_is() -> None:
     near = find_near_duplicates(
         hashed((0, "train"), (1, "test"), (0xFF00, "train"), (0xFF01, "train"), (2**63 | 0xF0F0, "val")),
         bits=2,

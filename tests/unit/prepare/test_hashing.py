@@ -14,7 +14,7 @@ def distance(first: Pixels, second: Pixels) -> int:
     return (int(perceptual_hash(first), 16) ^ int(perceptual_hash(second), 16)).bit_count()
 
 
-def test_equal_pixels_have_one_hash_whatever_the_file_format() -> None:
+def test_equal_pixels_have_one_hash_in_every_file_format() -> None:
     picture = textured(1)
     files = [encoded(picture, "PNG"), encoded(picture, "BMP"), encoded(picture, "WEBP", lossless=True)]
     hashes = {pixel_sha256(decode(data, max_pixels=10_000)) for data in files}

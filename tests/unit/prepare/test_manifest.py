@@ -116,7 +116,7 @@ def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path: Path, damage: Any
     assert "\n" not in str(caught.value)
 
 
-def test_the_digest_is_of_content_whatever_the_order_or_container() -> None:
+def test_the_digest_is_of_content_independent_of_order_and_container() -> None:
     rows = table(row("a"), row("b", label="sad"))
     frame = rows.to_pandas()
     expected = digest(rows, SPEC)

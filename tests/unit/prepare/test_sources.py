@@ -107,7 +107,7 @@ def test_a_row_with_wrong_pixels_is_unreadable(data: Path, tmp_path: Path, pixel
         read_image("data/fer2013.csv#0", tmp_path)
 
 
-def test_an_edited_table_is_indexed_anew(data: Path, tmp_path: Path) -> None:
+def test_an_edited_table_is_indexed_again(data: Path, tmp_path: Path) -> None:
     table(data, "0,9,Training", "0,5,Training")
     assert read_image("data/fer2013.csv#1", tmp_path)[0, 0, 0] == 5
     table(data, "0,100,Training", "0,6,Training")

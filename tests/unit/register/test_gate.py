@@ -107,7 +107,7 @@ def test_production_that_cannot_be_compared_does_not_matter_to_floors_alone() ->
     assert failed(production=broken, min_accuracy=0.5) == []
 
 
-def test_smoke_failure_is_told_in_its_own_words() -> None:
+def test_smoke_failure_is_reported_in_its_own_words() -> None:
     checks = judge(replace(CANDIDATE, smoke="the file does not load"), None, thresholds(min_accuracy=0.1))
     assert reasons(checks) == ["the file does not load"]
 

@@ -74,7 +74,7 @@ def test_deleted_model_file_voids_it(tmp_path: Path, store: str) -> None:
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "{}", "1"])
-def test_damaged_note_is_no_note(tmp_path: Path, store: str, damage: str) -> None:
+def test_damaged_note_is_not_a_note(tmp_path: Path, store: str, damage: str) -> None:
     cache_settled(tmp_path, store_state(store), "case")
     (tmp_path / SETTLED_CACHE).write_text(damage)
     assert not is_settled(tmp_path, store_state(store), "case")

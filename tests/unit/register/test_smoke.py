@@ -27,6 +27,6 @@ def test_file_without_contract_does_not_load(tmp_path: Path) -> None:
     assert "no contract" in (smoke_test(path, IMAGES) or "")
 
 
-def test_pictures_of_another_size_are_told(tmp_path: Path) -> None:
+def test_pictures_of_another_size_are_reported(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.onnx", contract=make_contract(side=32))
     assert (smoke_test(path, IMAGES) or "").startswith("the file loads but prediction fails")

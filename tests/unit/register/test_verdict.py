@@ -28,7 +28,7 @@ def said(folder: Path, content: dict[str, Any]) -> Path:
     return path
 
 
-def test_pass_is_told_in_one_line(tmp_path: Path) -> None:
+def test_pass_is_reported_in_one_line(tmp_path: Path) -> None:
     assert verdict(said(tmp_path, PASSED)) == "vgg passed the quality gate"
 
 
@@ -37,7 +37,7 @@ def test_failure_names_every_reason(tmp_path: Path) -> None:
         verdict(said(tmp_path, FAILED))
 
 
-def test_experiment_passes_whatever_the_gate_said(tmp_path: Path) -> None:
+def test_experiment_passes_for_every_verdict_of_the_gate(tmp_path: Path) -> None:
     path = said(tmp_path, FAILED | {"experiment": "lost-yeti"})
     assert verdict(path).startswith("vgg would not pass")
 

@@ -29,9 +29,9 @@ def settings_in(folder: Path, **given: object) -> Settings:
     return Settings(**(defaults | given))
 
 
-def test_what_may_come_right_later_is_no_reason_to_end(tmp_path: Path) -> None:
+def test_what_may_be_repaired_later_does_not_end_the_start(tmp_path: Path) -> None:
     check(settings_in(tmp_path))
-    check(settings_in(tmp_path, database_url="postgresql://nobody@127.0.0.1:1/nothing"))
+    check(settings_in(tmp_path, database_url="postgresql://user@127.0.0.1:1/nothing"))
 
 
 # setting, value ({} is the test's folder), error, beginning of its message
@@ -79,7 +79,7 @@ def test_a_database_that_is_locked_is_waited_for_later(
         check(settings_in(tmp_path))
 
 
-def test_a_full_disk_is_no_reason_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_end_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

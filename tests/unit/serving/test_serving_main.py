@@ -16,8 +16,8 @@ def test_importing_it_does_nothing(repository: Path) -> None:
         "import sys, serving.main, serving.settings; "
         "print(sorted({'fastapi', 'onnxruntime', 'cv2', 'sqlalchemy', 'uvicorn'} & set(sys.modules)))"
     )
-    told = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True)
-    assert (told.stdout.strip(), told.returncode) == ("[]", 0), told.stderr
+    done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
 def test_it_has_nothing_but_the_application() -> None:

@@ -57,7 +57,7 @@ def test_a_key_that_was_not_hashed_is_not_shown(monkeypatch: pytest.MonkeyPatch)
     assert "topsecret" not in str(error.value)
 
 
-def test_a_misspelt_variable_is_told() -> None:
+def test_a_misspelt_variable_is_reported() -> None:
     assert unknown_variables({"MIEN_MODLE": "x", "MIEN_MODEL": "x", "HOME": "x"}) == ["MIEN_MODLE"]
 
 

@@ -21,7 +21,7 @@ def test_every_process_chooses_the_same(repository: Path) -> None:
         "print([index for index in range(200) if is_in_share(f'key client-{index}', 0.25)])"
     )
     # Python's own hash would differ between these two.
-    told = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
             check=True,
@@ -31,7 +31,7 @@ def test_every_process_chooses_the_same(repository: Path) -> None:
         ).stdout.strip()
         for seed in ("1", "2")
     }
-    assert told == {str([index for index in range(200) if is_in_share(f"key client-{index}", 0.25)])}
+    assert outputs == {str([index for index in range(200) if is_in_share(f"key client-{index}", 0.25)])}
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
@@ -66,7 +66,7 @@ def test_a_share_is_read_in_both_forms(text: str | float, share: float) -> None:
 @pytest.mark.parametrize(
     "text", ["", "10", "110%", "-1%", "1.1", "ten", "10%%", "nan", "1e-1", 2.0, float("nan")]
 )
-def test_what_is_no_share_is_refused_with_both_forms(text: str | float) -> None:
+def test_what_is_not_a_share_is_refused_with_both_forms(text: str | float) -> None:
     with pytest.raises(ValueError, match=r"written like 10% or 0\.1"):
         parse_share(text)
 

@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 
 class Clock:
-    """Time that only moves when told to."""
+    """A clock that the test advances."""
 
     now = 100.0
 

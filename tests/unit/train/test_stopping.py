@@ -21,7 +21,7 @@ def run(rule: EarlyStopping, *results: Validation) -> Stopping:
     return state
 
 
-def test_the_best_macro_f1_wins_whatever_its_loss() -> None:
+def test_the_best_macro_f1_wins_for_any_loss() -> None:
     state = run(F1, result(0.5, 1.0), result(0.7, 3.0), result(0.6, 0.1))
     assert (state.best_epoch, state.waited) == (2, 1)
 

@@ -25,7 +25,7 @@ def test_a_whole_hdf5_file_of_any_version_is_fine_and_a_truncated_one_is_not(
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"<html>Not found</html>" * 10])
-def test_anything_else_is_no_hdf5_file(tmp_path: Path, content: bytes) -> None:
+def test_anything_else_is_not_an_hdf5_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.h5"
     path.write_bytes(content)
     assert "not an HDF5 file" in str(problem_with(path))
@@ -51,5 +51,5 @@ def test_a_checkpoint_needs_both_files_whole(tmp_path: Path) -> None:
     assert "has no model.safetensors" in str(problem_with(folder))
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     assert "No such file" in str(problem_with(tmp_path / "none.h5"))

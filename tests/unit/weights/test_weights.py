@@ -176,7 +176,7 @@ def test_a_second_run_rewrites_nothing(repository: Path, tmp_path: Path, no_netw
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")} == before
 
 
-def test_a_truncated_file_is_passed_over_and_told(
+def test_a_truncated_file_is_passed_over_and_reported(
     repository: Path, tmp_path: Path, no_network: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cached = write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)

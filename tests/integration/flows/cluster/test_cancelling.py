@@ -1,4 +1,4 @@
-"""A stage on a Dask worker ends when nobody wants it any more."""
+"""A stage on a Dask worker ends when it is cancelled."""
 
 from __future__ import annotations
 

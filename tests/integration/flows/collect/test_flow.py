@@ -61,7 +61,7 @@ def files_of(project: DvcProject, remote: Path) -> list[str]:
     return sorted(entry["relpath"] for entry in json.loads(listing.read_text()))
 
 
-def test_what_people_told_becomes_the_datas_new_version(
+def test_feedback_becomes_a_new_version_of_the_data(
     project: DvcProject, kept: KeptPictures, tmp_path: Path
 ) -> None:
     splits = {split_of(project, person): person for person in range(12)}
@@ -158,7 +158,9 @@ def test_without_the_opt_in_nothing_is_collected_and_that_is_said(
     assert not (tmp_path / ".mien").exists()
 
 
-def test_nobody_told_anything(kept: KeptPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_feedback_nothing_changes(
+    kept: KeptPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert run() == ("Nothing new", "no kept picture has feedback")
     assert not (kept.root / "observations.db").exists()

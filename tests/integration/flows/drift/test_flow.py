@@ -113,7 +113,7 @@ def shows_everything(world: DriftWorld, client: SyncPrefectClient) -> None:
     assert len(list((world.root / ".mien/evidently").glob("*/snapshots/*.json"))) == 3
 
 
-def test_a_service_without_a_model_in_production_is_told_about(world: DriftWorld) -> None:
+def test_a_service_without_a_model_in_production_is_reported(world: DriftWorld) -> None:
     world.registry.demote()
     name, said = run()
     assert name == "Failed"
@@ -163,7 +163,7 @@ def test_a_run_is_called_what_it_looks_at_and_why(
     assert called == "drift: models:/faces@production, because somebody asked for it"
 
 
-def test_who_is_training_already_is_seen_whoever_started_it(client: SyncPrefectClient) -> None:
+def test_a_running_training_is_found_however_it_was_started(client: SyncPrefectClient) -> None:
     assert alarm.running_training(client) is None
     deployment = client.read_deployment_by_name(alarm.DEPLOYMENT)
     due = client.create_flow_run_from_deployment(deployment.id)
@@ -188,11 +188,11 @@ def test_after_a_training_that_drift_started_comes_rest(client: SyncPrefectClien
     assert alarm.started_since(client, hour_ago) is None
     client.create_flow_run_from_deployment(client.read_deployment_by_name(alarm.DEPLOYMENT).id)
     assert alarm.started_since(client, hour_ago) is None, "somebody else started it"
-    started = alarm.start_training(client, "the world has moved", key="one", tag=alarm.TAG)
+    started = alarm.start_training(client, "drift detected", key="one", tag=alarm.TAG)
     client.set_flow_run_state(_uuid(started.id), Completed(), force=True)
     assert alarm.started_since(client, hour_ago) == started
     assert alarm.started_since(client, datetime.now(UTC) + timedelta(seconds=60)) is None
-    assert alarm.start_training(client, "the world has moved", key="one", tag=alarm.TAG) == started
+    assert alarm.start_training(client, "drift detected", key="one", tag=alarm.TAG) == started
 
 
 def _uuid(text: str) -> Any:

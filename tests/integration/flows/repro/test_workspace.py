@@ -34,7 +34,7 @@ def write(workspace: Workspace, name: str, text: str) -> None:
     DvcProject(workspace.root).write(name, text)
 
 
-def test_clone_is_of_the_commit_whatever_the_operator_is_doing(project: DvcProject) -> None:
+def test_clone_is_of_the_commit_also_in_a_dirty_checkout(project: DvcProject) -> None:
     project.write("params.yaml", "seed: 9")
     workspace = opened(project)
     assert workspace.root.parent == project.root / ".mien/workspaces"
@@ -67,7 +67,7 @@ def test_clone_that_was_deleted_begins_with_what_came_home(project: DvcProject) 
     assert project.run("git", "log", "--format=%s", branch or "").splitlines() == ["More", "Results", "Start"]
 
 
-def test_nothing_new_is_no_commit(project: DvcProject) -> None:
+def test_without_changes_there_is_no_commit(project: DvcProject) -> None:
     assert reuse.commit(opened(project), "Results") is None
     assert project.branches() == ["main"]
 

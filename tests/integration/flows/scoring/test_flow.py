@@ -105,7 +105,7 @@ def without_version(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in left_out}
 
 
-def test_a_batch_is_held_against_the_models_reference(model: Path, tmp_path: Path) -> None:
+def test_a_batch_is_compared_with_the_models_reference(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "dark"
     folder.mkdir()
     for person in range(200, 200 + PEOPLE):

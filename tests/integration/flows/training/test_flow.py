@@ -82,7 +82,7 @@ def test_results_come_home_as_a_branch_and_nothing_else_changes(
     flow_run = client.read_flow_run(first.state_details.flow_run_id)
     assert flow_run.name == "training: own settings, because the faces are new"
     assert state_names(client, first) == dict.fromkeys(STAGES, "Completed")
-    assert "## vgg passed the gate" in newest_artifact(client, "training-verdict")["data"]
+    assert "## vgg passed the quality gate" in newest_artifact(client, "training-verdict")["data"]
     assert newest_artifact(client, "training-progress-vgg")["data"] == 100
 
     # Taken over by the operator, `dvc repro` finds nothing to do.
@@ -99,7 +99,7 @@ def test_results_come_home_as_a_branch_and_nothing_else_changes(
     assert client.read_flow_run(again.state_details.flow_run_id).name.endswith("somebody asked for it")
 
 
-def test_only_what_changed_runs_whatever_lies_between(project: DvcProject, client: SyncPrefectClient) -> None:
+def test_only_stale_stages_run_also_behind_fresh_ones(project: DvcProject, client: SyncPrefectClient) -> None:
     first = run(architectures=["vgg"])
     assert first.is_completed(), first.message
     assert project.executed() == ["vgg"]
@@ -157,16 +157,14 @@ def test_failed_stage_takes_only_its_successors_with_it(
         ({"engine": "warp"}, "engine: got 'warp', expected one of "),
     ],
 )
-def test_parameter_that_makes_no_sense_is_told(
-    project: DvcProject, parameters: dict[str, Any], said: str
-) -> None:
+def test_invalid_parameter_is_reported(project: DvcProject, parameters: dict[str, Any], said: str) -> None:
     state = run(**parameters)
     assert state.is_failed()
     assert (state.message or "").startswith(said)
     assert project.run("git", "status", "--porcelain") == ""
 
 
-def test_broken_settings_are_told(project: DvcProject) -> None:
+def test_broken_settings_are_reported(project: DvcProject) -> None:
     project.write("params.yaml", "seed: [1")
     project.commit()
     assert "params.yaml: (file): got" in (run().message or "")
@@ -175,12 +173,12 @@ def test_broken_settings_are_told(project: DvcProject) -> None:
     assert "params.yaml: sede: got" in (run().message or "")
 
 
-def test_folder_that_is_no_repository_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_that_is_not_a_repository_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "this is not the root of a git repository" in (run().message or "")
 
 
-def test_data_that_are_nowhere_are_told(project: DvcProject) -> None:
+def test_missing_data_are_reported(project: DvcProject) -> None:
     shutil.rmtree(project.root / ".dvc/cache")
     message = run().message or ""
     assert message.startswith(

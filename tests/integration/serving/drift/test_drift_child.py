@@ -1,4 +1,4 @@
-"""A result computed by a real process with the real Evidently, and whatever can become of that process."""
+"""A result computed by a real process with the real Evidently, and the ways in which that process can end."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for number in range(90)
     ]
-    told = [
+    feedback = [
         Feedback(observation_id=row.id, time=row.time, emotion=str(seen["label"][number]))
         for number, row in enumerate(rows[:30])
     ]
     store = Store(f"sqlite:///{folder}/observations.db")
-    store.write(Batch(observations=rows, feedback=told))
+    store.write(Batch(observations=rows, feedback=feedback))
     store.close()
     return folder
 
@@ -140,7 +140,7 @@ run = Snapshot.loads(open("snapshot.json", encoding="utf-8").read())
 workspace.add_run(project.id, run)
 print(len(workspace.list_runs(project.id)), len(run.dict()["metrics"]))
 """
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         check=True,
         capture_output=True,
@@ -148,7 +148,7 @@ print(len(workspace.list_runs(project.id)), len(run.dict()["metrics"]))
         cwd=tmp_path,
         env=os.environ | {"DO_NOT_TRACK": "1"},
     )
-    runs, metrics = told.stdout.split()[-2:]
+    runs, metrics = output.stdout.split()[-2:]
     assert int(runs) == 1
     assert int(metrics) >= len(done[0].columns)
 

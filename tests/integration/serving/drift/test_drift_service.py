@@ -46,7 +46,7 @@ def drift(client: httpx.Client) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What a service said of usual pictures and then of darkened ones, with two workers' eyes."""
     folder = tmp_path_factory.mktemp("drift")
     add_reference(model_folder(folder / "model"), people=REFERENCE_PEOPLE)
@@ -75,8 +75,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         }
 
 
-def test_usual_pictures_of_other_people_are_no_drift(told: dict[str, Any]) -> None:
-    usual = told["usual"]
+def test_usual_pictures_of_other_people_are_no_drift(answers: dict[str, Any]) -> None:
+    usual = answers["usual"]
     assert usual["verdict"] == "no drift", usual["columns"]
     assert usual["window"]["rows"] == ROWS
     assert usual["reference"] == {
@@ -88,8 +88,8 @@ def test_usual_pictures_of_other_people_are_no_drift(told: dict[str, Any]) -> No
     assert usual["left_out"] == {"face_size": "the test split has no column face_size"}
 
 
-def test_darkened_pictures_are(told: dict[str, Any]) -> None:
-    dark = told["dark"]
+def test_darkened_pictures_are(answers: dict[str, Any]) -> None:
+    dark = answers["dark"]
     brightness = dark["columns"]["brightness"]
     assert brightness["drifted"]
     assert brightness["score"] > brightness["threshold"]
@@ -107,20 +107,20 @@ def test_darkened_pictures_are(told: dict[str, Any]) -> None:
     assert dark["model"]["version"] == "local"
 
 
-def test_replicas_share_results(told: dict[str, Any]) -> None:
-    assert told["replica"]["verdict"] == "drift"
-    assert told["replica page"].status_code == 200
+def test_replicas_share_results(answers: dict[str, Any]) -> None:
+    assert answers["replica"]["verdict"] == "drift"
+    assert answers["replica page"].status_code == 200
 
 
-def test_answers_are_as_documented(told: dict[str, Any]) -> None:
-    components = told["document"]["components"]
-    for answer in (told["usual"], told["dark"]):
+def test_answers_are_as_documented(answers: dict[str, Any]) -> None:
+    components = answers["document"]["components"]
+    for answer in (answers["usual"], answers["dark"]):
         schema = {**components["schemas"]["Drift"], "components": components}
         Draft202012Validator(schema).validate(answer)
 
 
-def test_the_page_is_evidentlys_with_a_policy_of_its_own(told: dict[str, Any]) -> None:
-    page = told["page"]
+def test_the_page_is_evidentlys_with_a_policy_of_its_own(answers: dict[str, Any]) -> None:
+    page = answers["page"]
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "Drift in column" in page.text
     policy = page.headers["content-security-policy"]
@@ -131,11 +131,11 @@ def test_the_page_is_evidentlys_with_a_policy_of_its_own(told: dict[str, Any]) -
     assert "sandbox allow-scripts" in policy
 
 
-def test_gauges_tell_scores_and_thresholds(told: dict[str, Any]) -> None:
-    values = dict(re.findall(r"^(mien_drift\S*) (\S+)$", told["metrics"], re.MULTILINE))
+def test_gauges_tell_scores_and_thresholds(answers: dict[str, Any]) -> None:
+    values = dict(re.findall(r"^(mien_drift\S*) (\S+)$", answers["metrics"], re.MULTILINE))
     assert float(values["mien_drift"]) == 1
     assert float(values["mien_drift_rows"]) == ROWS
-    dark = told["dark"]["columns"]["brightness"]
+    dark = answers["dark"]["columns"]["brightness"]
     score = float(values['mien_drift_score{column="brightness"}'])
     assert score > float(values['mien_drift_threshold{column="brightness"}']) > 0
     assert dark["drifted"]
@@ -147,7 +147,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_observations_of_the_future_are_told_and_do_not_count(folder: Path) -> None:
+def test_observations_of_the_future_are_reported_and_do_not_count(folder: Path) -> None:
     """What a clock that was a day ahead left behind, a lease included."""
     tomorrow = time.time() + 86_400
     store = Store(f"sqlite:///{folder}/observations.db")
@@ -219,7 +219,7 @@ def test_it_can_be_switched_off(folder: Path) -> None:
 
 def test_a_database_that_is_away_is_said_and_answers_come(tmp_path: Path) -> None:
     model_folder(tmp_path / "model")
-    url = "postgresql://nobody@127.0.0.1:1/none"
+    url = "postgresql://user@127.0.0.1:1/none"
     with serving(settings_in(tmp_path, database_url=url)) as client:
         ready(client)
         until(lambda: "127.0.0.1:1" in drift(client)["problem"])

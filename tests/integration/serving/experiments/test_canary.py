@@ -1,4 +1,4 @@
-"""A share of the clients is answered by the candidate, and nobody notices when it does not do well."""
+"""The candidate answers a share of the clients; clients do not notice when it fails."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def is_marked(answer: httpx.Response) -> bool:
     return bool(marks.pop())
 
 
-def told(client: httpx.Client, count: int, *, exactly: bool = True) -> list[dict[str, Any]]:
-    """The canary's part of the history, the oldest first, once it has so many entries."""
+def canary_history(client: httpx.Client, count: int, *, exactly: bool = True) -> list[dict[str, Any]]:
+    """The canary's part of the history, the oldest first, once it has `count` entries."""
 
     def read() -> list[dict[str, Any]]:
         switches = client.get("/model/history").json()["switches"]
@@ -173,7 +173,7 @@ def test_the_answers_are_those_of_the_document(world: tuple[httpx.Client, Path])
         Draft202012Validator({**schema, "components": document["components"]}).validate(body)
 
 
-def test_a_client_with_a_key_is_answered_by_one_model_whatever_it_asks(folder: Path) -> None:
+def test_a_client_with_a_key_is_answered_by_one_model_on_every_endpoint(folder: Path) -> None:
     confused(folder / "other")
     names = ("app-1", "app-2", "app-3", "app-4", "app-5", "app-6")
     expected = {name: in_share(f"key {name}", 0.5) for name in names}
@@ -203,7 +203,7 @@ def test_a_candidate_that_fails_fails_no_request_and_is_paused(folder: Path) -> 
         assert outcomes(client) == {"answered": 1, "failed": 5}
         assert not is_marked(ask(client, 2))
         assert "mien_canary_pauses_total 1.0" in client.get("/metrics").text
-        begun, paused = told(client, 2)
+        begun, paused = canary_history(client, 2)
         assert begun["reason"] == "canary starts: 100% of the requests are answered by version local"
         assert (begun["from_sha256"], begun["to_sha256"]) == (
             sha256_of(folder / "model"),
@@ -215,7 +215,7 @@ def test_a_candidate_that_fails_fails_no_request_and_is_paused(folder: Path) -> 
         put(confused(folder / "better"), folder / "other")
         stands(client, "running")
         assert is_marked(ask(client, BRIGHTEST))
-        assert told(client, 3)[-1]["to_sha256"] == sha256_of(folder / "other")
+        assert canary_history(client, 3)[-1]["to_sha256"] == sha256_of(folder / "other")
     # One row for each answer, of the model that gave it: nothing of those that were not given.
     digests = observed(folder)
     assert len(digests) == 13
@@ -228,19 +228,19 @@ def test_a_slow_candidate_is_paused_and_tried_again_after_a_while(folder: Path) 
         stands(ready(client), "running")
 
         until(lambda: ask(client, 3).status_code == 200 and standing(client)["state"] == "paused", PATIENCE_S)
-        begun, pause = told(client, 2, exactly=False)[:2]
+        begun, pause = canary_history(client, 2, exactly=False)[:2]
         assert "times slower than the live model, 3 are allowed" in pause["reason"]
         stands(client, "running")
-        assert told(client, 3, exactly=False)[2]["reason"] == begun["reason"]
+        assert canary_history(client, 3, exactly=False)[2]["reason"] == begun["reason"]
 
 
-def test_a_candidate_with_other_emotions_answers_nobody(folder: Path) -> None:
+def test_a_candidate_with_other_emotions_does_not_answer(folder: Path) -> None:
     model_folder(folder / "other", contract=make_contract(classes=("angry", "happy")), levels=(0.2, 0.8))
     with serving(settings(folder)) as client:
         reason = stands(ready(client), "stopped")
         assert "version local tells other emotions (angry, happy) than the live model" in reason
         assert not is_marked(ask(client, 3))
-        assert told(client, 0) == []
+        assert canary_history(client, 0) == []
 
 
 def test_it_stops_when_the_candidate_is_promoted_or_taken_away(folder: Path) -> None:
@@ -255,23 +255,28 @@ def test_it_stops_when_the_candidate_is_promoted_or_taken_away(folder: Path) -> 
         (folder / "other" / "model.onnx").unlink()
         assert stands(client, "stopped") == f"{folder / 'other'} names no model"
         assert not is_marked(ask(client, 0))
-        assert ["starts" in entry["reason"] for entry in told(client, 4)] == [True, False, True, False]
+        assert ["starts" in entry["reason"] for entry in canary_history(client, 4)] == [
+            True,
+            False,
+            True,
+            False,
+        ]
 
 
-def test_a_restart_is_no_start_and_switching_it_off_is_a_stop(folder: Path) -> None:
+def test_a_restart_is_not_a_start_and_switching_it_off_is_a_stop(folder: Path) -> None:
     confused(folder / "other")
     for _ in range(2):
         with serving(settings(folder)) as client:
             stands(ready(client), "running")
-            told(client, 1)
+            canary_history(client, 1)
     with serving(settings_in(folder)) as client:
         ready(client)
-        assert told(client, 2)[-1]["reason"] == "canary stops: it was switched off"
+        assert canary_history(client, 2)[-1]["reason"] == "canary stops: it was switched off"
         assert client.get("/model").json()["canary"] is None
         assert not is_marked(ask(client, 0))
 
 
-def test_without_a_candidate_the_live_model_answers_and_it_is_told(folder: Path) -> None:
+def test_without_a_candidate_the_live_model_answers_and_the_reason_is_shown(folder: Path) -> None:
     with serving(settings(folder)) as client:
         assert stands(ready(client), "stopped") == f"{folder / 'other'} names no model"
         assert not is_marked(ask(client, 0))

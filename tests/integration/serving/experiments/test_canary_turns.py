@@ -26,7 +26,7 @@ from tests.support.serving_models import cached_folder, flat
 Switch = tuple[str | None, str, str]
 
 
-class Told:
+class RecordingListener:
     """Remembers what was counted and written."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class World:
         self.live, self.candidate = ModelSlot(), ModelSlot()
         self.live.switch(model(folder / "1", "1"), "test")
         self.candidate.switch(model(folder / "2", "2"), "test")
-        self.told = Told()
+        self.listener = RecordingListener()
         self.batcher = Batcher(self.live, threads=threads)
         self.its_batcher = Batcher(self.candidate, threads=threads, max_queue_images=queue)
         self.absent = False
@@ -90,13 +90,13 @@ class World:
         return Canary(
             share=1.0, location="models:/emotion@candidate", live=self.live, candidate=self.candidate,
             absent=lambda: self.absent, batcher=self.its_batcher, journal=CanaryJournal(self.folder),
-            history=self.told, listener=self.told, max_slowdown=3.0, pause_s=3600.0,
+            history=self.listener, listener=self.listener, max_slowdown=3.0, pause_s=3600.0,
         )  # fmt: skip
 
     async def answer(self, before: Callable[[LiveModel], None], *, timeout_s: float = 60.0) -> str:
         return await route_request(
             self.canary, "anybody", lambda turn: Work(turn, before),
-            batcher=self.batcher, sink=self.told, shadow=None, timeout_s=timeout_s, live=None,
+            batcher=self.batcher, sink=self.listener, shadow=None, timeout_s=timeout_s, live=None,
         )  # fmt: skip
 
     async def close(self) -> None:
@@ -138,14 +138,14 @@ def test_the_candidate_answers_its_share(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         assert await world.answer(nothing) == "2"
 
-    assert run(tmp_path, test).told.outcomes == ["answered"]
+    assert run(tmp_path, test).listener.outcomes == ["answered"]
 
 
 def test_one_that_fails_leaves_the_answer_to_the_live_model(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         assert await world.answer(only("2", fail)) == "1"
 
-    assert run(tmp_path, test).told.outcomes == ["failed"]
+    assert run(tmp_path, test).listener.outcomes == ["failed"]
 
 
 def test_one_that_takes_too_long_leaves_time_for_the_live_model(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_one_that_takes_too_long_leaves_time_for_the_live_model(tmp_path: Path) 
         assert 2.0 <= time.monotonic() - begun < 4.0
         done.set()
 
-    assert run(tmp_path, test).told.outcomes == ["late"]
+    assert run(tmp_path, test).listener.outcomes == ["late"]
 
 
 def test_one_that_hangs_keeps_no_other_request_waiting(tmp_path: Path) -> None:
@@ -178,11 +178,11 @@ def test_one_that_hangs_keeps_no_other_request_waiting(tmp_path: Path) -> None:
         assert [await first, await second] == ["2", "2"]
 
     world = run(tmp_path, test, queue=1)
-    assert world.told.outcomes == ["busy", "answered", "answered"]
-    assert world.told.trips == 0
+    assert world.listener.outcomes == ["busy", "answered", "answered"]
+    assert world.listener.trips == 0
 
 
-def test_what_is_the_pictures_own_fault_is_told_at_once(tmp_path: Path) -> None:
+def test_a_fault_of_the_picture_is_answered_at_once(tmp_path: Path) -> None:
     def refuse(live: LiveModel) -> None:
         raise ImageError("no picture")
 
@@ -190,7 +190,7 @@ def test_what_is_the_pictures_own_fault_is_told_at_once(tmp_path: Path) -> None:
         with pytest.raises(ImageError):
             await world.answer(refuse)
 
-    assert run(tmp_path, test).told.outcomes == []
+    assert run(tmp_path, test).listener.outcomes == []
 
 
 def test_when_both_fail_the_error_is_the_live_models(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_when_both_fail_the_error_is_the_live_models(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
-def test_a_client_that_goes_away_is_no_failure(tmp_path: Path) -> None:
+def test_a_client_that_goes_away_is_not_a_failure(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         done = threading.Event()
         asking = asyncio.create_task(world.answer(only("2", lambda: done.wait(60))))
@@ -216,10 +216,10 @@ def test_a_client_that_goes_away_is_no_failure(tmp_path: Path) -> None:
             await asking
         done.set()
 
-    assert run(tmp_path, test).told.outcomes == []
+    assert run(tmp_path, test).listener.outcomes == []
 
 
-def test_a_pause_of_one_worker_is_seen_by_the_others_and_told_once(tmp_path: Path) -> None:
+def test_a_pause_of_one_worker_is_seen_by_the_others_and_recorded_once(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         other = world.worker()
         other.look()
@@ -234,13 +234,13 @@ def test_a_pause_of_one_worker_is_seen_by_the_others_and_told_once(tmp_path: Pat
         assert world.canary.status == other.status
         assert other.status.state == "paused"
 
-    told = run(tmp_path, test).told
+    listener = run(tmp_path, test).listener
     reason = "it failed at 5 of its last 5 requests, at last: it cannot"
-    assert told.switches == [
+    assert listener.switches == [
         ("1", "2", "canary starts: 100% of the requests are answered by version 2"),
         ("2", "1", f"canary is paused for 3600 s: {reason}"),
     ]
-    assert told.trips == 1
+    assert listener.trips == 1
 
 
 def test_between_a_switch_and_the_next_look_the_live_model_answers(tmp_path: Path) -> None:
@@ -254,8 +254,8 @@ def test_between_a_switch_and_the_next_look_the_live_model_answers(tmp_path: Pat
         world.canary.look()
         assert await world.answer(nothing) == "4"
 
-    told = run(tmp_path, test).told
-    assert [switch[:2] for switch in told.switches] == [("1", "2"), ("3", "4")]
+    listener = run(tmp_path, test).listener
+    assert [switch[:2] for switch in listener.switches] == [("1", "2"), ("3", "4")]
 
 
 def test_an_alias_that_is_taken_away_stops_it(tmp_path: Path) -> None:
@@ -264,13 +264,13 @@ def test_an_alias_that_is_taken_away_stops_it(tmp_path: Path) -> None:
         world.canary.look()
         assert world.canary.choose("anybody") is None
 
-    told = run(tmp_path, test).told
-    assert told.switches[-1] == ("2", "1", "canary stops: models:/emotion@candidate names no model")
+    listener = run(tmp_path, test).listener
+    assert listener.switches[-1] == ("2", "1", "canary stops: models:/emotion@candidate names no model")
 
 
-def test_a_journal_that_cannot_be_written_keeps_nobody_from_pausing(tmp_path: Path) -> None:
+def test_a_shared_state_that_cannot_be_written_does_not_prevent_a_pause(tmp_path: Path) -> None:
     async def test(world: World) -> None:
-        # A folder where the lock should be: whoever runs the test cannot open it for writing.
+        # A folder where the lock should be: it cannot be opened for writing, also not by root.
         (tmp_path / f"{JOURNAL}.lock").unlink()
         (tmp_path / f"{JOURNAL}.lock").mkdir()
         for _ in range(5):
@@ -279,8 +279,8 @@ def test_a_journal_that_cannot_be_written_keeps_nobody_from_pausing(tmp_path: Pa
         assert world.canary.status.state == "paused"
         assert await world.answer(nothing) == "1"
 
-    told = run(tmp_path, test).told
-    assert [reason.partition(":")[0] for _, _, reason in told.switches] == [
+    listener = run(tmp_path, test).listener
+    assert [reason.partition(":")[0] for _, _, reason in listener.switches] == [
         "canary starts",
         "canary is paused for 3600 s",
     ]
@@ -294,7 +294,7 @@ def test_only_the_answer_that_was_given_is_recorded(tmp_path: Path) -> None:
 
     async def test(world: World) -> None:
         reader = PictureReader(Detectors("none", face_model=None), max_pixels=10**6, max_faces=1, margin=0.0)
-        detector = Detector(world.batcher, reader, world.told, timeout_s=60.0, canary=world.canary)
+        detector = Detector(world.batcher, reader, world.listener, timeout_s=60.0, canary=world.canary)
         given = await detector.detect(picture_of(3), Options(), subject="anybody")
         assert (given.model.version, given.model.canary) == ("2", True)
         given = await detector.detect(picture_of(3), Options())
@@ -304,7 +304,7 @@ def test_only_the_answer_that_was_given_is_recorded(tmp_path: Path) -> None:
         given = await detector.detect(picture_of(3), Options(), subject="anybody")
         assert (given.model.version, given.model.canary) == ("1", False)
 
-    assert run(tmp_path, test).told.recorded == ["2", "1", "1"]
+    assert run(tmp_path, test).listener.recorded == ["2", "1", "1"]
 
 
 def _broken(batch: Image) -> Prediction:

@@ -1,4 +1,4 @@
-"""A second model looks at what the live one answered: counted exactly, and felt by nobody."""
+"""A second model classifies the answered pictures: counted exactly, without effect on clients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.trials import (
     shadow_report,
 )
 
-# Of each emotion, so many pictures.
+# Number of pictures of each emotion.
 SENT = (1, 2, 3, 4, 3, 2, 1)
 WAITING = 64
 """Answers that may wait for the shadow."""
@@ -72,24 +72,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clie
 def test_agreement_is_counted_exactly(world: tuple[httpx.Client, Path]) -> None:
     client, folder = world
     body = valid(client, "Shadow", client.get("/model/shadow").json())
-    told = body["report"]
-    assert told["live"]["sha256"] == sha256_of(folder / "model")
-    assert told["shadow"]["sha256"] == body["model"]["sha256"] == sha256_of(folder / "other")
-    assert (told["compared"], told["agreed"], told["dropped"], told["failed"]) == (16, 13, 0, 0)
-    assert told["agreement"] == pytest.approx(13 / 16)
+    report = body["report"]
+    assert report["live"]["sha256"] == sha256_of(folder / "model")
+    assert report["shadow"]["sha256"] == body["model"]["sha256"] == sha256_of(folder / "other")
+    assert (report["compared"], report["agreed"], report["dropped"], report["failed"]) == (16, 13, 0, 0)
+    assert report["agreement"] == pytest.approx(13 / 16)
     # By hand: by chance both say the first with 1/16 · 2/16, the second with 2/16 · 1/16, and so on.
     by_chance = (1 * 2 + 2 * 1 + 3 * 3 + 4 * 4 + 3 * 3 + 2 * 2 + 1 * 1) / 16**2
-    assert told["kappa"] == pytest.approx((13 / 16 - by_chance) / (1 - by_chance), abs=1e-5)
-    said = {emotion: entry["shadow"] for emotion, entry in told["emotions"].items()}
+    assert report["kappa"] == pytest.approx((13 / 16 - by_chance) / (1 - by_chance), abs=1e-5)
+    said = {emotion: entry["shadow"] for emotion, entry in report["emotions"].items()}
     assert said == {
         CLASSES[0]: {CLASSES[1]: 1},
         CLASSES[1]: {CLASSES[0]: 2},
         **{CLASSES[index]: {CLASSES[index]: SENT[index]} for index in range(2, 7)},
     }
-    assert told["emotions"][CLASSES[0]]["agreement"] == 0
-    assert told["emotions"][CLASSES[0]]["mean_probability_difference"] > 0.3
-    assert told["emotions"][CLASSES[4]]["mean_probability_difference"] < 0.05
-    assert all(told["latency_ms"][model]["p50"] > 0 for model in ("live", "shadow"))
+    assert report["emotions"][CLASSES[0]]["agreement"] == 0
+    assert report["emotions"][CLASSES[0]]["mean_probability_difference"] > 0.3
+    assert report["emotions"][CLASSES[4]]["mean_probability_difference"] < 0.05
+    assert all(report["latency_ms"][model]["p50"] > 0 for model in ("live", "shadow"))
 
 
 def test_metrics_count_the_same(world: tuple[httpx.Client, Path]) -> None:
@@ -121,7 +121,7 @@ def test_without_a_shadow_it_says_so(folder: Path) -> None:
         assert shadow_processes() == others
 
 
-def test_counting_begins_anew_with_another_model_and_goes_on_after_a_restart(folder: Path) -> None:
+def test_counting_starts_again_with_another_model_and_goes_on_after_a_restart(folder: Path) -> None:
     confused(folder / "other")
     with serving(settings(folder)) as client:
         looking(ready(client))
@@ -138,14 +138,14 @@ def test_counting_begins_anew_with_another_model_and_goes_on_after_a_restart(fol
         third = shadow_report(client)
         assert third["compared"] == 0
         assert third["since"] > second["since"]
-        # What is live cannot be held against itself.
+        # What is live cannot be compared with itself.
         put(folder / "new", folder / "other")
         until(lambda: "is the live model itself" in str(client.get("/model/shadow").json()["reason"]))
         ask(client, 5)
         assert shadow_report(client)["compared"] == 0
 
 
-def test_a_shadow_that_hangs_or_dies_fails_nobody_and_comes_back(folder: Path) -> None:
+def test_a_shadow_that_hangs_or_dies_fails_no_request_and_comes_back(folder: Path) -> None:
     confused(folder / "other")
     others = shadow_processes()
 
@@ -175,20 +175,20 @@ def test_a_shadow_that_hangs_or_dies_fails_nobody_and_comes_back(folder: Path) -
         assert compared(client, seen["compared"] + 1)["since"] == seen["since"]
 
 
-def test_a_shadow_that_fails_is_told_with_its_reason(folder: Path) -> None:
+def test_a_shadow_that_fails_is_reported_with_its_reason(folder: Path) -> None:
     failing(folder / "other")
     with serving(settings(folder)) as client:
         looking(ready(client))
         for index in (2, BRIGHTEST, BRIGHTEST):
             assert ask(client, index).json()["emotion"] == CLASSES[index]
         until(lambda: shadow_report(client)["failed"] == 2, 180)
-        told = valid(client, "Shadow", client.get("/model/shadow").json())["report"]
-        assert told["compared"] == 1
-        assert "out of data bounds" in told["last_error"]["reason"]
+        report = valid(client, "Shadow", client.get("/model/shadow").json())["report"]
+        assert report["compared"] == 1
+        assert "out of data bounds" in report["last_error"]["reason"]
         assert "mien_shadow_failed_total 2.0" in client.get("/metrics").text
 
 
-def test_a_shadow_that_is_not_there_yet_or_no_more_is_told(folder: Path) -> None:
+def test_a_shadow_that_is_not_there_yet_or_no_more_is_reported(folder: Path) -> None:
     with serving(settings(folder)) as client:
         ready(client)
         until(lambda: "names no model" in client.get("/model/shadow").json()["reason"], 180)
@@ -209,5 +209,5 @@ def test_pictures_of_a_batch_and_of_an_explanation_are_looked_at_too(folder: Pat
         # Without an answer there is nothing to compare.
         client.post("/detect?faces=all", content=picture_of(5))
         client.post("/detect", content=b"no picture")
-        told = compared(client, 3)
-        assert sorted(told["emotions"]) == sorted(CLASSES[2:5])
+        report = compared(client, 3)
+        assert sorted(report["emotions"]) == sorted(CLASSES[2:5])

@@ -33,7 +33,7 @@ def test_several_workers_choose_alike_count_together_and_tell_once(tmp_path: Pat
     with running(tmp_path, **variables) as (_, client):
 
         def everywhere(path: str, holds: Any) -> bool:
-            # Whichever worker takes a connection: so many that each has taken one, however busy the machine.
+            # Any worker may take a connection: enough requests that each takes one on a busy machine too.
             return all(holds(once(client, "GET", path)) for _ in range(40))
 
         def standing() -> bool:

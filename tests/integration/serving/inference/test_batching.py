@@ -140,7 +140,7 @@ def test_a_request_larger_than_a_batch_or_than_the_queue_is_answered(slot: Model
 
 
 @pytest.mark.parametrize(("count", "max_batch"), [(1, 8), (2, 2), (5, 8), (7, 4), (8, 8), (20, 12)])
-def test_a_batch_is_full_whatever_the_number_of_pictures(
+def test_a_batch_is_full_for_any_number_of_pictures(
     slot: ModelSlot, count: int, max_batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By what reaches ONNX Runtime: nothing is padded, and nothing is larger than allowed."""
@@ -220,7 +220,7 @@ def test_a_full_queue_turns_requests_away_and_recovers(slot: ModelSlot) -> None:
     asyncio.run(scenario())
 
 
-def test_what_comes_too_late_is_told_at_its_deadline_and_not_computed(slot: ModelSlot) -> None:
+def test_a_late_request_fails_at_its_deadline_and_is_not_computed(slot: ModelSlot) -> None:
     async def scenario() -> tuple[float, Job]:
         gate = threading.Event()
         first, late = Job(gate=gate), Job()
@@ -370,7 +370,7 @@ def test_going_down_answers_what_waits_and_takes_nothing_more(slot: ModelSlot) -
     assert threading.active_count() <= before
 
 
-def test_without_a_model_the_reason_is_told() -> None:
+def test_without_a_model_the_reason_is_raised() -> None:
     async def scenario() -> None:
         async with batcher(ModelSlot()) as queue:
             with pytest.raises(NotReady, match="starting"):

@@ -29,7 +29,7 @@ def test_admitted_model_answers_and_knows_itself(tmp_path: Path) -> None:
     assert CLASSES[int(answer.argmax())] == "happy"
     identity = model.identity
     assert (identity.version, identity.sha256) == ("7", sha256_of(tmp_path / "m"))
-    # Nobody wrote these beside the file: they stand in it.
+    # There is no file beside the model: these are in its metadata.
     assert (identity.architecture, identity.weights, identity.dataset) == ("lenet", "scratch", "5" * 64)
     assert model.warnings == ()
 
@@ -137,8 +137,8 @@ def test_small_differences_of_another_cpu_are_let_pass(tmp_path: Path) -> None:
 
 def test_slot_says_why_nothing_is_live() -> None:
     slot = ModelSlot()
-    slot.waiting("no model yet: nobody promoted one")
-    with pytest.raises(NotReady, match="nobody promoted one"), slot.lease():
+    slot.waiting("no model yet: none was promoted")
+    with pytest.raises(NotReady, match="none was promoted"), slot.lease():
         pass
 
 

@@ -40,7 +40,7 @@ def test_registered_model_is_admitted_with_its_lineage_and_self_test(
     assert live.warnings == ()
     assert (identity.name, identity.version, identity.sha256) == ("emotion", "1", sha256)
     assert (identity.dataset, identity.architecture) == (world.dataset, "lenet")
-    # This world is no checkout, so nobody knows the commit; its pictures are not the sample's.
+    # This folder is not a checkout, so the commit is unknown; its pictures are not the sample's.
     assert (identity.git_commit, identity.data_dvc) == (None, None)
     [version] = Registry("emotion", uri=tracking.connect()).versions()
     assert identity.run_id == version.run_id

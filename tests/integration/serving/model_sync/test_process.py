@@ -91,7 +91,7 @@ def test_promotions_arrive_and_the_cache_serves_while_the_registry_is_away(tmp_p
         registry.promote("1")
         until(lambda: version(slot) == "1")
         assert following.status().problem is None
-    # The start from the cache is no switch: the model was live before.
+    # The start from the cache is not a switch: the model was live before.
     assert history.rows == [(None, "1"), ("1", "2"), ("2", "1")]
 
 
@@ -166,7 +166,7 @@ def test_follower_ends_with_a_worker_that_is_killed(tmp_path: Path) -> None:
     until(lambda: not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == "zombie")
 
 
-def test_new_file_that_is_no_model_is_refused_and_the_old_one_answers(tmp_path: Path) -> None:
+def test_new_file_that_is_not_a_model_is_refused_and_the_old_one_answers(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "mine")
     good = sha256_of(folder)
     with followed(folder, tmp_path / "cache") as (following, slot):
@@ -181,7 +181,7 @@ def test_new_file_that_is_no_model_is_refused_and_the_old_one_answers(tmp_path: 
         assert slot.refusals == 1
 
 
-def test_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_cache_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     following = ModelSync(str(tmp_path), ModelSlot(), cache=tmp_path / "cache", tracking_uri="")
     with pytest.raises(StartRefused, match=r"^MIEN_CACHE_DIR="):

@@ -195,7 +195,7 @@ def test_restart_with_a_refused_newest_serves_the_last_good(registry: FilledRegi
     assert [current for _, current, _ in side.switches] == ["1"]
 
 
-def test_damaged_cache_is_fetched_anew(registry: FilledRegistry, state: Path) -> None:
+def test_damaged_cache_is_fetched_again(registry: FilledRegistry, state: Path) -> None:
     registry.promote(registry.add(seed=1))
     side = Side(registry, state)
     side.step()
@@ -208,7 +208,7 @@ def test_damaged_cache_is_fetched_anew(registry: FilledRegistry, state: Path) ->
     assert side.step() == "1"
 
 
-def test_version_without_a_digest_is_told_by_its_source(registry: FilledRegistry, state: Path) -> None:
+def test_version_without_a_digest_is_identified_by_its_source(registry: FilledRegistry, state: Path) -> None:
     registry.promote(registry.add(seed=1, tagged=False))
     side = Side(registry, state)
     assert side.step() == "1"

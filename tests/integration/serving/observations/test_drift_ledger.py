@@ -157,10 +157,10 @@ def test_what_a_clock_that_was_ahead_left_does_not_count(ledger: DriftStore, sto
     assert ledger.newest_observation(OURS) == NOW + 7
     assert ledger.count(OURS, up_to=10) == 1
     assert [row.observation.id for row in store.window(OURS.version, last_n=2).rows] == [id_of(7)]
-    told = ledger.ahead(OURS)
-    assert told is not None
-    assert (told.observations, told.results) == (3, 1)
-    assert told.ahead_s == pytest.approx(NOW + YEAR_S + 2 - time.time(), abs=60)
+    ahead = ledger.ahead(OURS)
+    assert ahead is not None
+    assert (ahead.observations, ahead.results) == (3, 1)
+    assert ahead.ahead_s == pytest.approx(NOW + YEAR_S + 2 - time.time(), abs=60)
     assert ledger.ahead(ModelKey(version="4", sha256="cd")) is None
 
 

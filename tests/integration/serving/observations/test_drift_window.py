@@ -21,8 +21,8 @@ OURS = {"version": MODEL.version, "sha256": MODEL.sha256}
 @pytest.fixture
 def rows(store: Store) -> list[int]:
     numbers = list(range(60))
-    told = [Feedback(observation_id=observation(number).id, time=NOW, emotion="sad") for number in (50, 55)]
-    store.write(Batch(observations=[observation(number) for number in numbers], feedback=told))
+    labels = [Feedback(observation_id=observation(number).id, time=NOW, emotion="sad") for number in (50, 55)]
+    store.write(Batch(observations=[observation(number) for number in numbers], feedback=labels))
     return numbers
 
 
@@ -35,8 +35,8 @@ def test_the_newest_rows_become_columns(store: Store, rows: list[int]) -> None:
     for name in ("brightness", "contrast", "sharpness", "confidence", "entropy"):
         assert current.table.numbers[name].tolist() == [getattr(one, name) for one in seen]
     assert current.table.embedding.tolist() == [np.frombuffer(one.embedding, "<f2").tolist() for one in seen]
-    told = {index: emotion for index, emotion in enumerate(current.feedback) if emotion is not None}
-    assert told == {30: "sad", 35: "sad"}
+    labels = {index: emotion for index, emotion in enumerate(current.feedback) if emotion is not None}
+    assert labels == {30: "sad", 35: "sad"}
 
 
 def test_the_face_is_what_was_cut_out_of_the_picture(store: Store) -> None:

@@ -119,7 +119,7 @@ def test_what_another_worker_has_not_written_yet_is_waited_for(store: Store, url
     other.close()
 
 
-def test_unknown_ids_are_told_soon(store: Store) -> None:
+def test_unknown_ids_are_reported_soon(store: Store) -> None:
     store.prepare()
     with recording(store) as recorder:
         started = time.monotonic()

@@ -46,7 +46,7 @@ def test_writing_again_changes_nothing(store: Store) -> None:
     assert [row.observation for row in store.window("3").rows] == [observation(1), observation(2)]
 
 
-def test_feedback_counts_as_told_last(store: Store) -> None:
+def test_the_last_feedback_counts(store: Store) -> None:
     store.write(Batch(observations=[observation(1)]))
     for emotion in ("sad", "happy"):
         store.feedback(feedback(1, emotion))
@@ -64,7 +64,7 @@ def test_unknown_ids_are_said_to_be_unknown(store: Store, id: str) -> None:
         store.delete(id)
 
 
-def test_history_is_told_newest_first(store: Store) -> None:
+def test_history_is_newest_first(store: Store) -> None:
     later = replace(SWITCH, time=NOW + 9, from_version="3", to_version=None, to_sha256=None, reason="gone")
     store.write(Batch(switches=[SWITCH]))
     store.write(Batch(switches=[later]))

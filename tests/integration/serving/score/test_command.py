@@ -73,9 +73,9 @@ def test_what_cannot_be_done_is_one_line(
     message: str,
 ) -> None:
     assert scored(monkeypatch, *arguments, "--out", "a.parquet") == 1
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1
-    assert message in told[0]
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 1
+    assert message in printed[0]
     assert not (place / "a.parquet").exists()
 
 
@@ -89,10 +89,10 @@ def test_a_promoted_version_is_fetched_and_kept_for_when_the_registry_is_away(
     assert scored(monkeypatch, "pictures", "--out", "a.parquet", *uri) == 0
     Path(registry.uri.removeprefix("sqlite:///")).rename(place / "away.db")
     assert scored(monkeypatch, "pictures", "--out", "b.parquet", *uri) == 0
-    told = capsys.readouterr()
-    assert "by version 1 of emotion" in told.out
-    assert "there is no registry" in told.err
-    assert "version 1, fetched before, is used" in told.err
+    printed = capsys.readouterr()
+    assert "by version 1 of emotion" in printed.out
+    assert "there is no registry" in printed.err
+    assert "version 1, fetched before, is used" in printed.err
     assert pq.read_table("a.parquet").equals(pq.read_table("b.parquet"))
 
 

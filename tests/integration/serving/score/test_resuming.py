@@ -51,7 +51,7 @@ def end_after(parts: int) -> Callable[[ScoringProgress], None]:
 
 
 def begun(tmp_path: Path, pictures: Path, *, parts: int = 3) -> Path:
-    """A run that was ended after so many parts; returns the result's path."""
+    """A run that was ended after `parts` parts; returns the result's path."""
     out = tmp_path / "out.parquet"
     with pytest.raises(Ended):
         score_folder(scorer_in(tmp_path), pictures, out, chunk=CHUNK, notify=end_after(parts))
@@ -63,16 +63,16 @@ def test_finished_parts_are_kept(tmp_path: Path, pictures: Path, unbroken: bytes
     out = begun(tmp_path, pictures, parts=parts)
     kept = {path.name: path.stat().st_ino for path in Path(f"{out}.parts").glob("*.parquet")}
     assert len(kept) == parts
-    told: list[ScoringProgress] = []
+    updates: list[ScoringProgress] = []
     inodes: dict[str, int] = {}
 
     def tell(progress: ScoringProgress) -> None:
-        told.append(progress)
+        updates.append(progress)
         inodes.update({path.name: path.stat().st_ino for path in Path(f"{out}.parts").glob("*.parquet")})
 
     result = score_folder(scorer_in(tmp_path), pictures, out, chunk=CHUNK, notify=tell)
     assert (result.done, result.failed) == (COUNT, 1)
-    assert told[0].done == parts * CHUNK
+    assert updates[0].done == parts * CHUNK
     assert kept.items() <= inodes.items()
     assert out.read_bytes() == unbroken
     assert not Path(f"{out}.parts").exists()
@@ -98,7 +98,7 @@ def in_place_and_not_tidied(out: Path, parts: Path) -> None:
 
 
 @pytest.mark.parametrize("state", [without_plan, half_a_part, half_a_whole, in_place_and_not_tidied])
-def test_whatever_a_kill_left_behind(
+def test_a_run_resumes_after_a_kill(
     tmp_path: Path, pictures: Path, unbroken: bytes, state: Callable[[Path, Path], None]
 ) -> None:
     out = begun(tmp_path, pictures)

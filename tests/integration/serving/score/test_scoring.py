@@ -96,7 +96,7 @@ def compare(row: dict[str, Any], answer: httpx.Response, client: httpx.Client) -
     assert {name: row[name] for name in expected} == expected
 
 
-def test_the_problems_are_told_apart(folder: Path, tmp_path: Path) -> None:
+def test_the_problems_are_distinguished(folder: Path, tmp_path: Path) -> None:
     """Without the service: by hand, so that a problem shared by both would show."""
     model_folder(tmp_path / "model")
     scorer = scorer_in(tmp_path)
@@ -117,10 +117,10 @@ def test_the_problems_are_told_apart(folder: Path, tmp_path: Path) -> None:
 def test_the_file_has_a_row_for_each_file_in_path_order_and_says_how_it_was_made(tmp_path: Path) -> None:
     pictures = pictures_in(tmp_path / "pictures", 50)
     scorer = scorer_in(tmp_path, embedding=True)
-    told = []
-    result = score_folder(scorer, pictures, tmp_path / "out.parquet", chunk=7, notify=told.append)
+    updates = []
+    result = score_folder(scorer, pictures, tmp_path / "out.parquet", chunk=7, notify=updates.append)
     assert (result.files, result.done, result.failed) == (50, 50, 0)
-    assert [progress.done for progress in told] == [0, 7, 14, 21, 28, 35, 42, 49, 50]
+    assert [progress.done for progress in updates] == [0, 7, 14, 21, 28, 35, 42, 49, 50]
     table = pq.read_table(tmp_path / "out.parquet")
     assert table["path"].to_pylist() == [f"{number:05}.png" for number in range(50)]
     assert table["emotion"].to_pylist() == [CLASSES[number % len(CLASSES)] for number in range(50)]

@@ -47,7 +47,7 @@ def test_without_settings_everything_is_local_and_where_the_guides_say(tmp_path:
 
 
 @pytest.mark.parametrize("given", ["", "http", "0", "65536", "-1"])
-def test_port_that_is_none_is_told(given: str, tmp_path: Path) -> None:
+def test_invalid_port_is_reported(given: str, tmp_path: Path) -> None:
     if not given:
         assert read_stack({"PREFECT_PORT": given}, tmp_path).prefect_port == 4200
         return
@@ -59,7 +59,7 @@ def test_port_that_is_none_is_told(given: str, tmp_path: Path) -> None:
     ("position", "service", "variable"),
     [(0, "MLflow", "MLFLOW_PORT"), (1, "Prefect", "PREFECT_PORT"), (2, "the service", "MIEN_PORT")],
 )
-def test_taken_port_is_told_with_the_setting_that_chooses_another(
+def test_taken_port_is_reported_with_the_setting_that_chooses_another(
     position: int, service: str, variable: str, tmp_path: Path
 ) -> None:
     ports = free_ports(3)
@@ -72,18 +72,18 @@ def test_taken_port_is_told_with_the_setting_that_chooses_another(
     )
 
 
-def test_one_port_for_two_is_told(tmp_path: Path) -> None:
+def test_one_port_for_two_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="two services have the same port"):
         check_ports(stack_on(5000, 5000, 8000, root=tmp_path))
 
 
-def test_address_of_another_machine_is_told(tmp_path: Path) -> None:
+def test_address_of_another_machine_is_reported(tmp_path: Path) -> None:
     # 192.0.2.0/24 is for documentation (RFC 5737): no machine has it.
     with pytest.raises(StackError, match="is not an address of this machine"):
         check_ports(read_stack({"HOST": "192.0.2.1"}, tmp_path))
 
 
-def test_all_state_is_kept_in_the_checkout_and_nobody_is_told(tmp_path: Path) -> None:
+def test_all_state_is_kept_in_the_checkout_without_telemetry(tmp_path: Path) -> None:
     stack = read_stack({}, tmp_path)
     variables = stack.environment({"HOME": "/home/me"})
     assert variables["PREFECT_HOME"] == str(tmp_path / ".mien/prefect")
@@ -94,7 +94,7 @@ def test_all_state_is_kept_in_the_checkout_and_nobody_is_told(tmp_path: Path) ->
     assert unknown_variables(variables) == []
 
 
-def test_every_process_is_guarded_by_whoever_started_the_stack(tmp_path: Path) -> None:
+def test_every_process_is_guarded_by_the_process_that_started_the_stack(tmp_path: Path) -> None:
     for command in read_stack({}, tmp_path).commands(owner=4711).values():
         words = shlex.split(command)
         assert words[2].endswith("flows/guard.py")

@@ -65,7 +65,7 @@ def test_results_without_a_verdict_are_passed_over() -> None:
     ],
     ids=["all", "interrupted", "over", "too few", "overlapping", "older ones do not count", "none"],
 )
-def test_drift_lasts_when_so_many_windows_in_a_row_drifted(
+def test_drift_lasts_when_the_given_number_of_windows_in_a_row_drifted(
     given: list[Window], expected: list[float] | None
 ) -> None:
     found = lasting_drift(results(given), consecutive=3)

@@ -79,7 +79,7 @@ def test_chosen_architectures_leave_the_others_stages_out() -> None:
         ),
     ],
 )
-def test_choice_that_cannot_be_trained_is_told(chosen: list[str], said: str) -> None:
+def test_choice_that_cannot_be_trained_is_reported(chosen: list[str], said: str) -> None:
     with pytest.raises(ParametersInvalid) as caught:
         check_chosen(chosen, ["lenet", "vgg"])
     assert str(caught.value) == said

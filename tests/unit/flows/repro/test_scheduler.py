@@ -43,7 +43,7 @@ def progress(done: str = "", running: str = "", failed: str = "") -> PlanProgres
         (progress("a b1 b2 c1 c2"), 3, ["quiet"]),
         (progress("a b1 b2 c1 c2", "quiet"), 3, []),
         (progress("a b1 b2 c1 c2 quiet"), 3, ["end"]),
-        # What fails takes its successors with it and nobody else.
+        # A failed stage cancels its successors only.
         (progress("a", failed="b1"), 2, ["b2"]),
         (progress("a b2 c2", failed="b1"), 2, []),
         (progress(failed="a"), 2, []),
@@ -53,7 +53,7 @@ def test_startable_stages(standing: PlanProgress, most: int, expected: list[str]
     assert startable(PLAN, standing, max_parallel=most) == expected
 
 
-def test_stage_that_runs_alone_is_not_starved_and_starves_nobody() -> None:
+def test_stage_that_runs_alone_is_not_starved_and_starves_no_other() -> None:
     plan = Plan({"quiet": frozenset(), "loud": frozenset()}, alone=frozenset({"quiet"}))
     assert startable(plan, PlanProgress(), max_parallel=2) == ["loud"]
     assert startable(plan, progress("loud"), max_parallel=2) == ["quiet"]

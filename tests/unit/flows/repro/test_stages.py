@@ -45,12 +45,12 @@ def test_a_stage_that_runs_every_time_and_changes_nothing_is_unchanged() -> None
         (["error: first", "error: last", "", DVC.format(1)], "last"),
     ],
 )
-def test_failure_is_told_in_the_stage_s_own_words(lines: list[str], said: str) -> None:
+def test_failure_is_reported_in_the_stage_s_own_words(lines: list[str], said: str) -> None:
     outcome = read_outcome("train@vgg", 1, [*RUNNING, *lines])
     assert (outcome.kind, outcome.message) == ("failed", said)
 
 
-def test_failure_before_the_stage_is_told_in_dvc_s_words() -> None:
+def test_failure_before_the_stage_is_reported_in_dvc_s_words() -> None:
     outcome = read_outcome(
         "train@vgg", 255, ["ERROR: 'dvc.yaml' is invalid: extra keys", "Hint: have a look"]
     )

@@ -51,7 +51,7 @@ def test_verdict_links_to_the_version_and_the_report() -> None:
     said = artifacts.verdict(
         REGISTERED, CHECKS, tracking_uri="http://mlflow:5000/", report="[report.html](http://there)"
     )
-    assert said.startswith("## vgg passed the gate")
+    assert said.startswith("## vgg passed the quality gate")
     assert (
         "[emotion version 3](http://mlflow:5000/#/models/emotion/versions/3) (candidate, production)" in said
     )
@@ -63,7 +63,7 @@ def test_verdict_links_to_the_version_and_the_report() -> None:
 def test_rejection_gives_its_reasons() -> None:
     decision = Decision(architecture="vgg", passed=False, reasons=["accuracy is 0.1, but 0.4 is required"])
     said = artifacts.verdict(decision, CHECKS, tracking_uri="sqlite:///x.db", report="`report.html`")
-    assert said.startswith("## vgg did not pass the gate\n\n* accuracy is 0.1, but 0.4 is required")
+    assert said.startswith("## vgg did not pass the quality gate\n\n* accuracy is 0.1, but 0.4 is required")
     assert "**Registered:** no" in said
 
 
@@ -74,7 +74,7 @@ def test_file_store_has_no_page_to_link_to() -> None:
     assert "**Registered:** emotion version 3 (candidate, production)" in said
 
 
-def test_broken_expectations_are_told_in_their_own_words() -> None:
+def test_broken_expectations_are_reported_in_their_own_words() -> None:
     checks = [
         {"passed": True, "severity": "critical", "message": "fine"},
         {"passed": False, "severity": "critical", "message": "no path stands twice: 2 of 9 rows fail"},

@@ -71,7 +71,7 @@ def test_pictures_are_turned_upright_like_pillow_does(format: str, orientation: 
     assert np.abs(image.astype(int) - pillow_rgb(data).astype(int)).max() <= 2
 
 
-def test_transparent_pixels_become_white_whatever_colour_they_hide() -> None:
+def test_transparent_pixels_become_white_for_every_hidden_colour() -> None:
     hidden = np.zeros((4, 4, 4), np.uint8)
     hidden[..., 0] = 200
     assert (decode(encoded(hidden), max_pixels=MAX_PIXELS) == 255).all()

@@ -93,7 +93,7 @@ def test_yunet_refuses_a_file_of_another_hash(tmp_path: Path) -> None:
         find_detector("yunet", model)
 
 
-def test_yunet_refuses_a_file_that_is_no_model(tmp_path: Path) -> None:
+def test_yunet_refuses_a_file_that_is_not_a_model(tmp_path: Path) -> None:
     model = tmp_path / "other.onnx"
     model.write_bytes(b"not the model")
     with pytest.raises(FaceDetectorError, match="cannot read it as a YuNet model"):

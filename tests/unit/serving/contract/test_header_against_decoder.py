@@ -1,4 +1,4 @@
-"""The header's reader and OpenCV's decoders read one size, whatever was done to a file."""
+"""The header's reader and OpenCV's decoders read the same size of mutated files."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_header_says_what_pillow_says(format: str, options: dict[str, object]) -
         assert header.frames == 1
 
 
-def test_translucent_webp_is_told_by_its_flag() -> None:
+def test_translucent_webp_is_recognised_by_its_flag() -> None:
     pixels = Pillow.fromarray(PICTURE).convert("RGBA")
     pixels.putalpha(100)
     stream = io.BytesIO()

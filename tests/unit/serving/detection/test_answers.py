@@ -57,7 +57,7 @@ def test_ids_differ_and_sort_by_time() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "g" * 32, "0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n"])
-def test_what_is_no_id_is_told_apart(text: str) -> None:
+def test_what_is_not_an_id_is_recognised(text: str) -> None:
     assert is_id(new_id())
     assert not is_id(text)
 

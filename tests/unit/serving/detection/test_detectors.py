@@ -32,7 +32,7 @@ def test_without_a_file_haar_is_enough_for_all_but_yunets_models() -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no network"], ids=["absent", "empty", "nonsense"])
-def test_a_file_that_cannot_be_used_stops_yunets_models_and_is_told_for_the_others(
+def test_an_unusable_file_stops_yunets_models_and_is_a_warning_for_the_others(
     tmp_path: Path, content: bytes | None
 ) -> None:
     path = tmp_path / "face.onnx"
@@ -41,9 +41,9 @@ def test_a_file_that_cannot_be_used_stops_yunets_models_and_is_told_for_the_othe
     detectors = Detectors("auto", face_model=path)
     with pytest.raises(FaceDetectorError, match=r"face\.onnx"):
         detectors.check(YUNET)
-    (told,) = detectors.check(WHOLE)
-    assert "face.onnx" in told
-    assert told.endswith("only requests with faces=none are answered")
+    (warning,) = detectors.check(WHOLE)
+    assert "face.onnx" in warning
+    assert warning.endswith("only requests with faces=none are answered")
 
 
 def test_a_file_that_comes_later_is_used(tmp_path: Path) -> None:
@@ -54,16 +54,16 @@ def test_a_file_that_comes_later_is_used(tmp_path: Path) -> None:
     assert isinstance(detectors.of(WHOLE), YuNetDetector)
 
 
-def test_a_foreign_file_is_told_about_and_never_given_to_a_model_trained_with_the_official_one(
+def test_a_foreign_file_is_a_warning_and_never_given_to_a_model_trained_with_the_official_one(
     foreign: Path,
 ) -> None:
     detectors = Detectors("auto", face_model=foreign)
     assert isinstance(detectors.of(WHOLE), YuNetDetector)
     assert isinstance(detectors.of(HAAR), HaarDetector)
     for spec in (WHOLE, HAAR):
-        (told,) = detectors.check(spec)
-        assert hashlib.sha256(foreign.read_bytes()).hexdigest() in told
-        assert YUNET_SHA256 in told
+        (warning,) = detectors.check(spec)
+        assert hashlib.sha256(foreign.read_bytes()).hexdigest() in warning
+        assert YUNET_SHA256 in warning
     with pytest.raises(FaceDetectorError, match=f"expected {YUNET_SHA256}"):
         detectors.check(YUNET)
 
@@ -71,5 +71,5 @@ def test_a_foreign_file_is_told_about_and_never_given_to_a_model_trained_with_th
 def test_switched_off_it_is_said_what_a_model_of_crops_will_get() -> None:
     detectors = Detectors("none", face_model=None)
     assert detectors.check(WHOLE) == ()
-    (told,) = detectors.check(YUNET)
-    assert "it gets whole pictures" in told
+    (warning,) = detectors.check(YUNET)
+    assert "it gets whole pictures" in warning

@@ -59,7 +59,7 @@ def test_face_size_is_compared_where_the_reference_has_it(reference: Reference, 
     assert columns.left_out == {}
 
 
-def test_what_never_varies_or_is_no_number_is_left_out(reference: Reference, window: Table) -> None:
+def test_what_never_varies_or_is_not_a_number_is_left_out(reference: Reference, window: Table) -> None:
     known = {**reference.table.numbers, "contrast": np.full(len(reference.table), 0.2)}
     seen = {**window.numbers, "sharpness": np.full(len(window), np.nan)}
     columns = columns_of(

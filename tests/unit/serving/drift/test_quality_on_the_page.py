@@ -16,7 +16,7 @@ def column(predicted: list[str]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("labels", "expected"),
     [
         ([None, None, None], False),
         (["happy", None, None], False),
@@ -24,12 +24,12 @@ def column(predicted: list[str]) -> Any:
         (["sad", "angry", None], True),
         (["happy", "happy", "fear"], True),
     ],
-    ids=["nobody", "one, right", "one, wrong", "three labels", "three labels of three rows"],
+    ids=["none", "one, right", "one, wrong", "three labels", "three labels of three rows"],
 )
 def test_quality_is_shown_with_more_than_two_labels_between_truth_and_answers(
-    told: list[str | None], expected: bool
+    labels: list[str | None], expected: bool
 ) -> None:
-    current: Any = SimpleNamespace(feedback=tuple(told))
+    current: Any = SimpleNamespace(feedback=tuple(labels))
     assert shows_quality([column(["happy", "happy", "sad"])], current) is expected
 
 

@@ -59,7 +59,7 @@ def test_keys_of_a_later_release_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"verdict": "drift"}], ids=["nothing", "little"])
-def test_what_is_no_result_is_refused(values: dict[str, str]) -> None:
+def test_what_is_not_a_result_is_refused(values: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="not a drift result"):
         DriftResult.from_dict(values)
 

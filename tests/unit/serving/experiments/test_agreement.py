@@ -25,23 +25,23 @@ def counted(*answers: tuple[str, str, int], since: float = 100.0, pair: ModelPai
     return made
 
 
-def test_agreement_is_told_overall_and_by_the_live_models_emotion() -> None:
-    told = report(counted(("happy", "happy", 6), ("happy", "sad", 2), ("sad", "sad", 2)))
-    assert (told["compared"], told["agreed"], told["agreement"]) == (10, 8, 0.8)
+def test_agreement_is_reported_overall_and_by_the_live_models_emotion() -> None:
+    summary = report(counted(("happy", "happy", 6), ("happy", "sad", 2), ("sad", "sad", 2)))
+    assert (summary["compared"], summary["agreed"], summary["agreement"]) == (10, 8, 0.8)
     # By hand: both say happy with 0.8 · 0.6 and sad with 0.2 · 0.4, so 0.56 by chance.
-    assert told["kappa"] == pytest.approx((0.8 - 0.56) / (1 - 0.56), abs=1e-6)
-    assert told["mean_probability_difference"] == pytest.approx(0.15)
-    happy = told["emotions"]["happy"]
+    assert summary["kappa"] == pytest.approx((0.8 - 0.56) / (1 - 0.56), abs=1e-6)
+    assert summary["mean_probability_difference"] == pytest.approx(0.15)
+    happy = summary["emotions"]["happy"]
     assert (happy["compared"], happy["agreed"], happy["agreement"]) == (8, 6, 0.75)
     assert happy["shadow"] == {"happy": 6, "sad": 2}
     assert happy["mean_probability_difference"] == pytest.approx(2 * 0.75 / 8)
-    assert told["emotions"]["sad"]["agreement"] == 1.0
+    assert summary["emotions"]["sad"]["agreement"] == 1.0
 
 
 def test_where_the_shadow_saw_no_face_it_did_not_agree() -> None:
-    told = report(counted(("happy", NOTHING, 1), ("happy", "happy", 1)))
-    assert told["agreement"] == 0.5
-    assert told["emotions"]["happy"]["shadow"] == {"no face": 1, "happy": 1}
+    summary = report(counted(("happy", NOTHING, 1), ("happy", "happy", 1)))
+    assert summary["agreement"] == 0.5
+    assert summary["emotions"]["happy"]["shadow"] == {"no face": 1, "happy": 1}
 
 
 def test_kappa_is_scikit_learns() -> None:
@@ -51,10 +51,10 @@ def test_kappa_is_scikit_learns() -> None:
     theirs = np.where(random.random(300) < 0.6, ours, names[random.integers(0, 4, 300)])
     pairs = Counter(zip(ours.tolist(), theirs.tolist(), strict=True))
     assert kappa(pairs) == pytest.approx(cohen_kappa_score(ours, theirs), abs=1e-6)
-    told = report(counted(*((one, other, count) for (one, other), count in pairs.items())))
+    summary = report(counted(*((one, other, count) for (one, other), count in pairs.items())))
     for name in names.tolist():
         expected = cohen_kappa_score(ours == name, theirs == name)
-        assert told["emotions"][name]["kappa"] == pytest.approx(expected, abs=1e-6)
+        assert summary["emotions"][name]["kappa"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_without_anything_to_tell_apart_there_is_no_kappa() -> None:
@@ -62,10 +62,15 @@ def test_without_anything_to_tell_apart_there_is_no_kappa() -> None:
     assert kappa(Counter({("happy", "happy"): 9})) is None
 
 
-def test_nothing_counted_is_told_as_nothing() -> None:
-    told = report(counted())
-    assert (told["compared"], told["agreement"], told["kappa"], told["emotions"]) == (0, None, None, {})
-    assert told["latency_ms"] == {"live": None, "shadow": None}
+def test_nothing_counted_is_reported_as_null() -> None:
+    summary = report(counted())
+    assert (summary["compared"], summary["agreement"], summary["kappa"], summary["emotions"]) == (
+        0,
+        None,
+        None,
+        {},
+    )
+    assert summary["latency_ms"] == {"live": None, "shadow": None}
 
 
 @pytest.mark.parametrize(
@@ -87,11 +92,11 @@ def test_percentiles_are_right_within_a_step() -> None:
     seconds = np.random.default_rng(1).lognormal(-5, 1, 5000)
     for one in seconds.tolist():
         durations.add(one)
-    told = durations.summary_ms()
-    assert told is not None
-    assert told["mean"] == pytest.approx(1e3 * seconds.mean(), rel=1e-3)
-    assert told["p50"] == pytest.approx(1e3 * np.quantile(seconds, 0.5), rel=0.05)
-    assert told["p95"] == pytest.approx(1e3 * np.quantile(seconds, 0.95), rel=0.05)
+    summary = durations.summary_ms()
+    assert summary is not None
+    assert summary["mean"] == pytest.approx(1e3 * seconds.mean(), rel=1e-3)
+    assert summary["p50"] == pytest.approx(1e3 * np.quantile(seconds, 0.5), rel=0.05)
+    assert summary["p95"] == pytest.approx(1e3 * np.quantile(seconds, 0.95), rel=0.05)
 
 
 def full() -> Agreement:
@@ -119,7 +124,7 @@ def test_workers_add_up_to_one_report(tmp_path: Path) -> None:
     assert kept.last_error == (170.0, "later")
 
 
-def test_another_model_begins_anew_and_late_counts_of_the_one_before_are_dropped(tmp_path: Path) -> None:
+def test_another_model_starts_again_and_late_counts_of_the_one_before_are_dropped(tmp_path: Path) -> None:
     shared = SharedCounts(tmp_path)
     promoted = ModelPair(live=("2", "b" * 64), shadow=("3", "c" * 64))
     shared.add(counted(("happy", "happy", 4)))

@@ -44,7 +44,7 @@ def test_bytes_are_bounded_too() -> None:
     assert backlog.put(answer(6))
 
 
-def test_whoever_waits_gets_the_next_one_and_leaves_when_it_is_closed() -> None:
+def test_a_waiting_reader_gets_the_next_one_and_leaves_when_it_is_closed() -> None:
     backlog = Backlog()
     got: list[LiveAnswer | None] = []
     first = threading.Event()

@@ -21,9 +21,9 @@ def answered(made: Breaker, seconds: Sequence[float | None]) -> list[str | None]
 
 
 def test_a_slow_candidate_is_stopped_at_the_first_answer_that_makes_enough() -> None:
-    told = answered(breaker(), [0.031] * MIN_RATIOS)
-    assert told[:-1] == [None] * (MIN_RATIOS - 1)
-    assert told[-1] == "it is 3.1 times slower than the live model, 3 are allowed"
+    reasons = answered(breaker(), [0.031] * MIN_RATIOS)
+    assert reasons[:-1] == [None] * (MIN_RATIOS - 1)
+    assert reasons[-1] == "it is 3.1 times slower than the live model, 3 are allowed"
 
 
 def test_as_slow_as_allowed_is_allowed() -> None:
@@ -39,7 +39,7 @@ def test_the_median_counts_so_that_a_few_slow_answers_do_not() -> None:
     )
 
 
-def test_each_answer_is_held_against_the_live_model_of_its_own_time() -> None:
+def test_each_answer_is_compared_with_the_live_model_of_its_own_time() -> None:
     made = breaker([0.100] * WINDOW)
     # The machine is busy: both are slow.
     assert answered(made, [0.200] * 29) == [None] * 29
@@ -49,7 +49,7 @@ def test_each_answer_is_held_against_the_live_model_of_its_own_time() -> None:
     assert answered(made, [0.002] * 50) == [None] * 50
 
 
-def test_without_enough_answers_of_the_live_model_nobody_is_slow() -> None:
+def test_without_enough_answers_of_the_live_model_the_candidate_is_not_slow() -> None:
     made = breaker([0.010] * (MIN_LIVE_ANSWERS - 1))
     assert answered(made, [9.0] * 100) == [None] * 100
     made.measured(0.010)
@@ -63,9 +63,9 @@ def test_pictures_without_an_input_say_nothing_of_speed() -> None:
 def test_the_fifth_failure_stops_it() -> None:
     made = breaker()
     answered(made, [0.010] * 5)
-    told = [made.failed("out of bounds") for _ in range(MAX_FAILURES)]
-    assert told[:-1] == [None] * 4
-    assert told[-1] == "it failed at 5 of its last 10 requests, at last: out of bounds"
+    reasons = [made.failed("out of bounds") for _ in range(MAX_FAILURES)]
+    assert reasons[:-1] == [None] * 4
+    assert reasons[-1] == "it failed at 5 of its last 10 requests, at last: out of bounds"
 
 
 def test_failures_that_are_long_ago_are_forgotten() -> None:

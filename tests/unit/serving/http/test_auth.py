@@ -20,7 +20,7 @@ KEYS = (hash_key("app", "predict", "one"), hash_key("ops", "admin", "two"))
         pytest.param(Origin("127.0.0.1", "127.0.0.1", "127.0.0.1"), id="address"),
         pytest.param(Origin("::1", "::1", "[::1]:8000"), id="ipv6"),
         pytest.param(Origin("::1", "::1", "[::1]"), id="ipv6-without-port"),
-        pytest.param(Origin(None, None, "whatever"), id="unix-socket"),
+        pytest.param(Origin(None, None, "anything"), id="unix-socket"),
     ],
 )
 def test_without_keys_a_program_on_this_machine_may_do_everything(origin: Origin) -> None:
@@ -40,7 +40,7 @@ def test_without_keys_a_program_on_this_machine_may_do_everything(origin: Origin
         pytest.param(Origin("testserver", "127.0.0.1", "localhost"), id="no-address"),
     ],
 )
-def test_without_keys_nobody_else_is_answered_and_told_why(origin: Origin) -> None:
+def test_without_keys_other_machines_are_refused_with_the_reason(origin: Origin) -> None:
     access = Access((), allow_anonymous=False)
     with pytest.raises(Forbidden, match="MIEN_API_KEYS"):
         access.check("predict", key=None, origin=origin)

@@ -20,7 +20,7 @@ FORM = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def request(body: bytes, content_type: str | None = None, *, pieces: int = 1) -> Request:
-    """A request whose body comes in so many pieces."""
+    """A request whose body comes in `pieces` pieces."""
     size = -(-len(body) // pieces) or 1
     parts = [body[at : at + size] for at in range(0, len(body), size)] or [b""]
     messages = iter(
@@ -130,7 +130,7 @@ def test_a_json_object_is_read(content_type: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"1", b"null", b'"a"', b"\xff", b"[" * 10_000])
-def test_what_is_no_json_object_is_refused(body: Sequence[int]) -> None:
+def test_what_is_not_a_json_object_is_refused(body: Sequence[int]) -> None:
     with pytest.raises(BadRequest):
         asyncio.run(read_json(request(bytes(body), "application/json")))
 

@@ -39,5 +39,5 @@ def test_a_client_is_known_by_its_key_its_address_or_not_at_all(
     assert client_id_of(request(caller, client)) == expected
 
 
-def test_without_a_canary_nobody_is_asked_for() -> None:
+def test_without_a_canary_no_client_id_is_read() -> None:
     assert client_id_of(request(KEY, "203.0.113.7", canary=None)) is None

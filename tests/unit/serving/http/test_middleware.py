@@ -109,7 +109,7 @@ class Exchanged:
             if gone:
                 return {"type": "http.disconnect"}
             await asyncio.sleep(60)
-            raise AssertionError("nobody waits this long")
+            raise AssertionError("the wait is too long")
 
         async def send(message: Message) -> None:
             self.sent.append(message)
@@ -166,12 +166,12 @@ def test_an_announced_length_above_the_limit_is_refused_unread() -> None:
     assert exchange.reads == 0
 
 
-def test_a_client_that_is_too_slow_is_told() -> None:
+def test_a_client_that_is_too_slow_gets_an_answer() -> None:
     exchange = Exchanged(echo, b"x", ends=False, timeout_s=0.05)
     assert (exchange.status, exchange.problem) == (408, "body-too-slow")
 
 
-def test_a_client_that_leaves_in_the_middle_is_no_failure_of_the_service() -> None:
+def test_a_client_that_leaves_in_the_middle_is_not_a_failure_of_the_service() -> None:
     exchange = Exchanged(echo, b"x", ends=False, gone=True)
     assert (exchange.status, exchange.problem) == (400, "body-incomplete")
 

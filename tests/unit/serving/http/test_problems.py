@@ -96,7 +96,7 @@ def test_an_unexpected_error_gives_nothing_away() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_client_is_told_what_to_do_next(error: Exception, name: str, value: str) -> None:
+def test_a_client_learns_what_to_do_next(error: Exception, name: str, value: str) -> None:
     assert problems.response(error).headers[name] == value
 
 

@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 
 def passed(limit: RateLimiter, count: int, client: str = "a") -> int:
-    """How many of so many requests get through."""
+    """How many of `count` requests get through."""
     through = 0
     for _ in range(count):
         try:

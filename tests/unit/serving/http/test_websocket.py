@@ -222,7 +222,7 @@ def test_a_failure_after_the_handshake_ends_the_connection_and_gives_nothing_awa
 
 
 @pytest.mark.parametrize(
-    ("told", "logged"),
+    ("reason", "logged"),
     [
         (
             "Traceback …\n  File …\nserving.failures.StoreTooNew: its tables are newer\n",
@@ -231,9 +231,9 @@ def test_a_failure_after_the_handshake_ends_the_connection_and_gives_nothing_awa
         ("Traceback …\nRuntimeError: a bug", "Traceback …\nRuntimeError: a bug"),
     ],
 )
-def test_what_the_service_cannot_start_with_is_one_line(told: str, logged: str) -> None:
+def test_what_the_service_cannot_start_with_is_one_line(reason: str, logged: str) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "lifespan.startup.failed", "message": told})
+        await send({"type": "lifespan.startup.failed", "message": reason})
 
     sent: list[Message] = []
 

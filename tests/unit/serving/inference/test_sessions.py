@@ -1,4 +1,4 @@
-"""Sessions stand alone: whatever part of a graph names another file, it is refused."""
+"""A model is one file: a graph that names another file in any part is refused."""
 
 from __future__ import annotations
 

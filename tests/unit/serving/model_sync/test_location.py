@@ -50,17 +50,17 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ["", "models:/emotion", "models:/", "models:/a/b/c", "models:/emotion/Live", "models:/x'y@z",
      "runs:/abc/model", "/models/\udcff/model.onnx", "s3://bucket/model.onnx", "https://example.com/model.onnx"],
 )  # fmt: skip
-def test_everything_else_is_told(text: str) -> None:
+def test_everything_else_is_refused(text: str) -> None:
     with pytest.raises(LocationInvalid, match="expected models:/NAME@ALIAS"):
         parse_location(text)
 
 
-def test_a_word_that_is_no_stage_may_be_meant_as_alias() -> None:
+def test_a_word_that_is_not_a_stage_may_be_meant_as_alias() -> None:
     with pytest.raises(LocationInvalid, match=r"models:/emotion@champion for an alias"):
         parse_location("models:/emotion/champion")
 
 
-def test_a_bare_name_that_is_no_file_gets_the_uri_suggested(
+def test_a_bare_name_that_is_not_a_file_gets_the_uri_suggested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -50,7 +50,7 @@ def test_every_write_is_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", '{"version": "1"}', '{"checked_at": 1, "refused": {}}']
 )
-def test_a_damaged_file_is_no_target(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_not_a_target(tmp_path: Path, text: str) -> None:
     (tmp_path / TARGET).write_text(text)
     assert read_target(tmp_path) is None
 

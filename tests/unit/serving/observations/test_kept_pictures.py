@@ -64,7 +64,7 @@ def test_days_that_are_over_are_deleted_whole(tmp_path: Path) -> None:
     assert (tmp_path / "notes").exists()
 
 
-def test_deleting_what_is_gone_is_no_error(tmp_path: Path) -> None:
+def test_deleting_what_is_gone_is_not_an_error(tmp_path: Path) -> None:
     folder = PictureFolder(tmp_path / "never", fraction=0)
     folder.delete(None)
     folder.delete("2027-01-15/00.jpg")

@@ -58,7 +58,7 @@ def test_a_length_beyond_the_body_is_refused(body: bytes, beyond: int) -> None:
         "one",
     ],
 )
-def test_what_is_no_length_is_refused(length: str) -> None:
+def test_what_is_not_a_length_is_refused(length: str) -> None:
     with pytest.raises(BadRequest, match="expected the length of the JSON"):
         tensors.split(b"{}" * 10, length)
 

@@ -45,7 +45,7 @@ def read(body: object, *, most: int = 8, max_file_bytes: int = 100) -> ScoringRe
         lambda p: {
             "dataframe_split": {"index": [4, 2], "columns": ["n", "image"], "data": [[1, one] for one in p]}
         },
-        lambda p: {"inputs": p, "params": None, "whatever": 1},
+        lambda p: {"inputs": p, "params": None, "unknown": 1},
     ],
 )
 def test_every_form_gives_the_same_pictures(form: Any, pictures: list[Any]) -> None:
@@ -78,11 +78,11 @@ def test_files_may_stand_beside_tensors() -> None:
         ({"instances": [NESTED[0], {"image": NESTED[1]}]}, "picture 1"),
         ({"dataframe_records": {"image": NESTED}}, "dataframe_records is an object"),
         ({"dataframe_records": [{"picture": NESTED[0]}]}, "a row of dataframe_records has no 'image'"),
-        ({"dataframe_split": NESTED}, "dataframe_split is no object"),
-        ({"dataframe_split": {"data": [[NESTED[0]]]}}, "dataframe_split is no object with columns, data"),
+        ({"dataframe_split": NESTED}, "dataframe_split is not an object"),
+        ({"dataframe_split": {"data": [[NESTED[0]]]}}, "dataframe_split is not an object with columns, data"),
         (
             {"dataframe_split": {"columns": ["image"], "data": [], "x": 1}},
-            "dataframe_split is no object with",
+            "dataframe_split is not an object with",
         ),
         ({"dataframe_split": {"columns": ["image"], "data": []}}, "0 pictures"),
         ({"dataframe_split": {"columns": [0], "data": [[NESTED[0]]]}}, "not exactly one 'image'"),

@@ -73,7 +73,7 @@ def changed(at: tuple[int, ...], value: object) -> list[Any]:
     ids=lambda value: str(value)[:20],
 )
 @pytest.mark.parametrize("flat", [False, True], ids=["nested", "flat"])
-def test_a_value_that_is_no_uint8_is_refused_and_shown(value: object, shown: str, flat: bool) -> None:
+def test_a_value_that_is_not_a_uint8_is_refused_and_shown(value: object, shown: str, flat: bool) -> None:
     values = changed((1, 4, 5, 2), value)
     if flat:
         values = [one for picture in values for row in picture for pixel in row for one in pixel]
@@ -136,7 +136,7 @@ def test_more_than_the_pictures_have_is_refused_before_it_is_parsed(item: str) -
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"[]", b"1", b"null", b'"{}"', b"\xff", b"{}{}", b"NaN", b"{'a': 1}", b"[" * 5000]
 )
-def test_what_is_no_json_object_is_refused(text: bytes) -> None:
+def test_what_is_not_a_json_object_is_refused(text: bytes) -> None:
     with pytest.raises(BadRequest):
         tensors.load(text, SPEC, most=4)
 

@@ -164,7 +164,7 @@ def test_bytes_that_are_fewer_or_more_than_announced_are_refused(tail: bytes) ->
         read(body, length)
 
 
-def test_bytes_that_nobody_announced_are_refused() -> None:
+def test_unannounced_bytes_are_refused() -> None:
     header = request()
     with pytest.raises(BadRequest, match="3 bytes follow the JSON, but no input has binary_data_size"):
         read(header + b"abc", str(len(header)))

@@ -41,7 +41,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 4, 100])
 def test_a_list_comes_back_in_pieces_and_from_any_of_them_on(tmp_path: Path, size: int) -> None:
-    # A line break, a byte that is no UTF-8, and one name longer than a read.
+    # A line break, a byte that is not UTF-8, and one name longer than a read.
     names = ["a\nb", os.fsdecode(b"\xff"), "c", "d" * 3_000_000, "e", "f", "g"]
     listing = Listing.write(tmp_path / "files", iter(names))
     assert listing.count == 7

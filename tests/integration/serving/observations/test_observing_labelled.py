@@ -7,7 +7,7 @@ from serving.observations.store import Batch, LabelledPicture, Store, labelled_p
 from tests.support.observing import NOW, id_of, observation
 
 
-def test_kept_pictures_that_somebody_told_about_come_the_oldest_first(store: Store, url: str) -> None:
+def test_kept_pictures_with_feedback_come_oldest_first(store: Store, url: str) -> None:
     rows = [
         observation(0, picture="2027-01-15/b.png", time=NOW + 9, box=None),
         observation(1, picture="2027-01-15/a.png"),
