@@ -7,6 +7,7 @@ pictures of the same kind.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,16 +95,10 @@ def self_test_images(rows: pd.DataFrame, prepared: Path) -> Image:
 def write_self_test(path: Path, classifier: OnnxClassifier, images: Image) -> None:
     """Write sample inputs and this machine's outputs, so that a downloaded copy can be verified.
 
-    Holds `image` uint8 [n, H, W, 3], `probabilities`, `heatmap` and `embedding` as the ONNX file names them.
+    Holds `image` uint8 [n, H, W, 3], and the model's outputs as the ONNX file names them.
     """
-    answers = classifier.predict(images)
-    np.savez_compressed(
-        path,
-        image=images,
-        probabilities=answers.probabilities,
-        heatmap=answers.heatmap,
-        embedding=answers.embedding,
-    )
+    answers: dict[str, Any] = dict(classifier.predict(images).arrays())
+    np.savez_compressed(path, image=images, **answers)
 
 
 def _lists(values: NDArray[np.float16]) -> pa.Array:

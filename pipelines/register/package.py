@@ -20,7 +20,7 @@ import numpy as np
 
 from pipelines.tracking.registry import MODEL_FILE
 from serving.contract.arrays import Image
-from serving.contract.model import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, ModelContract
+from serving.contract.model import EMBEDDING, HEATMAP, IMAGE, NOVELTY, PROBABILITIES, ModelContract
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -99,5 +99,7 @@ def _signature(contract: ModelContract, embedding: int) -> ModelSignature:
         tensor(HEATMAP, np.float32, -1, -1),
         tensor(EMBEDDING, np.float32, embedding),
     ]
+    if contract.novelty is not None:
+        outputs.append(tensor(NOVELTY, np.float32))
     inputs: list[ColSpec | TensorSpec] = [tensor(IMAGE, np.uint8, spec.height, spec.width, 3)]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))

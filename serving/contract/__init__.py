@@ -10,18 +10,29 @@ preprocessing   picture (and face box) → the network's input; brightness, cont
 
 from serving.contract.arrays import Box, Image
 from serving.contract.decoding import decode, decode_with_header
-from serving.contract.faces import FACE_MODEL_VARIABLE, Face, FaceDetector, find_detector, largest_face
+from serving.contract.faces import (
+    FACE_MODEL_VARIABLE,
+    Face,
+    FaceDetector,
+    detector_file,
+    find_detector,
+    largest_face,
+)
 from serving.contract.image_headers import ImageHeader, read_header
 from serving.contract.model import (
-    CONTRACT_VERSION,
+    CONTRACT_VERSIONS,
     EMBEDDING,
     HEATMAP,
     IMAGE,
     METADATA_KEY,
+    NOVELTY,
     OUTPUTS,
     PROBABILITIES,
+    ConformalThreshold,
+    DetectorFile,
     InputSpec,
     ModelContract,
+    NoveltyOutput,
     TensorInfo,
     check_signature,
     class_name_problem,
@@ -30,17 +41,20 @@ from serving.contract.preprocessing import ImageStatistics, crop_square, image_s
 from serving.errors import ContractError, ContractMissing, FaceDetectorError, ImageError, ImageUndecodable
 
 __all__ = [
-    "CONTRACT_VERSION",
+    "CONTRACT_VERSIONS",
     "EMBEDDING",
     "FACE_MODEL_VARIABLE",
     "HEATMAP",
     "IMAGE",
     "METADATA_KEY",
+    "NOVELTY",
     "OUTPUTS",
     "PROBABILITIES",
     "Box",
+    "ConformalThreshold",
     "ContractError",
     "ContractMissing",
+    "DetectorFile",
     "Face",
     "FaceDetector",
     "FaceDetectorError",
@@ -51,12 +65,14 @@ __all__ = [
     "ImageUndecodable",
     "InputSpec",
     "ModelContract",
+    "NoveltyOutput",
     "TensorInfo",
     "check_signature",
     "class_name_problem",
     "crop_square",
     "decode",
     "decode_with_header",
+    "detector_file",
     "find_detector",
     "image_statistics",
     "largest_face",

@@ -61,7 +61,7 @@ class HaarDetector:
     """The frontal face cascade that comes with OpenCV 4."""
 
     def __init__(self) -> None:
-        self._path = Path(cv2.data.haarcascades) / _HAAR_FILE
+        self._path = detector_file("haar")
         if not self._path.is_file():
             raise FaceDetectorError(
                 detector="haar",
@@ -159,17 +159,27 @@ def find_detector(
     Raises:
         FaceDetectorError: the name is unknown, or `yunet` has no usable model file.
     """
+    file = detector_file(name, model_path)
+    return HaarDetector() if name == "haar" else YuNetDetector(file, sha256=sha256)
+
+
+def detector_file(name: str, model_path: Path | None = None) -> Path:
+    """Path of the file that a detector reads: OpenCV's cascade, or YuNet's model file.
+
+    Raises:
+        FaceDetectorError: the name is unknown, or `yunet` has no model file.
+    """
     if name == "haar":
-        return HaarDetector()
-    if name == "yunet":
-        if model_path is None:
-            raise FaceDetectorError(
-                detector=name,
-                reason="no model file is named",
-                remedy="set MIEN_FACE_MODEL to face_detection_yunet_2023mar.onnx, or use haar",
-            )
-        return YuNetDetector(model_path, sha256=sha256)
-    raise FaceDetectorError(detector=name, reason="unknown", remedy=f"use one of {', '.join(DETECTORS)}")
+        return Path(cv2.data.haarcascades) / _HAAR_FILE
+    if name != "yunet":
+        raise FaceDetectorError(detector=name, reason="unknown", remedy=f"use one of {', '.join(DETECTORS)}")
+    if model_path is None:
+        raise FaceDetectorError(
+            detector=name,
+            reason="no model file is named",
+            remedy=f"set {FACE_MODEL_VARIABLE} to face_detection_yunet_2023mar.onnx, or use haar",
+        )
+    return model_path
 
 
 def largest_face(detector: FaceDetector, image: Image) -> Box | None:

@@ -30,7 +30,9 @@ from serving.contract import (
     Image,
     ImageStatistics,
     InputSpec,
+    ModelContract,
     decode,
+    detector_file,
     find_detector,
     image_statistics,
     preprocess,
@@ -120,12 +122,13 @@ class Detectors:
             return self._named(spec.detector, YUNET_SHA256)
         return self._named(self._automatic if self._choice == "auto" else self._choice, None)
 
-    def check(self, spec: InputSpec) -> tuple[str, ...]:
-        """Before a model is put in: what a person should know of looking for faces for it.
+    def check(self, contract: ModelContract) -> tuple[str, ...]:
+        """Check whether faces can be found for a model; return warnings.
 
         Raises:
             FaceDetectorError: the detector that the model was trained with cannot be used.
         """
+        spec = contract.input
         if self._choice == "none" and spec.detector is not None:
             return (
                 f"the model was trained on faces that {spec.detector} found, and looking for faces is "
@@ -137,7 +140,21 @@ class Detectors:
             if spec.detector is not None:
                 raise
             return (f"{error}; until then only requests with faces=none are answered",)
-        return self._foreign_file()
+        return (*self._foreign_file(), *self._other_boxes(contract))
+
+    def _other_boxes(self, contract: ModelContract) -> tuple[str, ...]:
+        """A warning if the model's crops were calibrated with another file of its detector."""
+        wanted, name = contract.face_detector, contract.input.detector
+        if wanted is None or name is None:
+            return ()
+        file = detector_file(name, self._face_model)
+        got = hashlib.sha256(file.read_bytes()).hexdigest()
+        if got == wanted.sha256:
+            return ()
+        return (
+            f"the model's crops were calibrated with {wanted.name} (sha256 {wanted.sha256[:12]}…), this "
+            f"service finds faces with {file.name} (sha256 {got[:12]}…): crops may differ; install that file",
+        )
 
     def _foreign_file(self) -> tuple[str, ...]:
         try:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.contract import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES, InputSpec
+from serving.contract import HEATMAP, IMAGE, PROBABILITIES, ModelContract
 from serving.errors import ModelFileError, ModelRefused, ModelTimeout, NotReady
 from serving.inference.model_slot import LiveModel, ModelIdentity, read_identity
 from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier, Prediction
@@ -30,8 +30,8 @@ SELF_TEST = "selftest.npz"
 # Another CPU's kernels round differently (1e-5 between instruction sets); another model, another
 # scaling or a broken file is off by far more. Probabilities and heatmap lie in [0, 1].
 _TOLERANCE = 5e-3
-# Of an embedding, relative to its largest value: it has no scale of its own.
-_EMBEDDING_TOLERANCE = 1e-2
+# Relative to the largest value, for outputs without a scale of their own: embedding and novelty.
+_RELATIVE_TOLERANCE = 1e-2
 _SUM_TOLERANCE = 1e-3
 LIMIT_S = 30.0
 """As MIEN_MODEL_TIMEOUT_S's default."""
@@ -40,7 +40,7 @@ _LOOK_S = 0.1
 # ONNX Runtime ends a cancelled run between two operators; the process may end without the rest.
 _END_S = 1.0
 
-InputCheck = Callable[[InputSpec], tuple[str, ...]]
+InputCheck = Callable[[ModelContract], tuple[str, ...]]
 """Whether pictures can be prepared as a model wants them; gives warnings, raises what is wrong."""
 
 
@@ -140,7 +140,7 @@ class _Admission:
             )
         contract = classifier.contract
         with self._refusing("detector"):
-            notes = self._usable(contract.input) if self._usable is not None else ()
+            notes = self._usable(contract) if self._usable is not None else ()
         with self._refusing("warm-up"):
             _warm_up(classifier, self._max_batch)
         with self._refusing("self-test"):
@@ -176,13 +176,16 @@ def _warm_up(classifier: OnnxClassifier, max_batch: int) -> None:
     for size in BATCH_SIZES[: BATCH_SIZES.index(last) + 1]:
         # Grey noise: an all-black picture may hide what divides by a picture's own brightness.
         images = np.random.default_rng(size).integers(0, 256, (size, spec.height, spec.width, 3), np.uint8)
-        _check_sane(classifier.predict(images))
+        _check_sane(classifier.predict(images), size)
 
 
-def _check_sane(prediction: Prediction) -> None:
-    for name in (PROBABILITIES, HEATMAP, EMBEDDING):
-        if not np.isfinite(getattr(prediction, name)).all():
+def _check_sane(prediction: Prediction, size: int) -> None:
+    for name, array in prediction.arrays().items():
+        if not np.isfinite(array).all():
             raise ValueError(f"{name} holds NaN or infinity")
+    # ONNX Runtime does not hold a graph to the shape that it declares.
+    if prediction.novelty is not None and prediction.novelty.shape != (size,):
+        raise ValueError(f"novelty of {size} pictures is {list(prediction.novelty.shape)}, expected [{size}]")
     sums = prediction.probabilities.sum(axis=1)
     if np.abs(sums - 1).max() > _SUM_TOLERANCE:
         raise ValueError(f"probabilities add up to {sums[np.abs(sums - 1).argmax()]:.4f}, expected 1")
@@ -191,26 +194,26 @@ def _check_sane(prediction: Prediction) -> None:
 def _self_test(classifier: OnnxClassifier, path: Path) -> tuple[str, ...]:
     if not path.exists():
         return (f"the model came without {SELF_TEST}: whether it answers as where it was made is not known",)
-    stored = _read(path)
+    stored = _read(path, classifier.contract.outputs)
     spec = classifier.contract.input
     images = stored[IMAGE]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (spec.height, spec.width, 3):
         raise ValueError(f"its pictures are {images.dtype} {list(images.shape)}, the model takes others")
     if not len(images):
         raise ValueError("it holds no picture")
-    answers = classifier.predict(images)
-    _compare(PROBABILITIES, answers.probabilities, stored, _TOLERANCE)
-    _compare(HEATMAP, answers.heatmap, stored, _TOLERANCE)
-    largest = float(np.abs(answers.embedding).max())
-    _compare(EMBEDDING, answers.embedding, stored, _EMBEDDING_TOLERANCE * max(largest, 1e-6))
+    for name, answers in classifier.predict(images).arrays().items():
+        tolerance = _TOLERANCE
+        if name not in (PROBABILITIES, HEATMAP):
+            tolerance = _RELATIVE_TOLERANCE * max(float(np.abs(answers).max()), 1e-6)
+        _compare(name, answers, stored, tolerance)
     return ()
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
+def _read(path: Path, outputs: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
         # Opened here: a file that NumPy opens itself stays open if it is not an archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            return {name: data[name] for name in (IMAGE, PROBABILITIES, HEATMAP, EMBEDDING)}
+            return {name: data[name] for name in (IMAGE, *outputs)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path.name} cannot be read ({error})") from error
 

@@ -404,7 +404,7 @@ def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: flo
     infer_s = time.monotonic() - start
     at = 0
     for job, own in wanted:
-        mine = prediction if len(wanted) == 1 else _part(prediction, slice(at, at + len(own)))
+        mine = prediction if len(wanted) == 1 else prediction.part(slice(at, at + len(own)))
         at += len(own)
         timing = Timing(
             queued_s=taken - job.came, prepare_s=job.prepare_s, infer_s=infer_s, batch=len(images)
@@ -423,14 +423,6 @@ def _pieces(images: Image, max_batch: int) -> Iterator[Image]:
         images = images[size:]
         if not len(images):
             return
-
-
-def _part(prediction: Prediction, rows: slice) -> Prediction:
-    return Prediction(
-        probabilities=prediction.probabilities[rows],
-        heatmap=prediction.heatmap[rows],
-        embedding=prediction.embedding[rows],
-    )
 
 
 def _settle(jobs: Sequence[_Job[Any]]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from serving.contract import (
     IMAGE,
     METADATA_KEY,
-    OUTPUTS,
     ContractError,
     Image,
     ModelContract,
@@ -48,6 +47,17 @@ class Prediction:
     """[n, h, w] in [0, 1], for the most probable class."""
     embedding: NDArray[np.float32]
     """[n, D], the head's penultimate features."""
+    novelty: NDArray[np.float32] | None = None
+    """[n], the larger the less a picture is like those of the training; None if the model does not say."""
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """The model's outputs by name, in the order of `ModelContract.outputs`."""
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: array for name, array in found.items() if array is not None}
+
+    def part(self, rows: slice) -> Prediction:
+        """Answers to some of the pictures."""
+        return Prediction(**{name: array[rows] for name, array in self.arrays().items()})
 
 
 class OnnxClassifier:
@@ -126,11 +136,12 @@ class OnnxClassifier:
         size = next(size for size in BATCH_SIZES if size >= count)
         if size > count:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.uint8)])
+        names = self.contract.outputs
         if limit_s is None:
-            outputs = self._session.run(OUTPUTS, {IMAGE: batch})
+            outputs = self._session.run(names, {IMAGE: batch})
         else:
             outputs = self._run_watched(batch, limit_s)
-        return Prediction(**{name: array[:count] for name, array in zip(OUTPUTS, outputs, strict=True)})
+        return Prediction(**{name: array[:count] for name, array in zip(names, outputs, strict=True)})
 
     def _run_watched(self, batch: Image, limit_s: float) -> Any:
         from onnxruntime import RunOptions
@@ -140,7 +151,7 @@ class OnnxClassifier:
         options = RunOptions()
         watch = WATCHDOG.begin(limit_s=limit_s, cancel=partial(self._stop, options, len(batch), limit_s))
         try:
-            return self._session.run(OUTPUTS, {IMAGE: batch}, options)
+            return self._session.run(self.contract.outputs, {IMAGE: batch}, options)
         except Exception as error:  # ONNX Runtime's exceptions share no other base
             if watch.expired and self.timed_out is not None:
                 raise ModelTimeout(what=self.timed_out.what, limit_s=limit_s) from error
@@ -178,4 +189,5 @@ def join_predictions(parts: Sequence[Prediction]) -> Prediction:
     """Answers to several batches as answers to one, in order; at least one part."""
     if len(parts) == 1:
         return parts[0]
-    return Prediction(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in OUTPUTS})
+    names = parts[0].arrays()
+    return Prediction(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

@@ -7,7 +7,9 @@ so that a test knows what the model answers. The other channels are random convo
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +17,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from serving.contract import METADATA_KEY, InputSpec, ModelContract
+from serving.contract import (
+    EMBEDDING,
+    METADATA_KEY,
+    NOVELTY,
+    ConformalThreshold,
+    DetectorFile,
+    InputSpec,
+    ModelContract,
+    NoveltyOutput,
+    detector_file,
+)
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 DATASET = "5" * 64
@@ -23,6 +35,8 @@ CHANNELS = 6
 STRIDE = 4
 # Logits per unit of squared brightness difference: confident away from the boundaries, not at them.
 SHARPNESS = 60.0
+Novelty = Literal["sound", "nan", "short", "column", "double"]
+"""Output `novelty`: as promised, or NaN, [0] or [batch, 1] declared as [batch], or float64."""
 
 
 def make_contract(
@@ -47,6 +61,24 @@ def make_contract(
     )
 
 
+def make_full_contract(*, detector: DetectorFile | None = None, side: int = 16) -> ModelContract:
+    """A contract with every optional block of version 2, for crops of faces that Haar's cascade found."""
+    spec = InputSpec(height=side, width=side, crop="face", detector="haar", margin=0.1)
+    return replace(
+        make_contract(spec=spec),
+        face_detector=detector or haar_file(),
+        flip_average=True,
+        conformal=ConformalThreshold(threshold=0.125, coverage=0.9, measured_coverage=0.90625),
+        novelty=NoveltyOutput(threshold=1.5),
+    )
+
+
+def haar_file() -> DetectorFile:
+    """The cascade that comes with the installed OpenCV."""
+    file = detector_file("haar")
+    return DetectorFile(name=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+
+
 def brightness_levels(count: int) -> tuple[float, ...]:
     """One brightness in (0, 1) per class, evenly spread: 0.5/count, 1.5/count, …"""
     return tuple((index + 0.5) / count for index in range(count))
@@ -62,6 +94,7 @@ def write_model(
     fails_above: float | None = None,
     endless_above: float | None = None,
     external: str | None = None,
+    novelty: Novelty = "sound",
 ) -> Path:
     """Write a model file.
 
@@ -78,13 +111,17 @@ def write_model(
         endless_above: mean brightness of a whole batch, in [0, 1], from which on the model never answers;
             with 0 it answers nothing.
         external: path of a file, as the model file names it, that holds the class biases (external data).
+        novelty: what the output `novelty` is, if the contract promises it.
 
     Returns:
         `path`.
     """
     contract = contract or make_contract()
+    graph = _graph(contract, _weights(contract, levels, seed), fails_above, endless_above)
+    if contract.novelty is not None:
+        _add_novelty(graph, novelty)
     model = helper.make_model(
-        _graph(contract, _weights(contract, levels, seed), fails_above, endless_above),
+        graph,
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=10,
         producer_name="tests",
@@ -93,12 +130,31 @@ def write_model(
         text = contract.to_json() if metadata == "contract" else metadata
         helper.set_model_props(model, {METADATA_KEY: text})
     if external is None:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(model, full_check=novelty != "column")
     else:
         _move_out(model, external)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
     return path
+
+
+def _add_novelty(graph: onnx.GraphProto, kind: Novelty) -> None:
+    """Add the output `novelty`: the largest feature of each picture, which is its brightness or more."""
+    dtype = TensorProto.DOUBLE if kind == "double" else TensorProto.FLOAT
+    keepdims = int(kind == "column")
+    graph.initializer.append(numpy_helper.from_array(np.array([1]), "last_axis"))
+    graph.node.append(helper.make_node("ReduceMax", [EMBEDDING, "last_axis"], ["largest"], keepdims=keepdims))
+    if kind == "nan":
+        graph.node.append(helper.make_node("Neg", ["largest"], ["negative"]))
+        graph.node.append(helper.make_node("Log", ["negative"], [NOVELTY]))
+    elif kind == "short":
+        # None of the values: a length that ONNX Runtime knows only once it runs.
+        graph.initializer.append(numpy_helper.from_array(np.float32(1e9), "unreachable"))
+        graph.node.append(helper.make_node("Greater", ["largest", "unreachable"], ["chosen"]))
+        graph.node.append(helper.make_node("Compress", ["largest", "chosen"], [NOVELTY], axis=0))
+    else:
+        graph.node.append(helper.make_node("Cast", ["largest"], [NOVELTY], to=dtype))
+    graph.output.append(helper.make_tensor_value_info(NOVELTY, dtype, ["batch"]))
 
 
 def _move_out(model: onnx.ModelProto, location: str) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from serving.contract import ModelContract
 from serving.inference.model_slot import ModelIdentity, write_identity
 from serving.inference.onnx_classifier import OnnxClassifier
-from tests.support.onnx_models import CLASSES, brightness_levels, write_model
+from tests.support.onnx_models import CLASSES, Novelty, brightness_levels, write_model
 
 LEVELS = brightness_levels(len(CLASSES))
 NAME = "emotion"
@@ -39,6 +39,7 @@ def model_folder(
     fails_above: float | None = None,
     endless_above: float | None = None,
     external: str | None = None,
+    novelty: Novelty = "sound",
 ) -> Path:
     """What is registered: `model.onnx` and `selftest.npz`; returns the folder."""
     path = write_model(
@@ -49,19 +50,13 @@ def model_folder(
         fails_above=fails_above,
         endless_above=endless_above,
         external=external,
+        novelty=novelty,
     )
     if self_test and endless_above is None and external is None:
         classifier = OnnxClassifier.open(path)
         spec = classifier.contract.input
         images = np.concatenate([flat(index, side=spec.height) for index in range(len(levels))])
-        answers = classifier.predict(images)
-        np.savez_compressed(
-            folder / "selftest.npz",
-            image=images,
-            probabilities=answers.probabilities,
-            heatmap=answers.heatmap,
-            embedding=answers.embedding,
-        )
+        np.savez_compressed(folder / "selftest.npz", image=images, **classifier.predict(images).arrays())
     return folder
 
 

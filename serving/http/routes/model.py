@@ -63,7 +63,7 @@ def _live(live: LiveModel) -> dict[str, Any]:
         "notice": SAMPLE_NOTICE if identity.sample else None,
         "since": _iso(live.since),
         "size_bytes": live.classifier.size_bytes,
-        "contract": asdict(contract),
+        "contract": orjson.loads(contract.to_json()),
         "lineage": {
             "source": identity.source,
             "run_id": identity.run_id,

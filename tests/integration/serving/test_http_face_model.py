@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serving.contract import InputSpec
 from serving.contract.faces import YUNET_SHA256
 from tests.support.http_service import picture_of, ready, serving, settings_in, until
-from tests.support.onnx_models import CLASSES, make_contract
-from tests.support.serving_models import copied, model_folder, sha256_of
+from tests.support.onnx_models import CLASSES, make_contract, make_full_contract
+from tests.support.serving_models import copied, flat, model_folder, sha256_of
 from tests.support.yunet import write_blind_yunet
 
 CROPPED = make_contract(spec=InputSpec(height=16, width=16, crop="face", detector="yunet", margin=0.1))
@@ -40,3 +42,25 @@ def test_it_is_refused_with_the_reason_and_the_old_one_keeps_serving(
         assert ("only requests with faces=none are answered" in warnings) == (file == "missing.onnx")
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len([line for line in errors if "refused at its detector" in line]) == 1
+
+
+def test_version_2_of_the_contract_is_served_after_version_1(tmp_path: Path) -> None:
+    model_folder(tmp_path / "model")
+    model_folder(tmp_path / "next", contract=make_full_contract())
+    with serving(settings_in(tmp_path)) as client:
+        ready(client)
+        assert client.get("/model").json()["live"]["contract"]["version"] == 1
+        copied(tmp_path / "next", tmp_path / "model")
+        until(lambda: client.get("/model").json()["live"]["contract"]["version"] == 2)
+        model = client.get("/model").json()
+        assert model["live"]["contract"] == json.loads(make_full_contract().to_json())
+        assert (model["following"]["refused"], model["following"]["warnings"]) == (None, [])
+        # Haar finds no face in a flat picture, which is then looked at as a whole.
+        assert client.post("/detect", content=picture_of(3)).json()["emotion"] == CLASSES[3]
+        assert client.post("/explain", content=picture_of(3)).status_code == 200
+        tensor = {"name": "image", "datatype": "UINT8", "shape": [2, 16, 16, 3]}
+        images = np.concatenate([flat(1), flat(4)])
+        body = {"inputs": [tensor | {"data": images.ravel().tolist()}]}
+        (outputs,) = [client.post("/v2/models/model/infer", json=body).json()["outputs"]]
+        probabilities = next(one for one in outputs if one["name"] == "probabilities")
+        assert np.reshape(probabilities["data"], (2, -1)).argmax(axis=1).tolist() == [1, 4]

@@ -15,7 +15,7 @@ import pytest
 from serving.errors import ModelRefused, NotReady
 from serving.inference.admission import admit
 from serving.inference.model_slot import LiveModel, ModelSlot, release_memory
-from tests.support.onnx_models import CLASSES, make_contract
+from tests.support.onnx_models import CLASSES, make_contract, make_full_contract
 from tests.support.serving_models import LEVELS, cached_folder, flat, sha256_of
 
 
@@ -125,6 +125,57 @@ def test_refused_with_step_and_reason(
     with pytest.raises(ModelRefused, match=reason) as caught:
         admit(folder, threads=1, max_batch=4)
     assert caught.value.step == step
+
+
+def test_a_model_with_every_block_of_version_2_is_admitted_and_tells_novelty(tmp_path: Path) -> None:
+    model = live(tmp_path / "m", contract=make_full_contract())
+    assert model.warnings == ()
+    assert model.contract == make_full_contract()
+    # More pictures than the largest batch: the parts are joined.
+    images = np.concatenate([flat(index, count=30) for index in range(len(LEVELS))])
+    answers = model.classifier.predict(images)
+    assert answers.novelty is not None
+    assert (answers.novelty.dtype, answers.novelty.shape) == (np.dtype(np.float32), (len(images),))
+    # The test's graph gives the largest feature of the embedding.
+    assert np.array_equal(answers.novelty, answers.embedding.max(axis=1))
+    assert len(set(answers.novelty.tolist())) == len(LEVELS)
+    assert np.array_equal(answers.part(slice(40, 70)).novelty, answers.novelty[40:70])
+
+
+def without_novelty(stored: dict[str, np.ndarray]) -> None:
+    del stored["novelty"]
+
+
+def other_novelty(stored: dict[str, np.ndarray]) -> None:
+    stored["novelty"] = stored["novelty"] * np.float32(1.1)
+
+
+def novelty_as_column(stored: dict[str, np.ndarray]) -> None:
+    stored["novelty"] = stored["novelty"][:, np.newaxis]
+
+
+@pytest.mark.parametrize("change", [without_novelty, other_novelty, novelty_as_column])
+def test_the_self_test_covers_novelty(
+    tmp_path: Path, change: Callable[[dict[str, np.ndarray]], None]
+) -> None:
+    folder = cached_folder(tmp_path / "m", contract=make_full_contract())
+    _edit_self_test(folder, change)
+    with pytest.raises(ModelRefused) as caught:
+        admit(folder, threads=1, max_batch=4)
+    assert caught.value.step == "self-test"
+    assert "novelty" in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("novelty", "step"),
+    [("nan", "warm-up"), ("short", "warm-up"), ("column", "contract"), ("double", "contract")],
+)
+def test_another_novelty_than_promised_is_refused(tmp_path: Path, novelty: str, step: str) -> None:
+    folder = cached_folder(tmp_path / "m", contract=make_full_contract(), novelty=novelty, self_test=False)
+    with pytest.raises(ModelRefused) as caught:
+        admit(folder, threads=1, max_batch=4)
+    assert caught.value.step == step
+    assert "novelty" in caught.value.reason
 
 
 def test_small_differences_of_another_cpu_are_let_pass(tmp_path: Path) -> None:
