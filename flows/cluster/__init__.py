@@ -9,7 +9,7 @@ executor       the coordinator's side of a stage
 job            what travels between coordinator and node
 worker         the node's side of a stage
 git_transfer   the coordinator's files as a commit
-dvc_transfer   inputs and results through the DVC remote; `remote` is its program
+dvc_transfer   inputs and results through the DVC remote, with `flows.repro.dvc_program`
 backends       connections to Ray and Dask
 preflight      what is missing before a run can start
 """

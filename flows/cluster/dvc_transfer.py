@@ -1,19 +1,17 @@
-"""DVC's part of a job: runs the operations of remote.py, which push to and pull from the DVC remote."""
+"""DVC's part of a job: pushes to and pulls from the DVC remote with `flows.repro.dvc_program`."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from flows import guard
 from flows.errors import ClusterError
-from flows.repro.commands import run
+from flows.repro.commands import dvc_operation, run
 
-_PROGRAM = Path(__file__).with_name("remote.py")
 _RESULT = "result: "
 
 
@@ -41,7 +39,7 @@ def default_remote(root: Path) -> tuple[str, dict[str, object]]:
 def run_operation(
     root: Path, variables: Mapping[str, str], operation: str, **arguments: object
 ) -> dict[str, Any]:
-    """Run one operation of remote.py in a repository.
+    """Run one operation of `flows.repro.dvc_program` in a repository.
 
     Args:
         root: of the repository.
@@ -52,7 +50,7 @@ def run_operation(
     Raises:
         ClusterError: git, DVC or the remote failed; `temporary` where a lock or a connection was the cause.
     """
-    command = [sys.executable, "-P", str(_PROGRAM), operation, json.dumps(arguments)]
+    command = dvc_operation(operation, **arguments)
     done = run(guard.command(command, owner=os.getpid()), root, variables)
     results = [line for line in done.output.splitlines() if line.startswith(_RESULT)]
     if done.status != 0 or not results:

@@ -13,6 +13,9 @@ from flows.errors import ClusterError
 from flows.repro.commands import CommandResult, run_git
 from flows.repro.workspace import Workspace
 
+# git has one exit status for all failures. Of these the network is the usual cause; a wrong address is found
+# before the run starts, and costs some minutes of retries otherwise.
+_REMOTE_OPERATIONS = ("fetch", "push")
 _AUTHOR = ("-c", "user.name=mien", "-c", "user.email=mien@localhost")
 
 
@@ -32,7 +35,8 @@ def push_snapshot(workspace: Workspace, repository: str, reference: str) -> None
         variables = {**workspace.environment, "GIT_INDEX_FILE": str(Path(folder) / "index")}
 
         def git(*arguments: str) -> str:
-            return _checked(run_git(arguments, workspace.root, variables), repository).output.strip()
+            result = run_git(arguments, workspace.root, variables)
+            return _checked(result, repository, operation=arguments[0]).output.strip()
 
         git("read-tree", "HEAD")
         git("add", "--all")
@@ -59,15 +63,15 @@ def fetch_snapshot(folder: Path, repository: str, reference: str, variables: Map
         ["checkout", "--quiet", "--detach", "FETCH_HEAD^"],
         ["restore", "--source", "FETCH_HEAD", "--worktree", "--", ":/"],
     ):
-        _checked(run_git(arguments, folder, variables), repository)
+        _checked(run_git(arguments, folder, variables), repository, operation=arguments[0])
 
 
-def _checked(result: CommandResult, repository: str) -> CommandResult:
+def _checked(result: CommandResult, repository: str, *, operation: str) -> CommandResult:
     if result.status != 0:
         raise ClusterError(
             what=f"the nodes' repository {repository}",
             reason=result.reason,
             remedy="set MIEN_CLUSTER_REPOSITORY to a URL that this machine pushes to and nodes fetch from",
-            temporary=result.temporary,
+            temporary=operation in _REMOTE_OPERATIONS,
         )
     return result

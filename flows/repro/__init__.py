@@ -10,4 +10,5 @@ executor    runs one stage, here in a child process
 stages      what DVC's exit status and output mean
 progress    epochs of a training as an artifact in Prefect's pages
 commands    git and dvc as child processes
+dvc_program run by path: `dvc repro` with an exit status for temporary failures, and DVC's remote
 """

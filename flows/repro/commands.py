@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,14 +23,7 @@ _QUIET = {
 }
 # Settings with a path that may be relative to the folder in which the flow was started.
 _PATHS = ("MIEN_WEIGHTS_DIR", "MIEN_FACE_MODEL")
-# Contention (DVC's own lock, its lock on paths, SQLite under MLflow) and lost connections. git, dvc and a
-# stage have one exit status for all failures (128, 255, 1), so that only their output tells them apart.
-_TEMPORARY = re.compile(
-    r"Unable to acquire lock|is busy, it is being blocked by|database (table )?is locked"
-    r"|no server answers|Connection (refused|reset|aborted)|Connection broken|RemoteDisconnected"
-    r"|Could not connect|Max retries exceeded|[Tt]imed out|Temporary failure in name resolution"
-    r"|Too Many Requests|Service Unavailable|Bad Gateway|Gateway Timeout|SlowDown"
-)
+_DVC_PROGRAM = Path(__file__).with_name("dvc_program.py")
 
 
 @dataclass(frozen=True)
@@ -45,16 +38,6 @@ class CommandResult:
     def reason(self) -> str:
         """Why the command failed, in one line."""
         return last_reason(self.output) or f"it ended with status {self.status}"
-
-    @property
-    def temporary(self) -> bool:
-        """Whether the command may succeed if it is run again."""
-        return is_temporary_failure(self.reason)
-
-
-def is_temporary_failure(output: str) -> bool:
-    """Whether the output of a failed command reports contention or a lost connection."""
-    return _TEMPORARY.search(output) is not None
 
 
 def environment(given: Mapping[str, str], **more: str) -> dict[str, str]:
@@ -79,15 +62,13 @@ def run_git(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]
 
 def run_dvc(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> CommandResult:
     """Run dvc in a folder; waits while another process holds DVC's lock; never raises."""
-    return run([*dvc_command(), *arguments], folder, variables)
+    # Without `--wait-for-lock` DVC gives up after three seconds.
+    return run([sys.executable, "-m", "dvc", "--wait-for-lock", *arguments], folder, variables)
 
 
-def dvc_command() -> list[str]:
-    """The dvc of this environment, as the beginning of a command line.
-
-    Without `--wait-for-lock` DVC gives up after three seconds, even at the end of an hour of training.
-    """
-    return [sys.executable, "-m", "dvc", "--wait-for-lock"]
+def dvc_operation(operation: str, **arguments: object) -> list[str]:
+    """Command line of an operation of `flows.repro.dvc_program`; arguments must be JSON values."""
+    return [sys.executable, "-P", str(_DVC_PROGRAM), operation, json.dumps(arguments)]
 
 
 def run(command: list[str], folder: Path, variables: Mapping[str, str]) -> CommandResult:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flows import guard
-from flows.repro.commands import dvc_command
+from flows.repro.commands import dvc_operation
 from flows.repro.stages import StageOutcome, is_dvc_advice, read_outcome
 from pipelines.run_record import idle_stages, locked_results
 
@@ -85,8 +85,7 @@ class LocalExecutor:
             child.send_signal(signal.SIGTERM)
 
     def _start(self, stage: str, *, force: bool) -> subprocess.Popen[str]:
-        options = ["--force"] if force else []
-        repro = [*dvc_command(), "repro", "--single-item", *options, stage]
+        repro = dvc_operation("reproduce", stage=stage, force=force)
         with self._lock:
             if self._stopped:
                 raise InterruptedError(f"{stage} was not started: the run is ending")

@@ -1,10 +1,12 @@
-"""The outcome of one DVC stage, read from dvc's exit status and output.
+"""The outcome of one DVC stage, read from the exit status of `flows.repro.dvc_program` and from dvc's output.
 
-DVC decides whether a stage is stale; this module only reports what DVC did.
+DVC decides whether a stage is stale; this module only reports what DVC did. The exit status decides whether a
+failure is temporary; the output gives the reason.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Sequence
@@ -14,7 +16,6 @@ from typing import Literal
 from httpx import TransportError
 
 from flows.errors import FlowError
-from flows.repro.commands import is_temporary_failure
 from pipelines.run_record import RESTORED, UNCHANGED, failure_reason, last_reason
 
 StageKind = Literal["ran", "unchanged", "restored", "failed", "interrupted"]
@@ -22,7 +23,7 @@ StageKind = Literal["ran", "unchanged", "restored", "failed", "interrupted"]
 
 # SIGKILL is usually the kernel's, for lack of memory. A training that is started again continues after its
 # last epoch.
-_KILLED = re.compile(r"exited with (-9|137)\b")
+_KILLED = 128 + signal.SIGKILL
 # Advice that dvc prints after every stage, for a person at a terminal.
 _ADVICE = re.compile(
     r"^(To track the changes with git|\s*git add |To enable auto staging|\s*dvc config core.autostage"
@@ -46,11 +47,11 @@ def is_dvc_advice(line: str) -> bool:
 
 
 def read_outcome(stage: str, status: int, lines: Sequence[str], *, idle: bool = False) -> StageOutcome:
-    """Interpret dvc's exit status and output.
+    """Interpret exit status and output.
 
     Args:
         stage: its name.
-        status: exit status of dvc.
+        status: exit status of the program.
         lines: printed by dvc and the stage.
         idle: whether the stage, which runs every time, left its outputs as they were.
     """
@@ -87,10 +88,9 @@ _TEMPORARY_ERRORS = (ConnectionError, TimeoutError, TransportError)
 
 
 def _failure(stage: str, status: int, lines: Sequence[str]) -> StageOutcome:
-    dvc_errors = "\n".join(line for line in lines if line.startswith("ERROR: "))
-    if _KILLED.search(dvc_errors) or status == 128 + signal.SIGKILL:
+    if status == _KILLED:
         message = "it was killed (SIGKILL: out of memory, or by hand)"
         return StageOutcome(stage=stage, kind="interrupted", message=message)
     reason = failure_reason(list(lines)) or f"status {status}"
-    temporary = is_temporary_failure(f"{reason}\n{dvc_errors}")
-    return StageOutcome(stage=stage, kind="interrupted" if temporary else "failed", message=reason)
+    kind: StageKind = "interrupted" if status == os.EX_TEMPFAIL else "failed"
+    return StageOutcome(stage=stage, kind=kind, message=reason)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
+import socket
+import sqlite3
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +22,8 @@ _LOCKS = Path(".mien", "stages")
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main` and end the process.
 
-    Exit status 0 on success; 1 with one line on standard error for a `PipelineError`.
-    Anything else is a bug and keeps its traceback.
+    Exit status 0 on success; with one line on standard error for a `PipelineError` 75 (EX_TEMPFAIL) if it is
+    temporary, else 1. Any other exception keeps its traceback, and has the same exit status.
     """
     quiet_libraries()
     try:
@@ -27,7 +31,12 @@ def run_stage(main: Callable[[], None]) -> None:
             main()
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(os.EX_TEMPFAIL if is_temporary(error) else 1)
+    except Exception as error:
+        if not is_temporary(error):
+            raise
+        traceback.print_exc()
+        sys.exit(os.EX_TEMPFAIL)
 
 
 @contextmanager
@@ -70,3 +79,47 @@ def quiet_libraries() -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }.items():
         os.environ.setdefault(name, value)
+
+
+SQLITE_LOCKED, SQLITE_DAMAGED = {5, 6}, {11, 26}
+"""Result codes, https://sqlite.org/rescode.html: another connection writes; damaged, or not a database."""
+# Of an OSError without a class of its own: no route to the host, or a busy server.
+_TEMPORARY_ERRNOS = (errno.EBUSY, errno.EHOSTUNREACH, errno.ENETUNREACH)
+# Too many requests, bad gateway, service unavailable, gateway timeout (RFC 6585, 9110).
+_TEMPORARY_STATUS = (429, 502, 503, 504)
+
+
+def sqlite_codes(error: BaseException | None) -> set[int]:
+    """SQLite's result codes of the error and its causes, without their details."""
+    errors = [cause for cause in causes(error) if isinstance(cause, sqlite3.Error)]
+    return {getattr(cause, "sqlite_errorcode", 0) & 0xFF for cause in errors}
+
+
+def is_temporary(error: BaseException | None) -> bool:
+    """Whether another try may succeed: a lock, a lost connection or a busy server caused the error.
+
+    Types and codes of the error and its causes decide.
+    """
+    if sqlite_codes(error) & SQLITE_LOCKED:
+        return True
+    for cause in causes(error):
+        if isinstance(cause, ConnectionError | TimeoutError):
+            return True
+        if isinstance(cause, socket.gaierror):
+            return cause.errno == socket.EAI_AGAIN
+        if isinstance(cause, OSError) and cause.errno in _TEMPORARY_ERRNOS:
+            return True
+        # HTTPError of urllib has `code`, that of requests `response`; MLflow answers with its own codes.
+        response = getattr(cause, "response", None)
+        if getattr(cause, "code", getattr(response, "status_code", None)) in _TEMPORARY_STATUS:
+            return True
+        if getattr(cause, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
+            return True
+    return False
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, its cause, the cause of that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -41,7 +41,7 @@ from serving.urls import mask_urls
 
 
 class PipelineError(Exception):
-    """Root of all expected errors of this package; stages print the message and exit with status 1."""
+    """Root of all expected errors of this package; stages print the message and exit with 1, or with 75."""
 
 
 class SampleError(PipelineError):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, url2pathname
 
+from pipelines.core.cli import SQLITE_DAMAGED, SQLITE_LOCKED, sqlite_codes
 from pipelines.core.errors import RegistryError
 from pipelines.core.paths import MLFLOW_ARTIFACTS, MLFLOW_DATABASE
 
@@ -229,7 +230,7 @@ def retrying(uri: str, operation: Callable[[], T]) -> T:
             with translated(uri):
                 return operation()
         except RegistryError as error:
-            if not _is_lock(str(error.__cause__)):
+            if not sqlite_codes(error) & SQLITE_LOCKED:
                 raise
         time.sleep(pause_s)
     with translated(uri):
@@ -239,14 +240,15 @@ def retrying(uri: str, operation: Callable[[], T]) -> T:
 def registry_error(uri: str, error: Exception) -> RegistryError:
     """Reason and remedy for `error`."""
     text = str(error)
-    if _is_lock(text):
+    codes = sqlite_codes(error)
+    if codes & SQLITE_LOCKED:
         return RegistryError(
             uri=uri,
             reason="the database is locked by another process",
             remedy="wait for it, or run one `mlflow server` for several writers and set "
             f"{TRACKING_URI} to its address",
         )
-    if "not a database" in text or "malformed" in text:
+    if codes & SQLITE_DAMAGED:
         return RegistryError(
             uri=uri,
             reason="the file is damaged or not an SQLite database",
@@ -347,10 +349,6 @@ def _is_absolute(uri: str) -> bool:
     if uri.startswith(_SQLITE):
         return Path(uri.removeprefix(_SQLITE)).is_absolute()
     return bool(uri)
-
-
-def _is_lock(text: str) -> bool:
-    return "database is locked" in text or "database table is locked" in text
 
 
 def _check_answers(uri: str) -> None:

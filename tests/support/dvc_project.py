@@ -47,13 +47,13 @@ stages:
 """
 
 # Lines as the real training prints them. Beside the clones lie notes that a test leaves for it: `meet` waits
-# for the other one, `hold-NAME` waits, `once-NAME` and `fail-NAME` are printed and it fails.
+# for the other one, `hold-NAME` waits, `once-NAME` (temporarily) and `fail-NAME` are printed and it fails.
 TRAIN = """
 notes=../..; [ -d $notes/workspaces ] || notes=.
 echo $1 >> $notes/executed
 if [ -e .checkpoints/$1 ]; then echo "$1  resuming after epoch 1"; echo $1 >> $notes/resumed; fi
 mkdir -p .checkpoints; touch .checkpoints/$1 running.$1
-if [ -e $notes/once-$1 ]; then cat $notes/once-$1 >&2; rm $notes/once-$1; exit 1; fi
+if [ -e $notes/once-$1 ]; then cat $notes/once-$1 >&2; rm $notes/once-$1; exit 75; fi
 if [ -e $notes/fail-$1 ]; then cat $notes/fail-$1 >&2; exit 1; fi
 if [ -e $notes/meet ]; then while [ $(ls running.* | wc -l) -lt 2 ]; do sleep 0.1; done; sleep 1; fi
 echo "$1  epoch 1 (train 1/2)  100 images/s  0:01 left  loss 1.0"

@@ -195,12 +195,17 @@ def test_locked_registry_loses_nothing(world: World) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_lock_that_goes_away_is_waited_for() -> None:
-    tries = iter([sqlite3.OperationalError("database is locked"), None])
+def test_lock_that_goes_away_is_waited_for(tmp_path: Path) -> None:
+    tries = iter([True, False])
 
     def operation() -> str:
-        if (error := next(tries)) is not None:
-            raise error
+        with (
+            closing(sqlite3.connect(tmp_path / "x.db", timeout=0)) as other,
+            closing(sqlite3.connect(tmp_path / "x.db", timeout=0)) as ours,
+        ):
+            if next(tries):
+                other.execute("BEGIN EXCLUSIVE")
+            ours.execute("CREATE TABLE numbers (number)")
         return "done"
 
     assert tracking.retrying("sqlite:///x", operation) == "done"

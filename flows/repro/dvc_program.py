@@ -1,10 +1,14 @@
-"""DVC's part of a job, as a program: push to the DVC remote and pull from it.
+"""DVC as a program for flows: run a stage, push to the DVC remote and pull from it.
 
-    python -P flows/cluster/remote.py OPERATION '{"stage": "train@vgg", …}'
+    python -P flows/repro/dvc_program.py OPERATION '{"stage": "train@vgg", …}'
 
 DVC finds files from the working directory, which threads share, so that each operation is a process in the
-repository's root. Its last line is the result, `result: JSON`; it exits with 1 on an error, and with 75
-(EX_TEMPFAIL) on one that may pass. It imports nothing of this repository, because it runs in any commit.
+repository's root. It exits with 1 on an error, and with 75 (EX_TEMPFAIL) on one that may pass: a lock, a lost
+connection, a busy server, a stage that itself ended with 75. It imports nothing of this repository, because
+it runs in any commit.
+
+`reproduce` is `dvc repro` with its output; DVC itself exits with 255 for every failure. A stage that was
+killed gives 137 (128 + SIGKILL). The last line of the other operations is their result, `result: JSON`.
 
 DVC's run cache skips stages with outputs that git keeps (`cache: false`), which most stages have. `dvc
 commit` saves such a stage nevertheless, with those outputs as objects, and `dvc repro` restores it.
@@ -14,27 +18,75 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
+import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import dvc.stage.run
 import yaml
+from dvc.cli import main as run_command_line
 from dvc.config import Config
 from dvc.dvcfile import LOCK_FILE, Lockfile
 from dvc.exceptions import DvcException, OutputNotFoundError
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.exceptions import StageCmdFailedError
 
 RESULT = "result: "
 # Hash name of the run cache's files in a DVC 3 remote, see `dvc.stage.cache.StageCache.push`.
 _RUNS_HASH = "md5-dos2unix"
 # Of an OSError without a class of its own: no route, or a busy server (s3fs: EBUSY for 503 and SlowDown).
 _TEMPORARY_ERRNOS = (errno.EBUSY, errno.EHOSTUNREACH, errno.ENETUNREACH)
+
+
+KILLED = 128 + signal.SIGKILL
+"""Exit status of a shell whose command was killed, and of this program when a stage was."""
+
+
+class StageFailed(StageCmdFailedError):  # type: ignore[misc] # DVC has no types
+    """DVC's error with the exit status of the stage as a field; DVC has it in the message only."""
+
+    def __init__(self, command: str, status: int | None = None) -> None:
+        super().__init__(command, status)
+        self.status = status
+
+
+class _LastError(logging.Handler):
+    """Keeps the exception that DVC's command line logs before it exits."""
+
+    error: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.error = record.exc_info[1]
+
+
+def reproduce(stage: str, *, force: bool) -> int:
+    """Bring one stage up to date as `dvc repro` does; returns the exit status."""
+    dvc.stage.run.StageCmdFailedError = StageFailed
+    last = _LastError()
+    logging.getLogger("dvc").addHandler(last)
+    options = ["--force"] if force else []
+    # Without `--wait-for-lock` DVC gives up after three seconds, even at the end of an hour of training.
+    status: int = run_command_line(["--wait-for-lock", "repro", "--single-item", *options, stage])
+    return status if status == 0 or last.error is None else failure_status(last.error)
+
+
+def failure_status(error: BaseException) -> int:
+    """Exit status for an error of `dvc repro`."""
+    failed = next((cause for cause in causes(error) if isinstance(cause, StageFailed)), None)
+    if failed is None:
+        return os.EX_TEMPFAIL if is_temporary(error) else 1
+    if failed.status in (KILLED, -signal.SIGKILL):
+        return KILLED
+    return os.EX_TEMPFAIL if failed.status == os.EX_TEMPFAIL else 1
 
 
 def push_inputs(stage: str, *, force: bool) -> dict[str, object]:
@@ -163,16 +215,22 @@ def _fetch_entry(repo: Any, entry: str) -> None:
     part.rename(target)
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, its cause, the cause of that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def is_temporary(error: BaseException | None) -> bool:
     """Whether a lock, a lost connection or a busy server is the error, or the cause of it."""
-    while error is not None:
-        if isinstance(error, LockError | ConnectionError | TimeoutError):
+    for cause in causes(error):
+        if isinstance(cause, LockError | ConnectionError | TimeoutError):
             return True
-        if isinstance(error, socket.gaierror):
-            return error.errno == socket.EAI_AGAIN
-        if isinstance(error, OSError) and error.errno in _TEMPORARY_ERRNOS:
+        if isinstance(cause, socket.gaierror):
+            return cause.errno == socket.EAI_AGAIN
+        if isinstance(cause, OSError) and cause.errno in _TEMPORARY_ERRNOS:
             return True
-        error = error.__cause__ or error.__context__
     return False
 
 
@@ -182,6 +240,8 @@ def main() -> int:
         operation.__name__: operation for operation in (push_inputs, pull_inputs, push_results, pull_results)
     }
     name, arguments = sys.argv[1:]
+    if name == reproduce.__name__:
+        return reproduce(**json.loads(arguments))
     try:
         result = operations[name](**json.loads(arguments))
     # Also what the library of the remote raises; the caller's log has the line.

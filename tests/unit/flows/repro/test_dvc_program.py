@@ -1,4 +1,4 @@
-"""The program that talks to the DVC remote: its exit status says whether another try may help."""
+"""The program that runs DVC: its exit status says whether another try may help."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import socket
 from pathlib import Path
 
 import pytest
-from dvc.exceptions import DvcException
+from dvc.exceptions import DvcException, ReproductionError
 from dvc.lock import LockError
 
 from flows.cluster.dvc_transfer import run_operation
-from flows.cluster.remote import is_temporary
 from flows.errors import ClusterError
+from flows.repro.dvc_program import StageFailed, failure_status, is_temporary
 from tests.support.dvc_project import new_project
 
 
@@ -48,6 +48,25 @@ def test_locks_lost_connections_and_busy_servers_are_temporary() -> None:
 )
 def test_all_other_errors_are_permanent(error: Exception) -> None:
     assert not is_temporary(error)
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (StageFailed("train", 1), 1),
+        (StageFailed("train", 75), 75),
+        (StageFailed("train", 137), 137),
+        (StageFailed("train", -9), 137),
+        (StageFailed("train, exited with 75", -15), 1),
+        (LockError("'data' is busy"), 75),
+        (DvcException("'dvc.yaml' is invalid"), 1),
+    ],
+    ids=str,
+)
+def test_the_exit_status_of_a_run_follows_from_the_stage_s(cause: Exception, status: int) -> None:
+    error = ReproductionError("failed to reproduce 'train'")
+    error.__cause__ = cause
+    assert failure_status(error) == status
 
 
 def test_an_operation_that_cannot_succeed_is_permanent(tmp_path: Path) -> None:
