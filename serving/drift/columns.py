@@ -19,8 +19,6 @@ COMPONENTS = 5
 PREDICTED = "predicted"
 # Share of a column's values that may be dropped; with more, the rest may not represent the window.
 _MAX_DROPPED = 0.1
-NOT_NUMBERS = "values of the window are not numbers"
-"""Reason for leaving out a column because of its values."""
 RANGES: Mapping[str, tuple[float | None, float | None]] = MappingProxyType(
     {
         "brightness": (0.0, 1.0),
@@ -81,6 +79,8 @@ class Columns:
     compared: tuple[Column, ...]
     left_out: Mapping[str, str]
     """Name → reason."""
+    broken: frozenset[str] = frozenset()
+    """Those of `left_out` that have too many values in the window that are not numbers."""
 
 
 def possible(name: str) -> dict[str, float | None]:
@@ -104,6 +104,7 @@ def columns_of(reference: Reference, window: Table) -> Columns:
         )
     pairs = {name: (known.numbers[name], window.numbers[name]) for name in NUMBERS}
     left_out: dict[str, str] = {}
+    broken: set[str] = set()
     if FACE_SIZE in known.numbers:
         pairs[FACE_SIZE] = known.numbers[FACE_SIZE], window.numbers[FACE_SIZE]
     else:
@@ -117,11 +118,12 @@ def columns_of(reference: Reference, window: Table) -> Columns:
         elif dropped := int((~np.isfinite(second)).sum()):
             pairs[name] = first, np.where(np.isfinite(second), second, np.nan)
             if dropped > _MAX_DROPPED * len(second):
-                left_out[name] = f"{dropped} of {len(second)} {NOT_NUMBERS}"
+                left_out[name] = f"{dropped} of {len(second)} values of the window are not numbers"
+                broken.add(name)
                 del pairs[name]
     columns = [Column(name=name, reference=a, window=b) for name, (a, b) in pairs.items()]
     columns.append(Column(name=PREDICTED, reference=known.predicted, window=window.predicted))
-    return Columns(compared=tuple(columns), left_out=left_out)
+    return Columns(compared=tuple(columns), left_out=left_out, broken=frozenset(broken))
 
 
 def _components(

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from serving.drift.columns import NOT_NUMBERS, Column, columns_of, possible
+from serving.drift.columns import Column, Columns, columns_of, possible
 from serving.drift.data import CurrentWindow, Reference, read_current, read_reference
 from serving.drift.quality import quality_of
 from serving.drift.result import (
@@ -44,14 +44,11 @@ def compute(request: DriftRequest, folder: Path) -> DriftResult:
     try:
         return _computed(request, folder)
     except ServingError as error:
-        reason = str(error)
+        return unknown_result(error, request)
     except Exception as error:
         # Any error of Evidently, pandas or Arrow becomes the reason of an unknown verdict.
         _log.exception("drift could not be computed")
-        reason = str(DriftFailed(reason=_first_line(error)))
-    return unknown_result(
-        reason, time=time.time(), version=request.model_version, sha256=request.model_sha256
-    )
+        return unknown_result(DriftFailed(reason=_first_line(error)), request)
 
 
 def _computed(request: DriftRequest, folder: Path) -> DriftResult:
@@ -78,7 +75,7 @@ def _computed(request: DriftRequest, folder: Path) -> DriftResult:
     compared = tuple(_compared(column, report.scores, limits) for column in columns.compared)
     return DriftResult(
         verdict="drift" if any(column.drifted for column in compared) else "no drift",
-        reason=_sentence(compared, columns.left_out),
+        reason=_sentence(compared, columns),
         time=seen,
         model_version=request.model_version,
         model_sha256=request.model_sha256,
@@ -125,15 +122,15 @@ def _compared(column: Column, scores: Mapping[str, float], limits: Mapping[str, 
     )
 
 
-def _sentence(columns: tuple[ColumnDrift, ...], left_out: Mapping[str, str]) -> str:
-    moved = [column.name for column in columns if column.drifted]
+def _sentence(compared: tuple[ColumnDrift, ...], columns: Columns) -> str:
+    moved = [column.name for column in compared if column.drifted]
     sentence = f"{', '.join(moved)}: farther from the reference than chance explains"
     if not moved:
-        sentence = f"none of {len(columns)} columns is farther from the reference than chance explains"
-    dropped = [f"{column.name} ({column.dropped})" for column in columns if column.dropped]
+        sentence = f"none of {len(compared)} columns is farther from the reference than chance explains"
+    dropped = [f"{column.name} ({column.dropped})" for column in compared if column.dropped]
     if dropped:
         sentence += f"; values that are not numbers were left out of {', '.join(dropped)}"
-    broken = [f"{name} ({reason})" for name, reason in left_out.items() if NOT_NUMBERS in reason]
+    broken = [f"{name} ({reason})" for name, reason in columns.left_out.items() if name in columns.broken]
     return sentence + (f"; not compared: {', '.join(broken)}" if broken else "")
 
 

@@ -13,7 +13,6 @@ last status and never wait for the database.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -38,6 +37,22 @@ class _ResultPending(DriftUnknown):
 
     def __init__(self) -> None:
         super().__init__(_SOON)
+
+
+class _NoVerdict(DriftUnknown):
+    """The newest stored result has no verdict."""
+
+    def __init__(self, result: DriftResult) -> None:
+        self.problem = result.problem
+        super().__init__(result.reason)
+
+
+class _TwoProblems(DriftUnknown):
+    """Two problems at once."""
+
+    def __init__(self, first: ServingError, second: ServingError) -> None:
+        self.problems = first, second
+        super().__init__(f"{first}; {second}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +93,8 @@ class DriftMonitor:
         self._ledger = ledger
         self._plan = plan
         self._status = DriftStatus(result=None, problem=_SOON if plan.enabled else _OFF)
+        self._logged: tuple[str, ...] = ()
+        """Kind of the last problem."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
 
@@ -126,7 +143,7 @@ class DriftMonitor:
             result, problem = self._known(live), error
         except Exception:
             result, problem = self._known(live), DriftFailed(reason="the log has the cause")
-            if self._status.problem != str(problem):
+            if self._logged != _kind_of(problem):
                 # Logged once, not at every look; no error may end this thread.
                 _log.exception("the drift result could not be updated")
         self._publish(live, result, problem=problem)
@@ -145,7 +162,7 @@ class DriftMonitor:
             return None, _joined(problem or _ResultPending(), ahead)
         if newest.verdict != "unknown":
             return newest, _joined(problem, ahead)
-        problem = problem or DriftUnknown(newest.reason)
+        problem = problem or _NoVerdict(newest)
         return self._ledger.newest(model, verdict=True), _joined(problem, ahead)
 
     def _compute_unless_another_does(self, live: LiveModel) -> bool:
@@ -172,7 +189,8 @@ class DriftMonitor:
         before, model = self._status, _model(live)
         sentence = None if problem is None else str(problem)
         self._status = DriftStatus(result=result, problem=sentence, model=model)
-        if _wording(sentence) != _wording(before.problem) and problem is not None:
+        previous, self._logged = self._logged, _kind_of(problem)
+        if problem is not None and self._logged != previous:
             # A service that has just started has few observations; this does not deserve a warning.
             usual = isinstance(problem, WindowTooSmall | _ResultPending)
             _log.log(logging.INFO if usual else logging.WARNING, "%s", sentence)
@@ -222,13 +240,18 @@ def _joined(problem: ServingError | None, ahead: TimesAhead | None) -> ServingEr
     """Combine two problems into one."""
     if problem is None or ahead is None:
         return problem or ahead
-    return DriftUnknown(f"{problem}; {ahead}")
+    return _TwoProblems(problem, ahead)
 
 
 def _model(live: LiveModel) -> ModelKey:
     return ModelKey(version=live.identity.version, sha256=live.identity.sha256)
 
 
-def _wording(problem: str | None) -> str | None:
-    """Remove the numbers, which change with every request, so that each problem is logged once."""
-    return None if problem is None else re.sub(r"\d+", "", problem)
+def _kind_of(problem: ServingError | None) -> tuple[str, ...]:
+    """Class of a problem and its facts that are texts: its counts change with every request."""
+    if problem is None:
+        return ()
+    if isinstance(problem, _TwoProblems):
+        return tuple(part for one in problem.problems for part in _kind_of(one))
+    facts = [value for value in vars(problem).values() if isinstance(value, str)]
+    return (type(problem).__name__, *facts)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
+
+from serving.errors import ServingError
 
 DriftVerdict = Literal["drift", "no drift", "unknown"]
 
@@ -111,6 +114,8 @@ class DriftResult:
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Columns that could not be compared, and why."""
     quality: Quality | None = None
+    problem: str | None = None
+    """Name of the error's class when there is no verdict; the sentence has counts, which differ each time."""
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -149,13 +154,6 @@ class DriftResult:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a drift result: {error}") from error
-
-
-def unknown_result(reason: str, *, time: float, version: str, sha256: str) -> DriftResult:
-    """Create a result without a verdict."""
-    return DriftResult(
-        verdict="unknown", reason=reason, time=time, model_version=version, model_sha256=sha256
-    )
 
 
 def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,3 +212,15 @@ class DriftRequest:
         """Read what `dumps` wrote."""
         values = json.loads(text)
         return cls(**values | {"window": WindowRule(**values["window"])})
+
+
+def unknown_result(error: ServingError, request: DriftRequest) -> DriftResult:
+    """Create a result without a verdict, because of an error."""
+    return DriftResult(
+        verdict="unknown",
+        reason=str(error),
+        problem=type(error).__name__,
+        time=time.time(),
+        model_version=request.model_version,
+        model_sha256=request.model_sha256,
+    )

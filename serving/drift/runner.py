@@ -66,11 +66,10 @@ def compute_in_process(
         folder = Path(name)
         try:
             result = _run(request, folder, timeout_s=timeout_s, ending=ending or threading.Event())
-        except (DriftFailed, OSError) as error:
-            reason = str(error if isinstance(error, DriftFailed) else DriftFailed(reason=str(error)))
-            result = unknown_result(
-                reason, time=time.time(), version=request.model_version, sha256=request.model_sha256
-            )
+        except DriftFailed as error:
+            result = unknown_result(error, request)
+        except OSError as error:
+            result = unknown_result(DriftFailed(reason=str(error)), request)
         done = result.verdict != "unknown"
         yield ComputedDrift(
             result=result,

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import create_engine, text
 
-from serving.drift.result import DriftResult, unknown_result
+from serving.drift.result import DriftResult
 from serving.drift.store import DriftStore, ModelKey
 from serving.observations.store import Batch, Store
 from tests.support.observing import MODEL, NOW, id_of, observation
@@ -22,8 +22,13 @@ DAY_S = 86_400.0
 
 def result(number: int, *, verdict: bool = True, model: ModelKey = OURS) -> DriftResult:
     if not verdict:
-        return unknown_result(
-            f"reason {number}", time=NOW + number, version=model.version, sha256=model.sha256
+        return DriftResult(
+            verdict="unknown",
+            reason=f"reason {number}",
+            problem="WindowTooSmall",
+            time=NOW + number,
+            model_version=model.version,
+            model_sha256=model.sha256,
         )
     return DriftResult(
         verdict="drift",
@@ -134,6 +139,7 @@ def test_a_database_of_the_release_before_gets_the_new_tables(url: str, store: S
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE drift_results"))
         connection.execute(text("DROP TABLE drift_lease"))
+        connection.execute(text("ALTER TABLE switches DROP COLUMN kind"))
         connection.execute(text("UPDATE schema_version SET version = 1"))
     engine.dispose()
     ledger = DriftStore(url)

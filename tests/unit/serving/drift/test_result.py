@@ -18,6 +18,7 @@ from serving.drift.result import (
     WindowRule,
     unknown_result,
 )
+from serving.errors import WindowTooSmall
 
 
 def column(name: str, score: float, threshold: float) -> ColumnDrift:
@@ -27,6 +28,8 @@ def column(name: str, score: float, threshold: float) -> ColumnDrift:
     )  # fmt: skip
 
 
+TOO_SMALL = WindowTooSmall(got=1, expected=200, version="1")
+REQUEST = DriftRequest(database_url="", model_folder="", model_version="1", model_sha256="cd")
 MEASURED = Measured(
     rows=2, accuracy=0.5, accuracy_low=0.1, accuracy_high=0.9, macro_f1=0.4, confusion={"a": {"a": 1, "b": 1}}
 )
@@ -44,9 +47,7 @@ RESULT = DriftResult(
 )
 
 
-@pytest.mark.parametrize(
-    "result", [RESULT, unknown_result("why", time=2.0, version="1", sha256="cd")], ids=["full", "unknown"]
-)
+@pytest.mark.parametrize("result", [RESULT, unknown_result(TOO_SMALL, REQUEST)], ids=["full", "unknown"])
 def test_results_survive_json(result: DriftResult) -> None:
     assert DriftResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
@@ -56,6 +57,16 @@ def test_keys_of_a_later_release_are_passed_over() -> None:
     values["mood"] = "good"
     values["columns"][0]["p_value"] = 0.1
     assert DriftResult.from_dict(values) == RESULT
+
+
+def test_a_result_without_a_verdict_names_the_kind_of_its_problem() -> None:
+    result = unknown_result(TOO_SMALL, REQUEST)
+    assert (result.verdict, result.problem, result.reason) == ("unknown", "WindowTooSmall", str(TOO_SMALL))
+    assert (result.model_version, result.model_sha256) == ("1", "cd")
+    # Results of the releases before have no kind.
+    values = result.to_dict()
+    del values["problem"]
+    assert DriftResult.from_dict(values).problem is None
 
 
 @pytest.mark.parametrize("values", [{}, {"verdict": "drift"}], ids=["nothing", "little"])
