@@ -7,7 +7,7 @@ import socket
 
 from serving.inference.model_slot import LiveModel, ModelIdentity
 from serving.observations.recorder import Recorder
-from serving.observations.records import ModelRecord, Observation, Switch
+from serving.observations.records import ModelRecord, Observation, Switch, SwitchKind
 
 
 class ObservationSink:
@@ -33,7 +33,13 @@ class SwitchLog:
         self._process = f"{socket.gethostname()}:{os.getpid()}"
 
     def record_switch(
-        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str
+        self,
+        time: float,
+        previous: ModelIdentity | None,
+        current: ModelIdentity,
+        reason: str,
+        *,
+        kind: SwitchKind,
     ) -> None:
         """See `serving.model_sync.watcher.History`."""
         self._recorder.record_switch(
@@ -45,6 +51,7 @@ class SwitchLog:
                 to_sha256=current.sha256,
                 reason=reason,
                 process=self._process,
+                kind=kind,
             )
         )
 

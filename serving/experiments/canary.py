@@ -336,4 +336,4 @@ class Canary:
 
     def _record(self, previous: ModelIdentity, current: ModelIdentity, reason: str) -> None:
         _log.warning("%s", reason)
-        self._history.record_switch(time.time(), previous, current, reason)
+        self._history.record_switch(time.time(), previous, current, reason, kind="canary")

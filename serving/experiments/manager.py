@@ -80,7 +80,8 @@ class Experiments:
             return
         good = read_good(self.live.folder)
         if previous is not None and good is not None:
-            self.history.record_switch(time.time(), previous, good[1], "canary stops: it was switched off")
+            reason = "canary stops: it was switched off"
+            self.history.record_switch(time.time(), previous, good[1], reason, kind="canary")
 
 
 def make_experiments(

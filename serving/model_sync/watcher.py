@@ -26,9 +26,15 @@ class History(Protocol):
     """Records switches."""
 
     def record_switch(
-        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str
+        self,
+        time: float,
+        previous: ModelIdentity | None,
+        current: ModelIdentity,
+        reason: str,
+        *,
+        kind: Literal["live", "canary"],
     ) -> None:
-        """Record that `current` replaced `previous` at this Unix time."""
+        """Record that `current` replaced `previous` at this Unix time, as live model or as canary."""
 
 
 class Watcher:
@@ -256,7 +262,7 @@ class Watcher:
             _log.warning("the live model could not be recorded in %s: %s", self._folder, error)
             return
         if self._history is not None and previous != new.identity:
-            self._history.record_switch(new.since, previous, new.identity, reason)
+            self._history.record_switch(new.since, previous, new.identity, reason, kind="live")
 
     def _log_changes(self, target: Target) -> None:
         """Log new problems and warnings, once for each change."""

@@ -100,7 +100,13 @@ def _add_drift(connection: Connection) -> None:
     create(connection, tables)
 
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _add_drift}
+def _add_switch_kind(connection: Connection) -> None:
+    """2 → 3: the kind of a switch, which its reason began with until then."""
+    connection.exec_driver_sql("ALTER TABLE switches ADD COLUMN kind VARCHAR(16) DEFAULT 'live' NOT NULL")
+    connection.exec_driver_sql("UPDATE switches SET kind = 'canary' WHERE substr(reason, 1, 7) = 'canary '")
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _add_drift, 2: _add_switch_kind}
 """Version → what makes it the next one."""
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from serving.contract import Box
 
-CANARY = "canary "
-"""Begins the reason of a switch to or from a canary; the live model's begin with what is followed."""
+SwitchKind = Literal["live", "canary"]
+"""`live`: the live model became another; `canary`: a canary began or ended beside it."""
 # The largest finite float16 (IEEE 754 binary16).
 _HALF_MAX = 65504.0
 
@@ -86,7 +86,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Switch:
-    """The live model of one process became another, or a change was refused."""
+    """The live model of one process became another, or a canary began or ended."""
 
     time: float
     """Seconds since 1970 (UTC)."""
@@ -99,11 +99,7 @@ class Switch:
     reason: str
     process: str
     """host:pid, since every worker switches for itself."""
-
-    @property
-    def kind(self) -> Literal["live", "canary"]:
-        """Whether the live model became another, or a canary began or ended beside it."""
-        return "canary" if self.reason.startswith(CANARY) else "live"
+    kind: SwitchKind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ from sqlalchemy import (
 
 from serving.observations.records import ModelRecord, Observation, StoredObservation, Switch
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raise it with every change, which needs a step in `serving.observations.database`; a service that knows an
 older version only refuses the database."""
 MAX_LEVEL = 24
@@ -119,6 +119,8 @@ switches = Table(
     Column("to_sha256", String(64)),
     Column("reason", Text, nullable=False),
     Column("process", String(256), nullable=False),
+    # The default is for services of version 2 that still run while the first one of version 3 starts.
+    Column("kind", String(16), nullable=False, server_default="live", comment="`live` or `canary`"),
     Index("switches_by_time", "time"),
 )
 drift_results = Table(

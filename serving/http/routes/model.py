@@ -88,7 +88,7 @@ def _following(status: ModelSyncStatus) -> dict[str, Any]:
 
 
 def _switch(switch: Switch) -> dict[str, Any]:
-    return {**asdict(switch), "kind": switch.kind, "time": _iso(switch.time)}
+    return {**asdict(switch), "time": _iso(switch.time)}
 
 
 def _iso(time: float) -> str:

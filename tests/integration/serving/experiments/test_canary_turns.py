@@ -42,7 +42,7 @@ class RecordingListener:
         self.trips += 1
 
     def record_switch(
-        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str
+        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str, *, kind: str
     ) -> None:
         self.switches.append((previous.version if previous else None, current.version, reason))
 

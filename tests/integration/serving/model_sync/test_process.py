@@ -37,7 +37,7 @@ class History:
         self.rows: list[tuple[str | None, str]] = []
 
     def record_switch(
-        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str
+        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str, *, kind: str
     ) -> None:
         self.rows.append((previous.version if previous else None, current.version))
 

@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, text
 from serving.errors import ObservationUnknown, RowsRefused, StoreTooNew
 from serving.observations.images import PictureFolder
 from serving.observations.records import Feedback
+from serving.observations.schema import SCHEMA_VERSION
 from serving.observations.store import Batch, Store
 from tests.support.observing import MODEL, NOW, SWITCH, id_of, observation
 from tests.support.pictures import encoded, textured
@@ -122,8 +123,9 @@ def test_retention_deletes_in_batches_what_is_older(url: str, tmp_path: Path) ->
 def test_newer_tables_are_refused_in_one_line(store: Store, url: str) -> None:
     store.prepare()
     execute(store, url, "UPDATE schema_version SET version = 999")
-    with pytest.raises(StoreTooNew, match="tables have version 999, this service knows up to 2") as refused:
+    with pytest.raises(StoreTooNew) as refused:
         store.prepare()
+    assert (refused.value.found, refused.value.known) == (999, SCHEMA_VERSION)
     assert "\n" not in str(refused.value)
 
 
