@@ -82,6 +82,10 @@ class ServingError(Exception):
 class ContractError(ServingError):
     """A model file and its contract do not fit together."""
 
+    def __init__(self, reason: str, *, remedy: str = "export the model again") -> None:
+        self.reason = reason
+        super().__init__(f"{reason}; {remedy}")
+
 
 class ContractMissing(ContractError):
     """The ONNX file carries no contract in its metadata."""
@@ -90,8 +94,8 @@ class ContractMissing(ContractError):
         self.path = path
         self.key = key
         super().__init__(
-            f"{path}: no contract in the ONNX metadata (expected the key {key!r}); "
-            "export the model with `python -m pipelines.export ARCHITECTURE`"
+            f"{path}: no contract in the ONNX metadata (expected the key {key!r})",
+            remedy="export the model with `python -m pipelines.export ARCHITECTURE`",
         )
 
 
@@ -102,9 +106,7 @@ class ContractInvalid(ContractError):
         self.field = field
         self.got = got
         self.expected = expected
-        super().__init__(
-            f"contract field {field!r}: got {got!r}, expected {expected}; export the model again"
-        )
+        super().__init__(f"contract field {field!r}: got {got!r}, expected {expected}")
 
 
 class SignatureMismatch(ContractError):
@@ -114,7 +116,7 @@ class SignatureMismatch(ContractError):
         self.tensor = tensor
         self.got = got
         self.expected = expected
-        super().__init__(f"tensor {tensor!r}: got {got}, expected {expected}; export the model again")
+        super().__init__(f"tensor {tensor!r}: got {got}, expected {expected}")
 
 
 class ModelFileError(ServingError):
@@ -541,6 +543,7 @@ class ReferenceUnusable(DriftUnknown):
 
     def __init__(self, *, path: str, reason: str) -> None:
         self.path = path
+        self.reason = reason
         super().__init__(f"{path}: {reason}; serve a version that `make run` registered, with its reference")
 
 
@@ -548,6 +551,7 @@ class DriftFailed(DriftUnknown):
     """The process that computes drift failed."""
 
     def __init__(self, *, reason: str) -> None:
+        self.reason = reason
         super().__init__(f"drift could not be computed: {reason}; the next attempt comes by itself")
 
 

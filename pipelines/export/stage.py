@@ -139,8 +139,7 @@ def converted(function: Any, contract: ModelContract, *, opset: int) -> bytes:
         inputs, outputs = tensors(session.get_inputs()), tensors(session.get_outputs())
         check_signature(contract, inputs=inputs, outputs=outputs)
     except ContractError as error:
-        reason = f"the graph breaks its contract: {str(error).removesuffix('; export the model again')}"
-        raise _not_convertible(name, reason) from error
+        raise _not_convertible(name, f"the graph breaks its contract: {error.reason}") from error
     # TensorFlow, tf2onnx, ONNX and ONNX Runtime have no root of errors in common.
     except Exception as error:
         reason = f"no valid graph ({type(error).__name__}: {' '.join(str(error).split())[:300]})"

@@ -89,14 +89,15 @@ class Submission:
 
 
 def version_tags(
-    verdict: GateVerdict, results: VariantResults, lineage: Lineage, *, restored: bool
+    verdict: GateVerdict, results: VariantResults, lineage: Lineage, *, sample: bool, restored: bool
 ) -> dict[str, str]:
-    """Return all tags of a version: model, lineage and verdict."""
+    """Return all tags of a version: model, lineage and verdict; `sample`: trained on drawn faces."""
     tags = {
         "architecture": results.architecture,
         "title": str(results.metrics["title"]),
         "weights": str(results.training["weights"]),
         "dataset": str(results.training["dataset"]),
+        "sample": "true" if sample else "false",
         **_float_model_tag(results),
         **lineage.tags(),
         **({RESTORED_TAG: "true"} if restored else {}),

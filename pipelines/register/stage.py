@@ -126,8 +126,10 @@ def _decide(root: Path, case: GateInputs, registry: Registry, run: RunRef, *, ve
             withdraw(registry, registered, verdict)
         return
     evaluated = evaluate(root, case)
-    tags = version_tags(verdict, case.selected, read_lineage(root), restored=run.restored)
     facts = model_card.read_facts(root, case.selected.architecture)
+    tags = version_tags(
+        verdict, case.selected, read_lineage(root), sample=facts.data.sample, restored=run.restored
+    )
     with tempfile.TemporaryDirectory(prefix="mien-extras-") as folder:
         extras = Path(folder)
         _write_extras(root, extras, case, evaluated, card=model_card.render(facts))

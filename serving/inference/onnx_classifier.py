@@ -109,8 +109,7 @@ class OnnxClassifier:
         try:
             contract = _checked_contract(path, session)
         except ContractError as error:
-            reason = str(error).removesuffix("; export the model again")
-            raise ModelFileError(path=path, reason=reason) from error
+            raise ModelFileError(path=path, reason=error.reason) from error
         digest = hashlib.sha256(data).hexdigest()
         return cls(session, contract, sha256=digest, size_bytes=len(data), limit_s=limit_s)
 

@@ -17,6 +17,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ _UNFINISHED = ".fetch-"
 # Sentence in the model card of a model that was trained on the procedural sample.
 _SAMPLE_MARK = "Trained on drawings, not for real faces"
 _CARD = "card.md"
+_SAMPLE_TAG = "sample"
 _UNKNOWN = "unknown"
 
 
@@ -176,7 +178,6 @@ def pause_s(poll_s: float, failures: int) -> float:
 
 def _identity(found: FoundVersion, sha256: str, folder: Path) -> ModelIdentity:
     tags = found.tags
-    card = folder / _CARD
     return ModelIdentity(
         name=found.name,
         version=found.version,
@@ -188,8 +189,19 @@ def _identity(found: FoundVersion, sha256: str, folder: Path) -> ModelIdentity:
         data_dvc=_known(tags.get("data_dvc")),
         architecture=tags.get("architecture", ""),
         weights=tags.get("weights", ""),
-        sample=card.is_file() and _SAMPLE_MARK in card.read_text(encoding="utf-8", errors="replace"),
+        sample=_is_sample(tags, folder / _CARD),
     )
+
+
+def _is_sample(tags: Mapping[str, str], card: Path) -> bool:
+    """Whether the model was trained on the procedural sample: the version's tag decides.
+
+    Versions that were registered before there was this tag, and folders, which have no tags, have only the
+    sentence in their card.
+    """
+    if (tag := tags.get(_SAMPLE_TAG)) is not None:
+        return tag == "true"
+    return card.is_file() and _SAMPLE_MARK in card.read_text(encoding="utf-8", errors="replace")
 
 
 def _known(value: str | None) -> str | None:

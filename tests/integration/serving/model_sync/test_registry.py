@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from serving.errors import NothingRegistered, RegistryUnavailable
 from serving.inference.model_slot import ModelIdentity, ModelSlot, read_identity
 from serving.model_sync.location import OnDisk, Registered, parse_location
 from serving.model_sync.poller import Poller
-from serving.model_sync.sources import DiskSource, RegistrySource
+from serving.model_sync.sources import DiskSource, FoundVersion, RegistrySource
 from serving.model_sync.state import MODELS, Target, read_target
 from serving.model_sync.watcher import FROM_CACHE, Watcher
 from tests.support.mlflow_store import new_store
@@ -69,7 +70,7 @@ class Side:
         self.watcher = Watcher(self.state, self.slot, location=WHERE, threads=1, max_batch=2, history=self)
 
     def record_switch(
-        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str
+        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str, *, kind: str
     ) -> None:
         self.switches.append((previous.version if previous else None, current.version, reason))
 
@@ -364,6 +365,35 @@ def test_path_of_a_folder_brings_what_lies_beside(tmp_path: Path, state: Path) -
     identity = read_identity(state / str(target.folder))
     assert (identity.name, identity.source, identity.sample) == ("mine", str(folder / "model.onnx"), True)
     assert (state / str(target.folder) / "selftest.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("tags", "card", "sample"),
+    [
+        ({"sample": "true"}, "Any text.", True),
+        # The tag decides, not the words.
+        ({"sample": "false"}, "> **Trained on drawings, not for real faces.**", False),
+        # Registered before there was this tag.
+        ({}, "> **Trained on drawings, not for real faces.**", True),
+        ({}, "Any text.", False),
+    ],
+)
+def test_the_tag_says_whether_the_model_is_one_of_the_sample(
+    tmp_path: Path, state: Path, tags: dict[str, str], card: str, sample: bool
+) -> None:
+    folder = model_folder(tmp_path / "mine")
+    (folder / "card.md").write_text(card)
+
+    class Tagged(DiskSource):
+        """A folder with the tags of a version."""
+
+        def find(self) -> FoundVersion:
+            return replace(super().find(), tags=tags)
+
+    Poller(Tagged(OnDisk(path=folder)), state).check()
+    target = read_target(state)
+    assert target is not None
+    assert read_identity(state / str(target.folder)).sample is sample
 
 
 def test_path_of_a_file_is_followed_when_it_changes(tmp_path: Path, state: Path) -> None:
