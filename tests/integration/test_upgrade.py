@@ -30,7 +30,7 @@ def test_a_model_of_version_1_keeps_its_bytes_and_is_served_on_an_earlier_databa
     assert ModelContract.from_json(CONTRACT_1).to_json() == CONTRACT_1
 
     settings = settings_in(tmp_path)
-    write_earlier_database(settings.database_url, version=2)
+    write_earlier_database(settings.database_url.reveal(), version=2)
     with serving(settings) as client:
         ready(client)
         live = client.get("/model").json()["live"]
