@@ -181,21 +181,27 @@ class ImageAnimated(ImageError):
 class ImageTooLarge(ImageError):
     """The image has more pixels than allowed; none was decoded."""
 
-    def __init__(self, *, width: int | None = None, height: int | None = None, max_pixels: int) -> None:
+    def __init__(
+        self, *, width: int | None = None, height: int | None = None, bit_depth: int = 8, max_pixels: int
+    ) -> None:
         """Describe a picture that is too large.
 
         Args:
             width: columns according to its header; None when the decoder refused it without stating a size.
             height: rows according to its header; None in the same case.
-            max_pixels: maximum number of pixels.
+            bit_depth: bits of one channel.
+            max_pixels: maximum number of pixels at this depth.
         """
         self.width = width
         self.height = height
+        self.bit_depth = bit_depth
         self.max_pixels = max_pixels
         message = f"the image has more pixels than its header says, at most {max_pixels} are accepted"
         if width is not None and height is not None:
-            pixels = width * height
-            message = f"the image has {width}×{height} = {pixels} pixels, at most {max_pixels} are accepted"
+            pixels = (
+                f"{width * height} pixels" if bit_depth <= 8 else f"{width * height} {bit_depth}-bit pixels"
+            )
+            message = f"the image has {width}×{height} = {pixels}, at most {max_pixels} are accepted"
         super().__init__(f"{message}; send a smaller one")
 
 

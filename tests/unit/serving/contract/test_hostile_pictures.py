@@ -118,6 +118,17 @@ def test_a_large_png_with_just_its_own_pixels_is_measured_and_accepted() -> None
     assert (decode(data, max_pixels=MAX_PIXELS) == noise).all()
 
 
+@pytest.mark.parametrize("color", [0, 2, 4, 6], ids=["gray", "rgb", "gray-alpha", "rgba"])
+def test_a_16_bit_pixel_counts_twice(color: int) -> None:
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[color]
+    data = png(20, 10, depth=16, color=color, rows=[bytes(20 * channels * 2)] * 10)
+    assert decode(data, max_pixels=400).shape == (10, 20, 3)
+    with pytest.raises(ImageTooLarge) as caught:
+        decode(data, max_pixels=399)
+    assert (caught.value.width, caught.value.height) == (20, 10)
+    assert (caught.value.bit_depth, caught.value.max_pixels) == (16, 199)
+
+
 def test_a_palette_of_257_grays_is_refused() -> None:
     with pytest.raises(ImageUndecodable, match="257"):
         decode(bmp_of_257_grays(), max_pixels=MAX_PIXELS)
