@@ -25,7 +25,7 @@ from serving.inference.watchdog import WATCHDOG, call_when_lost
 
 MODEL_FILE = "model.onnx"
 SELF_TEST = "selftest.npz"
-"""Stored with the model: `image` and the answers it gave where it was exported."""
+"""File with the model: `image`, and the outputs that the model gave where it was registered."""
 
 # Another CPU's kernels round differently (1e-5 between instruction sets); another model, another
 # scaling or a broken file is off by far more. Probabilities and heatmap lie in [0, 1].
@@ -35,13 +35,13 @@ _RELATIVE_TOLERANCE = 1e-2
 _SUM_TOLERANCE = 1e-3
 LIMIT_S = 30.0
 """As MIEN_MODEL_TIMEOUT_S's default."""
-# How soon the end of the service is noticed while a model is being admitted.
+# Interval in which `ending` is called.
 _LOOK_S = 0.1
 # ONNX Runtime ends a cancelled run between two operators; the process may end without the rest.
 _END_S = 1.0
 
 InputCheck = Callable[[ModelContract], tuple[str, ...]]
-"""Whether pictures can be prepared as a model wants them; gives warnings, raises what is wrong."""
+"""Checks whether pictures can be prepared for a model; returns warnings, raises an error if not."""
 
 
 def admit(
@@ -56,16 +56,16 @@ def admit(
     """Check the model in a cached folder and make it ready to answer.
 
     Args:
-        folder: with `model.onnx`, `lineage.json` and, if there is one, `selftest.npz`.
-        threads: that one call of the model may use.
-        max_batch: the largest number of pictures that will be run at once.
-        usable: looks whether this service can prepare its pictures; nothing is asked without it.
-        limit_s: that its loading, and each of its runs from now on, may take.
-        ending: asked again and again meanwhile; once it is true, the admission is given up.
+        folder: contains `model.onnx`, `lineage.json` and, if there is one, `selftest.npz`.
+        threads: number of threads of one run.
+        max_batch: maximum number of pictures in one run.
+        usable: checks whether this service can prepare the model's pictures; None: not checked.
+        limit_s: maximum time to load the model, and of each of its later runs, seconds.
+        ending: called repeatedly; the admission stops once it returns True.
 
     Raises:
         ModelRefused: a check failed.
-        NotReady: it was given up.
+        NotReady: `ending` returned True.
     """
     return _Admission(
         folder, read_identity(folder), threads=threads, max_batch=max_batch, usable=usable, limit_s=limit_s
@@ -73,7 +73,7 @@ def admit(
 
 
 class _Admission:
-    """One attempt, in a thread of its own: native code that never returns takes only that thread along."""
+    """One admission, in a thread of its own: native code that never returns blocks only that thread."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class _Admission:
         self._thread = threading.Thread(target=self._run, name="admission", daemon=True)
 
     def outcome(self, ending: Callable[[], bool]) -> LiveModel:
-        """Attempt it and wait."""
+        """Start the thread, wait for its end and return the model."""
         self._thread.start()
         while not self._done.wait(_LOOK_S):
             if ending():

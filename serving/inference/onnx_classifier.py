@@ -1,9 +1,9 @@
-"""One exported model in ONNX Runtime, held to its contract: what the service runs and the pipeline evaluates.
+"""An exported model in ONNX Runtime, checked against its contract; used by the service and the pipeline.
 
     classifier = OnnxClassifier.open(Path("onnx/lenet/model.onnx"), threads=2)
     prediction = classifier.predict(batch)
 
-The pipeline imports this too, so that a model is judged by the very code that will serve it.
+The pipeline evaluates a model with the code that serves it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NUMPY_NAMES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a model answers to n pictures."""
+    """Outputs of a model for n pictures."""
 
     probabilities: NDArray[np.float32]
     """[n, classes], rows sum to 1; calibrated."""
@@ -56,7 +56,7 @@ class Prediction:
         return {name: array for name, array in found.items() if array is not None}
 
     def part(self, rows: slice) -> Prediction:
-        """Answers to some of the pictures."""
+        """Return the outputs for some of the pictures."""
         return Prediction(**{name: array[rows] for name, array in self.arrays().items()})
 
 
@@ -80,16 +80,16 @@ class OnnxClassifier:
         self.size_bytes = size_bytes
         """Of the file."""
         self.timed_out: ModelTimeout | None = None
-        """Set for good when a run took too long: from then on every call raises it."""
+        """Set when a run took too long; every later call raises this error."""
 
     @classmethod
     def open(cls, path: Path, *, threads: int = 1, limit_s: float | None = None) -> OnnxClassifier:
         """Load a model file.
 
         Args:
-            path: of the ONNX file.
-            threads: that one call may use; never left to ONNX Runtime, which counts the host's cores.
-            limit_s: that its loading and each of its runs may take; without it, forever.
+            path: path of the ONNX file.
+            threads: number of threads of one run; ONNX Runtime's default is the number of the host's cores.
+            limit_s: maximum time to load it, and of each run, seconds; None: unlimited.
 
         Raises:
             ModelFileError: absent, truncated, not ONNX, with external data, or contract and tensors differ.
@@ -114,11 +114,11 @@ class OnnxClassifier:
         return cls(session, contract, sha256=digest, size_bytes=len(data), limit_s=limit_s)
 
     def predict(self, batch: Image, *, limit_s: float | None = None) -> Prediction:
-        """Answer to preprocessed pictures.
+        """Run the model on preprocessed pictures.
 
         Args:
             batch: uint8 [n, H, W, 3], RGB, of the contract's size; n may be 0 or large.
-            limit_s: that each run may take, where it is not as long as `open` was given.
+            limit_s: maximum time of each run, seconds; None: as given to `open`.
 
         Raises:
             ModelTimeout: a run took longer, this one or an earlier one.
@@ -185,7 +185,7 @@ def _tensor(tensor: Any) -> TensorInfo:
 
 
 def join_predictions(parts: Sequence[Prediction]) -> Prediction:
-    """Answers to several batches as answers to one, in order; at least one part."""
+    """Concatenate the outputs of one or more batches."""
     if len(parts) == 1:
         return parts[0]
     names = parts[0].arrays()

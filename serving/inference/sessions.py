@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime: the one place that makes them, from bytes that stand alone.
+"""Creates sessions of ONNX Runtime, from bytes without external data.
 
 A graph can name files that hold its weights (external data), and ONNX Runtime reads them from the working
 directory: a model could return any file there as its answer. Sessions made here refuse such a graph.
@@ -18,13 +18,13 @@ _NO_FOLDER = "/dev/null"
 
 
 def open_session(model: bytes, *, threads: int, limit_s: float | None = None) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU.
+    """Create an `onnxruntime.InferenceSession` on the CPU.
 
     Args:
         model: content of an ONNX file.
-        threads: that one run may use; never left to ONNX Runtime, which counts the host's cores. With one
-            thread sums have one order, every time.
-        limit_s: that the loading may take; without it, forever.
+        threads: number of threads of one run; ONNX Runtime's default is the number of the host's cores. With
+            one thread the order of additions is always the same.
+        limit_s: maximum time to load it, seconds; None: unlimited.
 
     Raises:
         ModelTimeout: it took longer.

@@ -1,4 +1,4 @@
-"""One thread that ends what takes too long: the loading of a model that never finishes, or one of its runs.
+"""Thread that cancels operations that take too long: loading a model, or one of its runs.
 
     watch = WATCHDOG.begin(limit_s=30.0, cancel=stop)
     try:
@@ -7,9 +7,9 @@
         WATCHDOG.end(watch)
     if watch.expired: …
 
-One thread watches for the whole process, however many threads are watched: `begin` and `end` cost an entry in
-a dictionary. Native code that does not react to `cancel` cannot be ended: its thread is lost then, and what
-was named by `call_when_lost` is called.
+One thread watches all threads of the process; `begin` and `end` only change a dictionary. Native code that
+does not react to `cancel` cannot be ended: its thread is then lost, and the callback that was given to
+`call_when_lost` is called.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GRACE_S = 5.0
 
 
 class Watch:
-    """Something that is being done, with the time that it may take."""
+    """A running operation with its time limit."""
 
     __slots__ = ("_lost", "cancel", "expired", "is_lost", "limit_s", "since_s", "thread")
 
@@ -61,10 +61,10 @@ class Watch:
 
 
 class Watchdog:
-    """Keeps the watches; any thread may begin and end them."""
+    """Watches operations; thread-safe."""
 
     def __init__(self) -> None:
-        """Nothing is watched and no thread runs yet."""
+        """Create a watchdog without operations; its thread starts with the first one."""
         self._watches: dict[int, Watch] = {}
         # Advances with the ticks, by at most two of them at once: while a machine is suspended, or a
         # container frozen, no time passes for a model.
@@ -73,11 +73,11 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def begin(self, *, limit_s: float, cancel: Callable[[], object]) -> Watch:
-        """Watch what this thread does from now on.
+        """Start to watch an operation of this thread.
 
         Args:
-            limit_s: that it may take.
-            cancel: called in another thread when it has taken longer; has to return at once.
+            limit_s: maximum duration, seconds.
+            cancel: called in another thread when the operation has taken longer; must return immediately.
         """
         if self._thread is None:
             self._start()
@@ -88,11 +88,11 @@ class Watchdog:
         return watch
 
     def end(self, watch: Watch) -> None:
-        """It is done."""
+        """Stop watching an operation."""
         self._watches.pop(id(watch), None)
 
     def cancel_thread(self, thread: int | None) -> None:
-        """Cancel what a thread is doing at this moment, if it is watched; `thread` is its `ident`."""
+        """Cancel the watched operation of a thread, if there is one; `thread` is its `ident`."""
         for watch in self._watches.copy().values():
             if watch.thread == thread and not watch.expired:
                 watch.expire()
@@ -122,5 +122,5 @@ _local = threading.local()
 
 
 def call_when_lost(callback: Callable[[], object]) -> None:
-    """Name what the watchdog calls when the thread that calls this does not return from native code."""
+    """Set the callback for the case that this thread does not return from native code."""
     _local.lost = callback
