@@ -5,7 +5,7 @@
     url.reveal()        # to connect to it
 
 Formatting, logging and `repr` show it masked. Texts of other libraries, which hold URLs as they
-were given, go through `mask_urls`.
+were given, go through `mask_urls`, or `mask_paths` where the path is a secret too.
 """
 
 from __future__ import annotations
@@ -31,6 +31,24 @@ def mask_urls(text: str) -> str:
     if "://" not in text:
         return text
     return _SECRET_PARAMETER.sub(rf"\g<name>{MASK}", _URL.sub(_without_user, text))
+
+
+def mask_paths(text: str) -> str:
+    """A text in which web addresses show scheme and host, and other URLs their scheme.
+
+    For addresses of notifications: chat services put the secret into the path, Apprise also into the host's
+    place.
+    """
+    return _URL.sub(_host_only, text)
+
+
+def _host_only(found: re.Match[str]) -> str:
+    scheme, rest = found["scheme"], found["rest"]
+    if scheme.lower() not in ("http://", "https://"):
+        return f"{scheme}{MASK}"
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    host = authority.rpartition("@")[2]
+    return found[0] if rest in (host, f"{host}/") else f"{scheme}{host}/{MASK}"
 
 
 def _without_user(found: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ from flows.errors import DriftUnfinished
 from pipelines.tracking.runs import translated
 from serving.drift.result import DriftResult, WindowFacts
 from serving.inference.model_slot import ModelIdentity
-from serving.urls import SecretUrl
+from serving.urls import SecretUrl, mask_paths
 
 TABLE, REPORT = "drift-columns", "drift-verdict"
 """Keys of the artifacts."""
@@ -134,7 +134,8 @@ def notify(block: str, *, subject: str, body: str) -> None:
     # Each service behind Apprise has its own errors.
     except Exception as error:
         raise DriftUnfinished(
-            what=f"the notification through {block}", reason=" ".join(str(error).split())[:300]
+            what=f"the notification through {block}",
+            reason=mask_paths(" ".join(str(error).split()))[:300],
         ) from error
 
 

@@ -15,13 +15,15 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
 @dataclass
 class Webhook:
-    """What came."""
+    """A receiver and what it has received."""
 
     block: str
     """Name of Prefect's block, as flows take it."""
+    url: str = ""
+    """Its last part is a secret, as in the addresses of chat services."""
     received: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
-    """That it answers with."""
+    """HTTP status of its answers."""
 
 
 @contextmanager
@@ -43,9 +45,10 @@ def receiving(name: str) -> Iterator[Webhook]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
+        webhook.url = f"http://127.0.0.1:{server.server_port}/services/s3cret-path?auth=s3cret-key"
         block = CustomWebhookNotificationBlock(
             name=name,
-            url=f"http://127.0.0.1:{server.server_port}/alarm",
+            url=webhook.url,
             method="POST",
             json_data={"subject": "{{subject}}", "body": "{{body}}"},
         )

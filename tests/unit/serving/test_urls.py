@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from serving.settings import Settings
-from serving.urls import SecretUrl, mask_urls
+from serving.urls import SecretUrl, mask_paths, mask_urls
 
 SECRETS = [
     ("https://me:s3cret@mlflow.example:5000/x", "https://***@mlflow.example:5000/x"),
@@ -43,6 +43,30 @@ def test_a_secret_is_masked_wherever_the_url_is_shown(text: str, shown: str) -> 
 @pytest.mark.parametrize("text", PLAIN)
 def test_what_holds_no_secret_stays_as_it_is(text: str) -> None:
     assert mask_urls(text) == str(SecretUrl(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "403 for url 'https://hooks.example/services/T0/s3cret'\nmore",
+            "403 for url 'https://hooks.example/***'\nmore",
+        ),
+        ("https://me:s3cret@hooks.example:8443/s3cret?key=s3cret#s3cret,", "https://hooks.example:8443/***"),
+        ("http://[::1]:80/s3cret", "http://[::1]:80/***"),
+        ("https://hooks.example?s3cret=1", "https://hooks.example/***"),
+        # Not a host but the first of several tokens.
+        ("slack://s3cret/s3cret/s3cret failed", "slack://*** failed"),
+        ("mailtos://me:s3cret@example.org", "mailtos://***"),
+        (
+            "see https://hooks.example or https://hooks.example/",
+            "see https://hooks.example or https://hooks.example/",
+        ),
+        ("no address: timed out after 5 s", "no address: timed out after 5 s"),
+    ],
+)
+def test_addresses_whose_path_is_a_secret_show_their_host(text: str, shown: str) -> None:
+    assert mask_paths(text) == shown
 
 
 def test_a_link_has_neither_user_nor_query() -> None:

@@ -89,6 +89,19 @@ def test_lasting_drift_starts_one_training_and_tells_somebody(
     assert len(runs_of(client, "training")) == 1
 
 
+def test_a_failed_notification_shows_the_webhooks_host_only(
+    world: DriftWorld, client: SyncPrefectClient, webhook: Webhook
+) -> None:
+    webhook.status = 403
+    world.see(range(200, 200 + PEOPLE), at=0, share=0.7)
+    name, said = run(notify=webhook.block, consecutive=1, retrain=False)
+    assert name == "Failed"
+    assert len(webhook.received) == 1
+    assert "403" in said
+    assert f"{webhook.url.partition('/services')[0]}/***" in said
+    assert "s3cret" not in said + artifact(client, REPORT)
+
+
 def shows_everything(world: DriftWorld, client: SyncPrefectClient) -> None:
     """Artifacts, the version's tags, its run's metrics and pages, and Evidently's workspace."""
     table, verdict = artifact(client, TABLE), artifact(client, REPORT)
