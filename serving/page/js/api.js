@@ -90,7 +90,7 @@ async function refused(response) {
 
 const json = async (path, options) => (await asked(path, options)).json();
 
-/** What a visitor should know beforehand; asked without a key, so that a wrong one does not stand in the way. */
+/** Facts for a visitor before a request; fetched without a key, so that a wrong key does not prevent it. */
 export const about = () => json("about", { withKey: false });
 export const model = () => json("model");
 export const card = () => json("model/card");

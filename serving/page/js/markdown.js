@@ -50,7 +50,7 @@ function blockOf(lines) {
   );
 }
 
-/** The lines from the first on that pass; at least one, so that it always goes on. */
+/** The first lines that pass; at least one, so that parsing always advances. */
 function taken(lines, passes) {
   const found = [lines.shift()];
   while (lines.length && passes(lines[0])) found.push(lines.shift());

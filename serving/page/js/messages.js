@@ -36,7 +36,7 @@ export function problemMessage(problem, { facts = {}, again = null, shrink = nul
   );
 }
 
-/** Where a key is typed in; `then` goes on with it. */
+/** The form for an API key; `then` is called once there is one. */
 function keyForm(then) {
   const input = h("input", {
     type: "password",

@@ -48,7 +48,7 @@ export class ModelTab extends Panel {
   }
 }
 
-/** Null where the database is away: the rest is worth showing. */
+/** Null without the database: the rest is still shown. */
 const optional = (promise) =>
   promise.catch((problem) => {
     if (problem.kind === "unauthorized") throw problem;
@@ -218,7 +218,7 @@ function following({ following: status }) {
 
 function switches(history) {
   if (!history)
-    return block("Model history", null, absent("The history cannot be read: the database is away."));
+    return block("Model history", null, absent("The history cannot be read: the database is unreachable."));
   const rows = history.switches.map((each) => [
     dateTime(each.time),
     each.kind === "canary" ? "canary" : "live",
