@@ -1,8 +1,8 @@
-"""What must be right before the service starts, and one line about what is not.
+"""Checks before the service starts; each error is one line.
 
-Both ways to start it come here first: `python -m serving` and `uvicorn serving.main:app …`. What may be
-repaired later does not end the start: an unreachable registry or PostgreSQL server, a full disk, a model that
-has not been promoted yet.
+Both ways to start the service, `python -m serving` and `uvicorn serving.main:app …`, run them first. What may
+be repaired later does not end the start: an unreachable registry or PostgreSQL server, a full disk, a model
+that has not been promoted yet.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EXIT_STATUS = 3
 """Uvicorn's for a failed start: its supervisor of several workers then ends instead of trying again."""
 # Their values may be or hold a secret.
 _UNSHOWN = frozenset({"api_keys", "database_url", "tracking_uri"})
-# The path is wrong, or its rights, or what lies there; a lock or a full disk would be gone one day.
+# The path, its permissions or its content are wrong; locks and full disks are temporary and not listed here.
 _HOPELESS = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM}
 )
@@ -64,10 +64,10 @@ def read_settings() -> Settings:
 
 
 def check_server(asked: Collection[str]) -> None:
-    """Look whether the server that loads the application has taken the protocols of `serving.main` too.
+    """Check that the server that loads the application also uses the protocols of `serving.main`.
 
     Raises:
-        StartRefused: it has not, so it would bound neither heads nor connections nor frames.
+        StartRefused: it does not, so heads, connections and frames would be unbounded.
     """
     if not {"http", "websocket"} <= set(asked):
         raise StartRefused(
@@ -78,7 +78,7 @@ def check_server(asked: Collection[str]) -> None:
 
 
 def address(host: str, sockets: Sequence[socket.socket]) -> str:
-    """What a person on this machine opens in a browser: the port that was taken, and no wildcard."""
+    """The URL to open in a browser on this machine: with the port in use, without a wildcard."""
     port = sockets[0].getsockname()[1]
     name = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared
     return f"http://{f'[{name}]' if ':' in name else name}:{port}"
@@ -102,11 +102,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def check(settings: Settings) -> None:
-    """Look at what the service cannot start with; a new SQLite file is made.
+    """Check the settings that the service needs to start; a new SQLite file is created.
 
     Raises:
-        LocationInvalid: a model's setting names nothing that can be followed.
-        StoreUrlInvalid: the database's URL is none.
+        LocationInvalid: a model's setting is not a location.
+        StoreUrlInvalid: the database's URL is not valid.
         StoreTooNew: a newer service has changed the tables.
         StartRefused: a path cannot be written.
     """
@@ -201,7 +201,7 @@ def _check_store(url: str) -> None:
     from serving.observations.store import Store
 
     store = Store(url)
-    # A server is asked when the service starts, which then waits for it, and answers meanwhile.
+    # A database server is contacted after the start; the service answers while it waits for it.
     if not url.startswith("sqlite"):
         return
     try:

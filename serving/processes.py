@@ -9,7 +9,7 @@ Every child process of the service is one of these. It is started through this m
 
 which sets up two independent ways to end before it runs the module. On Linux the kernel kills the child
 (PR_SET_PDEATHSIG, prctl(2)). Everywhere, a thread reads from a socket whose other end only the parent holds:
-the end of that stream is the end of the parent. The same socket tells whether the child still runs Python.
+the end of that stream means the end of the parent. The same socket shows whether the child still runs Python.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Child:
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
-        """Start it.
+        """Start the child process.
 
         Args:
             module: to run as `python -m` would.
@@ -100,11 +100,11 @@ class Child:
         return self.process.wait(timeout_s)
 
     def ping(self) -> None:
-        """Ask for a sign of life; see `answered`."""
+        """Request a sign of life; see `answered`."""
         try:
             self._lifeline.send(_PING)
         except OSError:
-            # It has ended, or has not read thousands of earlier ones: `answered` and `poll` tell.
+            # It has ended, or has not read thousands of earlier requests: `answered` and `poll` show which.
             return
 
     def answered(self) -> bool:
@@ -115,7 +115,7 @@ class Child:
             return False
 
     def end(self, *, grace_s: float = 0.0) -> int:
-        """End it and return its exit status: it is killed if it does not end by itself within `grace_s`."""
+        """End the child, by a kill if it does not end by itself within `grace_s`; return its exit status."""
         try:
             if grace_s > 0:
                 self.process.wait(grace_s)

@@ -38,35 +38,35 @@ class Settings(BaseSettings):
 
     # Address
     host: str = "127.0.0.1"
-    """Address of `python -m serving`; beyond loopback keys or `MIEN_ALLOW_ANONYMOUS` are needed."""
+    """Address of `python -m serving`; addresses other than loopback need keys or `MIEN_ALLOW_ANONYMOUS`."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port that `python -m serving` listens on; 0 takes a free one."""
     workers: int = Field(default=1, ge=1)
-    """Answering processes of `python -m serving`; the cores are shared out between them."""
+    """Answering processes of `python -m serving`; the cores are divided between them."""
     shutdown_s: float = Field(default=30.0, gt=0)
     """Seconds that requests in flight get to finish after SIGTERM (`python -m serving`)."""
 
     # Model
     model: str = "models:/emotion@production"
-    """What to serve: `models:/NAME@ALIAS`, `models:/NAME/STAGE`, `models:/NAME/VERSION`, or a path."""
+    """Model to serve: `models:/NAME@ALIAS`, `models:/NAME/STAGE`, `models:/NAME/VERSION`, or a path."""
     tracking_uri: SecretUrl = Field(
         default=SecretUrl("sqlite:///mlruns/mlflow.db"),
         validation_alias=AliasChoices("MIEN_TRACKING_URI", "MLFLOW_TRACKING_URI"),
     )
     """MLflow's registry: an `http(s)://` server or a `sqlite:///` file; `MLFLOW_TRACKING_URI` is read too."""
     poll_s: float = Field(default=5.0, gt=0)
-    """Seconds between two looks at the registry, for alias and stage URIs."""
+    """Seconds between two polls of the registry, for alias and stage URIs."""
     cache_dir: Path = Path(".mien/models")
-    """Folder that keeps the last good model, to start from when the registry is away."""
+    """Folder that keeps the last good model, to start with while the registry is unreachable."""
 
     model_timeout_s: float = Field(default=30.0, gt=0)
-    """Seconds a model may take to load or for one batch; beyond it it is refused, or taken out of service."""
+    """Seconds a model may take to load or for one batch; a slower one is refused, or taken out of service."""
 
     # Trials
     shadow_model: str | None = None
-    """Another model, named as `MIEN_MODEL`, that looks at a sample of the answered pictures."""
+    """Another model, named as `MIEN_MODEL`, that classifies a sample of the answered pictures."""
     shadow_fraction: float = Field(default=0.1, gt=0, le=1)
-    """Fraction of the answered pictures that the shadow looks at."""
+    """Fraction of the answered pictures that the shadow classifies."""
     canary: float = Field(default=0.0, ge=0, le=1)
     """Share of the requests that the candidate answers, `10%` or `0.1`; 0: none."""
     canary_model: str = "models:/emotion@candidate"
@@ -80,11 +80,11 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0)
     """Threads that answer in each worker, one batch each; 0 takes the usable cores divided by the workers."""
     batch_size: int = Field(default=16, ge=1, le=64)
-    """Most pictures that go through the network at once."""
+    """Maximum number of pictures in one batch."""
     queue_images: int = Field(default=256, ge=1)
-    """Most pictures that wait for the network; beyond it requests get 503."""
+    """Maximum number of pictures that wait for the network; further requests get 503."""
     timeout_s: float = Field(default=5.0, gt=0)
-    """Seconds a request may take from its last byte to its answer; beyond it it gets 503."""
+    """Seconds a request may take from its last byte to its answer; a later one gets 503."""
 
     # Faces
     face_detector: Literal["auto", "haar", "yunet", "none"] = "auto"
@@ -94,35 +94,35 @@ class Settings(BaseSettings):
     face_margin: float = Field(default=0.15, ge=0, le=1)
     """Added on each side of a found face, for models trained on whole pictures; a fraction of the box."""
     max_faces: int = Field(default=32, ge=1)
-    """Most faces of one picture that are answered, the largest first."""
+    """Maximum number of faces of one picture, the largest first."""
 
     # Limits
     max_bytes: int = Field(default=10 * _MEBIBYTE, ge=1)
-    """Largest picture in bytes; beyond it 413."""
+    """Maximum size of a picture in bytes; a larger one gets 413."""
     max_pixels: int = Field(default=32_000_000, ge=1)
-    """Most pixels of one picture, by its header; beyond it 413."""
+    """Maximum number of pixels of one picture, by its header; a larger one gets 413."""
     max_batch_files: int = Field(default=32, ge=1)
-    """Most files of one `/detect/batch` request; beyond it 413."""
+    """Maximum number of files of one `/detect/batch` request; a larger one gets 413."""
     max_batch_bytes: int = Field(default=64 * _MEBIBYTE, ge=1)
-    """Largest `/detect/batch` request in bytes; beyond it 413."""
+    """Maximum size of a `/detect/batch` request in bytes; a larger one gets 413."""
     max_tensor_images: int = Field(default=64, ge=1)
-    """Most pictures of one request of tensors (`/v2/…/infer`, `/invocations`); beyond it 413."""
+    """Maximum number of pictures in a tensor request (`/v2/…/infer`, `/invocations`); more get 413."""
     max_held_bytes: int = Field(default=256 * _MEBIBYTE, ge=1)
-    """Most bytes of all requests' bodies that one worker holds at once; beyond it 503."""
+    """Maximum number of bytes of all request bodies in one worker at once; further ones get 503."""
     max_connections: int = Field(default=512, ge=1)
-    """Most open connections of one worker; one more takes the place of one without a request, or gets 503."""
+    """Maximum number of open connections of a worker; another one replaces an idle one, or gets 503."""
     max_head_bytes: int = Field(default=32 * 1024, ge=1024)
-    """Most bytes of a request line and its header fields; beyond it 431."""
+    """Maximum number of bytes of a request line and its header fields; a larger head gets 431."""
     head_timeout_s: float = Field(default=10.0, gt=0)
-    """Seconds a client may take to send request line and header fields; beyond it 408."""
+    """Seconds a client may take to send request line and header fields; a slower one gets 408."""
     body_timeout_s: float = Field(default=20.0, gt=0)
-    """Seconds a client may take to send its request (beyond it 408), or to read its answer."""
+    """Seconds a client may take to send its request (a slower one gets 408), or to read its answer."""
 
     # Streams
     stream_connections: int = Field(default=32, ge=1)
-    """Most streams (`/stream`) that are open at once in one worker; one more is closed with 1013."""
+    """Maximum number of open streams (`/stream`) in one worker; one more is closed with 1013."""
     stream_fps: float = Field(default=30.0, gt=0)
-    """Frames per second of one stream that are answered; of more the newest are, the others are dropped."""
+    """Maximum number of answered frames per second of one stream; the newest are answered, others dropped."""
     stream_idle_s: float = Field(default=30.0, gt=0)
     """Seconds without a message from its client, or without its reading answers, that end a stream (1008)."""
 
@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     rate_per_s: float = Field(default=0.0, ge=0)
     """Requests per second of one key (without keys: one client address) to all workers; 0: no limit."""
     rate_burst: int = Field(default=20, ge=1)
-    """Requests that may come at once before `MIEN_RATE_PER_S` holds them back."""
+    """Number of requests that may come at once before `MIEN_RATE_PER_S` limits them."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins whose pages may call the service, separated by commas; none by default."""
 
@@ -154,23 +154,23 @@ class Settings(BaseSettings):
     drift: bool = True
     """Whether the live model's observations are compared with its reference."""
     drift_last_n: int = Field(default=500, ge=1)
-    """Newest observations that are compared."""
+    """Number of newest observations that are compared."""
     drift_last_s: float | None = Field(default=None, gt=0)
-    """Age in seconds beyond which observations are not compared; unset: no limit."""
+    """Maximum age in seconds of compared observations; unset: unlimited."""
     drift_min_rows: int = Field(default=200, ge=1)
-    """Observations below which there is no verdict."""
+    """Minimum number of observations for a verdict."""
     drift_max_rows: int = Field(default=10_000, ge=1)
     """Maximum number of rows that are compared; a larger window is sampled evenly."""
     drift_stale_s: float = Field(default=300.0, ge=0.1)
     """Age in seconds at which a drift result is computed again, if there are new observations."""
     drift_false_alarms: float = Field(default=0.005, ge=0.001, le=0.2)
-    """Share of windows without drift that may raise the alarm all the same."""
+    """Accepted share of false alarms: windows without drift that are reported as drift."""
     drift_pictures_per_person: float | None = Field(default=None, ge=1)
-    """Pictures of one person in a row, on average; unset: as many as the reference has of each person."""
+    """Mean number of pictures of one person in a row; unset: the reference's number of each person."""
 
     # Logs
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least level of the JSON log lines on standard error."""
+    """Minimum level of the JSON log lines on standard error."""
     access_log: bool = True
     """Whether each request leaves a log line; never with its client's address."""
 
@@ -218,7 +218,7 @@ class Settings(BaseSettings):
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Variables that look like settings and are none: a misspelt one would silently do nothing."""
+    """Variables that look like settings but are not: a misspelt one would be ignored silently."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(
         name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known

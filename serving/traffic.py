@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-# So that the share has nothing to do with other draws from the same names.
+# Makes the share independent of other draws from the same names.
 _PERSON = b"mien-canary"
 _BITS = 64
 _NUMBER = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<percent>%?)")
@@ -19,7 +19,7 @@ def is_in_share(subject: str, share: float) -> bool:
     """Whether a subject belongs to a share; one that does also belongs to every larger share.
 
     Args:
-        subject: who asks, or what; equal ones fare alike.
+        subject: a client or a request; equal ones get the same result.
         share: of all subjects, in [0, 1].
     """
     data = subject.encode("utf-8", "surrogatepass")

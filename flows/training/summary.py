@@ -51,11 +51,7 @@ def summary_message(plan: Plan, progress: PlanProgress, decision: Decision | Non
             f"; not run because of it: {', '.join(waiting)}" if waiting else ""
         )
     changed = [name for name in plan.stages if progress.states[name].name != UNCHANGED]
-    message = (
-        f"{len(changed)} of {len(plan.stages)} stages had something to do"
-        if changed
-        else "nothing has changed"
-    )
+    message = f"{len(changed)} of {len(plan.stages)} stages had changes" if changed else "nothing has changed"
     return message if decision is None else f"{' '.join(str(decision).split())}; {message}"
 
 

@@ -1,4 +1,4 @@
-"""What an ONNX file says about prepared pictures, and whether its heatmaps agree with Keras'."""
+"""Predictions of an ONNX file for prepared pictures, and whether its heatmaps agree with Keras'."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Answers:
     """float32 [n, rows, columns] in [0, 1]."""
 
     def predicted(self, index: int) -> str:
-        """Name of the class that picture `index` was taken for."""
+        """Name of the predicted class of picture `index`."""
         return self.classes[int(self.top[index])]
 
 
 def answer(path: Path, pictures: Image) -> Answers:
-    """Ask one ONNX file.
+    """Classify pictures with one ONNX file.
 
     Args:
         path: of the file.
         pictures: uint8 [n, H, W, 3], RGB, as `prepare` left them.
 
     Raises:
-        ModelFileError: no valid model.
+        ModelFileError: the file is not a valid model.
     """
     from pipelines.model.predict import open_model
 
@@ -60,7 +60,7 @@ def answer(path: Path, pictures: Image) -> Answers:
 def check_agreement(
     onnx: NDArray[np.float32], keras: NDArray[np.float32], *, architecture: str, paths: Sequence[str]
 ) -> NDArray[np.float32]:
-    """Hold two sets of heatmaps, float32 [n, rows, columns], against each other.
+    """Compare two sets of heatmaps, float32 [n, rows, columns].
 
     Returns:
         float32 [n]: each picture's largest difference.

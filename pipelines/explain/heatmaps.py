@@ -1,6 +1,6 @@
 """Heatmaps from the Keras model itself: Grad-CAM by automatic differentiation, attention rollout for a ViT.
 
-The ONNX file computes the same in closed form; `explain` holds the two together.
+The ONNX file computes the same in closed form; `explain` compares the two.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def keras_heatmaps(classifier: Classifier, images: Image, *, top: NDArray[np.int
 
 
 def method(classifier: Classifier) -> str:
-    """What `keras_heatmaps` computes for this network: `Grad-CAM` or `attention rollout`."""
+    """Name of the method of `keras_heatmaps` for this network: `Grad-CAM` or `attention rollout`."""
     return "attention rollout" if classifier.pooling == "token" else "Grad-CAM"
 
 
@@ -46,8 +46,8 @@ def grad_cam(classifier: Classifier, batch: NDArray[np.float32], *, top: NDArray
 
     Returns:
         float32 [n, rows, columns]: ReLU of the feature map's channels, weighted by the mean gradient of
-        the class's logit with respect to them, over its maximum. A map that is hardly more than
-        what cancelled in it stays faint, exactly as in the exported graph (`LEAST_EVIDENCE`).
+        the class's logit with respect to them, over its maximum. A map with little more than
+        rounding errors stays faint, exactly as in the exported graph (`LEAST_EVIDENCE`).
     """
     import keras
     import tensorflow as tf

@@ -1,7 +1,4 @@
-"""Tiles in a grid with words above and beside them, as one PNG whose bytes depend on nothing else.
-
-A picture with its heatmap on it, as pixels and as a file.
-"""
+"""Draws heatmaps on pictures, and arranges such tiles in a labelled grid, a PNG with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -91,7 +88,7 @@ _TYPE_PX = {"title": 19, "text": 13}
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One tile with what is written under it."""
+    """One tile with the text under it."""
 
     image: Image
     """uint8 [TILE_PX, TILE_PX, 3]."""

@@ -21,9 +21,9 @@ class Pick:
     path: str
     """Relative to `prepared/`."""
     label: str
-    """What it is."""
+    """The true class."""
     predicted: str
-    """What the model took it for."""
+    """The predicted class."""
     confidence: float
     """Probability of `predicted`, in [0, 1]."""
 

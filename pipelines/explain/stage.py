@@ -1,9 +1,9 @@
-"""What the selected network looked at: `python -m pipelines.explain`.
+"""Explain the selected network's predictions: `python -m pipelines.explain`.
 
 Grad-CAM by automatic differentiation on the Keras model (for a ViT attention rollout) beside the heatmap
 of the ONNX file, on correct, wrong and most confidently wrong test pictures, and the heatmaps of all
-architectures on the same faces. The two must agree to 1e-3, usually they do to 1e-5. Where an int8 variant is
-selected, the float32 model is compared instead, and the difference between the two is recorded.
+architectures on the same faces. The two must agree to 1e-3; usually they agree to 1e-5. Where an int8 variant
+is selected, the float32 model is compared instead, and the difference between the two is recorded.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def explain_all(
 def _from_keras(architecture: str, pictures: Image, exported: Answers) -> tuple[str, Heatmaps]:
     record = read_training_record(paths.training_record(architecture))
     classifier = trained_classifier(record, paths.trained_weights(architecture))
-    # The class the ONNX file chose: where two are level, rounding could make Keras choose the other.
+    # The class the ONNX file chose: where two tie, rounding could make Keras choose the other.
     return method(classifier), keras_heatmaps(classifier, pictures, top=exported.top)
 
 
@@ -113,7 +113,7 @@ def _difference(quantized: Answers, float_answers: Answers) -> dict[str, Any]:
 
 
 def _significant(value: float) -> float:
-    """Two significant digits: the rest is the processor's rounding."""
+    """Two significant digits: the rest depends on the processor's rounding."""
     return float(f"{np.float64(value):.1e}")
 
 

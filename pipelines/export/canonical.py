@@ -1,4 +1,4 @@
-"""One graph, one file: nodes, tensors and weights in an order and under names that the graph alone decides.
+"""Canonical form of a graph: order and names of nodes, tensors and weights depend on the graph alone.
 
 Keras and tf2onnx number their names by what the process built before, and tf2onnx walks over sets, whose
 order changes with every start of Python. It was also seen to leave more or fewer reshapes behind from one
@@ -50,7 +50,7 @@ def canonical(model: Any) -> Any:
 
 
 def _without_idle_reshapes(model: Any) -> Any:
-    """A copy in which nothing reads a reshape to the shape that was there already."""
+    """A copy without reshapes to the shape that a tensor already has."""
     import onnx
 
     copy = onnx.shape_inference.infer_shapes(model)

@@ -1,4 +1,4 @@
-"""The file in ONNX Runtime against the Keras network it was made from; see `parity` for the arithmetic."""
+"""Compares the file in ONNX Runtime with its Keras network; see `parity` for the arithmetic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serving.inference.sessions import open_session
 
 # Pictures among which those for the comparison are chosen, spread evenly over the split.
 _CANDIDATES = 64
-# Answers that lie closer than this many tolerances would pass for each other.
+# Predictions closer than this many tolerances could not be distinguished.
 _APART = 10
 
 

@@ -1,8 +1,8 @@
 """A traced TensorFlow function → ONNX, with the contract inside and the same bytes every time.
 
 The function is frozen and handed to tf2onnx as a graph. A detour over a SavedModel on disk gives the same
-nodes and costs another 10 s for EfficientNet-B4; what `tf2onnx.convert.from_function` gets wrong (constants
-that layers hold as tensors become inputs) does not arise, because freezing has made them constants.
+nodes and costs another 10 s for EfficientNet-B4; the fault of `tf2onnx.convert.from_function` (constants
+that layers hold as tensors become inputs) does not occur, because freezing has made them constants.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why the network said so, as TensorFlow operations that convert to ONNX: no gradient tape.
+"""Heatmaps as TensorFlow operations that convert to ONNX, without a gradient tape.
 
 Between the feature map and a class score lie only a pooling and Dense layers with ReLU, so the gradient that
 Grad-CAM needs is a product of their kernels, with a row of zeros for every unit that ReLU shut.
@@ -50,7 +50,7 @@ def grad_cam(features: Any, gradient: Any, *, pooling: Pooling) -> Any:
         pooling: between the two.
 
     Returns:
-        float32 [batch, h, w] in [0, 1]; its maximum is 1 unless hardly anything speaks for the class.
+        float32 [batch, h, w] in [0, 1]; its maximum is 1 unless there is hardly any evidence for the class.
     """
     import tensorflow as tf
 

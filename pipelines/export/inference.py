@@ -1,8 +1,6 @@
-"""What is exported: pictures in, probabilities, heatmap and embedding out.
+"""The exported function (pictures in; probabilities, heatmap, embedding out) and its calibrated temperature.
 
-The temperature that makes confidences honest.
-
-Guo et al., 2017, "On calibration of modern neural networks".
+Temperature scaling: Guo et al., 2017, "On calibration of modern neural networks".
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ Logits = Callable[[Image], NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOutputs:
-    """What the shared head computes on its way to the logits."""
+    """Intermediate values of the shared head."""
 
     logits: Any
     """float32 [batch, classes]."""
@@ -64,7 +62,7 @@ def inference_function(classifier: Classifier, *, temperature: float, height: in
 def keras_logits(classifier: Classifier, *, height: int, width: int) -> Logits:
     """The Keras model as it was trained.
 
-    Traced once for batches of any size, which for a deep network takes longer than all its answers.
+    Traced once for batches of any size; for a deep network, tracing takes longer than all predictions.
     """
     import tensorflow as tf
 
@@ -151,7 +149,7 @@ _DECIMALS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """The temperature and what it did on the data it was fitted to."""
+    """The temperature and the likelihoods on the data it was fitted to."""
 
     temperature: float
     """In [LEAST, MOST], three decimals."""

@@ -1,4 +1,4 @@
-"""Does the file answer as Keras does? Asked on real pictures whose answers differ."""
+"""Compares the ONNX file's outputs with Keras' on real pictures with different predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUMPY_NAMES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
 def varied(probabilities: NDArray[np.float32], count: int, *, first: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Choose pictures whose answers lie far apart.
+    """Choose pictures with very different predictions.
 
     Starting from the surest one, the picture farthest from all chosen ones is taken next.
 

@@ -17,7 +17,7 @@ from serving.contract.arrays import Image
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Where the pictures of one split lie, and what they show."""
+    """Paths and classes of the pictures of one split."""
 
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]

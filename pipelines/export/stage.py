@@ -2,9 +2,9 @@
 
     python -m pipelines.export ARCHITECTURE
 
-Reads `models/ARCHITECTURE/` and the validation and test pictures, writes `onnx/ARCHITECTURE/`. Takes about
-15 s on two cores, 30 s for EfficientNet-B4; half of it is the start of TensorFlow. The printed difference
-between ONNX Runtime and Keras lies near 1e-6; above `export.tolerance` the stage fails.
+Reads `models/ARCHITECTURE/` and the validation and test pictures, writes `onnx/ARCHITECTURE/`.
+docs/benchmarks.md has its duration; half of it is the start of TensorFlow. The printed difference between
+ONNX Runtime and Keras is about 1e-6; above `export.tolerance` the stage fails.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _contract(facts: TrainingRecord, calibration: Calibration) -> ModelContract:
 
 
 def converted(function: Any, contract: ModelContract, *, opset: int) -> bytes:
-    """Convert a traced function, and hold the file against the standard and against its contract.
+    """Convert a traced function, and check the file against the ONNX standard and its contract.
 
     Returns:
         The ONNX file.

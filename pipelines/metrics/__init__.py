@@ -1,6 +1,6 @@
-"""What a classifier's answers are worth: NumPy only, so that every evaluation process starts quickly.
+"""Metrics of a classifier's predictions: NumPy only, so that every evaluation process starts quickly.
 
-classification  confusion matrix and what follows from it, top-k, ROC, log loss
+classification  confusion matrix and its metrics, top-k, ROC, log loss
 calibration     reliability bins, expected calibration error
 bootstrap       95 % intervals, resampling persons rather than pictures
 slices          parts of the test set by brightness, contrast, sharpness, colour

@@ -1,4 +1,4 @@
-"""Does a probability of 0.8 mean right in 80 of 100 cases?"""
+"""Calibration: whether predictions with probability 0.8 are correct in 80 of 100 cases."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""All metrics of one set of answers, as they go into `metrics.json`.
-
-Numbers as they go into JSON: rounded, and null where they are undefined.
-"""
+"""All metrics of one set of predictions, as in `metrics.json`: rounded, and null where undefined."""
 
 from __future__ import annotations
 
@@ -47,7 +44,7 @@ def rounded(value: SupportsFloat | None, decimals: int = DECIMALS) -> float | No
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What a model said about n pictures whose class is known."""
+    """A model's predictions for n pictures whose class is known."""
 
     classes: tuple[str, ...]
     """In the order of the probabilities' columns."""

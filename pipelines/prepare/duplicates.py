@@ -1,4 +1,4 @@
-"""Which pictures are there twice, and what happens to them.
+"""Finds duplicates and decides which of them are removed.
 
 FER2013 is the reason: about a twentieth of its faces occur more than once, some of them in
 train and test, some under two labels.
@@ -22,24 +22,24 @@ _BLOCK = 2048
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """What to do about identical pictures; positions are row numbers of the table asked about."""
+    """Decisions on identical pictures; positions are row numbers of the given table."""
 
     keepers: dict[int, int]
-    """Row that goes → row that stays in its stead."""
+    """Removed row → row that is kept instead."""
     conflicts: tuple[tuple[int, ...], ...]
-    """Rows that are one picture under several labels; all of them go."""
+    """Rows that are one picture under several labels; all are removed."""
     across_splits: int
-    """Pictures (not rows) that stood in more than one split."""
+    """Pictures (not rows) that were in more than one split."""
 
     @property
     def dropped(self) -> NDArray[np.int64]:
-        """All rows that go, ascending."""
+        """All removed rows, ascending."""
         rows = [*self.keepers, *(row for rows in self.conflicts for row in rows)]
         return np.array(sorted(rows), dtype=np.int64)
 
 
 def find_duplicates(rows: pd.DataFrame) -> Duplicates:
-    """Judge identical pictures by `pixel_sha256`.
+    """Find identical pictures by `pixel_sha256`.
 
     One picture under one label is kept once: in the test split rather than in val, in val rather
     than in train, and there the first by source. Under several labels no copy can be trusted.
@@ -115,15 +115,15 @@ class NearDuplicates:
     """Pictures whose perceptual hashes are close; nothing is removed for it."""
 
     elsewhere: NDArray[np.bool_]
-    """[n]: there is one in another split."""
+    """[n]: another split has one."""
     within: NDArray[np.bool_]
-    """[n]: there is another one in the same split."""
+    """[n]: the same split has another one."""
     pairs: NDArray[np.int64]
     """int64 [pairs, 2]: rows, one pair for every two close hashes."""
 
 
 def find_near_duplicates(rows: pd.DataFrame, *, bits: int) -> NearDuplicates:
-    """Judge pictures by `perceptual_hash`.
+    """Find similar pictures by `perceptual_hash`.
 
     Args:
         rows: with columns perceptual_hash and split.

@@ -1,4 +1,4 @@
-"""Read folders of pictures: which names are passed over, and which entries cannot be pictures."""
+"""Reads folders of pictures: which names are ignored, and which entries cannot be pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LEFT_BEHIND = frozenset(
         "zbthumbnail.info",
     }
 )
-"""Names, in lower case, of what operating systems, NAS boxes and photo programs leave in folders."""
+"""Names, in lower case, of files that operating systems, NAS boxes and photo programs leave in folders."""
 # Windows' mark of a downloaded file, `photo.jpg:Zone.Identifier`; archivers replace the colon.
 _DOWNLOAD_MARK = "zone.identifier"
 # Synology stores a file's resource fork and attributes beside it.
@@ -56,7 +56,7 @@ _KINDS = (
 
 
 def is_left_behind(name: str) -> bool:
-    """Whether a file or folder of this name is passed over: hidden, or listed in `LEFT_BEHIND`."""
+    """Whether a file or folder of this name is ignored: hidden, or listed in `LEFT_BEHIND`."""
     lower = name.casefold()
     return (
         name.startswith(".") or lower in LEFT_BEHIND or lower.endswith((_DOWNLOAD_MARK, *_SYNOLOGY_STREAMS))
@@ -95,7 +95,7 @@ class FolderReader:
         return found
 
     def files(self, folder: Path) -> Iterator[str]:
-        """Locator of every file below `folder` that could be a picture, sorted; its content says what it is.
+        """Locator of every file below `folder` that could be a picture, sorted; the content decides later.
 
         Links to files are followed: DVC versions what they point to.
         """
@@ -111,7 +111,7 @@ class FolderReader:
             yield from self.files(below)
 
     def check_links(self) -> None:
-        """Refuse links to folders: DVC does not follow them, so what lies behind them has no versions.
+        """Refuse links to folders: DVC does not follow them, so their content would not be versioned.
 
         Raises:
             DataError: there are some; the message names them.
@@ -157,7 +157,7 @@ def _special(entry: os.DirEntry[str]) -> str | None:
     try:
         mode = entry.stat().st_mode
     except OSError:
-        return None  # a link that leads nowhere: reading it says so
+        return None  # a broken link: reading it reports that
     return next((kind for test, kind in _KINDS if test(mode)), None)
 
 

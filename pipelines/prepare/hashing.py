@@ -1,4 +1,4 @@
-"""What makes two pictures the same (every pixel), or nearly (a perceptual hash)."""
+"""Hashes of pictures: one of all pixels, for equality, and a perceptual one, for similarity."""
 
 from __future__ import annotations
 

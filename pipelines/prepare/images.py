@@ -44,7 +44,7 @@ _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PN
 
 
 class Task(NamedTuple):
-    """What to read and where to write it."""
+    """One original and the place of its prepared picture."""
 
     locator: str
     path: str
@@ -159,7 +159,7 @@ _preparer: Preparer | None = None
 
 
 def _start_worker(settings: Settings) -> None:
-    global _preparer  # a worker process has no other place for what lives as long as it does
+    global _preparer  # state that lives as long as the worker process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
@@ -167,7 +167,7 @@ def _start_worker(settings: Settings) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would otherwise wait for work for ever."""
+    """Ends a worker whose parent was killed; it would wait for work for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

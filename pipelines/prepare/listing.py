@@ -21,7 +21,7 @@ _NAMED = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What lies in a folder of originals."""
+    """The content of a folder of originals."""
 
     sources: tuple[Source, ...]
     """In the order of folders and names."""
@@ -34,10 +34,10 @@ def find_sources(data: Path, *, root: Path) -> Found:
     """Find all originals below `data`; locators are relative to `root`.
 
     Raises:
-        NoImages: there is nothing.
+        NoImages: the folder has no pictures.
         ClassMissing: the folder of a class is empty.
         ClassNameInvalid: a class cannot have its name.
-        SplitsUnclear: folders are named after splits, but not so that each has its place.
+        SplitsUnclear: folders are named after splits, but do not make one set.
         DataError: two layouts at once, links to folders, a name that is not UTF-8, or an unusable CSV file.
     """
     reader = FolderReader(root=root)

@@ -1,4 +1,4 @@
-"""Small sets: move groups until every class has its minimum in every split.
+"""Moves groups of small sets until every class has its minimum in every split.
 
 A hash of each group gives every split its share on average only: of 30 pictures of a class, a validation
 split of 12 % has none one time in 46. A class that is short takes groups from a split that has more than
@@ -29,7 +29,7 @@ class Move:
 
 
 def fill_up(rows: pd.DataFrame, *, seed: int, minimum: int, movable: Collection[str]) -> list[Move]:
-    """Which groups to move so that every class has at least `minimum` images in every movable split.
+    """Choose groups to move so that every class has at least `minimum` images in every movable split.
 
     Of the groups that can be moved the one of the lowest hash goes first, so that the choice depends on
     the groups alone. None is moved that would leave its own split short of any class. Classes of too few

@@ -1,4 +1,4 @@
-"""That every class has a picture in every split, and what to do where one has none."""
+"""Checks that every class has a picture in every split; the error says what to do."""
 
 from __future__ import annotations
 

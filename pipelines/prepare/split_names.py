@@ -26,7 +26,7 @@ _WORDS = {
 }
 _SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words}
 _UNMISTAKABLE = frozenset({"train", "training", "val", "validation", "test", "publictest", "privatetest"})
-"""Words that are no class of anything; classes may well be called `valid` and `invalid`."""
+"""Words that are never classes; `valid` and `invalid` may be classes."""
 _FILLING = re.compile(r"[\s_.-]+")
 _ENDINGS = ("set", "data", "images", "split")
 # The shorter half of what is in use, for messages.

@@ -1,4 +1,4 @@
-"""Which split and which file name each original gets; decided before a single one is read."""
+"""Assigns split and file name to each original before any is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.core.source_images import Source
 
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
-"""Where something can be kept in one split only, the test keeps it, so that it stays what it was."""
+"""A picture that only one split may keep stays in the first of these, so that the test split is stable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ def place(
 ) -> Placement:
     """Give every original its group, split and file name.
 
-    Splits that the data brings are kept; those it lacks are carved by a hash of (seed, group), so
-    that no group is ever in two splits and adding pictures moves none from one split to another.
+    Splits given by the data are kept; missing ones are drawn by a hash of (seed, group), so that
+    a group is never in two splits and added pictures do not move others from one split to another.
     """
     groups = [_group(source, pattern) for source in sources]
     given = {source.split for source in sources} - {None}

@@ -1,9 +1,9 @@
-"""Turn the originals in data/ into what the network takes: cropped, resized, split, without duplicates.
+"""Turn the originals in data/ into the network's inputs: cropped, resized, split, without duplicates.
 
     python -m pipelines.prepare
 
 Reads data/<class>/*, data/{train,val,test}/<class>/* or data/fer2013.csv (docs/dataset.md); writes
-prepared/ and reports/prepare.json. docs/benchmarks.md has how fast.
+prepared/ and reports/prepare.json. docs/benchmarks.md has its speed.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def prepare(
         face_model: model file of the `yunet` detector.
 
     Raises:
-        NoImages: nothing to prepare.
+        NoImages: the folder has no pictures.
         TooManyUnreadable: more broken files than `max_unreadable_fraction`.
         ClassMissing: one class only, or a class that a split lacks.
         DataError: the folders contradict each other, the face detector cannot be used, or a worker

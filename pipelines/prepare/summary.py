@@ -30,7 +30,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Everything a run of `prepare` found out."""
+    """Results of a run of `prepare`."""
 
     found: int
     read: pd.DataFrame
@@ -41,7 +41,7 @@ class Outcome:
     no_face: Sequence[Removed]
     spanning: Sequence[Removed]
     passed_over: Sequence[Removed]
-    """What lies among the originals and is not a picture of a class, such as a FIFO."""
+    """Entries among the originals that are not pictures of a class, such as a FIFO."""
     ungrouped: int
     duplicates: Duplicates
     moved: Sequence[Move]

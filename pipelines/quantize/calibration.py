@@ -25,7 +25,7 @@ Range = tuple[float, float]
 # Wu et al., 2020 ("Integer quantization for deep learning inference"), table 5: of the percentiles tried, the
 # one that serves most networks.
 PERCENTILE = 99.99
-# As many as an unsigned byte has.
+# The number of values of an unsigned byte.
 _LEVELS = 256
 # Part of the whole range that `entropy` tries. With 2048 bins an eighth is one bin for each level.
 _PARTS = np.linspace(0.125, 1, 57)
@@ -44,7 +44,7 @@ class Histogram:
 
 
 def minmax(low: float, high: float) -> Range:
-    """Everything that was seen."""
+    """The whole range of the observed values."""
     return min(low, 0.0), max(high, 0.0)
 
 
@@ -88,7 +88,7 @@ def _divergence(histogram: Histogram, low: float, high: float) -> float:
     if inside.sum() < 2:
         return np.inf
     kept, reference = counts[inside], counts[inside].copy()
-    # What is cut off becomes the outermost value.
+    # Values outside of the range are clipped to its ends.
     reference[0] += counts[centres < low].sum()
     reference[-1] += counts[centres > high].sum()
     level = np.minimum((centres[inside] - low) / (high - low) * _LEVELS, _LEVELS - 1).astype(int)
@@ -103,7 +103,7 @@ def _kullback_leibler(reference: NDArray[np.float64], other: NDArray[np.float64]
     """Nats; of two tables of counts, neither of them normalised."""
     seen = reference > 0
     p = reference[seen] / reference.sum()
-    # A level that lost all its members stands for next to nothing rather than for the impossible.
+    # A level without members gets a tiny probability instead of zero.
     q = np.maximum(other[seen] / max(other.sum(), 1e-12), 1e-12)
     return float((p * np.log(p / q)).sum())
 
@@ -115,10 +115,10 @@ Tensors = dict[str, NDArray[np.float32]]
 
 
 class Observed:
-    """Values of some tensors of one model over pictures, one at a time: memory stays flat."""
+    """Values of some tensors of one model over pictures, one tensor at a time, in constant memory."""
 
     def __init__(self, model: bytes, tensors: Sequence[str], pictures: Image) -> None:
-        """Prepare; nothing runs yet.
+        """Create the observer; nothing runs yet.
 
         Args:
             model: the float graph, as a file.
@@ -130,7 +130,7 @@ class Observed:
         self._pictures = pictures
 
     def ranges(self, method: Method) -> dict[str, Range]:
-        """Tensor → what eight bits have to cover of it.
+        """Tensor → range that int8 has to cover.
 
         Raises:
             FloatingPointError: a tensor held a value that is not finite.

@@ -2,7 +2,7 @@
 
 Always float: the scaling of the picture before the first layer, everything after the last dense layer
 (temperature, softmax), operators without an int8 kernel (layer norm, GELU), products of two activations
-(attention), what gives an output, and the heatmap's branch but for its matrix, a copy of the head's. Rules
+(attention), the outputs' nodes, and the heatmap's branch except its matrix, a copy of the head's. Rules
 of `quantization.ARCHITECTURE.keep_float` add to these.
 """
 
@@ -15,18 +15,18 @@ from pipelines.quantize.graph import Graph
 from serving.contract.model import HEATMAP, OUTPUTS, PROBABILITIES
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
-"""Where the arithmetic is."""
+"""Operators with most of the arithmetic."""
 _POOLS = ("GlobalAveragePool", "MaxPool")
 _BETWEEN = ("Add", "Clip", "Mul", "Pad", "Relu", "Reshape", "Sigmoid", "Transpose", *_POOLS)
-"""What lies between them and has an int8 kernel: a convolutional network need not leave the eight bits."""
+"""Operators between them with an int8 kernel, so that a convolutional network stays in int8."""
 
 
 def int8_nodes(graph: Graph, *, between: bool, keep_float: Collection[str]) -> tuple[str, ...]:
     """Names of the nodes to quantise, in the graph's order.
 
     Args:
-        graph: rewritten; its outputs bear the contract's names.
-        between: whether what lies between products is quantised too.
+        graph: rewritten; its outputs have the contract's names.
+        between: whether the nodes between products are quantised too.
         keep_float: rules, keys of `RULES`.
     """
     main = graph.before([PROBABILITIES])

@@ -3,7 +3,7 @@
     python -m pipelines.quantize ARCHITECTURE
 
 Reads `onnx/ARCHITECTURE/model.onnx` and validation pictures, writes `onnx/ARCHITECTURE-int8/`, the same bytes
-every time. Takes 1–2 s on two cores, 5 to 10 s for ResNet-50 and EfficientNet-B4; TensorFlow is not involved.
+every time. docs/benchmarks.md has its duration; TensorFlow is not involved.
 The settings are in `quantization.ARCHITECTURE` of params.yaml, found once by `python -m
 benchmarks.quantization`; `evaluate` and `compare` measure the loss of accuracy.
 """

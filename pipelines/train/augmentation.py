@@ -2,7 +2,7 @@
 
 Keras' layers for this cost a third of a small network's speed. One warp in OpenCV takes about 40 µs at
 64 px on one core, a seventh of TensorFlow's ImageProjectiveTransformV3. The random numbers of an epoch
-depend on (seed, epoch) only, so that a resumed run sees what an unbroken one would.
+depend on (seed, epoch) only, so that a resumed run gets the same pictures as an uninterrupted one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Everything a killed run needs to go on, in one file that is replaced after every epoch.
+"""The state of a training, in one file that is replaced after every epoch, so that a killed run can continue.
 
-The file lies in `.checkpoints/ARCHITECTURE/KEY/`, outside DVC's outputs. KEY is the hash of all declared
-inputs of the stage, so that a checkpoint never meets other data, parameters or code.
-
-What decides the outcome of a training run, as one key: a checkpoint is used by no other run.
+The file is in `.checkpoints/ARCHITECTURE/KEY/`, outside of DVC's outputs. KEY is the hash of all declared
+inputs of the stage, so that a checkpoint is never used with other data, parameters or code.
 """
 
 from __future__ import annotations
@@ -62,7 +60,7 @@ def checkpoint_key(inputs: Mapping[str, Any], sources: Iterable[Path]) -> str:
 
 
 class CheckpointFile:
-    """Where the checkpoint of one run lies."""
+    """The checkpoint file of one run."""
 
     def __init__(self, root: Path, key: str) -> None:
         """Name the file; nothing is created.
@@ -79,7 +77,7 @@ class CheckpointFile:
         """Replace the checkpoint.
 
         Raises:
-            OutputError: it cannot be written; the one before is still there.
+            OutputError: it cannot be written; the previous one is kept.
         """
         # The best epoch is often this one: its arrays are then the model's own and are written once.
         shared = state.best is state.model
@@ -116,14 +114,14 @@ class CheckpointFile:
             raise CheckpointCorrupt(path=self.path, reason=str(error)) from error
 
     def remove_others(self) -> None:
-        """Remove what runs with other inputs left behind."""
+        """Remove checkpoints of runs with other inputs."""
         if self._root.is_dir():
             for folder in self._root.iterdir():
                 if folder != self.folder:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def remove(self) -> None:
-        """Remove the checkpoints of this architecture, this one included: its outputs stand."""
+        """Remove all checkpoints of this architecture, once its outputs are written."""
         shutil.rmtree(self._root, ignore_errors=True)
 
 

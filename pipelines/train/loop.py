@@ -28,7 +28,7 @@ from pipelines.train.schedule import Phase, Stopping, as_keras_schedule, choose_
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What is learnt from and what stops the learning."""
+    """Training pictures, and validation pictures for early stopping."""
 
     train: Split
     val: Split
@@ -37,7 +37,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to learn."""
+    """Settings of the training."""
 
     phases: tuple[Phase, ...]
     training: TrainingParams
@@ -58,7 +58,7 @@ class Listener(Protocol):
     """Listener for the epochs of a training."""
 
     def before_first_epoch(self, state: Checkpoint) -> None:
-        """A run begins, which is not the rest of another."""
+        """A new run begins, not a resumed one."""
 
     def after_epoch(self, state: Checkpoint, *, images_per_second: float) -> None:
         """An epoch is over."""
@@ -82,7 +82,7 @@ def train(
         settings: how.
         strategy: `tf.distribute` strategy.
         listener: notified of every epoch; saves the checkpoint.
-        state: where to go on.
+        state: checkpoint to continue from.
         run_id: kept in the checkpoints.
 
     Raises:
@@ -122,7 +122,7 @@ def _beginning(classifier: Classifier, run_id: str | None) -> Checkpoint:
 
 
 class _Run:
-    """What stays the same over all epochs."""
+    """Everything that stays the same over all epochs."""
 
     def __init__(
         self, classifier: Classifier, data: Data, *, settings: Settings, strategy: Any, listener: Listener

@@ -1,4 +1,4 @@
-"""How good a network is on the validation split, from its logits alone."""
+"""Metrics of a network on the validation split, from its logits alone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Validation:
     loss: float
     """Mean cross-entropy in nats, without class weights or label smoothing."""
     accuracy: float
-    """Share of right answers, in [0, 1]."""
+    """Share of correct predictions, in [0, 1]."""
     macro_f1: float
     """Mean over classes of F1, in [0, 1]; a class never seen nor predicted counts as 0."""
 
 
 def validate_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Validation:
-    """Judge logits [n, classes] against labels [n]."""
+    """Compare logits [n, classes] with labels [n]."""
     predicted = logits.argmax(axis=1)
     return Validation(
         loss=cross_entropy(logits, labels),

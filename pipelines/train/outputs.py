@@ -1,4 +1,4 @@
-"""What the stage leaves: weights, record and history, each whole or not at all, none with a time in it."""
+"""Outputs of the stage: weights, record and history, each written whole or not at all, without timestamps."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def record(
     dataset: Dataset,
     origin: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the network is and how its training went: all that is needed to build it again.
+    """Record of the network and its training: everything needed to build it again.
 
     Args:
         classifier: the trained network.

@@ -1,4 +1,4 @@
-"""How training goes, on one line that moves on a terminal and on plain lines elsewhere."""
+"""Progress of a training: one updated line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import TextIO
 
 _BAR = 24
-# A moving line need not move faster than an eye reads; a log needs no more than a sign of life.
+# An updated line need not change faster than people read; a log needs few lines.
 _TERMINAL_S, _PLAIN_S = 0.2, 30.0
 
 
@@ -15,10 +15,10 @@ class Progress:
     """Images per second and time left, over all epochs of a run."""
 
     def __init__(self, *, title: str, images_per_step: int, stream: TextIO | None = None) -> None:
-        """Begin before the first epoch.
+        """Create the progress before the first epoch.
 
         Args:
-            title: what stands before every line.
+            title: beginning of every line.
             images_per_step: pictures of one step.
             stream: where to write; standard output.
         """
@@ -53,7 +53,7 @@ class Progress:
         return self._steps * self._images / (self._trained - self._started)
 
     def finish(self, text: str) -> None:
-        """Validation is over as well; `text` says how it went."""
+        """Validation is finished too; `text` has its results."""
         self._past_steps += self._steps
         self._past_s += time.monotonic() - self._started
         speed = self._steps * self._images / (self._trained - self._started)

@@ -1,6 +1,6 @@
-"""The MLflow run of a training: what it was given, how each epoch went, what came out.
+"""The MLflow run of a training: parameters, metrics of each epoch and files.
 
-MLflow must answer before training starts; should it fail later, training goes on, the figures are
+MLflow must answer before training starts. If it fails later, training continues, and the metrics are
 kept and sent at the end.
 """
 
@@ -37,14 +37,14 @@ class RunLog:
         tags: Mapping[str, str],
         run_id: str | None = None,
     ) -> None:
-        """Start a run, or go on with one.
+        """Start a run, or continue one.
 
         Args:
             experiment: name of the MLflow experiment.
             name: of the run.
             parameters: nested; logged under dotted names.
             tags: of the run.
-            run_id: of the run to go on with, if it is still there.
+            run_id: of the run to continue, if it still exists.
 
         Raises:
             RegistryError: MLflow cannot be reached.
@@ -59,10 +59,10 @@ class RunLog:
         self.run_id: str = retrying(self._uri, lambda: self._open(experiment_id, name, run_id))
         """MLflow's name for the run."""
         retrying(self._uri, lambda: self._describe(parameters, tags))
-        psutil.cpu_percent()  # the next call tells the mean since this one
+        psutil.cpu_percent()  # the next call returns the mean since this one
 
     def catch_up(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Log the epochs a resumed run has behind it and MLflow does not know."""
+        """Log a resumed run's earlier epochs that MLflow does not have."""
         logged = retrying(self._uri, lambda: self._client.get_metric_history(self.run_id, "val_loss"))
         known = {metric.step for metric in logged}
         for row in history:
@@ -86,7 +86,7 @@ class RunLog:
                 print(f"warning: {self._trouble}; training goes on without it", file=sys.stderr, flush=True)
 
     def finish(self, files: Sequence[Path], tags: Mapping[str, str]) -> None:
-        """Send what is left, attach files, close the run; never fails, but says what is missing."""
+        """Send the remaining metrics, attach files, close the run; on failure only print what is missing."""
         self._trouble = None
         self._flush()
         self._attempt(lambda: self._conclude(files, tags))

@@ -1,8 +1,6 @@
-"""Learning rate of every step of a phase, as plain numbers.
+"""Phases of a training (layers, epochs, optimizer), the learning rate of every step, and early stopping.
 
-Which layers learn, for how long and how fast.
-
-Early stopping with its state in the open, so that a resumed run stops where an unbroken one would.
+The state of early stopping is explicit, so that a resumed run stops where an uninterrupted one does.
 """
 
 from __future__ import annotations
@@ -116,7 +114,7 @@ def _is_batch_norm(layer: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Stopping:
-    """What has been the best so far, and how long ago in this phase."""
+    """The best epoch so far, and the epochs since then in this phase."""
 
     best: Validation | None = None
     """Figures of the best epoch; None before the first."""

@@ -1,7 +1,7 @@
 """`python -m pipelines.train ARCHITECTURE`: train one network on the prepared pictures.
 
-On two cores, with the sample dataset and its settings: 1–3 minutes for each network. Killed at any
-time and started again it goes on after the last finished epoch.
+docs/benchmarks.md has the duration of each network on the sample. When it is killed at any time and started
+again, it continues after the last finished epoch.
 """
 
 from __future__ import annotations

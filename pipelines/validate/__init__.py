@@ -1,6 +1,5 @@
-"""The parts of `pipelines.validate`.
+"""The `validate` stage: checks the prepared pictures with Great Expectations.
 
-tables   what the expectations look at: the manifest with derived columns, and counts of classes
-checks   the expectations, each with its severity and its meaning in plain words
-docs     Data Docs: Great Expectations' pages in a frame that works offline
+checks   tables (the manifest with derived columns, counts of classes) and the expectations about them
+suite    runs the expectations and writes Data Docs, Great Expectations' pages in a frame that works offline
 """

@@ -1,12 +1,10 @@
-"""The suite: every expectation about the data, its severity and its meaning in plain words.
+"""All expectations about the data, with severity and a plain description, and the tables that they check.
 
 critical   a failure stops the pipeline: training on such data, or believing its test, would be wrong
-warning    a failure is reported: such data can be meant
+warning    a failure is reported: such data can be intended
 
-What the expectations look at.
-
-Great Expectations checks rows and columns; what holds between rows (no person in two splits) is
-counted here into columns, so that it is judged, and shown in the Data Docs, like everything else.
+Great Expectations checks rows and columns. Relations between rows (no person in two splits) are
+counted into columns here, so that they are checked and shown in the Data Docs like everything else.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ class Check:
     """Stable name, for reports and searches."""
     severity: Severity
     says: str
-    """What must hold, as a sentence without a full stop."""
+    """The expectation, as a sentence without a full stop."""
     kind: str
     """Name of the Great Expectations class."""
     arguments: dict[str, Any]
@@ -51,7 +49,7 @@ class Check:
 
 
 def image_checks(params: ValidateParams, *, labels: Sequence[str]) -> list[Check]:
-    """What must hold for `tables.image_table`."""
+    """Expectations about `image_table`."""
     return [
         *_identity(),
         *_no_leak(params),
@@ -60,7 +58,7 @@ def image_checks(params: ValidateParams, *, labels: Sequence[str]) -> list[Check
 
 
 def class_checks(params: ValidateParams) -> list[Check]:
-    """What must hold for `tables.class_table`."""
+    """Expectations about `class_table`."""
     least, ratio, off = params.min_per_class_and_split, params.max_class_ratio, params.max_share_difference
     return [
         _between(

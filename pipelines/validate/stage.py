@@ -1,4 +1,4 @@
-"""Judge the prepared images with Great Expectations; what is wrong with them stops the pipeline here.
+"""Check the prepared images with Great Expectations; a critical failure stops the pipeline.
 
     python -m pipelines.validate
 
@@ -57,7 +57,7 @@ def validate(
     near_duplicate_bits: int,
     docs: Path,
 ) -> Validation:
-    """Judge a prepared dataset and write its Data Docs into the folder `docs`.
+    """Check a prepared dataset and write its Data Docs into the folder `docs`.
 
     Raises:
         ManifestCorrupt: a file is unreadable, or the two do not belong together.

@@ -1,10 +1,8 @@
-"""Runs checks with Great Expectations and puts its answer into plain words.
+"""Runs checks with Great Expectations, describes the results plainly, and writes the Data Docs.
 
-Data Docs: Great Expectations renders the content, the frame around it is ours.
-
-Its own frame loads Bootstrap, jQuery and Vega from five content networks, so that without one the
-pages are bare, and its logo's address reports every look at them. Ours needs no network and no
-script. Nothing in it says when it was made, so that the same data gives the same files.
+Great Expectations renders the content of the Data Docs; the frame around it is ours. Its own frame loads
+Bootstrap, jQuery and Vega from five content networks, does not work offline, and its logo's address reports
+every visit. Ours needs no network and no script, and has no date, so that the same data gives the same files.
 """
 
 from __future__ import annotations
@@ -32,14 +30,14 @@ _SAMPLED = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of one check."""
+    """The result of one check."""
 
     check: Check
     passed: bool
     observed: float | None
     """Rows that fail, or the value of an aggregate."""
     message: str
-    """What was found, then the rule."""
+    """The values found, then the rule."""
 
     def as_json(self) -> dict[str, Any]:
         """One entry of reports/validation.json."""
@@ -158,7 +156,7 @@ def _render(name: str, verdicts: Sequence[Verdict], result: Any, *, pages: Mappi
     from great_expectations.render.view import DefaultJinjaPageView
     from jinja2 import ChoiceLoader, FileSystemLoader
 
-    result.meta.clear()  # when and under which id it ran
+    result.meta.clear()  # time and id of the run
     view = DefaultJinjaPageView()
     view.env.loader = ChoiceLoader([FileSystemLoader(_TEMPLATES), view.env.loader])
     numbers = itertools.count(1)

@@ -1,9 +1,9 @@
-"""Where pretrained weights may lie, and how they get here.
+"""The `weights` stage: finds pretrained weights on this machine or downloads them.
 
-local    a folder of the user's, what is here already, the caches of Keras and Hugging Face
-remote   one quick question whether there is a network, then downloads with checks
-intact   whether a file is whole
-settle   the stage's output, replaced only when it differs
+local        the user's folder, earlier results, the caches of Keras and Hugging Face; completeness of files
+remote       a quick check for a network connection, then downloads with checks
+pretrained   loads weights into a network
+stage        the stage's output, replaced only when it differs
 
-None of it imports Keras, unless there is something to download.
+Keras is imported only for a download.
 """

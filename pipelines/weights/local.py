@@ -1,7 +1,4 @@
-"""Pretrained weights on this machine, best source first.
-
-Check whether a weights file is complete without loading it.
-"""
+"""Finds pretrained weights on this machine, best source first, and checks that they are complete."""
 
 from __future__ import annotations
 
@@ -20,13 +17,13 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _END_ADDRESS = {0: 40, 1: 44, 2: 28, 3: 28}
 _CHUNK_BYTES = 1 << 20
 CHECKPOINT_FILES = ("config.json", "model.safetensors")
-"""What a Hugging Face checkpoint must have, the tensors last."""
+"""Required files of a Hugging Face checkpoint, the tensors last."""
 OPTIONAL_FILES = ("preprocessor_config.json",)
-"""What it may have: without it the usual scaling holds."""
+"""Optional file; without it the default scaling is used."""
 
 
 def problem_with(path: Path, *, md5: str | None = None) -> str | None:
-    """What is wrong with a weights file or checkpoint folder; None: nothing.
+    """Describe the defect of a weights file or checkpoint folder; None without one.
 
     Args:
         path: a Keras weights file (HDF5), or a folder with `CHECKPOINT_FILES`.
@@ -95,16 +92,16 @@ class Found:
     name: str
     """Name in the stage's output; shows the options that it belongs to."""
     where: str
-    """For people."""
+    """Description for the output."""
 
 
 def find_local(architecture: str, pretrained: Pretrained, *, output: Path) -> tuple[Found | None, list[str]]:
-    """The first whole one of all places, and what was wrong with those before it.
+    """The first complete weights of all places, and the defects of those before.
 
     Args:
         architecture: its name.
-        pretrained: what it wants.
-        output: the stage's own folder; what lies there already is kept rather than looked for again.
+        pretrained: its kind of weights.
+        output: the stage's own folder; weights that are there already are kept.
     """
     complaints: list[str] = []
     for found in _candidates(architecture, pretrained, output):
@@ -166,7 +163,7 @@ def _cached(pretrained: Pretrained) -> list[Path]:
 
 
 def description(path: Path, name: str) -> str:
-    """Which weights these are: the same wherever they were found, so that moving house retrains nothing."""
+    """Identity of the weights: the same at every place, so that moving the files does not retrain."""
     tensors = path / CHECKPOINT_FILES[-1] if path.is_dir() else path
     return f"{name}, sha256 {sha256_of(tensors)[:_DIGITS]}"
 

@@ -1,4 +1,4 @@
-"""Pretrained weights into a network: from `weights/ARCHITECTURE/`, as the `weights` stage left it there.
+"""Loads pretrained weights into a network, from `weights/ARCHITECTURE/`, the output of the `weights` stage.
 
 origin.json   {"origin": "scratch" | "imagenet" | "hf:…", "reason": …, "file": name or null}
 NAME          Keras' own weights file, or the folder of a Hugging Face checkpoint
@@ -98,7 +98,7 @@ def _load_weights(backbone: Any, path: Path) -> None:
 
 @contextmanager
 def _translated(name: str, *, origin: dict[str, Any], folder: Path) -> Iterator[None]:
-    """What reading a weights file raises → one line that names the file."""
+    """Translate errors of reading a weights file into one line that names the file."""
     try:
         # Keras only warns when it skips a part of the file and leaves those weights at random values.
         with warnings.catch_warnings(action="error", category=UserWarning):

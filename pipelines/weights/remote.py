@@ -1,4 +1,4 @@
-"""Pretrained weights from the network: one quick question whether there is any, then a checked download."""
+"""Downloads pretrained weights: a quick check for a network connection, then a verified download."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def hub_address() -> str:
 
 
 def reachable(addresses: Iterable[str], *, timeout_s: float) -> set[str]:
-    """Those of some addresses that accept a connection, all asked at once.
+    """Return the addresses that accept a connection, all tried at once.
 
     Each request has its own thread because a name look-up can block for longer than any timeout.
     """

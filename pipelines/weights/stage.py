@@ -1,9 +1,7 @@
 """`python -m pipelines.weights`: find pretrained weights for every architecture of `params.yaml`.
 
-Without a network and without
-weights the networks train from scratch (`weights.offline`), and it says so.
-
-The stage's output for one architecture: `origin.json` and the weights, replaced only when they differ.
+Without a network connection and without weights, networks train from scratch (`weights.offline`), with a
+warning. The output for one architecture is `origin.json` and the weights, replaced only when they differ.
 """
 
 from __future__ import annotations
@@ -47,11 +45,11 @@ _ORIGIN = "origin.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """What one architecture starts from."""
+    """The initial weights of one architecture."""
 
     origin: str
     reason: str
-    """The same wherever the same weights were found, so that moving house retrains nothing."""
+    """The same for the same weights at every place, so that moving the files does not retrain."""
     found: Found | None = None
 
 
@@ -116,9 +114,9 @@ def main() -> None:
 
 
 def resolve_all(params: Params, *, root: Path = paths.WEIGHTS) -> None:
-    """Write `root/ARCHITECTURE/` as `pipelines.weights.pretrained` reads it; leave what is up to date.
+    """Write `root/ARCHITECTURE/` as `pipelines.weights.pretrained` reads it, unless it is up to date.
 
-    So do the folders of architectures that are not listed now: they may be again, when there is no network.
+    Folders of architectures that are not listed stay: they may be listed again when there is no network.
 
     Raises:
         WeightsUnavailable: weights are not available, but `weights` in params.yaml requires them.
@@ -172,7 +170,7 @@ def _from_scratch(name: str, weights: WeightsParams) -> Resolved:
 def _fetch_all(
     wanted: Mapping[str, Pretrained], weights: WeightsParams, *, root: Path, folder: Path
 ) -> dict[str, str]:
-    """Download what can be had; returns why the others cannot, by architecture."""
+    """Download the available weights; return by architecture why others are not available."""
     hosts = {name: _host(pretrained) for name, pretrained in wanted.items()}
     there = reachable(hosts.values(), timeout_s=weights.timeout_s)
     lost = {}

@@ -35,7 +35,7 @@ from serving.observations.records import Observation
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """What a client may ask for."""
+    """Options of a request."""
 
     faces: FacesMode = "auto"
     min_probability: float = 0.0
@@ -54,7 +54,7 @@ class Explanation:
 
 
 class _NullSink:
-    """Keeps nothing."""
+    """A sink that keeps nothing."""
 
     def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
         pass
@@ -84,15 +84,15 @@ class Detector:
         shadow: Shadow | None = None,
         canary: Canary | None = None,
     ) -> None:
-        """Join the parts.
+        """Create the detector.
 
         Args:
             batcher: of the live model.
             reader: of pictures.
             sink: receives each answer.
             timeout_s: what one picture may take.
-            shadow: offered a sample of what the live model answers.
-            canary: answers some of those that name their subject.
+            shadow: gets a sample of the live model's answers.
+            canary: answers some of the requests with a subject.
         """
         self._batcher = batcher
         self._reader = reader
@@ -117,10 +117,10 @@ class Detector:
             options: what the client asked for.
             live: the model that is to answer; the current one without it.
             record: whether the answer is kept as an observation; of a stream's frames only some are.
-            subject: who asks, for the canary's share; without it the live model answers.
+            subject: client id for the canary's share; without it the live model answers.
 
         Raises:
-            ImageError: the bytes are no picture that is accepted.
+            ImageError: the bytes are not an accepted picture.
             Overloaded: no model is live, too many wait, or it took too long.
         """
         sink, shadow = (self._sink, self._shadow) if record else (_NULL_SINK, None)
@@ -144,7 +144,7 @@ class Detector:
         """As `detect`, and where the model looked; with `draw` on the picture.
 
         Raises:
-            ImageError: the bytes are no picture that is accepted.
+            ImageError: the bytes are not an accepted picture.
             Overloaded: no model is live, too many wait, or it took too long.
         """
         if self._canary is None or subject is None:

@@ -5,8 +5,8 @@ auto      every face       the whole picture
 all       every face       nothing
 none      the whole picture, without looking for faces
 
-For a model trained on whole pictures, one that is filled by its only face is such a picture already and stays
-whole: on the sample's test pictures a LeNet is right for 76 % of them whole and for 70 % of their crops.
+For a model trained on whole pictures, a picture that is filled by its only face is not cropped: on the
+sample's test pictures the accuracy of a LeNet is 76 % on whole pictures and 70 % on their crops.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from serving.contract import (
 from serving.contract.faces import YUNET_SHA256
 from serving.errors import BadRequest, FaceDetectorError, ImageFormatUnknown, PictureAsText
 
-# Of the picture's longer side. In the sample's pictures Haar's boxes have 0.58 to 0.89 of it.
+# As a fraction of the picture's longer side. In the sample's pictures Haar's boxes have 0.58 to 0.89 of it.
 _PORTRAIT = 0.5
 
 # What clients send in place of a file's bytes, by how it begins.
@@ -95,16 +95,16 @@ class Detectors:
     """The face detector that fits a model: its own when it was trained on crops, else the configured one."""
 
     def __init__(self, choice: DetectorChoice, *, face_model: Path | None) -> None:
-        """Nothing is read yet.
+        """Create the detectors; files are read on first use.
 
         Args:
             choice: for models trained on whole pictures.
-            face_model: YuNet's file. What a model was trained with is the official one and no other;
-                elsewhere another one will do, and `check` says so.
+            face_model: YuNet's file. Models that were trained with it need the official file; for others
+                another file works, with a warning by `check`.
         """
         self._choice = choice
         self._face_model = face_model
-        # Reading a detector's file is done once for each.
+        # Each detector's file is read once.
         self._named: Callable[[str, str | None], FaceDetector] = cache(
             lambda name, sha256: find_detector(name, face_model, sha256=sha256)
         )
@@ -177,7 +177,7 @@ class PictureReader:
         """Set the limits.
 
         Args:
-            detectors: who finds faces.
+            detectors: find faces.
             max_pixels: width × height above which a picture is refused.
             max_faces: most faces of one picture, the largest first.
             margin: around a face, for models trained on whole pictures; others bring their own.
@@ -192,7 +192,7 @@ class PictureReader:
         """Decode a file and cut out what the network is to see.
 
         Raises:
-            ImageError: the bytes are no picture that is accepted.
+            ImageError: the bytes are not an accepted picture.
             BadRequest: `all` while looking for faces is switched off.
             FaceDetectorError: the model's detector cannot be used here.
         """
@@ -225,7 +225,7 @@ class PictureReader:
         return known[1]
 
     def check(self, spec: InputSpec, faces: FacesMode) -> None:
-        """Whether pictures can be read so at all, before the first one comes.
+        """Check before the first picture that this search for faces is possible.
 
         Raises:
             BadRequest: `all` while looking for faces is switched off.
@@ -259,7 +259,7 @@ def _decoded(data: bytes, *, max_pixels: int) -> Image:
 
 
 def recognised_text(data: bytes) -> str | None:
-    """What a body is that holds a picture as text, or names one; None when it is nothing of the kind."""
+    """Kind of a body that holds a picture as text, or its address; None for other bodies."""
     begin = data[:_BEGIN_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
     lower = begin[:16].lower()
     for prefix, name in _TEXTS.items():

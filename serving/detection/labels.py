@@ -1,4 +1,4 @@
-"""Labels of faces on a drawn picture: what they say, where they lie, in the page's colours."""
+"""Labels of faces on a drawn picture: text, place and the page's colours."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ Places = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Text:
-    """What the label of one face can say."""
+    """Texts of one face's label."""
 
     forms: tuple[str, ...]
-    """The most telling first; the last one takes the least room."""
+    """The most detailed first; the last one is the shortest."""
     color: str
     """#rrggbb, of the emotion."""
 

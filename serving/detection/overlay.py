@@ -1,4 +1,4 @@
-"""What was found in a picture, drawn on it as the page does, as a PNG file: heat, boxes, labels."""
+"""Draws heatmaps, boxes and labels on a picture as the page does, as a PNG file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mark:
-    """One input of the network and what it answered."""
+    """One input of the network and its answer."""
 
     box: Box
     """Of the face, or of the whole picture, px."""
@@ -114,7 +114,7 @@ def _draw_heat(drawn: Image, heatmap: NDArray[np.float32], area: Box) -> None:
 
 
 def _faded(side: int) -> NDArray[np.float64]:
-    """From 0 at both ends to 1: what was looked at has no edge in the picture itself."""
+    """From 0 at both ends to 1: the heatmap fades out at the edges of its square."""
     places = np.arange(side)
     return np.minimum(1.0, (np.minimum(places, side - 1 - places) + 1) / (side * _EDGE))
 

@@ -11,7 +11,7 @@ from serving.observations.records import ModelRecord, Observation, Switch, Switc
 
 
 class ObservationSink:
-    """Keeps answers; of each model that gave one what is needed to read them later."""
+    """Records answers, and of each answering model the data needed to read them later."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -26,7 +26,7 @@ class ObservationSink:
 
 
 class SwitchLog:
-    """Keeps the history of what was live."""
+    """Records the history of live models."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder

@@ -26,7 +26,7 @@ _RANDOM_BYTES, _RANDOM_BLOCK = 10, 256
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Emotion:
-    """What the model says of one input."""
+    """The model's answer to one input."""
 
     emotion: str | None
     """The most probable class; None when `probability` is below what was asked for."""
@@ -38,7 +38,7 @@ class Emotion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FaceAnswer:
-    """What the model says of one face."""
+    """The model's answer to one face."""
 
     face: Face
     answer: Emotion
@@ -54,7 +54,7 @@ class ModelReference:
     sample: bool
     """Trained on the procedural sample: a demo, not for real faces."""
     canary: bool = False
-    """Whether it answered as the candidate of a canary, and not as the live model."""
+    """Whether it answered as a canary's candidate instead of the live model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +93,7 @@ class Detection:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExplainedInput:
-    """What the network saw as one of its inputs, and what of it counted."""
+    """The area of one input of the network, and its heatmap."""
 
     heatmap: NDArray[Any]
     """float [h, w] in [0, 1], for the most probable class."""
@@ -114,7 +114,7 @@ def new_id() -> str:
 def _random_bytes() -> bytes:
     """Ten random bytes.
 
-    Fetched in blocks: asking the operating system lets go of the interpreter, and an event loop that did so
+    Fetched in blocks: the system call releases the interpreter's lock, and an event loop that did so
     for each request would wait for the busy threads each time (0.2 ms). `pop` and `extend` are atomic.
     """
     while True:
@@ -131,7 +131,7 @@ os.register_at_fork(after_in_child=_random.clear)
 
 
 def is_id(text: str) -> bool:
-    """Whether `new_id` could have made it."""
+    """Whether an id has the form of `new_id`'s."""
     return _ID.fullmatch(text) is not None
 
 

@@ -35,10 +35,10 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveAnswer:
-    """What the live model said of a picture's first input, for another model to be compared with."""
+    """The live model's answer to a picture's first input, for a comparison with another model."""
 
     data: bytes
-    """The picture's file: the other model may want another size, crop or detector."""
+    """The picture's file: the other model may need another size, crop or detector."""
     faces: FacesMode
     model: ModelIdentity
     classes: tuple[str, ...]
@@ -120,12 +120,12 @@ async def route_request(
     """Have the candidate answer if it is its subject, and the live model if it is not or the candidate fails.
 
     Args:
-        canary: who decides.
-        subject: who asks; equal ones are answered by the same model.
+        canary: decides which model answers.
+        subject: client id; equal ones are answered by the same model.
         make: the request as work, for one turn.
         batcher: of the live model.
         sink: receives the one answer that counts.
-        shadow: offered the live model's answers.
+        shadow: gets the live model's answers.
         timeout_s: for both turns together.
         live: the model that is to answer if the candidate does not; the current one without it.
 

@@ -31,7 +31,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorRequest:
-    """What a request holds."""
+    """The content of a request."""
 
     pictures: Image | Sequence[Image | bytes]
     """uint8 [n, H, W, 3], or a list of uint8 [H, W, 3] and of pictures' files; n ≥ 1."""
@@ -60,7 +60,7 @@ class Exchange(Protocol[R_co]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorAnswer(Generic[R]):
-    """An answer, and what is counted of it."""
+    """An answer, and the facts that metrics count."""
 
     answer: R
     ids: tuple[str, ...]
@@ -84,7 +84,7 @@ class TensorAnswerer:
         self._samples: WeakKeyDictionary[LiveModel, Prediction] = WeakKeyDictionary()
 
     async def answer(self, exchange: Exchange[R], *, live: LiveModel, images: int) -> TensorAnswer[R]:
-        """Have a request answered.
+        """Answer a request.
 
         Args:
             exchange: reads and writes it.
@@ -100,7 +100,7 @@ class TensorAnswerer:
         return await self._batcher.run(work, deadline_s=self._timeout_s, live=live, images=images)
 
     async def sample(self, live: LiveModel) -> Prediction:
-        """Some answer of the model to one picture, for the sizes of its outputs; run once for each model.
+        """An arbitrary prediction of the model, for the sizes of its outputs; run once for each model.
 
         Raises:
             Overloaded: too many wait, or it took too long.

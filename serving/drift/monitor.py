@@ -125,7 +125,7 @@ class DriftMonitor:
 
         Raises:
             NotReady: no model is live.
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         return self._ledger.report(_model(self._slot.require()))
 

@@ -56,7 +56,7 @@ class DriftStore:
         """Return the newest result of a model, or None; with `verdict` the newest that has one.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         query = _of(model, drift_results.c.result).limit(1)
         if verdict:
@@ -69,7 +69,7 @@ class DriftStore:
         """Return at most `limit` results of a model, newest first.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         with self._database.opened() as connection:
             texts = connection.scalars(_of(model, drift_results.c.result).limit(limit)).all()
@@ -79,7 +79,7 @@ class DriftStore:
         """Return the report page of the model's newest verdict, HTML in UTF-8; None without one.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         query = _of(model, drift_results.c.report).where(drift_results.c.report.is_not(None)).limit(1)
         with self._database.opened() as connection:
@@ -111,7 +111,7 @@ class DriftStore:
         """Return the time of a model's newest observation; None without one.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         query = select(func.max(observations.c.time)).where(
             observations.c.model_version == model.version, observations.c.time <= time.time() + AHEAD_S
@@ -124,7 +124,7 @@ class DriftStore:
         """Count the observations of a version, at most up to `up_to`.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         rows = select(literal(1)).where(
             observations.c.model_version == model.version, observations.c.time <= time.time() + AHEAD_S
@@ -138,7 +138,7 @@ class DriftStore:
         """Return the problem of observations and results that are dated in the future, or None.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         now = time.time()
         counts, latest = [], now
@@ -159,7 +159,7 @@ class DriftStore:
         A lease that ends later than one taken now was dated by a clock that was ahead; it counts as free.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         values = {"only": True, "holder": self._holder, "until": now + lasts_s}
         taken = (

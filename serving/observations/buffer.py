@@ -308,7 +308,7 @@ class Writer:
         except (OSError, ImageError) as error:
             self._buffer.dropped_pictures += 1
             self.complain(f"a picture cannot be kept: {error}")
-        # Should the database be away, the next attempt finds the picture written.
+        # Should the database be unreachable, the next attempt finds the picture written.
         self._buffer.keep(row)
         return row
 

@@ -153,7 +153,7 @@ class Database:
         """One transaction: committed as a whole at the end, or not at all.
 
         Raises:
-            StoreUnavailable: the database is away, full, read-only or broken.
+            StoreUnavailable: the database is unreachable, full, read-only or broken.
             RowsRefused: the database is fine and does not take a value.
             StoreTooNew: a newer service has changed its tables.
             StoreIncomplete: a table lacks columns.

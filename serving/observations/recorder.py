@@ -6,8 +6,8 @@
     await recorder.feedback(id, "sad")
     recorder.close()                    # everything is in the database
 
-Rows reach the database within half a second, which is all that kill −9 can cost. While the database is away
-they wait in a bounded buffer; when it is full the oldest make room and are counted.
+Rows reach the database within half a second, which is all that kill −9 can cost. While the database is
+unreachable they wait in a bounded buffer; when it is full, the oldest are dropped and counted.
 
 Feedback, look-ups and deletions know rows that are still on their way: one in this process's buffer is found
 there, one in another worker's is waited for.
@@ -33,7 +33,7 @@ from serving.observations.store import Store
 _log = logging.getLogger(__name__)
 # Deleting what is too old may be late by this much.
 _CLEANUP_INTERVAL_S = 3600.0
-# While closing, a database that is away is tried again this often.
+# While closing, a database that is unreachable is tried again this often.
 _CLOSING_RETRY_S = 0.1
 _LOOK_AGAIN_S = 0.1
 _CALLS = 4
@@ -143,7 +143,7 @@ class Recorder:
 
         Raises:
             ObservationUnknown: no such answer is known.
-            StoreUnavailable: it is not waiting here, and the database is away.
+            StoreUnavailable: it is not waiting here, and the database is unreachable.
         """
         found = self._buffer.find(id)
         if found is not None:
@@ -156,7 +156,7 @@ class Recorder:
 
         Raises:
             ObservationUnknown: no such answer is known.
-            StoreUnavailable: it is not waiting here, and the database is away.
+            StoreUnavailable: it is not waiting here, and the database is unreachable.
         """
         row = Feedback(observation_id=id, time=time.time(), emotion=emotion)
         if not self._buffer.note_if_waiting(row):
@@ -167,7 +167,7 @@ class Recorder:
 
         Raises:
             ObservationUnknown: no such answer is known.
-            StoreUnavailable: it is not waiting here, and the database is away.
+            StoreUnavailable: it is not waiting here, and the database is unreachable.
         """
         if self._buffer.remove(id):
             return

@@ -82,7 +82,7 @@ class Store:
         """Connect and create the tables where they are missing; every other call does it too.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
             StoreTooNew: a newer service has changed the tables.
         """
         with self._database.opened():
@@ -108,7 +108,7 @@ class Store:
 
         Raises:
             ObservationUnknown: no such answer was stored.
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         _check_id(row.observation_id)
         known = select(observations.c.id, literal(row.time, Double), literal(row.emotion, String)).where(
@@ -127,7 +127,7 @@ class Store:
 
         Raises:
             ObservationUnknown: no such answer is stored.
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         _check_id(id)
         query = select(observations, latest_feedback).where(observations.c.id == id)
@@ -157,7 +157,7 @@ class Store:
             now: end of the window, seconds since 1970 (UTC); observations that are dated later do not count.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         now = time.time() if now is None else now
         since, until = -math.inf if last_s is None else now - last_s, now + AHEAD_S
@@ -177,7 +177,7 @@ class Store:
 
         Raises:
             ObservationUnknown: no such answer is stored.
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unreachable.
         """
         _check_id(id)
         if not self._delete(observations.c.id == id, feedback.c.observation_id == id):
@@ -273,7 +273,7 @@ def labelled_pictures(url: str) -> list[LabelledPicture]:
         url: URL of the observation database.
 
     Raises:
-        StoreUnavailable: the database is away.
+        StoreUnavailable: the database is unreachable.
     """
     box = [observations.c[f"face_{side}"] for side in ("left", "top", "width", "height")]
     query = (

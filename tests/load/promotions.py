@@ -1,4 +1,4 @@
-"""Promote again and again while clients keep asking, and hold every answer against the history.
+"""Promote again and again while clients keep asking, and compare every answer with the history.
 
     python -m tests.load.promotions --seconds 60
 

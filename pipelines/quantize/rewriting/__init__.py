@@ -1,8 +1,8 @@
-"""Equal graphs that run faster: in few operators what tf2onnx writes in many.
+"""Rewrites of the graph into fewer, equivalent operators that run faster.
 
-ONNX Runtime fuses patterns when it loads a file, but not these: shapes asked of tensors at run time, the
+ONNX Runtime fuses patterns when it loads a file, but not these: shapes computed at run time, the
 layer norm and GELU as Keras writes them, attention by `einsum` or over columns, an average pool followed by a
-reshape, channels taken apart. Left as they are they cost a ViT a third of its time and put layout changes
+reshape, separated channels. Without the rewrites they cost a ViT a third of its time and put layout changes
 around every squeeze-and-excite block of EfficientNet, none of which int8 makes faster.
 """
 
@@ -30,19 +30,19 @@ PASSES: tuple[Callable[[Graph], int], ...] = (
     channel_order,
     first_pool,
 )
-"""Each changes what it finds and says how often."""
+"""Each changes the patterns that it finds and returns their number."""
 
 
 def rewritten(model: Any) -> Any:
     """Apply every pass.
 
     Args:
-        model: onnx.ModelProto whose outputs bear the contract's names.
+        model: onnx.ModelProto whose outputs have the contract's names.
 
     Returns:
         onnx.ModelProto in canonical form that computes the same up to rounding.
     """
-    # First of all, for passes tell nodes by their names.
+    # First, because passes identify nodes by their names.
     graph = Graph(canonical(model))
     for apply in PASSES:
         if apply(graph):

@@ -1,4 +1,4 @@
-"""Attention as products of matrices with a softmax along rows, which is what ONNX Runtime has kernels for."""
+"""Rewrites attention as matrix products with a softmax along rows, for which ONNX Runtime has kernels."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Layer norm and GELU as Keras and tf2onnx write them → the forms that ONNX Runtime has a kernel for.
-
-What happens to the picture before the first layer.
-
-Pools as ONNX Runtime runs them fastest, in float32 and in eight bits.
-"""
+"""Rewrites layer norms, GELUs, the input's channels and pools into forms that ONNX Runtime runs fastest."""
 
 from __future__ import annotations
 
@@ -117,7 +112,7 @@ _TO_PLANES = [0, 3, 1, 2]
 def channel_order(graph: Graph) -> int:
     """`Conv(Transpose(Gather(x, [2, 1, 0])))` → `Conv(Transpose(x))`, its weights in that order.
 
-    ResNet-50 was trained on BGR; taking a picture's channels apart costs more than scaling it.
+    ResNet-50 was trained on BGR; separating a picture's channels costs more than scaling it.
     """
     count = 0
     for gather in graph.nodes("Gather"):
@@ -161,9 +156,9 @@ def average_pool(graph: Graph) -> int:
 def first_pool(graph: Graph) -> int:
     """`MaxPool(ReLU(x))` behind the first convolution → `ReLU(MaxPool(x))`; zeros around go into the pool.
 
-    That convolution mostly stays in float. ONNX Runtime draws the quantisation after it up through a pool,
+    That convolution mostly stays in float. ONNX Runtime moves the quantisation after it up through a pool,
     whose int8 kernel is slow in the layout it then has (ResNet-50: a tenth of the whole time), but not
-    through a ReLU. Zeros around what a ReLU gave and nothing around what it is given have the same maximum
+    through a ReLU. Zero padding after a ReLU and no padding before it have the same maximum
     after it.
     """
     convolution = next(iter(graph.nodes("Conv")), None)

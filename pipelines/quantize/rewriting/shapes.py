@@ -1,4 +1,4 @@
-"""Shapes that are asked of tensors while the graph runs, though only the batch is open."""
+"""Rewrites shapes that the graph computes at run time, although only the batch size is open."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipelines.quantize.graph import Graph, attribute
 from serving.inference.sessions import open_session
 
-# Two batches at which shapes are asked for: what differs between them is the batch.
+# Two batch sizes at which shapes are computed: the values that differ are the batch size.
 _PROBES = (2, 3)
 
 
@@ -28,7 +28,7 @@ def static_shapes(graph: Graph) -> int:
 
 
 def _probed(graph: Graph, names: list[str]) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """What integer tensors hold at two batch sizes."""
+    """Values of integer tensors at two batch sizes."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -67,7 +67,7 @@ def class_token(graph: Graph) -> int:
 
 
 def flat_products(graph: Graph) -> int:
-    """`Reshape(MatMul(Reshape(x), weight))` there and back → `MatMul(x, weight)`."""
+    """`Reshape(MatMul(Reshape(x), weight))` in both directions → `MatMul(x, weight)`."""
     count = 0
     for product in graph.nodes("MatMul"):
         flat = graph.maker(product.input[0], "Reshape")

@@ -156,4 +156,4 @@ def test_next_run_starts_in_spite_of_a_killed_one_and_goes_on_where_it_was(
     assert sorted(project.executed()) == ["lenet", "vgg"]
     assert (project.root / ".mien/resumed").read_text().split() == ["vgg"]
     # `prepare` had been finished and was not run again.
-    assert "4 of 5 stages had something to do" in (ended.message or "")
+    assert "4 of 5 stages had changes" in (ended.message or "")

@@ -67,7 +67,7 @@ def test_results_come_home_as_a_branch_and_nothing_else_changes(
     assert first.is_completed(), first.message
     branch = f"training/{head[:12]}"
     assert first.message == (
-        "vgg passed the quality gate and is not registered in emotion; 5 of 5 stages had something to do; "
+        "vgg passed the quality gate and is not registered in emotion; 5 of 5 stages had changes; "
         f"results are the branch {branch}"
     )
     assert project.run("git", "status", "--porcelain") == "?? notes.txt\n"

@@ -290,6 +290,6 @@ def test_shadow_and_canary_share_a_candidate(folder: Path) -> None:
         until(lambda: client.get("/model/shadow").json()["reason"] is None, PATIENCE_S)
         marks = [is_marked(ask(client, 0, **{"x-request-id": f"{index}"})) for index in range(20)]
         assert 0 < sum(marks) < 20
-        # What the candidate answers itself is nothing to hold it against.
+        # The candidate's own answers are not a reference to compare it with.
         until(lambda: client.get("/model/shadow").json()["report"]["compared"] == 20 - sum(marks), PATIENCE_S)
         assert len([path for path in (folder / "cache").iterdir() if path.is_dir()]) == 2

@@ -142,7 +142,7 @@ def test_a_database_that_comes_late_and_goes_loses_nothing(caplog: pytest.LogCap
             wait_for(lambda: recorder.stats().failure is not None)
             with pytest.raises(StoreUnavailable):
                 asyncio.run(recorder.observation(id_of(9)))
-            # Still known here, though the database is away.
+            # Still known here, though the database is unreachable.
             asyncio.run(recorder.feedback(id_of(1), "sad"))
             server.start()
             wait_for(lambda: recorder.stats().written == 1)
