@@ -1,7 +1,7 @@
-"""The bare loop: decode, preprocess, `session.run`, and nothing else; what the processor can do at most.
+"""The bare loop: decode, preprocess and `session.run` only; an upper bound for the service on this processor.
 
-One process for each core, or one process with a thread for each core; batches as large as serves it best. The
-functions are the service's own, so that only what a service adds makes the difference.
+One process for each core, or one process with a thread for each core; the fastest batch size. The
+functions are the service's own, so that the difference is the service's overhead.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class BareLoop:
         return max(layouts, key=lambda layout: self.run(layout, _PROBE_S).per_s)
 
     def run(self, layout: Layout, seconds: float) -> Speed:
-        """Go on for so long."""
+        """Run for `seconds` seconds."""
         used = self._pipes[: layout.processes]
         for pipe in used:
             pipe.send((layout.batch, layout.threads, seconds))
@@ -72,13 +72,13 @@ class BareLoop:
         )
 
     def single_ms(self, seconds: float) -> float:
-        """How long one picture takes when nothing else happens, milliseconds."""
+        """Time of one picture on an idle machine, milliseconds."""
         return 1e3 / self.run(Layout(processes=1, threads=1, batch=1), seconds).per_s
 
 
 @contextmanager
 def bare_loop(model: Path, picture: bytes, *, cores: int) -> Iterator[BareLoop]:
-    """Have the processes, until the block ends."""
+    """Start the processes; end them with the block."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
     for _ in range(cores):

@@ -1,6 +1,6 @@
-"""Parts of a Markdown file that a program rewrites; what people wrote around them stays.
+"""Rewrites marked parts of a Markdown file; the text around them stays.
 
-A part stands between two comments of its name: `<!-- benchmark:peers -->` and `<!-- /benchmark:peers -->`.
+A part is between two comments with its name: `<!-- benchmark:peers -->` and `<!-- /benchmark:peers -->`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class BlockMissing(ValueError):
-    """The file has not exactly one part of this name."""
+    """The file does not have exactly one part of this name."""
 
     def __init__(self, name: str, found: int) -> None:
         super().__init__(

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.clock FILE MODULE [ARGUMENT …]`: run one stage, write where its time went as JSON.
+"""`python -m benchmarks.clock FILE MODULE [ARGUMENT …]`: run one stage, write its times as JSON.
 
-Time counts for the innermost of what is known: imports, reading the input, `fit`, `predict`, checkpoints,
-MLflow. What is none of these is `rest`: building and compiling the network, writing the outputs. Nothing
-in the pipeline knows of it; names are wrapped before the stage binds them.
+Time is assigned to the innermost known part: imports, reading the input, `fit`, `predict`, checkpoints,
+MLflow. Everything else is `rest`: building and compiling the network, writing the outputs. The pipeline
+has no code for it; functions are wrapped before the stage imports them.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ _KERAS = (("Model.fit", "fit"), ("Model.predict", "predict"))
 
 
 class Clock:
-    """Exclusive time by name: what runs inside another one is taken off it. One thread."""
+    """Exclusive time by name: the time of inner parts is subtracted. One thread."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
         self._open: list[str] = []
         self._since = now()
         self.seconds: dict[str, float] = defaultdict(float)
-        """By name; of no name, `rest`."""
+        """By name; without a name, `rest`."""
         self.calls: dict[str, list[float]] = defaultdict(list)
-        """Of each call of a function, all that it took."""
+        """Duration of each call of a function."""
 
     def enter(self, name: str) -> None:
-        """From now on time is `name`'s."""
+        """Assign the time from now on to `name`."""
         self._turn()
         self._open.append(name)
 
     def leave(self) -> None:
-        """Back to what it was before."""
+        """Return to the part before."""
         self._turn()
         self._open.pop()
 
     def running(self, name: str) -> bool:
-        """Whether time is `name`'s now."""
+        """Whether time is assigned to `name` now."""
         return bool(self._open) and self._open[-1] == name
 
     def _turn(self) -> None:
@@ -66,7 +66,7 @@ class Clock:
         self._since = now
 
     def wrapped(self, function: Callable[..., Any], name: str, *, call: str = "") -> Callable[..., Any]:
-        """The function, its time counted; only in the thread this is called in.
+        """Wrap a function to count its time, in the calling thread only.
 
         Args:
             function: any.

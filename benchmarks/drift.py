@@ -1,12 +1,12 @@
-"""`python -m benchmarks.drift [--model MODEL] [--tune]`: how honest drift's alarm is; about 5 minutes.
+"""`python -m benchmarks.drift [--model MODEL] [--tune]`: error rates of the drift alarm; about 5 minutes.
 
 Pictures of people whom neither the model nor its reference has seen go through the real service (`python -m
 serving`, over HTTP); windows of 500 are drawn from its observations, visit by visit, and compared with the
-served model's reference by the service's own functions. Printed is how often the alarm is raised: without any
+served model's reference by the service's own functions. It prints how often the alarm is raised: without any
 shift, and with each of four. Expected: at most 5 % without, at least 95 % with each.
 
-`--tune` prints what `false_alarms` was chosen by, on other people than the table's: many references as large
-as the model's, drawn from the pool, each with windows of the other people; about 10 minutes.
+`--tune` prints the measurement that `false_alarms` was chosen by, on other people than the table's: many
+references as large as the model's, drawn from the pool, each with windows of other people; about 10 minutes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _REFERENCES, _WINDOWS_EACH = 40, 60
 
 @dataclass(frozen=True, kw_only=True)
 class Visits:
-    """How pictures of one person follow each other."""
+    """Visits: consecutive pictures of one person."""
 
     name: str
     mean: float
@@ -138,7 +138,7 @@ def _report(
 def draw_window(
     rng: np.random.Generator, pool: Pool, visits: Visits, *, rows: int, half: str | None = None
 ) -> NDArray[np.intp]:
-    """Rows of a pool as traffic brings them: one visitor after the other; half of them of one emotion."""
+    """Rows of a pool in the order of traffic: one visitor after the other; half of them of one emotion."""
     order = np.argsort(pool.people, kind="stable")
     sizes = np.bincount(pool.people)
     starts = np.cumsum(sizes) - sizes
@@ -163,7 +163,7 @@ def drifted(reference: Reference, pool: Pool, rows: NDArray[np.intp], limits: di
 
 
 def score(column: Column) -> float:
-    """As Evidently scores it; a test of the service holds the two together."""
+    """Equal to Evidently's score; a test of the service compares the two."""
     if column.is_classes:
         before, now = (list(facts.values()) for facts in column.facts())
         return float(distance.jensenshannon(before, now))

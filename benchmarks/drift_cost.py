@@ -1,9 +1,9 @@
-"""`python -m benchmarks.drift_cost [--url URL] [--rows 10000 1000000]`: what a drift result costs; minutes.
+"""`python -m benchmarks.drift_cost [--url URL] [--rows 10000 1000000]`: cost of a drift result; minutes.
 
-For each number of observations in the table, printed are the time to read the window (all of them, sampled
+For each number of observations in the table it prints the time to read the window (all of them, sampled
 down to 10,000 rows at the database), to set the thresholds, and for the whole result, Evidently and its
-process included. Without `--url` it is an SQLite file in a temporary folder, 0.7 kB a row. Expected: the
-million costs what the ten thousand cost.
+process included. Without `--url` it is an SQLite file in a temporary folder, 0.7 kB a row. Expected: equal
+cost for a million and for ten thousand.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ROUNDS = 5
 
 def main() -> None:
     """Fill, measure and print."""
-    parser = argparse.ArgumentParser(description="What a drift result costs.")
+    parser = argparse.ArgumentParser(description="Cost of a drift result.")
     parser.add_argument("--url", help="of an empty database; an SQLite file in a temporary folder without it")
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000])
     arguments = parser.parse_args()

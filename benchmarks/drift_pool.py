@@ -1,7 +1,7 @@
-"""Pictures of the sample's world, answered by the real service: what `benchmarks.drift` draws windows from.
+"""Pools of sample pictures, answered by the real service, from which `benchmarks.drift` draws windows.
 
 Each pool is drawn once, sent once over HTTP to `python -m serving`, and read back from the observations that
-the service wrote; the benchmark remembers who is on which picture, which the service never learns.
+the service wrote; the benchmark remembers the person of each picture, which the service does not know.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Pool:
 
     table: Table
     people: NDArray[np.intp]
-    """Who is on each row, numbered from 0 without gaps."""
+    """Person of each row, numbered from 0 without gaps."""
     labels: NDArray[np.str_]
-    """What each picture shows."""
+    """True class of each picture."""
 
 
 class Service:
@@ -100,7 +100,7 @@ def running_service(folder: Path, *, model: str | None) -> Iterator[Service]:
         "MIEN_DATABASE_URL": f"sqlite:///{folder}/observations.db",
         "MIEN_LOG_LEVEL": "ERROR",
         "MIEN_ACCESS_LOG": "false",
-        # The benchmark computes; and it may share the machine.
+        # The benchmark itself uses the processor, and it may share the machine.
         "MIEN_DRIFT": "false",
         "MIEN_TIMEOUT_S": "60",
     }

@@ -29,7 +29,7 @@ _SCRIPT = Path(__file__).with_name("load.lua")
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What a generator saw."""
+    """Measurements of a generator."""
 
     requests: int
     seconds: float
@@ -48,7 +48,7 @@ class Load:
 
 
 def generator() -> str:
-    """Which generator is used here."""
+    """Name of the generator that is used here."""
     return "wrk" if shutil.which("wrk") else "benchmarks/load.py"
 
 
@@ -129,7 +129,7 @@ class _Clients:
         self._failed = 0
 
     async def run(self, connections: int, seconds: float) -> dict[str, float]:
-        """Go on for so long; what was measured."""
+        """Run for the given time; return the measurements."""
         begun = time.monotonic()
         await asyncio.gather(*(self._client(begun + seconds) for _ in range(connections)))
         took = sorted(self._latencies)

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, in words: the same facts under every table."""
+"""Description of a benchmark's machine: the same facts under every table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`python -m benchmarks.models ARCHITECTURE`: a network with random weights as an ONNX file; about 20 s.
 
-Weights do not matter for speed; answers must differ between pictures all the same, see `_spread`. The file
+Weights do not matter for speed, but predictions must differ between pictures, see `_spread`. The file
 is made by the project's own export and kept in `.mien/benchmarks/`, which git ignores, so that the next
 benchmark finds it.
 """
@@ -26,7 +26,7 @@ def exported(architecture: str, *, side_px: int) -> Path:
     path = _path(architecture, side_px)
     if not path.is_file():
         command = [sys.executable, "-m", "benchmarks.models", architecture, "--side-px", str(side_px)]
-        # Its line is not one of the table that is being printed.
+        # Its output does not belong to the printed table.
         subprocess.run(command, check=True, stdout=sys.stderr)
     return path
 

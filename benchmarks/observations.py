@@ -1,6 +1,6 @@
-"""`python -m benchmarks.observations [--url URL] [--rows N]`: what keeping observations costs; half a minute.
+"""`python -m benchmarks.observations [--url URL] [--rows N]`: cost of recording observations; half a minute.
 
-Printed are the time that `record()` takes on the hot path, how many rows per second reach the database and
+It prints the time that `record()` takes on the hot path, how many rows per second reach the database and
 what processor time a row costs there, and how long a window takes to read: all of a small one, and a sample
 of everything. Without `--url` it is an SQLite file in a temporary folder. Expected on two busy cores: 0.6 µs;
 50,000 rows/s (PostgreSQL: 25,000); a sample costs the same from 100,000 rows and from a million.
@@ -28,7 +28,7 @@ _BATCH_ROWS = 500
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="What keeping observations costs.")
+    parser = argparse.ArgumentParser(description="Cost of recording observations.")
     parser.add_argument("--url", help="of an empty database; an SQLite file in a temporary folder without it")
     parser.add_argument("--rows", type=int, default=100_000)
     arguments = parser.parse_args()

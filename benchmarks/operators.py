@@ -1,4 +1,4 @@
-"""Where a model's time goes: ONNX Runtime's profiler, by operator."""
+"""A model's time by operator, from ONNX Runtime's profiler."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _KERNEL = "_kernel_time"
 def operator_times(model: bytes, pictures: Image, *, runs: int = _RUNS) -> dict[str, tuple[int, float]]:
     """Operator → how many nodes of it run, and µs they take together for one picture, longest first.
 
-    Of each node the faster half of its runs counts: what else the machine does falls on the slower ones. The
-    profiler counts whole µs, so that many short nodes add up to more than they take.
+    Only the faster half of each node's runs counts: other work of the machine affects the slower ones. The
+    profiler counts whole µs, so the sum of many short nodes is too large.
     """
     with tempfile.TemporaryDirectory(prefix="mien-profile-") as folder:
         session = _session(model, folder)

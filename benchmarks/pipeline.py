@@ -1,9 +1,9 @@
-"""`python -m benchmarks.pipeline [--quick]`: where the minutes of `make run` go; 8 to 20 minutes.
+"""`python -m benchmarks.pipeline [--quick]`: duration of each part of `make run`; 8 to 20 minutes.
 
 In a clone of the repository in a temporary folder, with the outputs out of DVC's cache (so `make run` has to
 have run): `dvc repro` with nothing changed, then every stage by itself with a clock in it. Networks are
 trained for `--epochs` epochs at most; what an epoch costs besides `fit` is projected to all of params.yaml.
-Printed are Markdown tables. Expected: at most 60 s per architecture beyond its bare `fit`. `--quick`: one
+It prints Markdown tables. Expected: at most 60 s per architecture beyond its bare `fit`. `--quick`: one
 epoch, one architecture.
 """
 
@@ -85,7 +85,7 @@ class Training:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Where the minutes of `make run` go.")
+    parser = argparse.ArgumentParser(description="Duration of each part of `make run`.")
     parser.add_argument("--epochs", type=int, default=2, help="of each training, at most")
     parser.add_argument("--quick", action="store_true", help="one epoch, one architecture")
     arguments = parser.parse_args()
@@ -131,8 +131,8 @@ def _shortened(copy: Path, epochs: int) -> dict[str, int]:
 
 
 def _report(copy: Path, environment: Mapping[str, str], architectures: Mapping[str, int]) -> None:
-    # Trainings come last, for they replace what the others read: `explain` would hold weights of a few epochs
-    # against an ONNX file of all of them, and refuse.
+    # Trainings come last, because they replace inputs of the others: `explain` would compare weights of a few
+    # epochs with an ONNX file of all of them, and fail.
     rest = {
         name: {stage: _timed(copy, environment, stage, name) for stage in _PER_ARCHITECTURE}
         for name in architectures
@@ -149,7 +149,7 @@ def _report(copy: Path, environment: Mapping[str, str], architectures: Mapping[s
 
 
 def training_table(trained: Mapping[str, Training]) -> Iterator[str]:
-    """Lines of Markdown: where the seconds of each `train` went, as it ran here."""
+    """Lines of Markdown: seconds of each part of each `train`, as it ran here."""
     columns = (*PARTS[1:-1], "rest")
     yield f"| `train`, s | epochs | wall | {' | '.join(columns)} |"
     yield "|---" * (3 + len(columns)) + "|"

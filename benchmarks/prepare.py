@@ -1,8 +1,8 @@
-"""How fast `prepare` is, and what it takes: images/s, CPU time per image, peak memory with its workers.
+"""Speed and cost of `prepare`: images/s, CPU time per image, peak memory with its workers.
 
     python benchmarks/prepare.py FOLDER [--color gray] [--size 48] [--workers N]
 
-FOLDER is laid out as data/ is. The result is written to a temporary folder beside it and removed.
+FOLDER has the layout of data/. The result is written to a temporary folder beside it and removed.
 FER2013 takes about fifteen seconds on two quiet cores. CPU time per image hardly depends on what
 else the machine does; images/s does.
 """

@@ -3,11 +3,11 @@
 For each architecture the exported model is quantised in a dozen ways, and each result is compared with its
 float model: how much faster it is (one picture, one thread, in turn in one process, median of the rounds'
 own ratios), how large, and what accuracy and the worst class's recall it loses on the test pictures. The
-fastest one that keeps to `selection`'s limits on the *validation* pictures is marked; a person writes it into
-`quantization.A` of conf/base.yaml. Nothing but the terminal is written to.
+fastest one that keeps to `selection`'s limits on the *validation* pictures is marked; copy it into
+`quantization.A` of conf/base.yaml by hand. The command writes to the terminal only.
 
     --recorded            only what params.yaml records: the table of docs/benchmarks.md, a minute
-    --operators           where the time goes, before and after
+    --operators           time by operator, before and after
     --onnx, --prepared    of another run, such as one on FER2013
 """
 
@@ -45,7 +45,7 @@ _OPERATORS = 8
 
 @dataclass(frozen=True)
 class Scored:
-    """What one model answers to labelled pictures."""
+    """One model's metrics on labelled pictures."""
 
     accuracy: float
     recalls: NDArray[np.float64]
@@ -140,7 +140,7 @@ def _subject(path: Path, prepared: Path, params: Params, name: str) -> Subject:
 
 
 def _grid(subject: Subject, recorded: QuantizationParams) -> Iterator[QuantizationParams]:
-    """What is tried: the recorded settings, and from plain ones one change at a time."""
+    """Candidates: the recorded settings, and plain ones with one change each."""
     operators = {node.op_type for node in subject.prepared.graph.node}
     plain = recorded.model_copy(
         update={"keep_float": ["first", "last"], "per_channel": True, "ranges": "minmax"}

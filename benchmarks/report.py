@@ -1,9 +1,9 @@
 """`make benchmark`, or `python -m benchmarks.report [PART …] [--quick]`: every figure of docs/benchmarks.md.
 
 Runs the benchmarks one after another and rewrites the marked parts of docs/benchmarks.md and its two plots,
-each as soon as it is there; what people wrote stays. Wanted: under 40 minutes on two cores, which should
-have nothing else to do (docs/benchmarks.md says what it took): the load is written down. A benchmark that
-fails leaves its part as it was, and this ends with status 1. `--quick` runs everything in a few minutes and
+each as soon as it is there; other text stays. Goal: under 40 minutes on two otherwise idle cores
+(docs/benchmarks.md has the duration); the load is recorded. If a benchmark
+fails, its part is unchanged and the exit status is 1. `--quick` runs everything in a few minutes and
 writes nothing unless `--docs` names a file.
 """
 

@@ -1,7 +1,7 @@
 """`python -m benchmarks.sample`: how fast sample images are drawn and written; about 20 s.
 
-Printed are images/s with one process and with one per core, start of the processes included, the best of some
-rounds (others may be using the machine). Expected: ≥300 images/s with two processes at 96 px.
+It prints images/s with one process and with one per core, start of the processes included, the best of some
+rounds (the machine may have other work). Expected: ≥300 images/s with two processes at 96 px.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`python -m benchmarks.scale [--quick]`: `prepare` and `validate` at 1,000, 10,000 and 100,000 pictures.
 
 The pictures are the sample's, drawn at 48 px, seven of each person; they are drawn once (five minutes on two
-cores) and kept in `--cache`, 0.5 GB. Each measurement is a process of its own. Printed is a Markdown table of
+cores) and kept in `--cache`, 0.5 GB. Each measurement is a process of its own. It prints a Markdown table of
 time, processor time and peak memory, workers included. Expected: time per picture within 20 % from 10,000 to
 100,000, memory that grows with the table of pictures only. Two minutes once they are drawn; `--quick`: 1,000
 and 10,000.

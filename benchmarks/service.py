@@ -1,4 +1,4 @@
-"""The service as an operator runs it: a process of its own that follows a registry, nothing switched off."""
+"""The service as in production: a process of its own that follows a registry, everything switched on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Service:
 
     @property
     def url(self) -> str:
-        """Where pictures are sent."""
+        """Address that pictures are sent to."""
         return f"http://127.0.0.1:{self.port}/detect?faces=none"
 
     def cpu_s(self) -> float:
@@ -79,7 +79,7 @@ class Service:
         raise TimeoutError("the follower did not look at the registry")
 
     def rest(self) -> None:
-        """Wait for what is only computed now and then, such as drift over the answers so far."""
+        """Wait for periodic work, such as drift over the answers so far."""
         deadline = time.monotonic() + _PATIENCE_S
         # Rows reach the database within half a second, and are looked at after that.
         time.sleep(2)
@@ -150,7 +150,7 @@ def service(
     """Start one, and end it; a second one in the same folder finds its model in the cache.
 
     Args:
-        folder: of what it writes.
+        folder: for its files.
         registry: URI of the MLflow store.
         workers: answering processes.
         threads: of each.

@@ -1,9 +1,9 @@
 """`python -m benchmarks.serving [--quick]`: the service against a bare loop; about 4 minutes.
 
 One picture, one model file, the same cores, all in one run, in turn: the bare loop (decode, preprocess,
-`session.run`), then the service with one client, with 8 and with 32, then at 70 % of what it can do.
+`session.run`), then the service with one client, with 8 and with 32, then at 70 % of its maximum.
 Observations, metrics and the access log are on. The generator (wrk, else a Python one) shares the cores, so
-its processor time is shown too. Printed are medians over the rounds, also of each round's ratios, as the
+its processor time is shown too. It prints medians over the rounds, also of each round's ratios, as the
 Markdown tables of docs/benchmarks.md. Expected of the bare loop: ≥ 0.70 with mobilenet_v2 at 96 px, ≥ 0.85
 with resnet50.
 """

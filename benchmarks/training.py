@@ -1,8 +1,8 @@
-"""`python -m benchmarks.training`: what the input pipeline costs, as ratios within one run; about 3 minutes.
+"""`python -m benchmarks.training`: cost of the input pipeline, as ratios within one run; about 3 minutes.
 
 Each network trains at 64 px on random pictures from three feeds in turn, round after round: a NumPy
-array in memory handed to `fit`, the pipeline without augmentation, and the pipeline with it. Printed
-are medians over the rounds of images/s and of each round's ratios. Expected: pipeline ÷ NumPy
+array in memory handed to `fit`, the pipeline without augmentation, and the pipeline with it. It prints
+medians over the rounds of images/s and of each round's ratios. Expected: pipeline ÷ NumPy
 ≥ 0.95; augmentation on ÷ off ≥ 0.85 for LeNet and about 1 for VGG.
 """
 
