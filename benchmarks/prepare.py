@@ -95,7 +95,7 @@ def main() -> None:
         "peak_mib": round(peak.bytes / 2**20),
         "cores": os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 1),
-        "removed": report(outcome)["removed"],
+        "removed": report(outcome).removed,
     }
     print(json.dumps(figures, indent=2))
 

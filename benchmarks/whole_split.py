@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.metrics import Answers, bounds, brief
+from pipelines.metrics import Answers, overall
 from pipelines.model.predict import open_model, predict_batches
 from serving.cores import usable_cores
 
@@ -36,13 +36,12 @@ def describe(model: Path, files: list[Path]) -> str:
     batches = predict_batches(classifier, [str(path) for path in files], Path())
     probabilities = np.concatenate([batch.probabilities for batch in batches])
     answers = Answers.of([path.parent.name for path in files], probabilities, classifier.contract.classes)
-    found = brief(answers.matrix)
-    ends = bounds(answers, np.arange(len(files)), samples=SAMPLES, seed=SEED)
+    found = overall(answers, np.arange(len(files)), samples=SAMPLES, seed=SEED)
     parts = (
-        f"{name} {found[name]:.4f} ({ends[f'{name}_low']:.4f}–{ends[f'{name}_high']:.4f})"
-        for name in ("accuracy", "macro_f1")
+        f"{name} {score.value:.4f} ({score.low:.4f}–{score.high:.4f})"
+        for name, score in ((name, found.score(name)) for name in ("accuracy", "macro_f1"))
     )
-    return f"{', '.join(parts)} on {found['images']} pictures"
+    return f"{', '.join(parts)} on {found.images} pictures"
 
 
 if __name__ == "__main__":

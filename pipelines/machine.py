@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
 
 from pipelines.core.cli import run_stage
 from pipelines.core.io import write_text
@@ -33,7 +32,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Properties that determine how fast a model runs on this machine."""
+    """Properties that determine how fast a model runs on a machine: `reports/machine.json`."""
 
     cpu: str
     """Processor model, as the system names it."""
@@ -45,11 +44,6 @@ class Machine:
     """Limit of processor time by control groups, in cores; None without a limit."""
     onnxruntime: str
     """Version of ONNX Runtime."""
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """Create a machine from the output of `asdict`; raises `KeyError` if a value is missing."""
-        return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 
     def __str__(self) -> str:
         """Return a description in one line."""

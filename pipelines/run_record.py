@@ -112,7 +112,7 @@ def last_reason(output: str) -> str:
     return candidates[-1] if candidates else ""
 
 
-def locked_results(root: Path, *, stage: str | None = None) -> dict[str, Any]:
+def locked_results(root: Path, *, stage: str | None = None) -> dict[str, object]:
     """Read from `dvc.lock` the outputs of stages that run every time (`always_changed`).
 
     Args:
@@ -142,7 +142,7 @@ def maker(root: Path, result: Path) -> str | None:
     return None
 
 
-def idle_stages(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def idle_stages(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
     """List stages that run every time and left their outputs unchanged."""
     return [name for name, outs in after.items() if outs and before.get(name) == outs]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pipelines.compare import render
 from pipelines.core import paths
-from pipelines.core.io import read_json
+from pipelines.core.results import read_comparison
+from pipelines.gate.record import read_verdict
 from pipelines.gate.remedies import remedies
 from pipelines.register.status import RegistryStatus, decide
 from pipelines.run_record import RunRecord, maker
@@ -68,7 +69,7 @@ def _is_current(root: Path, record: RunRecord, result: Path) -> bool:
 
 def _compared(root: Path, record: RunRecord) -> Iterator[str]:
     if _is_current(root, record, paths.COMPARISON):
-        yield render(read_json(root / paths.COMPARISON))
+        yield render(read_comparison(root))
     elif (root / paths.COMPARISON).exists():
         yield (
             f"{paths.COMPARISON} holds results of an earlier run ({_origin(root, paths.COMPARISON)}); "
@@ -80,7 +81,7 @@ def _judged(
     root: Path, record: RunRecord, *, before: RegistryStatus | None, ask: Callable[[], RegistryStatus]
 ) -> Iterator[str]:
     if _is_current(root, record, paths.GATE):
-        yield str(decide(read_json(root / paths.GATE), before=before, ask=ask))
+        yield str(decide(read_verdict(root / paths.GATE), before=before, ask=ask))
     if record.succeeded:
         yield activity(record)
 
@@ -101,7 +102,7 @@ def _next(root: Path, record: RunRecord) -> Iterator[str]:
         yield f"Next steps\n{_NEXT}"
     elif record.failed == VERDICT:
         advice = [
-            f"  - {reason}\n    → {remedy}" for reason, remedy in remedies(read_json(root / paths.GATE))
+            f"  - {reason}\n    → {remedy}" for reason, remedy in remedies(read_verdict(root / paths.GATE))
         ]
         yield "\n".join(["Next steps", *advice])
 
@@ -112,10 +113,10 @@ def _failure(root: Path, record: RunRecord) -> Iterator[str]:
     if record.failed is None:
         yield f"FAILED before the first stage: {record.reason}\nSee: DVC's output above, {_GUIDE}"
     elif record.failed == VERDICT:
-        verdict = read_json(root / paths.GATE)
-        count = sum(not check["passed"] for check in verdict["checks"])
+        verdict = read_verdict(root / paths.GATE)
+        count = sum(not check.passed for check in verdict.checks)
         message = (
-            f"the quality gate rejected {verdict['architecture']}, {count} check{'s' * (count != 1)} failed"
+            f"the quality gate rejected {verdict.architecture}, {count} check{'s' * (count != 1)} failed"
         )
         yield f"FAILED at stage {VERDICT}: {message}\nSee: Next steps above, docs/promotion.md"
     else:

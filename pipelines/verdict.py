@@ -6,14 +6,12 @@ explanation and exit status 1. An experiment (`dvc exp run`) registers nothing a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipelines.core.cli import run_stage
 from pipelines.core.errors import GateRejected
-from pipelines.core.io import read_record
 from pipelines.core.paths import GATE
+from pipelines.gate.record import read_verdict
 
 
 def verdict(path: Path) -> str:
@@ -23,18 +21,13 @@ def verdict(path: Path) -> str:
         GateRejected: the model did not pass.
         ResultCorrupt: `gate.json` is missing or damaged.
     """
-    keys = ("architecture", "passed", "experiment", "reasons")
-    record = read_record(path, keys=keys, stage="gate")
-    if record["experiment"]:
-        return _experiment_verdict(record)
-    if not record["passed"]:
-        raise GateRejected(architecture=record["architecture"], reasons=record["reasons"])
-    return f"{record['architecture']} passed the quality gate"
-
-
-def _experiment_verdict(record: Mapping[str, Any]) -> str:
-    would = "would pass" if record["passed"] else "would not pass"
-    return f"{record['architecture']} {would}; {'; '.join(record['reasons'])}"
+    record = read_verdict(path)
+    if record.experiment:
+        would = "would pass" if record.passed else "would not pass"
+        return f"{record.architecture} {would}; {'; '.join(record.reasons)}"
+    if not record.passed:
+        raise GateRejected(architecture=record.architecture, reasons=record.reasons)
+    return f"{record.architecture} passed the quality gate"
 
 
 def main() -> None:

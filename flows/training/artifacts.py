@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from pipelines.core import paths
-from pipelines.core.io import read_json
-from pipelines.evaluate.timing import Timing
+from pipelines.core.data_results import ValidationReport
+from pipelines.core.records import read_record
+from pipelines.core.results import ComparisonRow, read_comparison
+from pipelines.gate.record import read_verdict
+from pipelines.gate.rules import Check
+from pipelines.metrics.summary import METRICS
 from pipelines.register.status import Decision
 from serving.urls import SecretUrl
 
 COMPARISON = "training-comparison"
 VERDICT = "training-verdict"
 VALIDATION = "training-validation"
-
-Row = Mapping[str, Any]
 
 
 def publish(
@@ -35,36 +36,34 @@ def publish(
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     if paths.COMPARISON in current:
-        comparison = read_json(root / paths.COMPARISON)
-        table = [comparison_row(row, comparison["selected"]) for row in comparison["rows"]]
-        metric = comparison["metric"].replace("macro_f1", "macro-F1").replace("_", " ")
-        best = f"Test split, best {metric} first; {comparison['selected']} goes to the gate"
-        timed = f"p50 on {Timing.from_json(comparison['timing'])}"
+        comparison = read_comparison(root)
+        table = [comparison_row(row, comparison.selected) for row in comparison.rows]
+        metric = METRICS[comparison.metric].title
+        best = f"Test split, best {metric} first; {comparison.selected} goes to the gate"
+        timed = f"p50 on {comparison.timing}"
         create_table_artifact(table, key=COMPARISON, description=f"{best}. {timed}")
     if decision is not None:
-        checks = read_json(root / paths.GATE)["checks"]
+        checks = read_verdict(root / paths.GATE).checks
         text = verdict(decision, checks, tracking_uri=tracking_uri, report=report)
         create_markdown_artifact(text, key=VERDICT)
     if paths.VALIDATION_REPORT in current:
-        create_markdown_artifact(expectations(read_json(root / paths.VALIDATION_REPORT)), key=VALIDATION)
+        validation = read_record(root / paths.VALIDATION_REPORT, ValidationReport, stage="validate")
+        create_markdown_artifact(expectations(validation), key=VALIDATION)
 
 
-def comparison_row(row: Row, selected: str) -> dict[str, Any]:
-    """One architecture, with the columns of the terminal's table."""
+def comparison_row(row: ComparisonRow, selected: str) -> dict[str, str]:
+    """One variant, with the columns of the terminal's table and all metrics."""
     return {
-        "architecture": ("→ " if row["architecture"] == selected else "") + row["architecture"],
-        "weights": row["weights"],
-        "accuracy": f"{row['accuracy']:.3f} ({row['accuracy_low']:.2f}–{row['accuracy_high']:.2f})",
-        "macro-F1": f"{row['macro_f1']:.3f} ({row['macro_f1_low']:.2f}–{row['macro_f1_high']:.2f})",
-        "balanced": f"{row['balanced_accuracy']:.3f}",
-        "ECE": f"{row['ece']:.3f}",
-        "p50 ms": f"{row['p50_ms']:.2f}",
-        "MB": f"{row['size_mb']:.1f}",
-        "passed over": row["reason"] or "",
+        "architecture": ("→ " if row.architecture == selected else "") + row.architecture,
+        "weights": row.weights,
+        **{score.metric.heading: score.text(" ({low:.2f}–{high:.2f})") for score in row.scores()},
+        "p50 ms": f"{row.p50_ms:.2f}",
+        "MB": f"{row.size_mb:.1f}",
+        "passed over": row.reason or "",
     }
 
 
-def verdict(decision: Decision, checks: Sequence[Row], *, tracking_uri: str, report: str) -> str:
+def verdict(decision: Decision, checks: Sequence[Check], *, tracking_uri: str, report: str) -> str:
     """The gate's decision with every check, as Markdown."""
     title = "passed the quality gate" if decision.passed else "did not pass the quality gate"
     lines = [f"## {decision.architecture} {title}", ""]
@@ -75,12 +74,12 @@ def verdict(decision: Decision, checks: Sequence[Row], *, tracking_uri: str, rep
     return "\n".join(lines)
 
 
-def expectations(validation: Row) -> str:
+def expectations(validation: ValidationReport) -> str:
     """The expectations that the data do not meet, as Markdown."""
-    broken = [check for check in validation["checks"] if not check["passed"]]
-    held = len(validation["checks"]) - len(broken)
-    lines = [f"## {held} of {len(validation['checks'])} expectations about the data hold", ""]
-    lines += [f"* **{check['severity']}**: {check['message']}" for check in broken]
+    broken = [check for check in validation.checks if not check.passed]
+    held = len(validation.checks) - len(broken)
+    lines = [f"## {held} of {len(validation.checks)} expectations about the data hold", ""]
+    lines += [f"* **{check.severity}**: {check.message}" for check in broken]
     return "\n".join(lines)
 
 
@@ -96,7 +95,7 @@ def _registered(decision: Decision, tracking_uri: str) -> str:
     return f"{version} ({decision.aliases}{'; new' if decision.new else ''})"
 
 
-def _check(check: Row) -> str:
-    cells: Sequence[object] = [check["value"], check["threshold"], check["production"]]
+def _check(check: Check) -> str:
+    cells: Sequence[object] = [check.value, check.threshold, check.production]
     numbers = " | ".join("" if cell is None else f"{cell:.4g}" for cell in cells)
-    return f"| {'✓' if check['passed'] else '✗'} | {check['reason']} | {numbers} |"
+    return f"| {'✓' if check.passed else '✗'} | {check.reason} | {numbers} |"

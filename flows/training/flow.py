@@ -45,8 +45,8 @@ from flows.training.summary import current_results, summary_message
 from pipelines.core import paths
 from pipelines.core.cli import quiet_libraries
 from pipelines.core.errors import PipelineError, RegistryError
-from pipelines.core.io import read_json
 from pipelines.core.params import Params, load_params
+from pipelines.gate.record import read_verdict
 from pipelines.register.status import Decision, RegistryStatus, decide, read_registry_status
 from pipelines.tracking.runs import TRACKING_URI
 
@@ -206,7 +206,7 @@ def _publish(
     root, uri = workspace.root, workspace.environment[TRACKING_URI]
     decision = None
     if paths.GATE in current:
-        verdict = read_json(root / paths.GATE)
+        verdict = read_verdict(root / paths.GATE)
         decision = decide(verdict, before=before, ask=lambda: _standing(workspace, params))
     report = "not written: the run stopped before it"
     if paths.REPORT in current:

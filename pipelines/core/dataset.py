@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.core.errors import ManifestCorrupt
-from pipelines.core.io import read_json, write_json
+from pipelines.core.records import read_record, write_record
 from serving.contract.model import InputSpec
-from serving.errors import ContractError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,23 +23,13 @@ class Dataset:
 
 def write_dataset(path: Path, dataset: Dataset) -> None:
     """Write `dataset` as JSON, whole or not at all."""
-    write_json(path, asdict(dataset))
+    write_record(path, dataset)
 
 
 def read_dataset(path: Path) -> Dataset:
     """Read what `write_dataset` wrote.
 
     Raises:
-        ManifestCorrupt: the file is absent, not JSON or of another shape.
+        ResultCorrupt: the file is missing or damaged.
     """
-    try:
-        data = read_json(path)
-        return Dataset(
-            classes=tuple(data["classes"]),
-            input=InputSpec(**data["input"]),
-            dataset=data["dataset"],
-        )
-    except OSError as error:
-        raise ManifestCorrupt(path=path, reason=error.strerror or str(error)) from error
-    except (ValueError, KeyError, TypeError, ContractError) as error:
-        raise ManifestCorrupt(path=path, reason=f"not what `prepare` writes ({error})") from error
+    return read_record(path, Dataset, stage="prepare")

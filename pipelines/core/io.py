@@ -7,10 +7,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.core.errors import OutputError, ResultCorrupt
 
@@ -73,15 +73,9 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write canonical JSON (sorted keys, two spaces, NaN refused), whole or not at all."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote."""
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 def sha256_of(path: Path) -> str:
@@ -117,29 +111,6 @@ PREDICTION_COLUMNS = ("path", "split", "label", "predicted", "confidence")
 """Of `predictions.parquet`; `p_CLASS` for every class follows."""
 
 
-def read_record(path: Path, *, keys: Sequence[str], stage: str) -> dict[str, Any]:
-    """Read a JSON object and make sure that it has the required keys.
-
-    Args:
-        path: path of the file.
-        keys: required keys; a dot selects a key of a nested object, as in `test.accuracy`.
-        stage: name in `dvc.yaml` of the stage that writes the file, for the message.
-
-    Raises:
-        ResultCorrupt: the file is missing or not JSON, or a key is missing.
-    """
-    try:
-        record = read_json(path)
-    except OSError as error:
-        raise ResultCorrupt(path=path, reason=error.strerror or str(error), stage=stage) from error
-    except ValueError as error:
-        raise ResultCorrupt(path=path, reason=f"not JSON ({error})", stage=stage) from error
-    for key in keys:
-        if not _has(record, key):
-            raise ResultCorrupt(path=path, reason=f"no key {key!r}", stage=stage)
-    return record
-
-
 def read_predictions(path: Path, *, stage: str) -> pandas.DataFrame:
     """Read `predictions.parquet`; see `pipelines.evaluate.stage.predict_rows` for its columns.
 
@@ -158,11 +129,3 @@ def read_predictions(path: Path, *, stage: str) -> pandas.DataFrame:
     if missing:
         raise ResultCorrupt(path=path, reason=f"no column {missing[0]!r}", stage=stage)
     return table
-
-
-def _has(record: Any, key: str) -> bool:
-    for part in key.split("."):
-        if not isinstance(record, dict) or part not in record:
-            return False
-        record = record[part]
-    return True

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.metrics import brief, confusion_matrix
+from pipelines.core.results import Crops
+from pipelines.metrics import BasicScores, brief, confusion_matrix
 from pipelines.model.predict import find_face_detector, read_original
 from serving.contract import FaceDetector, Image, InputSpec, largest_face, preprocess
 from serving.cores import usable_cores
@@ -36,7 +37,7 @@ def compare_crops(
     detector: str,
     margin: float,
     workers: int | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Crops]:
     """Accuracy on whole pictures and on crops of the same pictures.
 
     Args:
@@ -49,8 +50,7 @@ def compare_crops(
         workers: reading threads; without it one per usable core.
 
     Returns:
-        For each of them detector, margin, images (all rows), found (those with a face), and for these `whole`
-        and `face`, each with images, accuracy and macro_f1.
+        One for each of them.
 
     Raises:
         DataError: the detector is not available, or an original has changed.
@@ -71,14 +71,20 @@ def compare_crops(
             batch = np.stack(inputs)
             for classifier, answers in zip(classifiers, predicted, strict=True):
                 answers[path].extend(classifier.predict(batch).probabilities.argmax(1).tolist())
-    described = {"detector": detector, "margin": margin, "images": len(rows), "found": len(actual)}
     return [
-        described | {"whole": _scored(actual, whole, classes), "face": _scored(actual, face, classes)}
+        Crops(
+            detector=detector,
+            margin=margin,
+            images=len(rows),
+            found=len(actual),
+            whole=_scored(actual, whole, classes),
+            face=_scored(actual, face, classes),
+        )
         for whole, face in predicted
     ]
 
 
-def _scored(actual: Sequence[int], predicted: Sequence[int], classes: Sized) -> dict[str, Any]:
+def _scored(actual: Sequence[int], predicted: Sequence[int], classes: Sized) -> BasicScores:
     matrix = confusion_matrix(np.array(actual, np.int64), np.array(predicted, np.int64), classes=len(classes))
     return brief(matrix)
 

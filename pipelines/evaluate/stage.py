@@ -8,9 +8,9 @@ LeNet reaches 0.55–0.85 accuracy.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +19,12 @@ from pipelines.architectures import Architecture, load_architecture
 from pipelines.core import paths
 from pipelines.core.dataset import Dataset, read_dataset
 from pipelines.core.errors import ModelFileError
-from pipelines.core.io import read_record, replacing, write_json
+from pipelines.core.io import replacing, write_json
 from pipelines.core.manifest import read_manifest
+from pipelines.core.model_results import read_training_record
 from pipelines.core.params import load_params
+from pipelines.core.records import write_record
+from pipelines.core.results import Crops, Evaluation, Scores
 from pipelines.core.variants import display_name, variants_of
 from pipelines.evaluate.crops import compare_crops
 from pipelines.metrics import Answers
@@ -34,17 +37,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("val", "test")
 BY_TERCILE = ("brightness", "contrast", "sharpness")
-# One line of a terminal; `dvc metrics` has no other way to leave the classes and slices out.
-IN_SUMMARY = (
-    "accuracy",
-    "balanced_accuracy",
-    "macro_f1",
-    "top2_accuracy",
-    "roc_auc",
-    "kappa",
-    "ece",
-    "log_loss",
-)
 # Enough for a smooth curve on a page, few enough for seven curves in one plot.
 ROC_POINTS = 200
 # Probabilities of two processors differ beyond; metrics and table start from the same rounded values.
@@ -98,8 +90,8 @@ def score(
     *,
     samples: int,
     seed: int,
-) -> dict[str, Any]:
-    """All metrics: `test` and `val` as a whole, `classes` and `slices` of the test split.
+) -> Scores:
+    """All metrics of one variant.
 
     Args:
         predictions: from `predict_rows`.
@@ -112,13 +104,12 @@ def score(
     rows = manifest.loc[predictions.index[predictions["split"] == "test"]]
     slices = {name: metrics.tercile_slices(rows[name].to_numpy(np.float64)) for name in BY_TERCILE}
     slices["mode"] = metrics.color_slices(list(rows["mode"]))
-    return {
-        "test": metrics.overall(test)
-        | metrics.bounds(test, rows["group"].to_numpy(), samples=samples, seed=seed),
-        "val": metrics.brief(val.matrix),
-        "classes": metrics.by_class(test),
-        "slices": {name: metrics.by_slice(test, masks) for name, masks in slices.items()},
-    }
+    return Scores(
+        test=metrics.overall(test, rows["group"].to_numpy(), samples=samples, seed=seed),
+        val=metrics.brief(val.matrix),
+        classes=metrics.by_class(test),
+        slices={name: metrics.by_slice(test, masks) for name, masks in slices.items()},
+    )
 
 
 def plot_points(predictions: pandas.DataFrame, classes: Sequence[str]) -> dict[str, pandas.DataFrame]:
@@ -144,22 +135,22 @@ def plot_points(predictions: pandas.DataFrame, classes: Sequence[str]) -> dict[s
     }
 
 
-def summary(scores: Mapping[str, Any]) -> dict[str, Any]:
+def summary(evaluation: Evaluation) -> dict[str, float | None]:
     """What `dvc metrics show` and `dvc metrics diff` show: the test split as a whole, and val accuracy."""
-    return {name: scores["test"][name] for name in IN_SUMMARY} | {"val_accuracy": scores["val"]["accuracy"]}
+    whole = {score.name: score.value for score in evaluation.test.scores()}
+    return whole | {"val_accuracy": evaluation.val.accuracy}
 
 
-def write(
-    name: str, predictions: pandas.DataFrame, classes: Sequence[str], *, record: Mapping[str, Any]
-) -> None:
-    """Write table, plots, summary and `record`, the full metrics; these come last, never alone."""
+def write(evaluation: Evaluation, predictions: pandas.DataFrame, classes: Sequence[str]) -> None:
+    """Write table, plots, summary and the full metrics; these come last, never alone."""
+    name = evaluation.architecture
     with replacing(paths.evaluation_predictions(name)) as path:
         predictions.to_parquet(path, index=False)
     for plot, points in plot_points(predictions, classes).items():
         with replacing(paths.evaluation_plot(name, plot)) as path:
             points.round(metrics.DECIMALS).to_csv(path, index=False)
-    write_json(paths.evaluation_summary(name), summary(record))
-    write_json(paths.evaluation_metrics(name), record)
+    write_json(paths.evaluation_summary(name), summary(evaluation))
+    write_record(paths.evaluation_metrics(name), evaluation)
 
 
 def open_variants(architecture: str, dataset: Dataset) -> dict[str, OnnxClassifier]:
@@ -175,18 +166,19 @@ def open_variants(architecture: str, dataset: Dataset) -> dict[str, OnnxClassifi
     return found
 
 
-def describe(name: str, architecture: Architecture, classifier: OnnxClassifier) -> dict[str, Any]:
-    """What a variant is: name, title, origin of its weights, parameters, size."""
-    training = read_record(
-        paths.training_record(architecture.name), keys=["parameters"], stage=f"train@{architecture.name}"
+def describe(
+    name: str, architecture: Architecture, classifier: OnnxClassifier, *, scores: Scores, crops: Crops
+) -> Evaluation:
+    """Add to the metrics of a variant what it is: title, origin of its weights, parameters, size."""
+    return Evaluation(
+        architecture=name,
+        title=display_name(architecture.title, name, weights=classifier.contract.weights),
+        weights=classifier.contract.weights,
+        parameters=read_training_record(paths.training_record(architecture.name)).parameters,
+        size_mb=round(classifier.size_bytes / 1e6, 6),
+        crops=crops,
+        **vars(scores),
     )
-    return {
-        "architecture": name,
-        "title": display_name(architecture.title, name, weights=classifier.contract.weights),
-        "weights": classifier.contract.weights,
-        "parameters": training["parameters"],
-        "size_mb": round(classifier.size_bytes / 1e6, 6),
-    }
 
 
 def main() -> None:
@@ -208,21 +200,19 @@ def main() -> None:
     rows = manifest[manifest["split"].isin(SPLITS)]
     samples = params.evaluate.bootstrap_samples
     for (name, classifier), cropped in zip(classifiers.items(), crops, strict=True):
-        described = describe(name, architecture, classifier)
         predictions = predict_rows(classifier, rows, Path())
         scores = score(predictions, manifest, dataset.classes, samples=samples, seed=params.seed)
-        write(name, predictions, dataset.classes, record=described | scores | {"crops": cropped})
-        print(one_line(name, scores))
+        evaluation = describe(name, architecture, classifier, scores=scores, crops=cropped)
+        write(evaluation, predictions, dataset.classes)
+        print(one_line(evaluation))
 
 
-def one_line(name: str, scores: Mapping[str, Any]) -> str:
-    """What the stage prints: accuracy with its interval, and macro-F1."""
-    test = scores["test"]
-    low, high = test["accuracy_low"], test["accuracy_high"]
-    spread = f" ({low:.3f}–{high:.3f})" if low is not None else ""
+def one_line(evaluation: Evaluation) -> str:
+    """Accuracy with its interval and macro-F1, for the terminal."""
+    test = evaluation.test
     return (
-        f"{name}: accuracy {test['accuracy']:.3f}{spread}, macro-F1 {test['macro_f1']:.3f} "
-        f"on {test['images']} test images of {test['groups']} groups"
+        f"{evaluation.architecture}: accuracy {test.score('accuracy').text(' ({low:.3f}–{high:.3f})')}, "
+        f"macro-F1 {test.score('macro_f1').text('')} on {test.images} test images of {test.groups} groups"
     )
 
 

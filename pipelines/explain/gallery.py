@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipelines.explain.answers import Answers
 from pipelines.explain.heatmaps import Heatmaps
 from pipelines.explain.panels import Cell, Row, overlay, save_panel, save_tile, tile
-from pipelines.explain.selection import CONFIDENT_WRONG, CORRECT, WRONG, Pick
+from pipelines.explain.selection import (
+    CONFIDENT_WRONG,
+    CORRECT,
+    WRONG,
+    Answer,
+    ComparedFace,
+    PanelFace,
+    Pick,
+)
 from serving.contract.arrays import Image
 
 TILES = "tiles"
@@ -30,7 +37,7 @@ _ALL_HOW_TO_READ = "Heatmaps of the ONNX files, each for the class that this net
 
 def selected_panel(
     folder: Path, name: str, *, picks: Sequence[Pick], pictures: Image, keras: Heatmaps, onnx: Heatmaps
-) -> list[dict[str, Any]]:
+) -> tuple[PanelFace, ...]:
     """Draw `<name>.png` and its tiles into `folder`; nothing for no pictures.
 
     Args:
@@ -60,15 +67,21 @@ def selected_panel(
             ),
         ]
         save_panel(folder / f"{name}.png", rows, title=_TITLES[name], subtitle=_HOW_TO_READ)
-    return [
-        {**_facts(pick), "tiles": _save(folder, f"{name}-{index}", column)}
+    return tuple(
+        PanelFace(
+            path=pick.path,
+            label=pick.label,
+            predicted=pick.predicted,
+            confidence=round(pick.confidence, 6),
+            tiles=_save(folder, f"{name}-{index}", column),
+        )
         for index, (pick, column) in enumerate(zip(picks, columns, strict=True))
-    ]
+    )
 
 
 def architectures_panel(
     folder: Path, *, faces: Sequence[Pick], pictures: Image, answers: Mapping[str, Answers]
-) -> list[dict[str, Any]]:
+) -> tuple[ComparedFace, ...]:
     """Draw `architectures.png` and its tiles: one row per architecture, one column per face.
 
     Returns:
@@ -92,10 +105,10 @@ def architectures_panel(
         title=_ALL_TITLE,
         subtitle=_ALL_HOW_TO_READ,
     )
-    return [
+    return tuple(
         _face_record(folder, index, face=face, picture=tile(picture), answers=answers, overlays=overlays)
         for index, (face, picture) in enumerate(zip(faces, pictures, strict=True))
-    ]
+    )
 
 
 def short(name: str) -> str:
@@ -122,22 +135,21 @@ def _face_record(
     picture: Image,
     answers: Mapping[str, Answers],
     overlays: Mapping[str, Sequence[Image]],
-) -> dict[str, Any]:
+) -> ComparedFace:
     tiles = _save(
         folder, f"face-{index}", {"face": picture, **{name: own[index] for name, own in overlays.items()}}
     )
-    return {
-        "path": face.path,
-        "label": face.label,
-        "tiles": tiles,
-        "answers": {
-            name: {
-                "predicted": answer.predicted(index),
-                "confidence": round(float(answer.confidence[index]), 6),
-            }
+    return ComparedFace(
+        path=face.path,
+        label=face.label,
+        tiles=tiles,
+        answers={
+            name: Answer(
+                predicted=answer.predicted(index), confidence=round(float(answer.confidence[index]), 6)
+            )
             for name, answer in answers.items()
         },
-    }
+    )
 
 
 def _labelled(picture: Image, pick: Pick) -> Cell:
@@ -146,15 +158,6 @@ def _labelled(picture: Image, pick: Pick) -> Cell:
         lines=(f"true: {short(pick.label)}", f"pred: {short(pick.predicted)} {pick.confidence:.0%}"),
         tone="good" if pick.predicted == pick.label else "bad",
     )
-
-
-def _facts(pick: Pick) -> dict[str, Any]:
-    return {
-        "path": pick.path,
-        "label": pick.label,
-        "predicted": pick.predicted,
-        "confidence": round(pick.confidence, 6),
-    }
 
 
 def _save(folder: Path, name: str, tiles: Mapping[str, Image]) -> dict[str, str]:

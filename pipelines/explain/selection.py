@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,17 +15,91 @@ PANELS = (CORRECT, WRONG, CONFIDENT_WRONG)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pick:
-    """One test picture with its label and prediction."""
+class Face:
+    """One test picture."""
 
     path: str
     """Relative to `prepared/`."""
     label: str
     """The true class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pick(Face):
+    """One test picture with its label and prediction."""
+
     predicted: str
     """The predicted class."""
     confidence: float
     """Probability of `predicted`, in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelFace(Pick):
+    """A picture of a panel."""
+
+    tiles: Mapping[str, str]
+    """Files by kind (`face`, `keras`, `onnx`), relative to the folder of `explain.json`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one architecture predicts for a picture."""
+
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedFace(Face):
+    """A picture that every architecture explains."""
+
+    tiles: Mapping[str, str]
+    """Files: `face`, and one by architecture."""
+    answers: Mapping[str, Answer]
+    """By architecture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How far the heatmaps of Keras and of the ONNX file are apart."""
+
+    pictures: int
+    max_difference: float
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedDifference:
+    """How far the heatmaps of an int8 variant and the float32 model are apart."""
+
+    pictures: int
+    same_answer: int
+    """Number of pictures for which both predict the same class; only these are compared."""
+    mean_difference: float
+    max_difference: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panels:
+    """What was drawn about the selected variant."""
+
+    method: str
+    agreement: Agreement
+    quantized: QuantizedDifference | None
+    """None for a float32 model."""
+    panels: Mapping[str, tuple[PanelFace, ...]]
+    """By name of `PANELS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation(Panels):
+    """Everything that was drawn: `reports/explain/explain.json`."""
+
+    architecture: str
+    """Name of the selected variant."""
+    architectures: tuple[str, ...]
+    faces: tuple[ComparedFace, ...]
 
 
 def pick_panels(predictions: pd.DataFrame, *, count: int) -> dict[str, tuple[Pick, ...]]:

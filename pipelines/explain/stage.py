@@ -10,27 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipelines.core import paths
-from pipelines.core.io import read_predictions, read_record, replacing_folder, write_json
+from pipelines.core.io import read_predictions, replacing_folder
+from pipelines.core.model_results import read_training_record
 from pipelines.core.params import load_params
+from pipelines.core.records import write_record
+from pipelines.core.results import read_comparison
 from pipelines.core.variants import architecture_of, is_int8
 from pipelines.explain.answers import TOLERANCE, Answers, answer, check_agreement
 from pipelines.explain.gallery import architectures_panel, selected_panel
 from pipelines.explain.heatmaps import Heatmaps, keras_heatmaps, method
-from pipelines.explain.selection import PANELS, Pick, pick_faces, pick_panels
+from pipelines.explain.selection import (
+    PANELS,
+    Agreement,
+    ComparedFace,
+    Explanation,
+    Panels,
+    Pick,
+    QuantizedDifference,
+    pick_faces,
+    pick_panels,
+)
 from pipelines.export.pictures import read_pictures
 from pipelines.model.tensorflow_runtime import load_tensorflow
-from pipelines.model.trained import read_training_record, trained_classifier
+from pipelines.model.trained import trained_classifier
 from serving.contract.arrays import Image
 
 
-def explain(
-    selected: str, panels: Mapping[str, Sequence[Pick]], *, folder: Path, prepared: Path
-) -> dict[str, Any]:
+def explain(selected: str, panels: Mapping[str, Sequence[Pick]], *, folder: Path, prepared: Path) -> Panels:
     """Draw the selected network's panels into `folder`.
 
     Args:
@@ -40,8 +50,7 @@ def explain(
         prepared: folder that the pictures' paths are relative to.
 
     Returns:
-        For `explain.json`: the pictures of each panel, how far Keras and ONNX are apart, and of an int8
-        variant the difference from the float32 model.
+        For `explain.json`.
 
     Raises:
         ExplanationFailed: the heatmaps differ by more than `TOLERANCE`.
@@ -55,21 +64,11 @@ def explain(
     apart = check_agreement(
         float_answers.heatmaps, keras, architecture=architecture, paths=[pick.path for pick in picks]
     )
-    record: dict[str, Any] = {
-        "method": kind,
-        "agreement": {
-            "pictures": len(picks),
-            "max_difference": _significant(apart.max(initial=0.0)),
-            "tolerance": TOLERANCE,
-        },
-        "quantized": _difference(exported, float_answers) if is_int8(selected) else None,
-        "panels": {},
-    }
-    start = 0
+    drawn, start = {}, 0
     for name in PANELS:
         part = slice(start, start + len(panels[name]))
         start = part.stop
-        record["panels"][name] = selected_panel(
+        drawn[name] = selected_panel(
             folder,
             name,
             picks=panels[name],
@@ -77,12 +76,21 @@ def explain(
             keras=keras[part],
             onnx=exported.heatmaps[part],
         )
-    return record
+    return Panels(
+        method=kind,
+        agreement=Agreement(
+            pictures=len(picks),
+            max_difference=_significant(apart.max(initial=0.0)),
+            tolerance=TOLERANCE,
+        ),
+        quantized=_difference(exported, float_answers) if is_int8(selected) else None,
+        panels=drawn,
+    )
 
 
 def explain_all(
     architectures: Sequence[str], faces: Sequence[Pick], *, folder: Path, prepared: Path
-) -> list[dict[str, Any]]:
+) -> tuple[ComparedFace, ...]:
     """Draw the heatmaps of every architecture's ONNX file on the same test pictures into `folder`.
 
     Returns:
@@ -100,16 +108,16 @@ def _from_keras(architecture: str, pictures: Image, exported: Answers) -> tuple[
     return method(classifier), keras_heatmaps(classifier, pictures, top=exported.top)
 
 
-def _difference(quantized: Answers, float_answers: Answers) -> dict[str, Any]:
+def _difference(quantized: Answers, float_answers: Answers) -> QuantizedDifference:
     """Compare heatmaps of an int8 variant and the float32 model where both explain the same class."""
     same = quantized.top == float_answers.top
     differences = np.abs(quantized.heatmaps[same] - float_answers.heatmaps[same])
-    return {
-        "pictures": len(same),
-        "same_answer": int(same.sum()),
-        "mean_difference": _significant(differences.mean() if same.any() else 0.0),
-        "max_difference": _significant(differences.max(initial=0.0)),
-    }
+    return QuantizedDifference(
+        pictures=len(same),
+        same_answer=int(same.sum()),
+        mean_difference=_significant(differences.mean() if same.any() else 0.0),
+        max_difference=_significant(differences.max(initial=0.0)),
+    )
 
 
 def _significant(value: float) -> float:
@@ -120,7 +128,7 @@ def _significant(value: float) -> float:
 def main() -> None:
     """Explain the model that `compare` selected."""
     params = load_params()
-    selected = read_record(paths.COMPARISON, keys=("selected",), stage="compare")["selected"]
+    selected = read_comparison(Path()).selected
     stage = f"evaluate@{architecture_of(selected)}"
     predictions = read_predictions(paths.evaluation_predictions(selected), stage=stage)
     count = params.explain.per_panel
@@ -128,12 +136,15 @@ def main() -> None:
     faces = pick_faces(predictions, count=count, but=[pick for own in panels.values() for pick in own])
     load_tensorflow(gpu=False)
     with replacing_folder(paths.EXPLANATIONS) as folder:
-        record = explain(selected, panels, folder=folder, prepared=paths.PREPARED)
-        record["architecture"] = selected
-        record["architectures"] = params.architectures
-        record["faces"] = explain_all(params.architectures, faces, folder=folder, prepared=paths.PREPARED)
-        write_json(folder / "explain.json", record)
+        drawn = explain(selected, panels, folder=folder, prepared=paths.PREPARED)
+        record = Explanation(
+            **vars(drawn),
+            architecture=selected,
+            architectures=tuple(params.architectures),
+            faces=explain_all(params.architectures, faces, folder=folder, prepared=paths.PREPARED),
+        )
+        write_record(folder / "explain.json", record)
     print(
-        f"{selected}: {record['method']} on {record['agreement']['pictures']} test pictures, "
-        f"Keras and ONNX differ by at most {record['agreement']['max_difference']:g}"
+        f"{selected}: {record.method} on {record.agreement.pictures} test pictures, "
+        f"Keras and ONNX differ by at most {record.agreement.max_difference:g}"
     )

@@ -19,8 +19,10 @@ import numpy as np
 
 from pipelines.core import paths
 from pipelines.core.errors import ExportFailed
-from pipelines.core.io import replacing_folder, write_json
+from pipelines.core.io import replacing_folder
+from pipelines.core.model_results import Export, TrainingRecord, read_training_record
 from pipelines.core.params import ExportParams, check_architecture, load_params
+from pipelines.core.records import write_record
 from pipelines.export.comparison import compare
 from pipelines.export.conversion import to_onnx
 from pipelines.export.inference import Calibration, Logits, fit_temperature, inference_function, keras_logits
@@ -28,7 +30,7 @@ from pipelines.export.parity import tensors
 from pipelines.export.pictures import in_batches, read_split
 from pipelines.model.keras_classifier import Classifier
 from pipelines.model.tensorflow_runtime import load_tensorflow
-from pipelines.model.trained import TrainingRecord, read_training_record, trained_classifier
+from pipelines.model.trained import trained_classifier
 from serving.contract.model import ModelContract, check_signature
 from serving.errors import ContractError
 from serving.inference.sessions import open_session
@@ -49,14 +51,14 @@ def main() -> None:
         params=params,
     )
     print(
-        f"{name}: {written['size_bytes'] / 1e6:.1f} MB, temperature {written['temperature']}, "
-        f"differs from Keras by at most {max(written['parity'].values()):.0e}"
+        f"{name}: {written.size_bytes / 1e6:.1f} MB, temperature {written.temperature}, "
+        f"differs from Keras by at most {max(written.parity.values()):.0e}"
     )
 
 
 def export_model(
     *, record: Path, weights: Path, manifest: Path, folder: Path, params: ExportParams
-) -> dict[str, Any]:
+) -> Export:
     """Export one trained network into `folder`: `model.onnx` and `export.json`, both or neither.
 
     Args:
@@ -99,7 +101,7 @@ def export_model(
     values = _record(classifier, calibration, model=model, parity=parity, opset=params.opset)
     with replacing_folder(folder) as temporary:
         (temporary / "model.onnx").write_bytes(model)
-        write_json(temporary / "export.json", values)
+        write_record(temporary / "export.json", values)
     return values
 
 
@@ -159,17 +161,17 @@ def _record(
     model: bytes,
     parity: Mapping[str, float],
     opset: int,
-) -> dict[str, Any]:
-    return {
-        "architecture": classifier.architecture.name,
-        "temperature": calibration.temperature,
-        "val_nll_before": round(calibration.nll_before, 6),
-        "val_nll_after": round(calibration.nll_after, 6),
+) -> Export:
+    return Export(
+        architecture=classifier.architecture.name,
+        temperature=calibration.temperature,
+        val_nll_before=round(calibration.nll_before, 6),
+        val_nll_after=round(calibration.nll_after, 6),
         # One digit: the next ones are the processor's.
-        "parity": {name: float(f"{apart:.0e}") for name, apart in parity.items()},
-        "size_bytes": len(model),
-        "sha256": hashlib.sha256(model).hexdigest(),
-        "opset": opset,
-        "heatmap": list(classifier.grid),
-        "embedding": int(classifier.head[-1].kernel.shape[0]),
-    }
+        parity={name: float(f"{apart:.0e}") for name, apart in parity.items()},
+        size_bytes=len(model),
+        sha256=hashlib.sha256(model).hexdigest(),
+        opset=opset,
+        heatmap=tuple(classifier.grid),
+        embedding=int(classifier.head[-1].kernel.shape[0]),
+    )

@@ -18,12 +18,13 @@ import pandas as pd
 from pipelines.core import paths
 from pipelines.core.dataset import Dataset, read_dataset
 from pipelines.core.errors import GateError, ModelFileError, RegistryError
-from pipelines.core.io import read_record, sha256_of
+from pipelines.core.io import sha256_of
 from pipelines.core.manifest import read_manifest
 from pipelines.core.params import Params
+from pipelines.core.records import as_json
 from pipelines.core.reference import predicted_classes, self_test_images
+from pipelines.core.results import read_comparison, read_latencies
 from pipelines.core.variants import all_variants
-from pipelines.evaluate.timing import TIMING_KEYS, Timing
 from pipelines.gate import rules
 from pipelines.gate.record import GateVerdict, Latency, ProductionModel, Subject
 from pipelines.model.predict import open_model, predict_sources
@@ -153,15 +154,16 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
         ModelFileError: the selected ONNX file is missing.
         GateError: the results do not belong together.
     """
-    comparison = read_record(root / paths.COMPARISON, keys=("selected", "rows", "timing"), stage="compare")
-    latency = read_record(root / paths.LATENCY, keys=("models", *TIMING_KEYS), stage="latency")
-    name = comparison["selected"]
+    comparison, latencies = read_comparison(root), read_latencies(root)
+    name = comparison.selected
     names = all_variants(params.architectures)
-    if comparison["timing"] != latency["timing"]:
+    if comparison.timing != latencies.timing:
         raise GateError(
             reason=f"{paths.COMPARISON} and {paths.LATENCY} have different latencies", remedy=_REMEDY
         )
-    results = {one: read_results(root, one, latency["models"].get(one, {})) for one in names}
+    if missing := [one for one in names if one not in latencies.models]:
+        raise GateError(reason=f"{paths.LATENCY} has no latencies of {missing[0]}", remedy=_REMEDY)
+    results = {one: read_results(root, one, latencies.models[one]) for one in names}
     if name not in results:
         raise GateError(
             reason=f"the comparison selected {name}, but `architectures` does not list its architecture",
@@ -171,19 +173,14 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
     if not onnx.is_file():
         raise ModelFileError(path=onnx, reason="no such file")
     sha256 = sha256_of(onnx)
-    if results[name].export["sha256"] != sha256:
+    if results[name].export.sha256 != sha256:
         raise GateError(reason=f"{onnx} does not match {paths.export_record(name)}", remedy=_REMEDY)
-    if "batch_1" not in results[name].latency:
-        raise GateError(reason=f"{paths.LATENCY} has no latencies of {name}", remedy=_REMEDY)
     subject = Subject(
         architecture=name,
         sha256=sha256,
         dataset=read_dataset(root / paths.DATASET).dataset,
         thresholds=rules.thresholds_digest(params.gate),
-        latency=Latency(
-            p50_ms=float(results[name].latency["batch_1"]["p50_ms"]),
-            timing=Timing.from_json(latency["timing"]),
-        ),
+        latency=Latency(p50_ms=results[name].latency.batch_1.p50_ms, timing=latencies.timing),
         experiment=experiment,
     )
     return GateInputs(
@@ -191,7 +188,7 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
         selected=results[name],
         onnx=onnx,
         subject=subject,
-        digest=_digest(comparison, asdict(subject), params.register_.model_dump(),
+        digest=_digest(as_json(comparison), asdict(subject), params.register_.model_dump(),
                        [one.digest for one in results.values()]),
     )  # fmt: skip
 
@@ -211,9 +208,9 @@ def judge(root: Path, case: GateInputs, params: Params, production: ProductionLo
         smoke=smoke_test(case.onnx, evaluated.samples),
     )
     found, problem = _production_scores(root, case, evaluated, production)
-    return GateVerdict(
-        subject=case.subject,
-        checks=rules.judge(candidate, found, params.gate),
+    return GateVerdict.of(
+        case.subject,
+        rules.judge(candidate, found, params.gate),
         production=None if _is_itself(case, production) else production.model,
         production_known=problem is None,
     )

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
 
-from pipelines.core.errors import ResultCorrupt
-from pipelines.core.io import read_record
-from pipelines.evaluate.timing import Timing
-from pipelines.gate.rules import Check, as_json, reasons
+from pipelines.core.records import as_json, read_record
+from pipelines.core.results import Timing
+from pipelines.gate.rules import Check, reasons
 
-STAGE = "gate"
-_KEYS = (
-    "architecture", "sha256", "dataset", "thresholds", "latency.p50_ms", "latency.timing", "production",
-    "production_known", "experiment", "passed", "checks", "reasons",
-)  # fmt: skip
+_DIGITS = 6
+"""Decimals of the values in the file; NaN cannot occur."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,25 +57,48 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateVerdict:
-    """Result of the quality gate."""
+class GateVerdict(Subject):
+    """Result of the quality gate: `reports/gate.json`."""
 
-    subject: Subject
-    checks: Sequence[Check]
+    passed: bool
+    """Whether every check passed."""
+    checks: tuple[Check, ...]
     production: ProductionModel | None
     """None if nothing, or this same file, is in production."""
-    production_known: bool = True
+    production_known: bool
     """False if the registry could not be reached."""
+    reasons: tuple[str, ...]
+    """Why the model did not pass, and why nothing is registered."""
+
+    @classmethod
+    def of(
+        cls,
+        subject: Subject,
+        checks: Sequence[Check],
+        *,
+        production: ProductionModel | None,
+        production_known: bool = True,
+    ) -> GateVerdict:
+        """Create the verdict of some checks, with rounded values."""
+        note = [f"experiment {subject.experiment}: nothing is registered"] if subject.experiment else []
+        return cls(
+            **vars(subject),
+            passed=all(check.passed for check in checks),
+            checks=tuple(_rounded(check) for check in checks),
+            production=production,
+            production_known=production_known,
+            reasons=(*reasons(checks), *note),
+        )
 
     @property
-    def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
+    def subject(self) -> Subject:
+        """Inputs of the verdict."""
+        return Subject(**{field.name: getattr(self, field.name) for field in fields(Subject)})
 
     @property
     def digest(self) -> str:
         """Hash of the verdict; changes if any part of it changes."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(as_json(self), sort_keys=True).encode()).hexdigest()
 
     def holds(self, subject: Subject, production: ProductionModel | None) -> bool:
         """Whether the verdict is still valid for `subject` and this production model.
@@ -92,37 +110,6 @@ class GateVerdict:
         now, then = (one.sha256 if one else None for one in (production, self.production))
         return now in (then, subject.sha256)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of `reports/gate.json`."""
-        experiment = self.subject.experiment
-        note = [f"experiment {experiment}: nothing is registered"] if experiment else []
-        return {
-            **asdict(self.subject),
-            "passed": self.passed,
-            "checks": as_json(self.checks),
-            "production": asdict(self.production) if self.production else None,
-            "production_known": self.production_known,
-            "reasons": reasons(self.checks) + note,
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """Create from the output of `to_json`; raises `KeyError`, `TypeError` or `ValueError` if damaged."""
-        production, latency = record["production"], record["latency"]
-        return cls(
-            subject=Subject(
-                **{name: record[name] for name in ("architecture", "sha256", "dataset", "thresholds")},
-                latency=Latency(p50_ms=float(latency["p50_ms"]), timing=Timing.from_json(latency["timing"])),
-                experiment=record["experiment"],
-            ),
-            checks=[
-                Check(**{field.name: check[field.name] for field in fields(Check)})
-                for check in record["checks"]
-            ],
-            production=ProductionModel(**production) if production else None,
-            production_known=bool(record["production_known"]),
-        )
-
 
 def read_verdict(path: Path) -> GateVerdict:
     """Read `reports/gate.json`.
@@ -130,8 +117,12 @@ def read_verdict(path: Path) -> GateVerdict:
     Raises:
         ResultCorrupt: the file is missing or damaged.
     """
-    record = read_record(path, keys=_KEYS, stage=STAGE)
-    try:
-        return GateVerdict.from_json(record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ResultCorrupt(path=path, reason=f"not a verdict ({error!r})", stage=STAGE) from error
+    return read_record(path, GateVerdict, stage="gate")
+
+
+def _rounded(check: Check) -> Check:
+    value, threshold, production = (
+        None if number is None else round(number, _DIGITS)
+        for number in (check.value, check.threshold, check.production)
+    )
+    return replace(check, value=value, threshold=threshold, production=production)

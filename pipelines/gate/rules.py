@@ -10,18 +10,17 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipelines import metrics
 from pipelines.core.errors import GateError
 from pipelines.core.params import GateParams
+from pipelines.metrics import METRICS
 
 # Only absorbs floating-point error (0.80 - 0.78 > 0.02); shares of images differ by far more.
 _ROUNDING = 1e-9
-_DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +43,8 @@ class Check:
 class Scores:
     """Quality on the test images."""
 
-    accuracy: float
-    macro_f1: float
+    overall: Mapping[str, float]
+    """By name of the metric in `METRICS`: those computed from a confusion matrix."""
     recall: Mapping[str, float]
     """Recall by class; NaN for a class without test images."""
 
@@ -85,8 +84,9 @@ def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str
         classes=len(classes),
     )
     return Scores(
-        accuracy=float(metrics.accuracy(matrix)),
-        macro_f1=float(metrics.macro_f1(matrix)),
+        overall={
+            name: float(metric.statistic(matrix)) for name, metric in METRICS.items() if metric.statistic
+        },
         recall=dict(zip(classes, metrics.recall(matrix).tolist(), strict=True)),
     )
 
@@ -127,17 +127,6 @@ def thresholds_digest(thresholds: GateParams) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
-    """Convert checks to JSON values, rounded to six decimals; NaN cannot occur."""
-    return [
-        {
-            key: round(value, _DIGITS) if isinstance(value, float) else value
-            for key, value in asdict(check).items()
-        }
-        for check in checks
-    ]
-
-
 def reasons(checks: Sequence[Check]) -> list[str]:
     """List why a model was rejected; empty if it passed."""
     return [check.reason for check in checks if not check.passed]
@@ -155,10 +144,10 @@ def _smoke(candidate: Candidate) -> Check:
 
 
 def _floors(scores: Scores, other: Scores | None, thresholds: GateParams) -> Iterator[Check]:
-    if (limit := thresholds.min_accuracy) is not None:
-        yield _floor("min_accuracy", "accuracy", scores.accuracy, other.accuracy if other else None, limit)
-    if (limit := thresholds.min_macro_f1) is not None:
-        yield _floor("min_macro_f1", "macro-F1", scores.macro_f1, other.macro_f1 if other else None, limit)
+    for name, value in scores.overall.items():
+        if (limit := getattr(thresholds, f"min_{name}", None)) is not None:
+            theirs = other.overall[name] if other else None
+            yield _floor(f"min_{name}", METRICS[name].title, value, theirs, limit)
     if (limit := thresholds.min_class_recall) is not None:
         for name, value in scores.recall.items():
             theirs = other.recall.get(name) if other else None
@@ -166,8 +155,10 @@ def _floors(scores: Scores, other: Scores | None, thresholds: GateParams) -> Ite
 
 
 def _against(scores: Scores, production: ProductionScores, thresholds: GateParams) -> Iterator[Check]:
-    drops = (thresholds.max_accuracy_drop, thresholds.max_macro_f1_drop, thresholds.max_class_recall_drop)
-    if all(drop is None for drop in drops):
+    drops = {
+        name: getattr(thresholds, f"max_{name}_drop", None) for name in (*scores.overall, "class_recall")
+    }
+    if all(drop is None for drop in drops.values()):
         return
     other = production.scores
     yield Check(
@@ -181,10 +172,9 @@ def _against(scores: Scores, production: ProductionScores, thresholds: GateParam
     )
     if other is None:
         return
-    if (limit := thresholds.max_accuracy_drop) is not None:
-        yield _drop("max_accuracy_drop", "accuracy", scores.accuracy, other.accuracy, limit)
-    if (limit := thresholds.max_macro_f1_drop) is not None:
-        yield _drop("max_macro_f1_drop", "macro-F1", scores.macro_f1, other.macro_f1, limit)
+    for name, value in scores.overall.items():
+        if (limit := drops[name]) is not None:
+            yield _drop(f"max_{name}_drop", METRICS[name].title, value, other.overall[name], limit)
     if (limit := thresholds.max_class_recall_drop) is not None:
         for name, value in scores.recall.items():
             yield _drop(

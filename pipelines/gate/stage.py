@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pipelines.core import paths
 from pipelines.core.errors import RegistryError, ResultCorrupt
-from pipelines.core.io import write_json
 from pipelines.core.params import Params, load_params
+from pipelines.core.records import write_record
 from pipelines.gate import rules
 from pipelines.gate.evaluation import GateInputs, judge, look_up_production, read_gate_inputs
 from pipelines.gate.record import GateVerdict, read_verdict
@@ -48,7 +48,7 @@ def judge_selected(root: Path, params: Params, *, experiment: str | None = None)
     if existing is not None and reached and existing.holds(case.subject, production.model):
         return existing
     verdict = judge(root, case, params, production)
-    write_json(root / paths.GATE, verdict.to_json())
+    write_record(root / paths.GATE, verdict)
     return verdict
 
 
@@ -80,8 +80,4 @@ def main() -> None:
     """Apply the gate to the results in the current folder."""
     verdict = judge_selected(Path(), load_params(), experiment=current_experiment())
     outcome = "passed" if verdict.passed else "did not pass"
-    print(
-        "\n  ".join(
-            (f"{verdict.subject.architecture} {outcome} the quality gate", *rules.reasons(verdict.checks))
-        )
-    )
+    print("\n  ".join((f"{verdict.architecture} {outcome} the quality gate", *rules.reasons(verdict.checks))))

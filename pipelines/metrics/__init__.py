@@ -27,16 +27,37 @@ from pipelines.metrics.classification import (
     top_k_accuracy,
 )
 from pipelines.metrics.slices import GRAY_MODES, color_slices, tercile_slices
-from pipelines.metrics.summary import DECIMALS, Answers, bounds, brief, by_class, by_slice, overall, rounded
+from pipelines.metrics.summary import (
+    DECIMALS,
+    METRICS,
+    Answers,
+    BasicScores,
+    ClassScores,
+    ComparedScores,
+    Metric,
+    Score,
+    TestScores,
+    brief,
+    by_class,
+    by_slice,
+    overall,
+    rounded,
+)
 
 __all__ = [
     "DECIMALS",
     "GRAY_MODES",
+    "METRICS",
     "Answers",
+    "BasicScores",
+    "ClassScores",
+    "ComparedScores",
+    "Metric",
     "Reliability",
+    "Score",
+    "TestScores",
     "accuracy",
     "balanced_accuracy",
-    "bounds",
     "brief",
     "by_class",
     "by_slice",

@@ -3,57 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.core.errors import ResultCorrupt
-from pipelines.core.io import read_record
-from pipelines.core.params import HeadParams, ModelParams
+from pipelines.core.model_results import TrainingRecord
+from pipelines.core.params import ModelParams
 from pipelines.model.keras_classifier import Classifier, build_classifier
-from serving.contract.model import InputSpec
-from serving.errors import ContractError
-
-_KEYS = ("architecture", "classes", "input", "dataset", "head", "options", "weights")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRecord:
-    """What of `training.json` is needed to build the network again and to describe it."""
-
-    architecture: str
-    classes: tuple[str, ...]
-    """Names in the order of the logits."""
-    input: InputSpec
-    dataset: str
-    """SHA-256 of the manifest's content."""
-    head: HeadParams
-    options: dict[str, Any]
-    """The architecture's own, a checkpoint's numbers included."""
-    weights: str
-    """Origin: `scratch`, `imagenet`, `hf:…`."""
-
-
-def read_training_record(path: Path) -> TrainingRecord:
-    """Read `training.json`.
-
-    Raises:
-        ResultCorrupt: it is absent, truncated or of another shape.
-    """
-    stage = f"train@{path.parent.name}"
-    facts = read_record(path, keys=_KEYS, stage=stage)
-    try:
-        return TrainingRecord(
-            architecture=facts["architecture"],
-            classes=tuple(facts["classes"]),
-            input=InputSpec(**facts["input"]),
-            dataset=facts["dataset"],
-            head=HeadParams(**facts["head"]),
-            options=facts["options"],
-            weights=facts["weights"],
-        )
-    except (TypeError, ValueError, ContractError) as error:
-        raise ResultCorrupt(path=path, reason=_one_line(error), stage=stage) from error
 
 
 def trained_classifier(record: TrainingRecord, weights: Path) -> Classifier:
@@ -66,7 +21,7 @@ def trained_classifier(record: TrainingRecord, weights: Path) -> Classifier:
     classifier = build_classifier(
         record.architecture,
         # Only `options` shape the network; the rest of the block is about training.
-        ModelParams(epochs=1, learning_rate=1.0, options=record.options),
+        ModelParams(epochs=1, learning_rate=1.0, options=dict(record.options)),
         head=record.head,
         height=record.input.height,
         width=record.input.width,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from pipelines.core.data_results import Removed
 from pipelines.core.errors import ClassMissing
 from pipelines.core.manifest import SPLITS
 from pipelines.prepare.splitting import Placement
-from pipelines.prepare.summary import Removed
 
 
 def check_presence(

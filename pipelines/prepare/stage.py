@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from pipelines.core.data_results import Removed
 from pipelines.core.dataset import Dataset, write_dataset
 from pipelines.core.errors import ClassMissing, NoImages, TooManyUnreadable
-from pipelines.core.io import replacing_folder, write_json
+from pipelines.core.io import replacing_folder
 from pipelines.core.manifest import SCHEMA, digest, write_manifest
 from pipelines.core.params import PrepareParams, load_params
 from pipelines.core.paths import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED
+from pipelines.core.records import write_record
 from pipelines.core.sample_remote import check_remote
 from pipelines.core.source_images import Source
 from pipelines.prepare.duplicates import find_duplicates, find_near_duplicates
@@ -34,7 +36,7 @@ from pipelines.prepare.listing import Found, find_sources
 from pipelines.prepare.minimum import Move, fill_up
 from pipelines.prepare.presence import check_presence
 from pipelines.prepare.splitting import Placed, Placement, path_in, place
-from pipelines.prepare.summary import Outcome, Removed, describe, report
+from pipelines.prepare.summary import Outcome, describe, report
 from serving.contract.faces import FACE_MODEL_VARIABLE
 from serving.cores import usable_cores
 
@@ -240,6 +242,6 @@ def main() -> None:
         face_model=Path(model) if model else None,
     )
     result = report(outcome)
-    write_json(PREPARE_REPORT, result)
+    write_record(PREPARE_REPORT, result)
     rate = outcome.found / (time.perf_counter() - began)
     print(f"{describe(result)}\n{rate:,.0f} images/s; details in {PREPARE_REPORT}")

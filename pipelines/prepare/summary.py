@@ -9,6 +9,21 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.core.data_results import (
+    Conflict,
+    ConflictList,
+    Copy,
+    CopyList,
+    Groups,
+    Moved,
+    MovedList,
+    NearList,
+    NearPair,
+    PrepareReport,
+    Removed,
+    RemovedList,
+    Shares,
+)
 from pipelines.core.manifest import SPLITS
 from pipelines.core.paths import PREPARE_REPORT
 from pipelines.prepare.duplicates import Duplicates, NearDuplicates
@@ -18,14 +33,6 @@ MAX_LISTED = 1000
 """Entries of each list in the report; the counts beside it are of all."""
 _NAMED = 10
 """Entries that the terminal shows of a list."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Removed:
-    """One original that was not prepared."""
-
-    source: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +57,8 @@ class Outcome:
     near_bits: int
 
 
-def report(outcome: Outcome) -> dict[str, Any]:
-    """The report as JSON values; lists are sorted, and cut at `MAX_LISTED`."""
+def report(outcome: Outcome) -> PrepareReport:
+    """Make the report; lists are sorted, and cut at `MAX_LISTED`."""
     copies = _copies(outcome)
     conflicts = _conflicts(outcome)
     removed = {
@@ -59,56 +66,54 @@ def report(outcome: Outcome) -> dict[str, Any]:
         "no_face": len(outcome.no_face),
         "group_in_another_split": len(outcome.spanning),
         "duplicate": len(copies),
-        "conflicting_labels": sum(len(conflict["sources"]) for conflict in conflicts),
+        "conflicting_labels": sum(len(conflict.sources) for conflict in conflicts),
     }
-    return {
-        "found": outcome.found,
-        "kept": len(outcome.kept),
-        "removed": removed,
-        "splits": _counts(outcome.kept),
-        "shares": _shares(outcome.kept),
-        "groups": {
-            "count": int(outcome.kept["group"].nunique()),
-            "images_without_a_group": outcome.ungrouped,
-        },
-        "modes": dict(sorted(Counter(outcome.kept["mode"]).items())),
-        "unreadable": _listed([_entry(item) for item in outcome.unreadable]),
-        "no_face": _listed([_entry(item) for item in outcome.no_face]),
-        "group_in_another_split": _listed([_entry(item) for item in outcome.spanning]),
-        "duplicates": {
-            "pictures": len({copy["kept"] for copy in copies}),
-            "pictures_across_splits": outcome.duplicates.across_splits,
-            "removed_by_split": _removed_by_split(copies),
+    return PrepareReport(
+        found=outcome.found,
+        kept=len(outcome.kept),
+        removed=removed,
+        splits=_counts(outcome.kept),
+        shares=_shares(outcome.kept),
+        groups=Groups(count=int(outcome.kept["group"].nunique()), images_without_a_group=outcome.ungrouped),
+        modes=dict(sorted(Counter(outcome.kept["mode"]).items())),
+        unreadable=RemovedList(**_listed(outcome.unreadable)),
+        no_face=RemovedList(**_listed(outcome.no_face)),
+        group_in_another_split=RemovedList(**_listed(outcome.spanning)),
+        duplicates=CopyList(
+            pictures=len({copy.kept for copy in copies}),
+            pictures_across_splits=outcome.duplicates.across_splits,
+            removed_by_split=_removed_by_split(copies),
             **_listed(copies),
-        },
-        "conflicting_labels": {"pictures": len(conflicts), **_listed(conflicts)},
-        "near_duplicates": _near(outcome),
-        **_sometimes(outcome),
-    }
+        ),
+        conflicting_labels=ConflictList(pictures=len(conflicts), **_listed(conflicts)),
+        near_duplicates=_near(outcome),
+        passed_over=RemovedList(**_listed(outcome.passed_over)) if outcome.passed_over else None,
+        moved_for_the_minimum=_moved(outcome.moved) if outcome.moved else None,
+    )
 
 
-def describe(data: dict[str, Any]) -> str:
+def describe(data: PrepareReport) -> str:
     """The report in a few lines, for the terminal."""
-    lines = [f"{data['kept']:,} of {data['found']:,} images kept"]
-    for split, counts in data["splits"].items():
+    lines = [f"{data.kept:,} of {data.found:,} images kept"]
+    for split, counts in data.splits.items():
         classes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         lines.append(f"  {split:<5} {sum(counts.values()):>7,}   {classes}")
-    removed = {name.replace("_", " "): count for name, count in data["removed"].items() if count}
+    removed = {name.replace("_", " "): count for name, count in data.removed.items() if count}
     if removed:
         lines.append("removed: " + ", ".join(f"{name} {count:,}" for name, count in removed.items()))
-    if (passed_over := data.get("passed_over")) is not None:
-        named = ", ".join(f"{item['source']} ({item['reason']})" for item in passed_over["list"][:_NAMED])
-        lines.append(f"passed over {passed_over['count']:,}: {named}{_more(passed_over['count'])}")
-    if (moved := data.get("moved_for_the_minimum")) is not None:
-        into = ", ".join(f"{count:,} images into {split}" for split, count in moved["images"].items())
+    if (passed_over := data.passed_over) is not None:
+        named = ", ".join(f"{item.source} ({item.reason})" for item in passed_over.entries[:_NAMED])
+        lines.append(f"passed over {passed_over.count:,}: {named}{_more(passed_over.count)}")
+    if (moved := data.moved_for_the_minimum) is not None:
+        into = ", ".join(f"{count:,} images into {split}" for split, count in moved.images.items())
         lines.append(
             f"moved so that no class is below validate.min_per_class_and_split: {into} "
-            f"({moved['count']:,} groups, listed in {PREPARE_REPORT})"
+            f"({moved.count:,} groups, listed in {PREPARE_REPORT})"
         )
-    near = data["near_duplicates"]
+    near = data.near_duplicates
     lines.append(
-        f"near-duplicates (≤ {near['max_bits']} bits): {near['images_with_one_in_another_split']:,} images "
-        f"have one in another split, {near['images_with_one_in_the_same_split']:,} in their own"
+        f"near-duplicates (≤ {near.max_bits} bits): {near.images_with_one_in_another_split:,} images "
+        f"have one in another split, {near.images_with_one_in_the_same_split:,} in their own"
     )
     return "\n".join(lines)
 
@@ -117,21 +122,15 @@ def _more(count: int) -> str:
     return f" and {count - _NAMED:,} more" if count > _NAMED else ""
 
 
-def _sometimes(outcome: Outcome) -> dict[str, Any]:
-    """Entries that most data sets do not have."""
-    entries: dict[str, Any] = {}
-    if outcome.passed_over:
-        entries["passed_over"] = _listed([_entry(item) for item in outcome.passed_over])
-    if outcome.moved:
-        images = Counter[str]()
-        for move in outcome.moved:
-            images[move.split] += move.images
-        moves = [
-            {"group": move.group, "from": move.came_from, "to": move.split, "images": move.images}
-            for move in outcome.moved
-        ]
-        entries["moved_for_the_minimum"] = {"images": dict(sorted(images.items())), **_listed(moves)}
-    return entries
+def _moved(moves: Sequence[Move]) -> MovedList:
+    images = Counter[str]()
+    for move in moves:
+        images[move.split] += move.images
+    entries = [
+        Moved(group=move.group, came_from=move.came_from, split=move.split, images=move.images)
+        for move in moves
+    ]
+    return MovedList(images=dict(sorted(images.items())), **_listed(entries))
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -140,7 +139,7 @@ def _counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
     return {split: {label: counts[split, label] for label in labels} for split in SPLITS}
 
 
-def _shares(rows: pd.DataFrame) -> dict[str, Any]:
+def _shares(rows: pd.DataFrame) -> Shares:
     """Each class's share of each split, and how far a split strays from the whole."""
     counts = _counts(rows)
     overall = Counter(rows["label"])
@@ -152,52 +151,46 @@ def _shares(rows: pd.DataFrame) -> dict[str, Any]:
         abs(share - overall[label] / len(rows)) for of in shares.values() for label, share in of.items()
     )
     rounded = {split: {label: round(share, 4) for label, share in of.items()} for split, of in shares.items()}
-    return {"by_split": rounded, "largest_difference_from_the_whole": round(largest, 4)}
+    return Shares(by_split=rounded, largest_difference_from_the_whole=round(largest, 4))
 
 
-def _entry(item: Removed) -> dict[str, str]:
-    return {"source": item.source, "reason": item.reason}
-
-
-def _copies(outcome: Outcome) -> list[dict[str, str]]:
+def _copies(outcome: Outcome) -> list[Copy]:
     source, split = outcome.read["source"].tolist(), outcome.read["split"].tolist()
     return [
-        {"source": source[gone], "split": split[gone], "kept": source[kept], "kept_split": split[kept]}
+        Copy(source=source[gone], split=split[gone], kept=source[kept], kept_split=split[kept])
         for gone, kept in sorted(outcome.duplicates.keepers.items())
     ]
 
 
-def _removed_by_split(copies: list[dict[str, str]]) -> dict[str, int]:
+def _removed_by_split(copies: Sequence[Copy]) -> dict[str, int]:
     """`train: identical to test` and the like → how many went."""
-    counts = Counter(f"{copy['split']}, kept in {copy['kept_split']}" for copy in copies)
+    counts = Counter(f"{copy.split}, kept in {copy.kept_split}" for copy in copies)
     return dict(sorted(counts.items()))
 
 
-def _conflicts(outcome: Outcome) -> list[dict[str, list[str]]]:
+def _conflicts(outcome: Outcome) -> list[Conflict]:
     source, label = outcome.read["source"].tolist(), outcome.read["label"].tolist()
     return [
-        {"sources": [source[row] for row in rows], "labels": [label[row] for row in rows]}
+        Conflict(sources=tuple(source[row] for row in rows), labels=tuple(label[row] for row in rows))
         for rows in sorted(outcome.duplicates.conflicts)
     ]
 
 
-def _near(outcome: Outcome) -> dict[str, Any]:
+def _near(outcome: Outcome) -> NearList:
     near = outcome.near
     source, split = outcome.kept["source"].tolist(), outcome.kept["split"].tolist()
     pairs = [
-        {"sources": [source[a], source[b]], "splits": [split[a], split[b]]} for a, b in near.pairs.tolist()
+        NearPair(sources=(source[a], source[b]), splits=(split[a], split[b])) for a, b in near.pairs.tolist()
     ]
-    return {
-        "max_bits": outcome.near_bits,
-        "images_with_one_in_another_split": int(near.elsewhere.sum()),
-        "images_with_one_in_the_same_split": int(near.within.sum()),
+    return NearList(
+        max_bits=outcome.near_bits,
+        images_with_one_in_another_split=int(near.elsewhere.sum()),
+        images_with_one_in_the_same_split=int(near.within.sum()),
         **_listed(pairs),
-    }
+    )
 
 
 def _listed(entries: Sequence[Any]) -> dict[str, Any]:
-    return {
-        "count": len(entries),
-        "listed": min(len(entries), MAX_LISTED),
-        "list": list(entries[:MAX_LISTED]),
-    }
+    """Return the fields that every list of the report has."""
+    shown = tuple(entries[:MAX_LISTED])
+    return {"count": len(entries), "listed": len(shown), "entries": shown}

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipelines.core import paths
 from pipelines.core.dataset import read_dataset
 from pipelines.core.errors import DataError, ModelFileError
-from pipelines.core.io import replacing_folder, write_json
+from pipelines.core.io import replacing_folder
+from pipelines.core.model_results import Export, FloatModel
 from pipelines.core.params import QuantizationParams, check_architecture, load_params
+from pipelines.core.records import write_record
 from pipelines.core.variants import int8_of
 from pipelines.export.pictures import read_pictures, read_split
 from pipelines.model.predict import open_model
@@ -54,7 +54,7 @@ def main() -> None:
 
 def quantize_model(
     *, source: Path, manifest: Path, dataset: Path, folder: Path, settings: QuantizationParams
-) -> dict[str, Any]:
+) -> Export:
     """Quantise one model file into `folder`: `model.onnx` and `export.json`, both or neither.
 
     Args:
@@ -87,8 +87,8 @@ def quantize_model(
         (temporary / "model.onnx").write_bytes(content)
         quantized = _checked(temporary / "model.onnx", float_model, contract, pictures=compared)
         found = agreement(float_model, quantized, compared)
-        values = _record(float_model, quantized, content, found=found)
-        write_json(temporary / "export.json", values | {"settings": settings.model_dump()})
+        values = _record(float_model, quantized, content, found=found, settings=settings)
+        write_record(temporary / "export.json", values)
     return values
 
 
@@ -115,14 +115,14 @@ def validation_pictures(manifest: Path, contract: ModelContract, *, count: int) 
     return np.stack(pictures)
 
 
-def one_line(record: Mapping[str, Any]) -> str:
+def one_line(record: Export) -> str:
     """Format the line that the stage prints."""
-    float_model = record["twin"]
+    size = f"{record.architecture}: {record.size_bytes / 1e6:.1f} MB"
+    if (twin := record.twin) is None:
+        return size
     return (
-        f"{record['architecture']}: {record['size_bytes'] / 1e6:.1f} MB, "
-        f"{record['size_bytes'] / float_model['size_bytes']:.2f} of the float32 file; "
-        "same predicted class for "
-        f"{float_model['same_answer']:.1%} of {float_model['pictures']} validation pictures"
+        f"{size}, {record.size_bytes / twin.size_bytes:.2f} of the float32 file; "
+        f"same predicted class for {twin.same_answer:.1%} of {twin.pictures} validation pictures"
     )
 
 
@@ -140,27 +140,33 @@ def _checked(
 
 
 def _record(
-    float_model: OnnxClassifier, quantized: OnnxClassifier, content: bytes, *, found: Agreement
-) -> dict[str, Any]:
+    float_model: OnnxClassifier,
+    quantized: OnnxClassifier,
+    content: bytes,
+    *,
+    found: Agreement,
+    settings: QuantizationParams,
+) -> Export:
     """Build the record: the keys of a float32 model's record, and the comparison with the float32 model."""
     answers = quantized.predict(np.zeros((1, *_sizes(quantized.contract), 3), np.uint8))
-    return {
-        "architecture": quantized.contract.architecture,
-        "temperature": quantized.contract.temperature,
+    return Export(
+        architecture=quantized.contract.architecture,
+        temperature=quantized.contract.temperature,
         # One digit; further digits depend on the processor.
-        "parity": {name: float(f"{apart:.0e}") for name, apart in found.differences.items()},
-        "size_bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "opset": _opset(content),
-        "heatmap": list(answers.heatmap.shape[1:]),
-        "embedding": int(answers.embedding.shape[1]),
-        "twin": {
-            "sha256": float_model.sha256,
-            "size_bytes": float_model.size_bytes,
-            "pictures": found.pictures,
-            "same_answer": round(found.same_answer, 4),
-        },
-    }
+        parity={name: float(f"{apart:.0e}") for name, apart in found.differences.items()},
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        opset=_opset(content),
+        heatmap=answers.heatmap.shape[1:],
+        embedding=int(answers.embedding.shape[1]),
+        twin=FloatModel(
+            sha256=float_model.sha256,
+            size_bytes=float_model.size_bytes,
+            pictures=found.pictures,
+            same_answer=round(found.same_answer, 4),
+        ),
+        settings=settings,
+    )
 
 
 def _sizes(contract: ModelContract) -> tuple[int, int]:

@@ -49,8 +49,8 @@ def verdict_tags(verdict: GateVerdict) -> dict[str, str]:
     return {
         GATE: "passed" if verdict.passed else "failed",
         VERDICT: verdict.digest,
-        SHA256: verdict.subject.sha256,
-        THRESHOLDS: verdict.subject.thresholds,
+        SHA256: verdict.sha256,
+        THRESHOLDS: verdict.thresholds,
         PRODUCTION_SHA256: verdict.production.sha256 if verdict.production else NO_PRODUCTION,
         **_values(verdict.checks),
     }
@@ -94,9 +94,9 @@ def version_tags(
     """Return all tags of a version: model, lineage and verdict; `sample`: trained on drawn faces."""
     tags = {
         "architecture": results.architecture,
-        "title": str(results.metrics["title"]),
-        "weights": str(results.training["weights"]),
-        "dataset": str(results.training["dataset"]),
+        "title": results.metrics.title,
+        "weights": results.training.weights,
+        "dataset": results.training.dataset,
         "sample": "true" if sample else "false",
         **_float_model_tag(results),
         **lineage.tags(),
@@ -106,8 +106,8 @@ def version_tags(
 
 
 def _float_model_tag(results: VariantResults) -> dict[str, str]:
-    float_model = results.export.get("twin")
-    return {FLOAT_SHA256: str(float_model["sha256"])} if float_model else {}
+    float_model = results.export.twin
+    return {FLOAT_SHA256: float_model.sha256} if float_model else {}
 
 
 def publish(
@@ -118,7 +118,7 @@ def publish(
     The alias `production` is set only if no version has it; later promotions are manual.
     """
     description = truncated(f"{verdict_page(verdict)}{_DIVIDER}{submission.card}")
-    version = registry.find(verdict.subject.sha256)
+    version = registry.find(verdict.sha256)
     if version is None:
         version = _register(registry, submission, run, tags=tags, description=description)
     else:

@@ -16,18 +16,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.core import paths
 from pipelines.core.cli import run_stage
 from pipelines.core.errors import NotReproducible
-from pipelines.core.io import read_json, sha256_of
+from pipelines.core.io import sha256_of
 from pipelines.core.lineage import DATA_POINTER, UNKNOWN
 from pipelines.core.params import load_params
+from pipelines.core.records import as_json, read_record
+from pipelines.core.results import Evaluation, read_evaluation
 from pipelines.core.variants import architecture_of
 from pipelines.register.package import METRICS
 from pipelines.register.runs import numbers
@@ -81,7 +82,7 @@ def reproduce(
     version = registry.get(number)
     commit, name = _origin(version, anyway=anyway)
     with registry.downloaded(version) as folder:
-        metrics = read_json(folder / METRICS)
+        metrics = read_record(folder / METRICS, Evaluation, stage="register")
     cache = _cache(root)
     with tempfile.TemporaryDirectory(prefix="mien-reproduce-") as scratch:
         clone = Path(scratch) / "checkout"
@@ -193,7 +194,7 @@ def _restore_results(clone: Path) -> None:
     _dvc(clone, "checkout", "--quiet", "--allow-missing")
 
 
-def _compare(clone: Path, name: str, version: Version, metrics: Mapping[str, Any]) -> Iterator[Comparison]:
+def _compare(clone: Path, name: str, version: Version, metrics: Evaluation) -> Iterator[Comparison]:
     sha256 = sha256_of(clone / paths.onnx_model(name))
     yield Comparison(
         name="model.onnx, sha256",
@@ -201,8 +202,8 @@ def _compare(clone: Path, name: str, version: Version, metrics: Mapping[str, Any
         rebuilt=sha256[:16],
         equal=sha256 == version.sha256,
     )
-    rebuilt = dict(numbers(read_json(clone / paths.evaluation_metrics(name))["test"], "test"))
-    for metric, value in numbers(metrics["test"], "test"):
+    rebuilt = dict(numbers(as_json(read_evaluation(clone, name).test), "test"))
+    for metric, value in numbers(as_json(metrics.test), "test"):
         other = rebuilt.get(metric)
         yield Comparison(
             name=metric,

@@ -15,11 +15,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.core import paths
-from pipelines.core.io import read_record, sha256_of
+from pipelines.core.io import sha256_of
 from pipelines.core.lineage import Lineage
+from pipelines.core.model_results import Export, TrainingRecord, read_export, read_training_record
+from pipelines.core.records import as_json
+from pipelines.core.results import Evaluation, VariantTimes, read_evaluation
 from pipelines.core.variants import architecture_of, is_int8
 from pipelines.tracking import runs as tracking
 from pipelines.train.runlog import WEIGHTS_TAG
@@ -50,10 +53,10 @@ class VariantResults:
 
     architecture: str
     """Name of the variant."""
-    training: Mapping[str, Any]
-    export: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    latency: Mapping[str, Any]
+    training: TrainingRecord
+    export: Export
+    metrics: Evaluation
+    latency: VariantTimes
     digest: str
     """Hash of all results."""
 
@@ -67,41 +70,29 @@ class RunRef:
     tags: Mapping[str, str]
 
 
-def read_results(root: Path, name: str, latency: Mapping[str, Any]) -> VariantResults:
+def read_results(root: Path, name: str, latency: VariantTimes) -> VariantResults:
     """Read one variant's results.
 
     Raises:
         ResultCorrupt: a result is missing or damaged.
     """
     architecture = architecture_of(name)
-    made = "quantize" if is_int8(name) else "export"
-    files = {
-        "train": paths.training_record(architecture),
-        made: paths.export_record(name),
-        "evaluate": paths.evaluation_metrics(name),
-    }
-    keys = {
-        "train": ("weights", "dataset"),
-        made: ("sha256",),
-        "evaluate": ("test.accuracy", "classes", "title"),
-    }
-    records = {
-        stage: read_record(root / path, keys=keys[stage], stage=f"{stage}@{architecture}")
-        for stage, path in files.items()
-    }
+    training, export = root / paths.training_record(architecture), root / paths.export_record(name)
+    files = (training, export, root / paths.evaluation_metrics(name))
     return VariantResults(
         architecture=name,
-        training=records["train"],
-        export=records[made],
-        metrics=records["evaluate"],
+        training=read_training_record(training),
+        export=read_export(root, name),
+        metrics=read_evaluation(root, name),
         latency=latency,
-        digest=_digest([(root / path).read_bytes() for path in files.values()], latency),
+        digest=_digest([path.read_bytes() for path in files], latency),
     )
 
 
-def _digest(files: Iterable[bytes], latency: Mapping[str, Any]) -> str:
+def _digest(files: Iterable[bytes], latency: VariantTimes) -> str:
     """Hash all logged values; latencies that were measured again are logged again."""
-    return hashlib.sha256(b"".join((*files, json.dumps(latency, sort_keys=True).encode()))).hexdigest()
+    times = json.dumps(as_json(latency), sort_keys=True)
+    return hashlib.sha256(b"".join((*files, times.encode()))).hexdigest()
 
 
 def complete_run(
@@ -136,7 +127,7 @@ def metric_part(text: str) -> str:
     return plain[: _LONGEST_PART - len(end)] + end
 
 
-def numbers(record: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+def numbers(record: Mapping[str, object], prefix: str) -> Iterator[tuple[str, float]]:
     """Yield every number in nested mappings with a slash-separated name, such as `test/accuracy`."""
     for key, value in record.items():
         name = f"{prefix}/{metric_part(key)}" if prefix else metric_part(key)
@@ -174,13 +165,13 @@ def _restore(
     tags = {
         **lineage.tags(),
         "architecture": architecture,
-        "manifest": training["dataset"],
-        "weights": training["weights"],
+        "manifest": training.dataset,
+        "weights": training.weights,
         RESTORED_TAG: "true",
     }
     run = client.create_run(experiment_id, run_name=f"{architecture} (restored)", tags=tags)
     run_id = run.info.run_id
-    scalars = {key: value for key, value in training.items() if isinstance(value, str | int | float)}
+    scalars = {key: value for key, value in as_json(training).items() if isinstance(value, str | int | float)}
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in scalars.items()])
     history = list(_history(root / paths.training_history(architecture)))
     for start in range(0, len(history), _BATCH):
@@ -197,10 +188,17 @@ def _log_results(run_id: str, root: Path, results: VariantResults) -> None:
 
     client = _client()
     now_ms = int(time.time() * 1000)
-    figures = dict(numbers({key: results.metrics[key] for key in ("test", "val")}, ""))
-    figures |= dict(numbers(results.metrics["classes"], "class"))
-    figures |= dict(numbers(results.latency, "latency"))
-    figures["size_mb"] = results.export["size_bytes"] / 1e6
+    figures = {
+        name: value
+        for prefix, record in (
+            ("test", results.metrics.test),
+            ("val", results.metrics.val),
+            *((f"class/{metric_part(name)}", scores) for name, scores in results.metrics.classes.items()),
+            ("latency", results.latency),
+        )
+        for name, value in numbers(as_json(record), prefix)
+    }
+    figures["size_mb"] = results.export.size_bytes / 1e6
     prefix = _INT8 if is_int8(results.architecture) else ""
     client.log_batch(
         run_id, metrics=[Metric(f"{prefix}{key}", value, now_ms, 0) for key, value in figures.items()]
@@ -208,7 +206,7 @@ def _log_results(run_id: str, root: Path, results: VariantResults) -> None:
     folder = root / paths.evaluation_metrics(results.architecture).parent
     client.log_artifacts(run_id, str(folder), f"{prefix}{_RESULTS_FOLDER}")
     if not is_int8(results.architecture):
-        client.set_tag(run_id, "title", str(results.metrics["title"]))
+        client.set_tag(run_id, "title", results.metrics.title)
     client.set_tag(run_id, _results_tag(results), results.digest)
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pipelines.core import paths
 from pipelines.core.errors import GateError
-from pipelines.core.io import write_json
 from pipelines.core.lineage import read_lineage
 from pipelines.core.params import Params, load_params
+from pipelines.core.records import write_record
 from pipelines.core.reference import reference_table, write_reference, write_self_test
 from pipelines.gate import rules
 from pipelines.gate.evaluation import EvaluatedModel, GateInputs, evaluate, read_gate_inputs
@@ -86,7 +86,7 @@ def _update_registry(root: Path, case: GateInputs, params: Params, verdict: Gate
 
 def summary(verdict: GateVerdict, model: str, version: Version | None) -> str:
     """Say in one line what was done with a verdict."""
-    name = verdict.subject.architecture
+    name = verdict.architecture
     if verdict.passed and version is not None:
         aliases = ", ".join(version.aliases) or "no alias"
         return f"{name} passed the quality gate: {model} version {version.number} ({aliases})"
@@ -101,7 +101,7 @@ def known_summary(verdict: GateVerdict, number: int | None) -> str:
         verdict: verdict of the gate.
         number: number of the file's version; None if it has none.
     """
-    name = verdict.subject.architecture
+    name = verdict.architecture
     if verdict.passed and number is not None:
         return f"{name} is already registered as version {number}"
     reasons = "; ".join(rules.reasons(verdict.checks))
@@ -159,7 +159,7 @@ def _write_extras(
         ),
     )
     write_self_test(folder / package.SELF_TEST, classifier, evaluated.samples)
-    write_json(folder / package.METRICS, case.selected.metrics)
+    write_record(folder / package.METRICS, case.selected.metrics)
     shutil.copyfile(root / paths.COMPARISON, folder / package.COMPARISON)
 
 

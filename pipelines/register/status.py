@@ -10,14 +10,15 @@ one the versions of a model (`read_registry_status`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipelines.core import paths
-from pipelines.core.errors import RegistryError
-from pipelines.core.io import read_json, sha256_of, write_json
+from pipelines.core.errors import RegistryError, ResultCorrupt
+from pipelines.core.io import sha256_of
+from pipelines.core.records import read_record, write_record
+from pipelines.gate.record import GateVerdict
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry
 
@@ -28,7 +29,7 @@ _SQLITE = "sqlite:///"
 # In WAL mode, recent changes are in a second file.
 _FILES = ("", "-wal", "-journal")
 
-StoreState = list[list[int | str]]
+StoreState = tuple[tuple[int | str, ...], ...]
 
 
 def store_state(uri: str) -> StoreState | None:
@@ -39,7 +40,7 @@ def store_state(uri: str) -> StoreState | None:
     if not uri.startswith(_SQLITE):
         return None
     path = uri.removeprefix(_SQLITE)
-    state: StoreState = [[uri]]
+    state: list[tuple[int | str, ...]] = [(uri,)]
     for suffix in _FILES:
         try:
             status = Path(f"{path}{suffix}").stat()
@@ -47,8 +48,21 @@ def store_state(uri: str) -> StoreState | None:
             if not suffix:
                 return None
             continue
-        state.append([suffix, status.st_ino, status.st_size, status.st_mtime_ns])
-    return state
+        state.append((suffix, status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settled:
+    """State in which the registry had a verdict: the first cache."""
+
+    store: StoreState
+    case: str
+    gate: str
+    """SHA-256 of `gate.json`."""
+    stored: str | None
+    """Path of the version's ONNX file; None if it is not a local file."""
+    version: int | None
 
 
 def cache_settled(
@@ -56,14 +70,15 @@ def cache_settled(
 ) -> None:
     """Record that the registry, in `state`, had the verdict of this case, its version and its stored file."""
     if state is not None:
-        more = {"stored": str(stored) if stored else None, "version": version}
-        write_json(root / SETTLED_CACHE, _cache_key(root, state, case) | more)
+        gate = sha256_of(root / paths.GATE)
+        file = str(stored) if stored else None
+        record = _Settled(store=state, case=case, gate=gate, stored=file, version=version)
+        write_record(root / SETTLED_CACHE, record)
 
 
 def cached_version(root: Path) -> int | None:
     """Return the version number in the cache; call only if `is_settled` returned True."""
-    found: int | None = read_json(root / SETTLED_CACHE)["version"]
-    return found
+    return read_record(root / SETTLED_CACHE, _Settled, stage="register").version
 
 
 def is_settled(root: Path, state: StoreState | None, case: str) -> bool:
@@ -71,15 +86,11 @@ def is_settled(root: Path, state: StoreState | None, case: str) -> bool:
     if state is None:
         return False
     try:
-        cached = read_json(root / SETTLED_CACHE)
-        stored, _ = cached.pop("stored"), cached.pop("version")
-        return cached == _cache_key(root, state, case) and (stored is None or Path(stored).is_file())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        cached = read_record(root / SETTLED_CACHE, _Settled, stage="register")
+        now = replace(cached, store=state, case=case, gate=sha256_of(root / paths.GATE))
+    except (OSError, ResultCorrupt):
         return False  # no cache, or a damaged one
-
-
-def _cache_key(root: Path, state: StoreState, case: str) -> dict[str, object]:
-    return {"store": state, "case": case, "gate": sha256_of(root / paths.GATE)}
+    return cached == now and (cached.stored is None or Path(cached.stored).is_file())
 
 
 STATUS_CACHE = paths.CHECKPOINTS / "registry.json"
@@ -93,7 +104,7 @@ class RegisteredVersion:
     number: int
     sha256: str | None
     """SHA-256 of the ONNX file."""
-    aliases: Sequence[str]
+    aliases: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +112,7 @@ class RegistryStatus:
     """All versions of one registered model."""
 
     model: str
-    versions: Sequence[RegisteredVersion]
+    versions: tuple[RegisteredVersion, ...]
 
     def find(self, sha256: str) -> RegisteredVersion | None:
         """Find the version of an ONNX file; the oldest one if there are several."""
@@ -131,14 +142,20 @@ def read_registry_status(root: Path, model: str, *, uri: str | None = None) -> R
     if state is not None and (cached := _cached_status(root, model, state)) is not None:
         return cached
     registry = Registry(model, uri=tracking.connect(uri))
-    versions = [
-        RegisteredVersion(number=one.number, sha256=one.sha256, aliases=one.aliases)
+    versions = tuple(
+        RegisteredVersion(number=one.number, sha256=one.sha256, aliases=tuple(one.aliases))
         for one in registry.versions()
-    ]
-    status = RegistryStatus(model=model, versions=versions)
+    )
     if state is not None:
-        write_json(root / STATUS_CACHE, {"store": state, **asdict(status)})
-    return status
+        write_record(root / STATUS_CACHE, _Cached(store=state, model=model, versions=versions))
+    return RegistryStatus(model=model, versions=versions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cached(RegistryStatus):
+    """The second cache."""
+
+    store: StoreState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,36 +197,32 @@ class Decision:
 
 
 def decide(
-    verdict: Mapping[str, Any], *, before: RegistryStatus | None, ask: Callable[[], RegistryStatus]
+    verdict: GateVerdict, *, before: RegistryStatus | None, ask: Callable[[], RegistryStatus]
 ) -> Decision:
     """Combine the gate's verdict with the status of the registry.
 
     Args:
-        verdict: content of `reports/gate.json`.
+        verdict: verdict of the gate.
         before: status of the registry before the run; None if it could not be reached.
         ask: reads the status now; may raise `RegistryError`.
     """
-    decision = Decision(
-        architecture=verdict["architecture"], passed=verdict["passed"], reasons=verdict["reasons"]
-    )
+    decision = Decision(architecture=verdict.architecture, passed=verdict.passed, reasons=verdict.reasons)
     if not decision.passed:
         return decision
     try:
         now = ask()
     except RegistryError as error:
         return replace(decision, problem=str(error))
-    version = now.find(verdict["sha256"])
+    version = now.find(verdict.sha256)
     new = version is not None and before is not None and not before.holds(version.number)
     return replace(decision, model=now.model, version=version, new=new)
 
 
-def _cached_status(root: Path, model: str, state: Any) -> RegistryStatus | None:
+def _cached_status(root: Path, model: str, state: StoreState) -> RegistryStatus | None:
     try:
-        cached = read_json(root / STATUS_CACHE)
-        if (cached["store"], cached["model"]) != (state, model):
-            return None
-        return RegistryStatus(
-            model=model, versions=[RegisteredVersion(**version) for version in cached["versions"]]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        cached = read_record(root / STATUS_CACHE, _Cached, stage="register")
+    except ResultCorrupt:
         return None  # no cache, or a damaged one: the registry is read
+    if (cached.store, cached.model) != (state, model):
+        return None
+    return RegistryStatus(model=model, versions=cached.versions)

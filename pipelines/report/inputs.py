@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import yaml
 
 from pipelines.core import paths
+from pipelines.core.data_results import PrepareReport, ValidationReport
+from pipelines.core.dataset import Dataset
 from pipelines.core.errors import ResultCorrupt
-from pipelines.core.io import read_predictions, read_record
+from pipelines.core.io import read_predictions
 from pipelines.core.lineage import Lineage, read_lineage
 from pipelines.core.manifest import read_manifest
+from pipelines.core.model_results import Export, Origin, TrainingRecord
 from pipelines.core.params import Params, load_params
+from pipelines.core.records import read_record
+from pipelines.core.results import Comparison, Evaluation
 from pipelines.core.variants import architecture_of, int8_of, is_int8
-from pipelines.evaluate.timing import TIMING_KEYS
+from pipelines.explain.selection import Explanation
+from pipelines.gate.record import GateVerdict
 from pipelines.report.freshness import earlier_stages
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Record = Mapping[str, Any]
-
-_COMPARISON_KEYS = ("metric", "variants", "selected", "rows", *TIMING_KEYS)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +36,11 @@ class ModelInputs:
     """Results of one variant of an architecture; None for each result that does not exist."""
 
     name: str
-    origin: Record | None
-    training: Record | None
+    origin: Origin | None
+    training: TrainingRecord | None
     history: pd.DataFrame | None
-    export: Record | None
-    metrics: Record | None
+    export: Export | None
+    metrics: Evaluation | None
     predictions: pd.DataFrame | None
     """Of the test split."""
     roc: pd.DataFrame | None
@@ -45,7 +49,7 @@ class ModelInputs:
     @property
     def title(self) -> str:
         """Display name; the identifier if the model has not been evaluated."""
-        return self.name if self.metrics is None else str(self.metrics["title"])
+        return self.name if self.metrics is None else self.metrics.title
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -61,16 +65,16 @@ class Inputs:
     root: Path
     """The repository root; picture paths are relative to it."""
     params: Params
-    settings: Record
+    settings: Mapping[str, object]
     """The parameters as plain values, in the order of the file."""
     lineage: Lineage
-    dataset: Record | None
+    dataset: Dataset | None
     manifest: pd.DataFrame | None
-    prepared: Record | None
-    validation: Record | None
-    comparison: Record | None
-    explanation: Record | None
-    gate: Record | None
+    prepared: PrepareReport | None
+    validation: ValidationReport | None
+    comparison: Comparison | None
+    explanation: Explanation | None
+    gate: GateVerdict | None
     earlier: Sequence[str]
     """Stages whose results come from an earlier run: their parameters or inputs have changed since."""
     models: Sequence[ModelInputs]
@@ -83,7 +87,7 @@ class Inputs:
         """The model that `compare` selected; None before that."""
         if self.comparison is None:
             return None
-        name = self.comparison["selected"]
+        name = self.comparison.selected
         return next((model for model in (*self.models, *self.quantized) if model.name == name), None)
 
     @property
@@ -99,7 +103,7 @@ class Inputs:
         """Class names in the order of the selected model's outputs, otherwise in the order of `prepare`."""
         if self.selected is not None and self.selected.classes:
             return self.selected.classes
-        return () if self.dataset is None else tuple(self.dataset["classes"])
+        return () if self.dataset is None else self.dataset.classes
 
 
 def read_inputs(root: Path) -> Inputs:
@@ -117,13 +121,13 @@ def read_inputs(root: Path) -> Inputs:
         params=params,
         settings=yaml.safe_load((root / paths.PARAMS).read_text(encoding="utf-8")),
         lineage=read_lineage(root),
-        dataset=_record(root / paths.DATASET, "prepare", "classes", "input", "dataset"),
+        dataset=_record(root / paths.DATASET, Dataset, "prepare"),
         manifest=read_manifest(manifest) if manifest.exists() else None,
-        prepared=_record(root / paths.PREPARE_REPORT, "prepare", "found", "kept", "removed"),
-        validation=_record(root / paths.VALIDATION_REPORT, "validate", "passed", "checks"),
-        comparison=_record(root / paths.COMPARISON, "compare", *_COMPARISON_KEYS),
-        explanation=_record(root / explanation, "explain", "method", "agreement", "panels", "faces"),
-        gate=_record(root / paths.GATE, "gate", "passed", "checks", "reasons"),
+        prepared=_record(root / paths.PREPARE_REPORT, PrepareReport, "prepare"),
+        validation=_record(root / paths.VALIDATION_REPORT, ValidationReport, "validate"),
+        comparison=_record(root / paths.COMPARISON, Comparison, "compare"),
+        explanation=_record(root / explanation, Explanation, "explain"),
+        gate=_record(root / paths.GATE, GateVerdict, "gate"),
         earlier=earlier_stages(root),
         models=[_model(root, name) for name in params.architectures],
         quantized=[_model(root, int8_of(name)) for name in params.architectures],
@@ -138,21 +142,19 @@ def _model(root: Path, name: str) -> ModelInputs:
     table = read_predictions(predictions, stage=evaluate) if predictions.exists() else None
     return ModelInputs(
         name=name,
-        origin=_record(
-            root / paths.weights_folder(architecture) / "origin.json", "weights", "origin", "reason"
-        ),
-        training=_record(root / paths.training_record(architecture), train, "best_epoch", "epochs_run"),
+        origin=_record(root / paths.weights_folder(architecture) / "origin.json", Origin, "weights"),
+        training=_record(root / paths.training_record(architecture), TrainingRecord, train),
         history=_table(root / paths.training_history(architecture), train, "epoch", "loss", "val_loss"),
-        export=_record(root / paths.export_record(name), made, "temperature", "parity"),
-        metrics=_record(root / paths.evaluation_metrics(name), evaluate, "title", "test", "slices", "crops"),
+        export=_record(root / paths.export_record(name), Export, made),
+        metrics=_record(root / paths.evaluation_metrics(name), Evaluation, evaluate),
         predictions=None if table is None else table[table["split"] == "test"],
         roc=_table(root / paths.evaluation_plot(name, "roc"), evaluate, "class"),
         calibration=_table(root / paths.evaluation_plot(name, "calibration"), evaluate, "confidence"),
     )
 
 
-def _record(path: Path, stage: str, *keys: str) -> Record | None:
-    return read_record(path, keys=keys, stage=stage) if path.exists() else None
+def _record(path: Path, kind: type[T], stage: str) -> T | None:
+    return read_record(path, kind, stage=stage) if path.exists() else None
 
 
 def _table(path: Path, stage: str, *columns: str) -> pd.DataFrame | None:

@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.core import paths
-from pipelines.core.io import read_json, read_record
 from pipelines.core.manifest import read_manifest
+from pipelines.core.model_results import Export, TrainingRecord, read_export, read_training_record
+from pipelines.core.results import Crops, Evaluation, Timing, read_evaluation, read_latencies
 from pipelines.core.variants import architecture_of
-from pipelines.evaluate.timing import TIMING_KEYS, Timing
+from pipelines.metrics.summary import BasicScores, ClassScores, TestScores
 
 # File names that `python -m sample_faces` writes; other data sets do not match by chance.
 _SAMPLE_NAME = re.compile(r"^data/(?P<label>[a-z]+)/id\d+_(?P=label)_\d+\.jpg$")
@@ -67,12 +67,9 @@ class DataFacts:
 class Facts:
     """Everything that the card is made from."""
 
-    training: Mapping[str, Any]
-    """`models/A/training.json`."""
-    metrics: Mapping[str, Any]
-    """`evaluations/A/metrics.json`."""
-    export: Mapping[str, Any]
-    """`onnx/A/export.json`; for an int8 variant it also describes the float32 model."""
+    training: TrainingRecord
+    metrics: Evaluation
+    export: Export
     data: DataFacts
     p50_ms: float
     """Median latency at batch 1, one thread."""
@@ -85,23 +82,21 @@ def read_facts(root: Path, name: str) -> Facts:
 
     Raises:
         ManifestCorrupt: the manifest cannot be read.
-        OSError: a result is missing.
-        ResultCorrupt: the latencies are missing or damaged.
+        ResultCorrupt: a result is missing or damaged.
     """
     manifest = read_manifest(root / paths.MANIFEST)
-    keys = [*TIMING_KEYS, f"models.{name}.batch_1.p50_ms"]
-    latency = read_record(root / paths.LATENCY, keys=keys, stage="latency")
+    latencies = read_latencies(root)
     return Facts(
-        training=read_json(root / paths.training_record(architecture_of(name))),
-        metrics=read_json(root / paths.evaluation_metrics(name)),
-        export=read_json(root / paths.export_record(name)),
+        training=read_training_record(root / paths.training_record(architecture_of(name))),
+        metrics=read_evaluation(root, name),
+        export=read_export(root, name),
         data=DataFacts(
             images={str(name): int(count) for name, count in manifest["split"].value_counts().items()},
             groups=int(manifest["group"].nunique()),
             sample=is_sample(manifest["source"]),
         ),
-        p50_ms=float(latency["models"][name]["batch_1"]["p50_ms"]),
-        timing=Timing.from_json(latency["timing"]),
+        p50_ms=latencies.models[name].batch_1.p50_ms,
+        timing=latencies.timing,
     )
 
 
@@ -122,8 +117,8 @@ def render_short(facts: Facts) -> str:
 
 
 def _purpose(facts: Facts) -> Iterator[str]:
-    classes = facts.training["classes"]
-    yield f"# {facts.metrics['title']}: {len(classes)} expressions"
+    classes = facts.training.classes
+    yield f"# {facts.metrics.title}: {len(classes)} expressions"
     if facts.data.sample:
         yield f"> {SAMPLE_WARNING}"
     yield f"Predicts, for one face, the probability of each of: {', '.join(classes)}."
@@ -133,57 +128,50 @@ def _purpose(facts: Facts) -> Iterator[str]:
 
 
 def _figures(facts: Facts) -> Iterator[str]:
-    yield f"## Metrics on the test pictures\n\n{_overall(facts.metrics['test'])}"
-    yield _by_class(facts.metrics["classes"])
-    yield f"## Metrics by slice\n\n{_by_slice(facts.metrics['slices'])}"
-    yield f"## Whole pictures and face crops\n\n{_crops(facts.metrics['crops'])}"
+    yield f"## Metrics on the test pictures\n\n{_overall(facts.metrics.test)}"
+    yield _by_class(facts.metrics.classes)
+    yield f"## Metrics by slice\n\n{_by_slice(facts.metrics.slices)}"
+    yield f"## Whole pictures and face crops\n\n{_crops(facts.metrics.crops)}"
     yield f"## Data\n\n{_data(facts)}"
     yield f"## Model\n\n{_model(facts)}"
 
 
-def _overall(test: Mapping[str, Any]) -> str:
-    rows = [
-        ("accuracy", _interval(test, "accuracy")),
-        ("macro-F1", _interval(test, "macro_f1")),
-        ("balanced accuracy", _number(test["balanced_accuracy"])),
-        ("top-2 accuracy", _number(test["top2_accuracy"])),
-        ("ROC AUC, one against rest", _number(test["roc_auc"])),
-        ("expected calibration error", _number(test["ece"])),
-        ("Cohen's kappa", _number(test["kappa"])),
-    ]
-    note = (
-        f"{test['images']} pictures of {test['groups']} people; brackets: 95 % interval, bootstrap by person."
-    )
+def _overall(test: TestScores) -> str:
+    rows = [(score.metric.title, score.text(" [{low:.3f}, {high:.3f}]")) for score in test.scores()]
+    note = f"{test.images} pictures of {test.groups} people; brackets: 95 % interval, bootstrap by person."
     return f"{table(('metric', 'value'), rows)}\n\n{note}"
 
 
-def _by_class(classes: Mapping[str, Mapping[str, Any]]) -> str:
-    columns = ("precision", "recall", "f1", "roc_auc")
+def _by_class(classes: Mapping[str, ClassScores]) -> str:
     rows = [
-        (name, *(_number(values[column]) for column in columns), str(values["support"]))
-        for name, values in classes.items()
+        (
+            name,
+            *(_number(value) for value in (one.precision, one.recall, one.f1, one.roc_auc)),
+            str(one.support),
+        )
+        for name, one in classes.items()
     ]
     return table(("class", "precision", "recall", "F1", "ROC AUC", "pictures"), rows)
 
 
-def _by_slice(slices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def _by_slice(slices: Mapping[str, Mapping[str, BasicScores]]) -> str:
     rows = [
-        (f"{kind}: {part}", str(values["images"]), _number(values["accuracy"]), _number(values["macro_f1"]))
+        (f"{kind}: {part}", str(scores.images), _number(scores.accuracy), _number(scores.macro_f1))
         for kind, parts in slices.items()
-        for part, values in parts.items()
-        if values["images"]
+        for part, scores in parts.items()
+        if scores.images
     ]
     return table(("slice", "pictures", "accuracy", "macro-F1"), rows)
 
 
-def _crops(crops: Mapping[str, Any]) -> str:
+def _crops(crops: Crops) -> str:
     note = (
-        f"{crops['detector']} finds a face in {crops['found']} of {crops['images']} test pictures. On these, "
-        f"whole and cropped to the largest face with a margin of {crops['margin']:g}:"
+        f"{crops.detector} finds a face in {crops.found} of {crops.images} test pictures. On these, "
+        f"whole and cropped to the largest face with a margin of {crops.margin:g}:"
     )
     rows = [
-        (name, _number(crops[path]["accuracy"]), _number(crops[path]["macro_f1"]))
-        for name, path in (("whole picture", "whole"), ("face", "face"))
+        (name, _number(scores.accuracy), _number(scores.macro_f1))
+        for name, scores in (("whole picture", crops.whole), ("face", crops.face))
     ]
     return f"{note}\n\n{table(('input', 'accuracy', 'macro-F1'), rows)}"
 
@@ -194,21 +182,21 @@ def _data(facts: Facts) -> str:
     return (
         f"{sum(images.values())} pictures of {facts.data.groups} people, none in two splits: {parts}. "
         "Early stopping and calibration used val; test was used only for the metrics above. "
-        f"Dataset `{facts.training['dataset'][:12]}`."
+        f"Dataset `{facts.training.dataset[:12]}`."
     )
 
 
 def _model(facts: Facts) -> str:
-    training, spec = facts.training, facts.training["input"]
-    face = f"cropped to the face ({spec['detector']})" if spec["crop"] == "face" else "the whole picture"
+    training, spec = facts.training, facts.training.input
+    face = f"cropped to the face ({spec.detector})" if spec.crop == "face" else "the whole picture"
     rows = [
-        ("architecture", training["architecture"]),
-        ("started from", f"{_origin(training['weights'])} ({training['weights_reason']})"),
-        ("parameters", f"{training['parameters']:,}"),
-        ("input", f"{spec['height']}×{spec['width']} px, {spec['color']}, {face}"),
-        ("training", f"{training['epochs_run']} epochs, best epoch {training['best_epoch']}"),
-        ("calibration", f"temperature {facts.export['temperature']:.3f}"),
-        ("file", f"{facts.export['size_bytes'] / 1e6:.2f} MB ONNX, sha256 `{facts.export['sha256'][:12]}`"),
+        ("architecture", training.architecture),
+        ("started from", f"{_origin(training.weights)} ({training.weights_reason})"),
+        ("parameters", f"{training.parameters:,}"),
+        ("input", f"{spec.height}×{spec.width} px, {spec.color}, {face}"),
+        ("training", f"{training.epochs_run} epochs, best epoch {training.best_epoch}"),
+        ("calibration", f"temperature {facts.export.temperature:.3f}"),
+        ("file", f"{facts.export.size_bytes / 1e6:.2f} MB ONNX, sha256 `{facts.export.sha256[:12]}`"),
         *_quantized(facts),
         ("latency", f"{facts.p50_ms:.2f} ms, median, batch 1, one thread; {facts.timing}"),
     ]
@@ -216,15 +204,15 @@ def _model(facts: Facts) -> str:
 
 
 def _quantized(facts: Facts) -> list[tuple[str, str]]:
-    float_model = facts.export.get("twin")
+    float_model = facts.export.twin
     if float_model is None:
         return []
     return [
         (
             "quantised",
-            f"int8, from the float32 file `{float_model['sha256'][:12]}` "
-            f"({float_model['size_bytes'] / 1e6:.2f} MB); same predicted class for "
-            f"{float_model['same_answer']:.1%} of {float_model['pictures']} validation pictures",
+            f"int8, from the float32 file `{float_model.sha256[:12]}` "
+            f"({float_model.size_bytes / 1e6:.2f} MB); same predicted class for "
+            f"{float_model.same_answer:.1%} of {float_model.pictures} validation pictures",
         )
     ]
 
@@ -237,10 +225,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _list(items: Iterable[str]) -> str:
     return "\n".join(f"* {item}" for item in items)
-
-
-def _interval(test: Mapping[str, Any], name: str) -> str:
-    return f"{_number(test[name])} [{_number(test[f'{name}_low'])}, {_number(test[f'{name}_high'])}]"
 
 
 def _number(value: float | None) -> str:

@@ -21,12 +21,29 @@ from numpy.typing import NDArray
 
 from pipelines.core.dataset import Dataset
 from pipelines.core.io import replacing, sha256_of
+from pipelines.core.model_results import Origin
 from pipelines.core.params import Params
 from pipelines.train.metrics import Validation
 from pipelines.train.schedule import Stopping
 
 Arrays = Sequence[NDArray[Any]]
 _KEY_DIGITS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """Metrics of a finished epoch; the fields are the columns of `history.csv`."""
+
+    epoch: int
+    """From 1."""
+    phase: str
+    learning_rate: float
+    """At the end of the epoch."""
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_macro_f1: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +54,8 @@ class Checkpoint:
     """Index of the phase that epoch belonged to."""
     phase_epochs: int
     """Epochs of that phase that are finished."""
-    history: tuple[Mapping[str, Any], ...]
-    """One row per finished epoch, see `outputs.HISTORY_COLUMNS`."""
+    history: tuple[Epoch, ...]
+    """All finished epochs."""
     stopping: Stopping
     run_id: str | None
     """Of the MLflow run; None when nothing is logged."""
@@ -50,7 +67,7 @@ class Checkpoint:
     """The model's variables after the best epoch."""
 
 
-def checkpoint_key(inputs: Mapping[str, Any], sources: Iterable[Path]) -> str:
+def checkpoint_key(inputs: Mapping[str, object], sources: Iterable[Path]) -> str:
     """Hash of JSON-like inputs and of the content of source files."""
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode())
     for path in sorted(sources):
@@ -89,7 +106,7 @@ class CheckpointFile:
         facts = {
             "phase": state.phase,
             "phase_epochs": state.phase_epochs,
-            "history": list(state.history),
+            "history": [asdict(epoch) for epoch in state.history],
             "stopping": asdict(state.stopping),
             "run_id": state.run_id,
             "best_is_model": shared,
@@ -144,7 +161,7 @@ def _restored(arrays: Mapping[str, NDArray[Any]]) -> Checkpoint:
     return Checkpoint(
         phase=facts["phase"],
         phase_epochs=facts["phase_epochs"],
-        history=tuple(facts["history"]),
+        history=tuple(Epoch(**epoch) for epoch in facts["history"]),
         stopping=Stopping(best=None if best is None else Validation(**best), **facts["stopping"]),
         run_id=facts["run_id"],
         model=model,
@@ -160,7 +177,7 @@ def _of(kind: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
 _CODE = Path(__file__).parents[1]
 
 
-def run_key(name: str, params: Params, *, dataset: Dataset, origin: Mapping[str, Any], weights: Path) -> str:
+def run_key(name: str, params: Params, *, dataset: Dataset, origin: Origin, weights: Path) -> str:
     """Hash of data, seed, parameters, pretrained weights, source code and library versions.
 
     Args:
@@ -173,8 +190,8 @@ def run_key(name: str, params: Params, *, dataset: Dataset, origin: Mapping[str,
     inputs = {
         **asdict(dataset),
         "seed": params.seed,
-        "origin": dict(origin),
-        "weights": _content(weights, origin["file"]),
+        "origin": asdict(origin),
+        "weights": _content(weights, origin.file),
         **params.model_dump(mode="json", include={"training", "augmentation", "head"}),
         "model": params.model(name).model_dump(mode="json"),
         "libraries": [version("keras"), version("tensorflow")],

@@ -19,7 +19,7 @@ from pipelines.core.errors import TrainingFailed
 from pipelines.core.params import AugmentationParams, TrainingParams
 from pipelines.model.keras_classifier import Classifier
 from pipelines.model.tensorflow_runtime import load_tensorflow
-from pipelines.train.checkpoint import Arrays, Checkpoint
+from pipelines.train.checkpoint import Arrays, Checkpoint, Epoch
 from pipelines.train.input import Batches, Split, in_order
 from pipelines.train.metrics import Validation, class_weights, validate_logits
 from pipelines.train.progress import Progress
@@ -49,7 +49,7 @@ class Settings:
 class Trained:
     """The outcome; the classifier holds the best weights."""
 
-    history: tuple[Mapping[str, Any], ...]
+    history: tuple[Epoch, ...]
     best: Validation
     best_epoch: int
 
@@ -278,25 +278,23 @@ def _step_callback(progress: Progress, check: Callable[[float], None]) -> Any:
     return Steps()
 
 
-def _row(
-    number: int, phase: Phase, logs: Mapping[str, float], result: Validation, *, rate: float
-) -> dict[str, Any]:
-    return {
-        "epoch": number,
-        "phase": phase.name,
-        "learning_rate": float(rate),
-        "loss": logs["loss"],
-        "accuracy": logs["accuracy"],
-        "val_loss": result.loss,
-        "val_accuracy": result.accuracy,
-        "val_macro_f1": result.macro_f1,
-    }
+def _row(number: int, phase: Phase, logs: Mapping[str, float], result: Validation, *, rate: float) -> Epoch:
+    return Epoch(
+        epoch=number,
+        phase=phase.name,
+        learning_rate=float(rate),
+        loss=logs["loss"],
+        accuracy=logs["accuracy"],
+        val_loss=result.loss,
+        val_accuracy=result.accuracy,
+        val_macro_f1=result.macro_f1,
+    )
 
 
-def _summary(row: Mapping[str, Any], *, is_best: bool) -> str:
+def _summary(row: Epoch, *, is_best: bool) -> str:
     text = (
-        f"loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}  val_loss {row['val_loss']:.3f}  "
-        f"val_accuracy {row['val_accuracy']:.3f}  val_macro_f1 {row['val_macro_f1']:.3f}"
+        f"loss {row.loss:.3f}  accuracy {row.accuracy:.3f}  val_loss {row.val_loss:.3f}  "
+        f"val_accuracy {row.val_accuracy:.3f}  val_macro_f1 {row.val_macro_f1:.3f}"
     )
     return f"{text}  best so far" if is_best else text
 

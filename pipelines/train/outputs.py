@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,12 @@ from typing import Any
 from pipelines.core.dataset import Dataset
 from pipelines.core.errors import OutputError
 from pipelines.core.io import replacing, write_text
+from pipelines.core.model_results import BestEpoch, Origin, PhaseEpochs, TrainingRecord
 from pipelines.core.params import ModelParams, Params
 from pipelines.model.keras_classifier import Classifier
+from pipelines.train.checkpoint import Epoch
 from pipelines.train.loop import Trained
 
-HISTORY_COLUMNS = (
-    "epoch",
-    "phase",
-    "learning_rate",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "val_macro_f1",
-)
 # HDF5's own bookkeeping for one array and the groups around it, generously.
 _ENTRY_BYTES = 8192
 
@@ -63,13 +55,13 @@ def _make_room(path: Path, model: Any) -> None:
         file.truncate(0)
 
 
-def write_history(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def write_history(history: Sequence[Epoch], path: Path) -> None:
     """Write one row per epoch as CSV, floats with six significant digits."""
     text = StringIO()
-    writer = csv.DictWriter(text, HISTORY_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _rounded(row[key]) for key in HISTORY_COLUMNS})
+    for epoch in history:
+        writer.writerow({key: _rounded(value) for key, value in asdict(epoch).items()})
     write_text(path, text.getvalue())
 
 
@@ -80,8 +72,8 @@ def record(
     params: Params,
     model: ModelParams,
     dataset: Dataset,
-    origin: Mapping[str, Any],
-) -> dict[str, Any]:
+    origin: Origin,
+) -> TrainingRecord:
     """Record of the network and its training: everything needed to build it again.
 
     Args:
@@ -90,23 +82,23 @@ def record(
         params: all parameters.
         model: its own, with what a checkpoint prescribed.
         dataset: what it was trained on.
-        origin: content of `origin.json`.
+        origin: of its initial weights.
     """
-    phases = [row["phase"] for row in trained.history]
-    return {
-        "architecture": classifier.architecture.name,
-        **asdict(dataset),
-        "head": params.head.model_dump(mode="json"),
-        "options": model.options,
-        "weights": origin["origin"],
-        "weights_reason": origin["reason"],
-        "parameters": int(classifier.model.count_params()),
-        "epochs_run": len(phases),
-        "best_epoch": trained.best_epoch,
-        "best": {f"val_{key}": round(value, 6) for key, value in asdict(trained.best).items()},
-        "phases": [{"name": name, "epochs": phases.count(name)} for name in dict.fromkeys(phases)],
-        "precision": params.training.precision,
-    }
+    phases = [epoch.phase for epoch in trained.history]
+    return TrainingRecord(
+        **vars(dataset),
+        architecture=classifier.architecture.name,
+        head=params.head,
+        options=model.options,
+        weights=origin.origin,
+        weights_reason=origin.reason,
+        parameters=int(classifier.model.count_params()),
+        epochs_run=len(phases),
+        best_epoch=trained.best_epoch,
+        best=BestEpoch(**{f"val_{key}": round(value, 6) for key, value in asdict(trained.best).items()}),
+        phases=tuple(PhaseEpochs(name=name, epochs=phases.count(name)) for name in dict.fromkeys(phases)),
+        precision=params.training.precision,
+    )
 
 
 def _rounded(value: Any) -> Any:

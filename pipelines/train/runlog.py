@@ -16,6 +16,7 @@ import psutil
 
 from pipelines.core.errors import RegistryError
 from pipelines.tracking.runs import configure, connect, retrying
+from pipelines.train.checkpoint import Epoch
 
 WEIGHTS_TAG = "mien.weights_sha256"
 """On the run: SHA-256 of the `model.weights.h5` it wrote, by which `register` finds it."""
@@ -61,25 +62,25 @@ class RunLog:
         retrying(self._uri, lambda: self._describe(parameters, tags))
         psutil.cpu_percent()  # the next call returns the mean since this one
 
-    def catch_up(self, history: Sequence[Mapping[str, Any]]) -> None:
+    def catch_up(self, history: Sequence[Epoch]) -> None:
         """Log a resumed run's earlier epochs that MLflow does not have."""
         logged = retrying(self._uri, lambda: self._client.get_metric_history(self.run_id, "val_loss"))
         known = {metric.step for metric in logged}
         for row in history:
-            if row["epoch"] not in known:
-                self._add({key: row[key] for key in _METRICS}, step=row["epoch"])
+            if row.epoch not in known:
+                self._add(_figures(row), step=row.epoch)
         self._flush()
 
-    def epoch(self, row: Mapping[str, Any], *, images_per_second: float) -> None:
+    def epoch(self, row: Epoch, *, images_per_second: float) -> None:
         """Log one epoch; never fails."""
         memory = psutil.Process().memory_info().rss / _BYTES_PER_MB
-        figures = {key: row[key] for key in _METRICS} | {
+        figures = _figures(row) | {
             "images_per_second": images_per_second,
             # MLflow's page of system metrics shows what begins with `system/`.
             "system/cpu_utilization_percentage": psutil.cpu_percent(),
             "system/process_memory_megabytes": memory,
         }
-        self._add(figures, step=row["epoch"])
+        self._add(figures, step=row.epoch)
         if self._trouble is None:
             self._flush()
             if self._trouble is not None:
@@ -154,6 +155,10 @@ class RunLog:
         return True
 
 
+def _figures(row: Epoch) -> dict[str, float]:
+    return {key: getattr(row, key) for key in _METRICS}
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
@@ -162,3 +167,25 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def draw_curves(history: Sequence[Epoch], *, title: str, best_epoch: int, path: Path) -> None:
+    """Draw training and validation curves into a PNG of 1000×400 px."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
+    figure.suptitle(title)
+    epochs = [row.epoch for row in history]
+    panels = (
+        ("cross-entropy, nats", {"loss": "training", "val_loss": "validation"}),
+        ("share", {"accuracy": "training accuracy", "val_accuracy": "accuracy", "val_macro_f1": "macro-F1"}),
+    )
+    for axes, (label, curves) in zip(figure.subplots(1, 2), panels, strict=True):
+        for key, name in curves.items():
+            axes.plot(epochs, [getattr(row, key) for row in history], marker=".", label=name)
+        axes.axvline(best_epoch, color="0.6", linestyle=":", label="best epoch")
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, format="png")

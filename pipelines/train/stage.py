@@ -9,23 +9,22 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipelines.core import paths
 from pipelines.core.dataset import Dataset, read_dataset
-from pipelines.core.io import sha256_of, write_json
+from pipelines.core.io import sha256_of
 from pipelines.core.lineage import read_lineage
+from pipelines.core.model_results import Origin
 from pipelines.core.params import ModelParams, Params, check_architecture, load_params
+from pipelines.core.records import write_record
 from pipelines.model.keras_classifier import Classifier, build_classifier
 from pipelines.train import loop
 from pipelines.train.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile, run_key
-from pipelines.train.curves import draw_curves
 from pipelines.train.input import check_split, read_split
 from pipelines.train.loop import set_up
 from pipelines.train.outputs import record, write_history, write_weights
-from pipelines.train.runlog import WEIGHTS_TAG, RunLog
+from pipelines.train.runlog import WEIGHTS_TAG, RunLog, draw_curves
 from pipelines.train.schedule import plan_phases
 from pipelines.weights.pretrained import completed, load_pretrained, read_origin
 
@@ -73,7 +72,7 @@ def _train(
     *,
     model: ModelParams,
     dataset: Dataset,
-    origin: Mapping[str, Any],
+    origin: Origin,
     file: CheckpointFile,
     state: Checkpoint | None,
     log: RunLog,
@@ -86,7 +85,7 @@ def _train(
         classifier,
         _data(params, dataset, cache=file.folder),
         settings=loop.Settings(
-            phases=plan_phases(model, origin=origin["origin"]),
+            phases=plan_phases(model, origin=origin.origin),
             training=params.training,
             augmentation=params.augmentation,
             seed=params.seed,
@@ -99,7 +98,7 @@ def _train(
     values = record(classifier, trained, params=params, model=model, dataset=dataset, origin=origin)
     write_weights(classifier.model, paths.trained_weights(name))
     write_history(trained.history, paths.training_history(name))
-    write_json(paths.training_record(name), values)
+    write_record(paths.training_record(name), values)
     _close_log(log, name, trained)
 
 
@@ -163,7 +162,7 @@ def _open_log(
     params: Params,
     *,
     dataset: Dataset,
-    origin: Mapping[str, Any],
+    origin: Origin,
     state: Checkpoint | None,
 ) -> RunLog:
     log = RunLog(
@@ -178,8 +177,8 @@ def _open_log(
             **read_lineage(Path.cwd()).tags(),
             "architecture": name,
             "manifest": dataset.dataset,
-            "weights": origin["origin"],
-            "weights_reason": origin["reason"],
+            "weights": origin.origin,
+            "weights_reason": origin.reason,
         },
         run_id=state.run_id if state else None,
     )

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pipelines.core.data_results import ValidationReport, ValidationStamp
 from pipelines.core.dataset import Dataset, read_dataset
 from pipelines.core.errors import ManifestCorrupt, ValidationFailed
-from pipelines.core.io import write_json
 from pipelines.core.manifest import digest, read_manifest
 from pipelines.core.params import ValidateParams, load_params
 from pipelines.core.paths import DATA_DOCS, DATASET, MANIFEST, VALIDATED, VALIDATION_REPORT
+from pipelines.core.records import write_record
 from pipelines.validate.checks import class_checks, class_table, image_checks, image_table
 from pipelines.validate.suite import Verdict, load_library, run_checks, write_docs
 
@@ -40,13 +40,13 @@ class Validation:
         """Other expectations that do not hold, in plain words."""
         return [v.message for v in self.verdicts if v.check.severity == "warning" and not v.passed]
 
-    def as_json(self) -> dict[str, Any]:
-        """The content of reports/validation.json."""
-        return {
-            "passed": not self.failures,
-            "dataset": self.dataset.dataset,
-            "checks": [verdict.as_json() for verdict in self.verdicts],
-        }
+    def report(self) -> ValidationReport:
+        """Return the content of `reports/validation.json`."""
+        return ValidationReport(
+            passed=not self.failures,
+            dataset=self.dataset.dataset,
+            checks=tuple(verdict.expectation() for verdict in self.verdicts),
+        )
 
 
 def validate(
@@ -96,11 +96,11 @@ def main() -> None:
         near_duplicate_bits=params.prepare.near_duplicate_bits,
         docs=DATA_DOCS,
     )
-    write_json(VALIDATION_REPORT, validation.as_json())
+    write_record(VALIDATION_REPORT, validation.report())
     for message in validation.warnings:
         print(f"warning: {message}")
     if validation.failures:
         raise ValidationFailed(failures=validation.failures, report=DATA_DOCS / "index.html")
-    write_json(VALIDATED, {"dataset": validation.dataset.dataset})
+    write_record(VALIDATED, ValidationStamp(dataset=validation.dataset.dataset))
     held = sum(verdict.passed for verdict in validation.verdicts)
     print(f"{held} of {len(validation.verdicts)} expectations hold; details in {DATA_DOCS / 'index.html'}")

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.core.cli import quiet_libraries
+from pipelines.core.data_results import Expectation
 from pipelines.core.io import replacing_folder
 from pipelines.validate.checks import Check
 
@@ -39,16 +40,16 @@ class Verdict:
     message: str
     """The values found, then the rule."""
 
-    def as_json(self) -> dict[str, Any]:
-        """One entry of reports/validation.json."""
-        return {
-            "name": self.check.name,
-            "severity": self.check.severity,
-            "passed": self.passed,
-            "observed": self.observed,
-            "expected": self.check.says,
-            "message": self.message,
-        }
+    def expectation(self) -> Expectation:
+        """Return the entry of `reports/validation.json`."""
+        return Expectation(
+            name=self.check.name,
+            severity=self.check.severity,
+            passed=self.passed,
+            observed=self.observed,
+            expected=self.check.says,
+            message=self.message,
+        )
 
 
 def load_library() -> Any:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.architectures import Pretrained
-from pipelines.core.io import read_json, sha256_of
+from pipelines.core.errors import ResultCorrupt
+from pipelines.core.io import sha256_of
+from pipelines.core.model_results import Origin
+from pipelines.core.records import read_record
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 # Where the end-of-file address stands, by superblock version ("HDF5 File Format Specification", II.A).
@@ -137,13 +140,14 @@ def _in_folder(architecture: str, pretrained: Pretrained) -> list[Path]:
 
 def _kept(pretrained: Pretrained, output: Path) -> list[Path]:
     try:
-        origin = read_json(output / "origin.json")
-        path = output / origin["file"]
-        name = _stored_name(path, pretrained)
-        fits = origin["origin"] == pretrained.origin and origin["reason"] == description(path, name)
-    except (OSError, ValueError, KeyError, TypeError):
+        origin = read_record(output / "origin.json", Origin, stage="weights")
+        if origin.file is None:
+            return []
+        path = output / origin.file
+        fits = origin.reason == description(path, _stored_name(path, pretrained))
+    except (OSError, ValueError, KeyError, TypeError, ResultCorrupt):
         return []
-    return [path] if fits else []
+    return [path] if fits and origin.origin == pretrained.origin else []
 
 
 def _cached(pretrained: Pretrained) -> list[Path]:

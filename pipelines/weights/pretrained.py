@@ -14,29 +14,30 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.architectures import Pretrained, load_architecture
-from pipelines.core.errors import WeightsUnavailable
-from pipelines.core.io import read_json
+from pipelines.core.errors import ResultCorrupt, WeightsUnavailable
+from pipelines.core.model_results import Origin
 from pipelines.core.params import ModelParams
+from pipelines.core.records import read_record
 from pipelines.model.keras_classifier import Classifier
 
 SCRATCH = "scratch"
+ORIGIN = "origin.json"
 
 
-def read_origin(architecture: str, folder: Path) -> dict[str, Any]:
+def read_origin(architecture: str, folder: Path) -> Origin:
     """Read `origin.json` of one architecture's weights folder.
 
     Raises:
         WeightsUnavailable: it is absent, truncated, or names a file that is not there.
     """
     try:
-        origin = read_json(folder / "origin.json")
-        name, file = str(origin["origin"]), origin["file"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{folder / 'origin.json'} cannot be read ({error!r})"
-        raise WeightsUnavailable(architecture=architecture, wanted="origin.json", reason=reason) from error
-    if name != SCRATCH and (not isinstance(file, str) or not (folder / file).exists()):
-        reason = f"{folder}/{file} is missing though origin.json names it"
-        raise WeightsUnavailable(architecture=architecture, wanted=name, reason=reason)
+        origin = read_record(folder / ORIGIN, Origin, stage="weights")
+    except ResultCorrupt as error:
+        reason = f"{ORIGIN} cannot be read ({error})"
+        raise WeightsUnavailable(architecture=architecture, wanted=ORIGIN, reason=reason) from error
+    if origin.origin != SCRATCH and (origin.file is None or not (folder / origin.file).exists()):
+        reason = f"{folder}/{origin.file} is missing though {ORIGIN} names it"
+        raise WeightsUnavailable(architecture=architecture, wanted=origin.origin, reason=reason)
     return origin
 
 
@@ -54,11 +55,11 @@ def completed(name: str, params: ModelParams, folder: Path) -> ModelParams:
     """
     architecture = load_architecture(name)
     origin = read_origin(name, folder)
-    if architecture.complete is None or origin["origin"] == SCRATCH:
+    if architecture.complete is None or origin.file is None:
         return params
     options = architecture.parse_options(params.options)
     with _translated(name, origin=origin, folder=folder):
-        options = architecture.complete(options, folder / origin["file"])
+        options = architecture.complete(options, folder / origin.file)
     return params.model_copy(update={"options": options.model_dump(mode="json")})
 
 
@@ -77,11 +78,10 @@ def load_pretrained(classifier: Classifier, folder: Path) -> str:
     """
     architecture = classifier.architecture
     origin = read_origin(architecture.name, folder)
-    name = str(origin["origin"])
-    if name != SCRATCH:
+    if origin.file is not None:
         with _translated(architecture.name, origin=origin, folder=folder):
-            (architecture.load or _load_weights)(classifier.backbone, folder / origin["file"])
-    return name
+            (architecture.load or _load_weights)(classifier.backbone, folder / origin.file)
+    return origin.origin
 
 
 def published_url(pretrained: Pretrained) -> str:
@@ -97,15 +97,15 @@ def _load_weights(backbone: Any, path: Path) -> None:
 
 
 @contextmanager
-def _translated(name: str, *, origin: dict[str, Any], folder: Path) -> Iterator[None]:
+def _translated(name: str, *, origin: Origin, folder: Path) -> Iterator[None]:
     """Translate errors of reading a weights file into one line that names the file."""
     try:
         # Keras only warns when it skips a part of the file and leaves those weights at random values.
         with warnings.catch_warnings(action="error", category=UserWarning):
             yield
     except (OSError, ValueError, KeyError, TypeError, UserWarning) as error:
-        reason = f"{folder / origin['file']} does not fit the network ({_one_line(error)})"
-        raise WeightsUnavailable(architecture=name, wanted=origin["origin"], reason=reason) from error
+        reason = f"{folder}/{origin.file} does not fit the network ({_one_line(error)})"
+        raise WeightsUnavailable(architecture=name, wanted=origin.origin, reason=reason) from error
 
 
 def _one_line(error: Exception) -> str:

@@ -13,13 +13,14 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.architectures import Pretrained, load_architecture
 from pipelines.core import paths
-from pipelines.core.errors import WeightsUnavailable
-from pipelines.core.io import read_json, replacing_folder, write_json
+from pipelines.core.errors import ResultCorrupt, WeightsUnavailable
+from pipelines.core.io import replacing_folder
+from pipelines.core.model_results import Origin
 from pipelines.core.params import Params, WeightsParams, load_params
+from pipelines.core.records import read_record, write_record
 from pipelines.weights.local import (
     CHECKPOINT_FILES,
     FOLDER_VARIABLE,
@@ -30,7 +31,7 @@ from pipelines.weights.local import (
     problem_with,
     repository_of,
 )
-from pipelines.weights.pretrained import SCRATCH, published_url
+from pipelines.weights.pretrained import ORIGIN, SCRATCH, published_url
 from pipelines.weights.remote import (
     KERAS_HOST,
     DownloadFailed,
@@ -39,8 +40,6 @@ from pipelines.weights.remote import (
     hub_address,
     reachable,
 )
-
-_ORIGIN = "origin.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,26 +60,22 @@ def resolved(pretrained: Pretrained, found: Found) -> Resolved:
 def settle(folder: Path, resolved: Resolved) -> None:
     """Write a folder unless it already holds just this."""
     found = resolved.found
-    origin = {
-        "origin": resolved.origin,
-        "reason": resolved.reason,
-        "file": found.name if found else None,
-    }
+    origin = Origin(origin=resolved.origin, reason=resolved.reason, file=found.name if found else None)
     if _holds(folder, origin, found):
         return
     with replacing_folder(folder) as temporary:
         if found is not None:
             _copy(found.path, temporary / found.name)
-        write_json(temporary / _ORIGIN, origin)
+        write_record(temporary / ORIGIN, origin)
 
 
-def _holds(folder: Path, origin: Mapping[str, Any], found: Found | None) -> bool:
+def _holds(folder: Path, origin: Origin, found: Found | None) -> bool:
     try:
-        if read_json(folder / _ORIGIN) != origin:
+        if read_record(folder / ORIGIN, Origin, stage="weights") != origin:
             return False
-    except (OSError, ValueError):
+    except ResultCorrupt:
         return False
-    expected = {_ORIGIN} | ({found.name} if found else set())
+    expected = {ORIGIN} | ({found.name} if found else set())
     if {path.name for path in folder.iterdir()} != expected:
         return False
     return found is None or _same(found.path, folder / found.name)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.core.records import as_json
 from tests.support.dvc_project import REPOSITORY, DvcProject, new_project
 from tests.support.mlflow_store import new_store
-from tests.support.timings import TIMING
+from tests.support.results import check, comparison, verdict
 
 STAGES = """
 stages:
@@ -66,33 +67,20 @@ if gate["passed"] and all(one.tags["sha256"] != tags["sha256"] for one in found)
     client.set_registered_model_alias("emotion", "candidate", made.version)
 Path("registered.txt").write_text(gate["sha256"])
 """
-ROW = {
-    "architecture": "vgg", "title": "VGG-like", "weights": "scratch", "accuracy": 0.76, "accuracy_low": 0.7,
-    "accuracy_high": 0.8, "macro_f1": 0.75, "macro_f1_low": 0.7, "macro_f1_high": 0.8, "ece": 0.05,
-    "p50_ms": 2.0, "speed_up": None, "twin": None, "size_mb": 8.0, "eligible": True, "reason": None,
-}  # fmt: skip
-COMPARISON = {
-    "metric": "macro_f1", "variants": "fastest", "selected": "vgg", "timing": TIMING, "rows": [ROW],
-}  # fmt: skip
 
 
 def gate(sha256: str, *reasons: str) -> str:
     checks = [
-        {"name": f"min_class_recall.{label}", "value": 0.1, "threshold": 0.3, "production": None,
-         "passed": False, "reason": f"recall of {label} is 0.100, but at least 0.3 is required"}
+        check(
+            f"min_class_recall.{label}",
+            passed=False,
+            reason=f"recall of {label} is 0.100, but at least 0.3 is required",
+            value=0.1,
+            threshold=0.3,
+        )
         for label in reasons
-    ]  # fmt: skip
-    return json.dumps(
-        {
-            "architecture": "vgg",
-            "sha256": sha256,
-            "passed": not reasons,
-            "checks": checks,
-            "reasons": [check["reason"] for check in checks],
-            "registered": {"model": "emotion", "version": 7, "aliases": ["stale"]},
-            "experiment": None,
-        }
-    )
+    ]
+    return json.dumps(as_json(verdict(checks, sha256=sha256)))
 
 
 @pytest.fixture
@@ -100,7 +88,7 @@ def project(tmp_path: Path) -> DvcProject:
     project = new_project(tmp_path / "project", stages=STAGES)
     project.write("train.sh", TRAIN)
     project.write("register.py", REGISTER)
-    project.write("comparison.json", json.dumps(COMPARISON))
+    project.write("comparison.json", json.dumps(as_json(comparison("vgg"))))
     project.write("gate.json", gate("ab" * 32))
     project.write(".gitignore", "/data\n/mlruns\n/models\n.checkpoints/\n")
     project.commit()

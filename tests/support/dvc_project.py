@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,9 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+
+from pipelines.core.records import as_json
+from tests.support.results import verdict
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -69,9 +73,7 @@ mkdir -p reports
 cp gate.json reports/gate.json
 """
 
-GATE = """{"architecture": "vgg", "passed": true, "reasons": [], "checks": [], "experiment": null,
- "sha256": "ab",
- "registered": {"model": "emotion", "version": 4, "aliases": ["candidate"], "restored": false}}"""
+GATE = json.dumps(as_json(verdict([])))
 
 
 @dataclass(frozen=True)

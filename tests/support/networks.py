@@ -12,11 +12,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.core.dataset import Dataset
-from pipelines.core.io import write_json
 from pipelines.core.manifest import COLUMNS, SCHEMA, write_manifest
 from pipelines.core.params import HeadParams, ModelParams
+from pipelines.core.records import write_record
 from pipelines.model.keras_classifier import Classifier, build_classifier
 from serving.contract import InputSpec
+from tests.support.results import training
 
 SIDE = 64
 CLASSES = ("happy", "neutral", "sad")
@@ -109,17 +110,9 @@ def write_trained(root: Path, classifier: Classifier, *, per_class: int = 6) -> 
     folder = root / "models" / name
     folder.mkdir(parents=True)
     classifier.model.save_weights(folder / "model.weights.h5")
-    write_json(
+    write_record(
         folder / "training.json",
-        {
-            "architecture": name,
-            "classes": list(CLASSES),
-            "input": vars(dataset.input),
-            "dataset": dataset.dataset,
-            "head": HEAD.model_dump(),
-            "options": OPTIONS.get(name, {}),
-            "weights": "scratch",
-        },
+        training(dataset, architecture=name, head=HEAD, options=OPTIONS.get(name, {})),
     )
     return dataset
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core import paths
-from pipelines.core.io import read_json
+from tests.support.files import read_json
 
 
 def contradictions(root: Path) -> list[str]:

@@ -7,7 +7,7 @@ exchanged confuses exactly these two classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,21 @@ import yaml
 from PIL import Image
 
 from pipelines.core import paths
-from pipelines.core.dataset import Dataset, write_dataset
-from pipelines.core.io import read_json, sha256_of, write_json, write_text
+from pipelines.core.dataset import Dataset, read_dataset, write_dataset
+from pipelines.core.io import sha256_of, write_text
 from pipelines.core.manifest import SCHEMA, digest, write_manifest
+from pipelines.core.model_results import Export, FloatModel
 from pipelines.core.params import Params, parse_params
+from pipelines.core.records import write_record
+from pipelines.core.results import Latencies
 from pipelines.core.variants import all_variants, is_int8, variants_of
+from pipelines.gate.record import GateVerdict, read_verdict
 from pipelines.gate.stage import judge_selected
 from pipelines.register.stage import register
 from serving.contract import InputSpec
 from tests.support.onnx_models import brightness_levels, make_contract, write_model
-from tests.support.timings import TIMING
+from tests.support.results import comparison, evaluation, export, training
+from tests.support.timings import TIMING, times
 
 CLASSES = ("angry", "happy", "sad")
 SIDE = 16
@@ -72,36 +77,32 @@ class World:
             )
             onnx = write_model(root / paths.onnx_model(name), contract=contract, levels=levels, seed=seed)
             twin = root / paths.onnx_model(architecture) if is_int8(name) else None
-            write_json(root / paths.export_record(name), _export(onnx, twin=twin))
-            write_json(root / paths.evaluation_metrics(name), _metrics(name, self.classes))
+            write_record(root / paths.export_record(name), _export(onnx, twin=twin))
+            write_record(
+                root / paths.evaluation_metrics(name),
+                evaluation(name, classes=dict.fromkeys(self.classes, 0.9)),
+            )
         weights = root / paths.trained_weights(architecture)
         weights.parent.mkdir(parents=True, exist_ok=True)
         weights.write_bytes(f"{architecture} {seed} {levels}".encode())
         write_text(root / paths.training_history(architecture), _HISTORY)
-        write_json(
-            root / paths.training_record(architecture),
-            _training(architecture, self.dataset, self.side, self.classes),
-        )
+        dataset = read_dataset(root / paths.DATASET)
+        write_record(root / paths.training_record(architecture), training(dataset, architecture=architecture))
         self.select(architecture)
         return sha256_of(root / paths.onnx_model(architecture))
 
     def select(self, name: str) -> None:
         """Write the comparison and latency tables with this variant on top."""
-        row = {"architecture": name, "title": name.title(), "macro_f1": 0.9}
-        write_json(
-            self.root / paths.COMPARISON,
-            {"metric": "macro_f1", "variants": "fastest", "timing": TIMING, "selected": name, "rows": [row]},
-        )
-        times = {"batch_1": {"p50_ms": 2.5, "p95_ms": 3.0}, "batch_16": {"p50_ms": 30.0, "p95_ms": 31.0}}
-        models = dict.fromkeys(all_variants(self.architectures()), times)
-        write_json(self.root / paths.LATENCY, {"timing": TIMING, "threads": 1, "rounds": 3, "models": models})
+        write_record(self.root / paths.COMPARISON, comparison(name))
+        models = dict.fromkeys(all_variants(self.architectures()), times(2.5))
+        write_record(self.root / paths.LATENCY, Latencies(timing=TIMING, threads=1, rounds=3, models=models))
 
 
-def judge_and_register(world: World, params: Params, *, experiment: str | None = None) -> dict[str, Any]:
-    """Run the stages `gate` and `register` in the current folder; returns `gate.json`."""
+def judge_and_register(world: World, params: Params, *, experiment: str | None = None) -> GateVerdict:
+    """Run the stages `gate` and `register` in the current folder; returns the verdict."""
     judge_selected(Path(), params, experiment=experiment)
     register(Path(), params, experiment=experiment)
-    return read_json(world.root / paths.GATE)
+    return read_verdict(world.root / paths.GATE)
 
 
 def make_world(root: Path, *, side: int = SIDE, classes: tuple[str, ...] = CLASSES) -> World:
@@ -143,53 +144,10 @@ _HISTORY = """epoch,phase,learning_rate,loss,accuracy,val_loss,val_accuracy,val_
 """
 
 
-def _training(architecture: str, dataset: str, side: int, classes: Sequence[str]) -> dict[str, Any]:
-    return {
-        "architecture": architecture, "classes": list(classes), "dataset": dataset,
-        "input": {"height": side, "width": side, "color": "rgb", "crop": "none", "detector": None,
-                  "margin": 0.0, "resize": "area"},
-        "head": {"hidden": [8], "dropout": 0.1}, "options": {}, "weights": "scratch",
-        "weights_reason": "not pretrained", "parameters": 1234, "epochs_run": 2, "best_epoch": 1,
-        "best": {"val_loss": 1.1, "val_accuracy": 0.65, "val_macro_f1": 0.6},
-        "phases": [{"name": "train", "epochs": 2}], "precision": "float32",
-    }  # fmt: skip
-
-
-def _export(onnx: Path, *, twin: Path | None) -> dict[str, Any]:
-    record = {
-        "architecture": onnx.parent.name, "temperature": 1.0, "val_nll_before": 1.1, "val_nll_after": 1.0,
-        "parity": {"probabilities": 1e-6, "heatmap": 1e-6, "embedding": 1e-6}, "opset": 18,
-        "size_bytes": onnx.stat().st_size, "sha256": sha256_of(onnx), "heatmap": [4, 4], "embedding": 6,
-    }  # fmt: skip
+def _export(onnx: Path, *, twin: Path | None) -> Export:
+    record = export(onnx.parent.name, sha256=sha256_of(onnx), size_bytes=onnx.stat().st_size, temperature=1.0)
     if twin is None:
         return record
-    of_twin = {"sha256": sha256_of(twin), "size_bytes": twin.stat().st_size}
-    return record | {"twin": of_twin | {"pictures": 6, "same_answer": 1.0}}
-
-
-def _metrics(architecture: str, classes: Sequence[str]) -> dict[str, Any]:
-    names = (
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "top2_accuracy",
-        "roc_auc",
-        "ece",
-        "kappa",
-        "log_loss",
-    )
-    test: dict[str, Any] = dict.fromkeys(names, 0.9) | {"images": 24, "groups": 8}
-    test |= {f"{name}_{end}": 0.8 for name in ("accuracy", "macro_f1") for end in ("low", "high")}
-    of_class = {"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 8, "roc_auc": 0.95}
-    part = {"images": 8, "accuracy": 0.9, "macro_f1": None}
-    return {
-        "architecture": architecture, "title": architecture.title(), "weights": "scratch",
-        "parameters": 1234, "size_mb": 0.01, "test": test,
-        "val": {"images": 6, "accuracy": 0.9, "macro_f1": 0.9},
-        "classes": dict.fromkeys(classes, of_class),
-        "slices": {"brightness": {"low": part, "middle": part, "high": part}},
-        "crops": {
-            "detector": "haar", "margin": 0.15, "images": 24, "found": 8, "whole": part,
-            "face": part | {"accuracy": 0.75},
-        },
-    }  # fmt: skip
+    size_bytes = twin.stat().st_size
+    float_model = FloatModel(sha256=sha256_of(twin), size_bytes=size_bytes, pictures=6, same_answer=1.0)
+    return replace(record, twin=float_model)

@@ -13,9 +13,23 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.core import paths
+from pipelines.core.data_results import (
+    Conflict,
+    ConflictList,
+    Copy,
+    CopyList,
+    Expectation,
+    Groups,
+    NearList,
+    PrepareReport,
+    Removed,
+    RemovedList,
+    Shares,
+    ValidationReport,
+)
 from pipelines.core.dataset import Dataset, write_dataset
-from pipelines.core.io import write_json
 from pipelines.core.manifest import SCHEMA, digest, read_manifest, write_manifest
+from pipelines.core.records import write_record
 from serving.contract import InputSpec, image_statistics
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -66,8 +80,8 @@ def write_data(root: Path, classes: Sequence[str] = CLASSES) -> str:
     spec = InputSpec(height=SIDE, width=SIDE)
     dataset = digest(manifest, spec)
     write_dataset(root / paths.DATASET, Dataset(classes=tuple(classes), input=spec, dataset=dataset))
-    write_json(root / paths.PREPARE_REPORT, prepare_report(len(rows)))
-    write_json(root / paths.VALIDATION_REPORT, validation_report())
+    write_record(root / paths.PREPARE_REPORT, prepare_report(len(rows)))
+    write_record(root / paths.VALIDATION_REPORT, validation_report(dataset))
     return dataset
 
 
@@ -96,78 +110,69 @@ def _write_picture(
     }
 
 
-def prepare_report(kept: int) -> dict[str, Any]:
+def prepare_report(kept: int) -> PrepareReport:
     """As `prepare` writes it, with something of each kind removed."""
-    duplicate = {
-        "source": "data/sad/copy.jpg",
-        "split": "train",
-        "kept": "data/sad/one.jpg",
-        "kept_split": "test",
-    }
-    conflict = {"sources": ["data/fear/a.jpg", "data/surprise/b.jpg"], "labels": ["fear", "surprise"]}
-    unreadable = {"source": "data/happy/broken.jpg", "reason": "the file ends too early"}
-    nothing = {"count": 0, "listed": 0, "list": []}
-    return {
-        "found": kept + 4,
-        "kept": kept,
-        "removed": {
+    duplicate = Copy(source="data/sad/copy.jpg", split="train", kept="data/sad/one.jpg", kept_split="test")
+    conflict = Conflict(sources=("data/fear/a.jpg", "data/surprise/b.jpg"), labels=("fear", "surprise"))
+    unreadable = Removed(source="data/happy/broken.jpg", reason="the file ends too early")
+    nothing = RemovedList(count=0, listed=0, entries=())
+    return PrepareReport(
+        found=kept + 4,
+        kept=kept,
+        removed={
             "unreadable": 1,
             "no_face": 0,
             "group_in_another_split": 0,
             "duplicate": 1,
             "conflicting_labels": 2,
         },
-        "modes": {"L": 90, "RGB": kept - 90},
-        "groups": {"count": 65, "images_without_a_group": 0},
-        "unreadable": {"count": 1, "listed": 1, "list": [unreadable]},
-        "no_face": nothing,
-        "group_in_another_split": nothing,
-        "duplicates": {
-            "pictures": 1,
-            "pictures_across_splits": 1,
-            "removed_by_split": {"train, kept in test": 1},
-            "count": 1,
-            "listed": 1,
-            "list": [duplicate],
-        },
-        "conflicting_labels": {"pictures": 1, "count": 1, "listed": 1, "list": [conflict]},
-        "near_duplicates": {
-            "max_bits": 2,
-            "images_with_one_in_another_split": 3,
-            "images_with_one_in_the_same_split": 5,
-            **nothing,
-        },
-    }
+        splits={},
+        shares=Shares(by_split={}, largest_difference_from_the_whole=0.0),
+        groups=Groups(count=65, images_without_a_group=0),
+        modes={"L": 90, "RGB": kept - 90},
+        unreadable=RemovedList(count=1, listed=1, entries=(unreadable,)),
+        no_face=nothing,
+        group_in_another_split=nothing,
+        duplicates=CopyList(
+            pictures=1,
+            pictures_across_splits=1,
+            removed_by_split={"train, kept in test": 1},
+            count=1,
+            listed=1,
+            entries=(duplicate,),
+        ),
+        conflicting_labels=ConflictList(pictures=1, count=1, listed=1, entries=(conflict,)),
+        near_duplicates=NearList(
+            max_bits=2,
+            images_with_one_in_another_split=3,
+            images_with_one_in_the_same_split=5,
+            count=0,
+            listed=0,
+            entries=(),
+        ),
+    )
 
 
-def validation_report() -> dict[str, Any]:
+def validation_report(dataset: str) -> ValidationReport:
     """As `validate` writes it: passed, with one warning."""
-    return {
-        "passed": True,
-        "checks": [
-            {
-                "name": "labels",
-                "severity": "critical",
-                "passed": True,
-                "observed": "7 labels",
-                "expected": "the 7 classes of dataset.json",
-                "message": "every label is known",
-            },
-            {
-                "name": "no_group_across_splits",
-                "severity": "critical",
-                "passed": True,
-                "observed": 0,
-                "expected": 0,
-                "message": "no person is in two splits",
-            },
-            {
-                "name": "class_ratio",
-                "severity": "warning",
-                "passed": False,
-                "observed": 11.2,
-                "expected": "at most 10.0",
-                "message": "the most frequent class has 11.2 times the images of the rarest",
-            },
-        ],
-    }
+    return ValidationReport(
+        passed=True,
+        dataset=dataset,
+        checks=(
+            expectation("labels", message="every label is known"),
+            expectation("no_group_across_splits", message="no person is in two splits"),
+            expectation(
+                "class_ratio",
+                severity="warning",
+                passed=False,
+                message="the most frequent class has 11.2 times the images of the rarest",
+            ),
+        ),
+    )
+
+
+def expectation(name: str, *, message: str, severity: str = "critical", passed: bool = True) -> Expectation:
+    """One expectation about the data."""
+    return Expectation(
+        name=name, severity=severity, passed=passed, observed=0.0, expected="as it is", message=message
+    )

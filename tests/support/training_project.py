@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from pipelines.core.io import write_json
+from pipelines.core.model_results import Origin
 from pipelines.core.params import HeadParams, ModelParams
+from pipelines.core.records import write_record
 from pipelines.model.keras_classifier import Classifier, build_classifier
 from pipelines.train.input import Split, read_split
 from serving.contract import InputSpec
@@ -54,10 +55,8 @@ def set_params(root: Path, **changes: Any) -> None:
 
 def from_scratch(root: Path, name: str) -> None:
     """What the `weights` stage writes for a network without pretrained weights."""
-    write_json(
-        root / "weights" / name / "origin.json",
-        {"origin": "scratch", "reason": "not pretrained", "file": None},
-    )
+    origin = Origin(origin="scratch", reason="not pretrained", file=None)
+    write_record(root / "weights" / name / "origin.json", origin)
 
 
 def start_stage(root: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:

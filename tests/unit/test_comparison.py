@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -9,7 +11,9 @@ import pytest
 from pipelines.compare import compare, losses, render
 from pipelines.core.errors import SelectionError
 from pipelines.core.params import SelectionParams
-from tests.support.timings import SAID, TIMING
+from pipelines.core.results import Evaluation, Latencies, Losses, VariantTimes
+from tests.support.results import evaluation
+from tests.support.timings import SAID, TIMING, times
 
 
 def _evaluation(
@@ -19,38 +23,26 @@ def _evaluation(
     size_mb: float = 1.0,
     accuracy: float = 0.5,
     recalls: tuple[float | None, ...] = (0.5, 0.5),
-) -> dict[str, Any]:
-    return {
-        "classes": {label: {"recall": value} for label, value in zip(("happy", "sad"), recalls, strict=True)},
-        "architecture": name,
-        "title": name.title(),
-        "weights": "scratch",
-        "size_mb": size_mb,
-        "parameters": 123_456,
-        "test": {
-            "accuracy": accuracy,
-            "accuracy_low": accuracy - 0.1,
-            "accuracy_high": accuracy + 0.1,
-            "macro_f1": macro_f1,
-            "macro_f1_low": macro_f1 - 0.1,
-            "macro_f1_high": macro_f1 + 0.1,
-            "balanced_accuracy": 0.5,
-            "ece": 0.05,
-            "images": 100,
-        },
-    }
+) -> Evaluation:
+    return evaluation(
+        name,
+        classes=dict(zip(("happy", "sad"), recalls, strict=True)),
+        parameters=123_456,
+        size_mb=size_mb,
+        accuracy=accuracy,
+        accuracy_low=accuracy - 0.1,
+        accuracy_high=accuracy + 0.1,
+        macro_f1=macro_f1,
+        macro_f1_low=macro_f1 - 0.1,
+        macro_f1_high=macro_f1 + 0.1,
+        balanced_accuracy=0.5,
+        ece=0.05,
+    )
 
 
-def _latency(p50_ms: float, **more: float) -> dict[str, dict[str, float]]:
-    return {
-        "batch_1": {"p50_ms": p50_ms, "p95_ms": 2 * p50_ms} | more,
-        "batch_16": {"p50_ms": 9 * p50_ms, "p95_ms": 10 * p50_ms} | more,
-    }
-
-
-def _timed(models: dict[str, Any]) -> dict[str, Any]:
+def _timed(models: Mapping[str, VariantTimes]) -> Latencies:
     """As `reports/latency.json` has them."""
-    return {"timing": TIMING, "models": models}
+    return Latencies(timing=TIMING, threads=1, rounds=3, models=models)
 
 
 def _selection(
@@ -64,22 +56,22 @@ EVALUATIONS = [
     _evaluation("resnet50", 0.8, size_mb=94),
     _evaluation("vgg", 0.7, size_mb=5),
 ]
-LATENCY = _timed({"lenet": _latency(0.2), "resnet50": _latency(9.0), "vgg": _latency(2.0)})
+LATENCY = _timed({"lenet": times(0.2), "resnet50": times(9.0), "vgg": times(2.0)})
 
 
 def test_the_highest_metric_wins_and_rows_fall() -> None:
     found = compare(EVALUATIONS, LATENCY, _selection())
-    assert found["selected"] == "resnet50"
-    assert [row["architecture"] for row in found["rows"]] == ["resnet50", "vgg", "lenet"]
+    assert found.selected == "resnet50"
+    assert [row.architecture for row in found.rows] == ["resnet50", "vgg", "lenet"]
 
 
 def test_another_metric_selects_another() -> None:
-    assert compare(EVALUATIONS, LATENCY, _selection("accuracy"))["selected"] == "lenet"
+    assert compare(EVALUATIONS, LATENCY, _selection("accuracy")).selected == "lenet"
 
 
 def test_a_row_holds_the_figures_of_its_architecture() -> None:
-    row = compare(EVALUATIONS, LATENCY, _selection())["rows"][2]
-    assert row == {
+    row = compare(EVALUATIONS, LATENCY, _selection()).rows[2]
+    assert asdict(row) == {
         "architecture": "lenet",
         "title": "Lenet",
         "weights": "scratch",
@@ -108,24 +100,24 @@ def test_a_row_holds_the_figures_of_its_architecture() -> None:
 
 def test_one_over_a_limit_is_passed_over_and_says_why() -> None:
     found = compare(EVALUATIONS, LATENCY, _selection(max_latency_ms=5))
-    assert found["selected"] == "vgg"
-    over = found["rows"][0]
-    assert (over["architecture"], over["eligible"]) == ("resnet50", False)
-    assert over["reason"] == "9 ms at batch 1, at most 5 allowed"
+    assert found.selected == "vgg"
+    over = found.rows[0]
+    assert (over.architecture, over.eligible) == ("resnet50", False)
+    assert over.reason == "9 ms at batch 1, at most 5 allowed"
 
 
 def test_a_figure_on_the_limit_is_within_it() -> None:
-    assert compare(EVALUATIONS, LATENCY, _selection(max_latency_ms=9, max_size_mb=94))["selected"] == (
+    assert compare(EVALUATIONS, LATENCY, _selection(max_latency_ms=9, max_size_mb=94)).selected == (
         "resnet50"
     )
 
 
 def test_a_tie_goes_to_the_faster_then_to_the_name() -> None:
     tied = [_evaluation(name, 0.7) for name in ("vit", "vgg", "lenet")]
-    faster = {"vit": _latency(1), "vgg": _latency(3), "lenet": _latency(2)}
-    equal = dict.fromkeys(faster, _latency(1))
-    assert compare(tied, _timed(faster), _selection())["selected"] == "vit"
-    assert compare(tied, _timed(equal), _selection())["selected"] == "lenet"
+    faster = {"vit": times(1), "vgg": times(3), "lenet": times(2)}
+    equal = dict.fromkeys(faster, times(1))
+    assert compare(tied, _timed(faster), _selection()).selected == "vit"
+    assert compare(tied, _timed(equal), _selection()).selected == "lenet"
 
 
 def test_when_none_is_within_the_limits_the_nearest_is_named() -> None:
@@ -154,10 +146,9 @@ def test_the_table_shows_every_row_and_what_was_passed_over() -> None:
 def test_nothing_of_the_table_is_cut_off_at_its_width() -> None:
     names = ("efficientnet_b4", "efficientnet_b4-int8")
     evaluations = [_evaluation(name, 0.612, size_mb=312.4) for name in names]
-    evaluations[1]["test"]["accuracy"] = -0.623
-    for evaluation in evaluations:
-        evaluation["weights"] = "hf:google/vit-base-patch16-224-in21k"
-    latency = _timed(dict.fromkeys(names, _latency(1234.56, speed_up=12.34)))
+    evaluations[1] = replace(evaluations[1], test=replace(evaluations[1].test, accuracy=-0.623))
+    evaluations = [replace(one, weights="hf:google/vit-base-patch16-224-in21k") for one in evaluations]
+    latency = _timed(dict.fromkeys(names, times(1234.56, speed_up=12.34)))
     text = render(compare(evaluations, latency, _selection()))
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= 108
@@ -165,18 +156,19 @@ def test_nothing_of_the_table_is_cut_off_at_its_width() -> None:
 
 def test_table_says_when_and_where_the_times_were_measured() -> None:
     found = compare(EVALUATIONS, LATENCY, _selection())
-    assert found["timing"] == TIMING
+    assert found.timing == TIMING
     assert SAID in " ".join(render(found).split())
 
 
 def test_an_interval_that_is_unknown_is_left_out() -> None:
-    evaluation = _evaluation("vgg", 0.7)
-    evaluation["test"] |= dict.fromkeys(("accuracy_low", "accuracy_high", "macro_f1_low", "macro_f1_high"))
-    text = render(compare([evaluation], LATENCY, _selection()))
+    known = _evaluation("vgg", 0.7)
+    ends = dict.fromkeys(("accuracy_low", "accuracy_high", "macro_f1_low", "macro_f1_high"))
+    alone = replace(known, test=replace(known.test, **ends))
+    text = render(compare([alone], LATENCY, _selection()))
     assert "–" not in text.splitlines()[-1]
 
 
-def _family(**changes: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _family(**changes: Any) -> tuple[list[Evaluation], Latencies]:
     """VGG, right on 160 and 140 of 200 pictures of two classes, its int8 variant with changes, and LeNet."""
     small: dict[str, Any] = {"accuracy": 0.75, "recalls": (0.80, 0.70)} | changes
     return [
@@ -186,10 +178,10 @@ def _family(**changes: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         _evaluation("lenet-int8", 0.90, accuracy=0.1),
     ], _timed(
         {
-            "vgg": _latency(2.5),
-            "vgg-int8": _latency(0.8, speed_up=3.1),
-            "lenet": _latency(0.2),
-            "lenet-int8": _latency(0.1, speed_up=2.0),
+            "vgg": times(2.5),
+            "vgg-int8": times(0.8, speed_up=3.1),
+            "lenet": times(0.2),
+            "lenet-int8": times(0.1, speed_up=2.0),
         }
     )
 
@@ -206,7 +198,7 @@ def test_a_variants_loss_is_reported_overall_and_for_the_class_that_loses_most()
         _evaluation("vgg-int8", 0.7, accuracy=299 / 400, recalls=(157 / 200, 142 / 200)),
         _evaluation("vgg", 0.7, accuracy=300 / 400, recalls=(160 / 200, 140 / 200)),
     )
-    assert found == {"accuracy_drop": 0.0025, "class_drop": 0.015, "class_dropped": "happy"}
+    assert found == Losses(accuracy_drop=0.0025, class_drop=0.015, class_dropped="happy")
 
 
 def test_a_variant_that_is_better_loses_less_than_nothing() -> None:
@@ -214,22 +206,22 @@ def test_a_variant_that_is_better_loses_less_than_nothing() -> None:
         _evaluation("vgg-int8", 0.7, accuracy=0.78, recalls=(0.80, 0.76)),
         _evaluation("vgg", 0.7, accuracy=0.75, recalls=(0.80, 0.70)),
     )
-    assert (found["accuracy_drop"], found["class_drop"], found["class_dropped"]) == (-0.03, 0.0, "happy")
+    assert (found.accuracy_drop, found.class_drop, found.class_dropped) == (-0.03, 0.0, "happy")
 
 
 def test_a_class_without_test_pictures_loses_nothing() -> None:
     twins = [_evaluation(name, 0.7, recalls=(None, 0.7)) for name in ("vgg-int8", "vgg")]
-    assert losses(*twins)["class_dropped"] == "sad"
+    assert losses(*twins).class_dropped == "sad"
     empty = [_evaluation(name, 0.7, recalls=(None, None)) for name in ("vgg-int8", "vgg")]
-    assert losses(*empty) == {"accuracy_drop": 0.0, "class_drop": None, "class_dropped": None}
+    assert losses(*empty) == Losses(accuracy_drop=0.0, class_drop=None, class_dropped=None)
 
 
 def test_the_fastest_faithful_variant_of_the_best_architecture_is_selected() -> None:
     found = compare(*_family(accuracy=0.746, recalls=(0.792, 0.70)), FASTEST)
-    assert found["selected"] == "vgg-int8"
-    row = next(row for row in found["rows"] if row["architecture"] == "vgg-int8")
-    assert (row["twin"], row["speed_up"], row["eligible"], row["reason"]) == ("vgg", 3.1, True, None)
-    assert (row["accuracy_drop"], row["class_drop"], row["class_dropped"]) == (0.004, 0.008, "happy")
+    assert found.selected == "vgg-int8"
+    row = next(row for row in found.rows if row.architecture == "vgg-int8")
+    assert (row.twin, row.speed_up, row.eligible, row.reason) == ("vgg", 3.1, True, None)
+    assert (row.accuracy_drop, row.class_drop, row.class_dropped) == (0.004, 0.008, "happy")
 
 
 @pytest.mark.parametrize(
@@ -244,13 +236,13 @@ def test_the_fastest_faithful_variant_of_the_best_architecture_is_selected() -> 
 def test_a_variant_may_lose_so_much_and_no_more(
     accuracy: float, recalls: tuple[float, float], selected: str
 ) -> None:
-    assert compare(*_family(accuracy=accuracy, recalls=recalls), FASTEST)["selected"] == selected
+    assert compare(*_family(accuracy=accuracy, recalls=recalls), FASTEST).selected == selected
 
 
 def test_an_unfaithful_variant_says_what_it_loses_and_cannot_win_by_its_metric() -> None:
     found = compare(*_family(accuracy=0.70, recalls=(0.80, 0.60)), FASTEST)
-    reasons = {row["architecture"]: row["reason"] for row in found["rows"]}
-    assert found["selected"] == "vgg"  # lenet-int8 has the highest macro-F1 and lost 40 points of accuracy
+    reasons = {row.architecture: row.reason for row in found.rows}
+    assert found.selected == "vgg"  # lenet-int8 has the highest macro-F1 and lost 40 points of accuracy
     assert reasons["vgg-int8"] == (
         "accuracy falls by 0.05, at most 0.005 allowed; recall of sad falls by 0.1, at most 0.02 allowed"
     )
@@ -260,21 +252,21 @@ def test_an_unfaithful_variant_says_what_it_loses_and_cannot_win_by_its_metric()
 
 def test_a_faithful_variant_that_is_slower_is_not_selected() -> None:
     evaluations, latency = _family()
-    latency["models"]["vgg-int8"] = _latency(2.6, speed_up=0.96)
-    assert compare(evaluations, latency, FASTEST)["selected"] == "vgg"
+    slower = replace(latency, models={**latency.models, "vgg-int8": times(2.6, speed_up=0.96)})
+    assert compare(evaluations, slower, FASTEST).selected == "vgg"
 
 
 def test_a_variant_may_be_within_limits_that_its_twin_is_not() -> None:
     limited = FASTEST.model_copy(update={"max_latency_ms": 1.0, "max_size_mb": 4.0})
     found = compare(*_family(), limited)
-    assert found["selected"] == "vgg-int8"
-    assert "2.5 ms at batch 1" in next(row["reason"] for row in found["rows"] if row["architecture"] == "vgg")
+    assert found.selected == "vgg-int8"
+    assert "2.5 ms at batch 1" in next(row.reason for row in found.rows if row.architecture == "vgg")
 
 
 def test_unless_asked_for_variants_are_only_compared() -> None:
     found = compare(*_family(), _selection())
-    assert found["selected"] == "vgg"
-    assert {row["architecture"] for row in found["rows"] if not row["eligible"]} == {"vgg-int8", "lenet-int8"}
+    assert found.selected == "vgg"
+    assert {row.architecture for row in found.rows if not row.eligible} == {"vgg-int8", "lenet-int8"}
     text = render(found)
     assert "not eligible" not in text
     line = next(line for line in text.splitlines() if " vgg-int8 " in line)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from pipelines.compare import render
 from pipelines.core.variants import display_name
-from tests.support.timings import TIMING
+from tests.support.results import comparison, evaluation, row
 
 TITLE = "ViT (pretrained)"
 
@@ -32,17 +32,7 @@ def test_a_name_promises_pretrained_weights_only_where_they_were_used(
 @pytest.mark.parametrize("weights", ["scratch", "hf:google/vit"])
 def test_the_table_says_so_where_the_key_promises_more(weights: str) -> None:
     title = display_name(TITLE, "vit_pretrained", weights=weights)
-    row = {
-        "architecture": "vit_pretrained", "title": title, "weights": weights, "accuracy": 0.5,
-        "accuracy_low": None, "accuracy_high": None, "macro_f1": 0.5, "macro_f1_low": None,
-        "macro_f1_high": None, "ece": 0.1, "p50_ms": 1.0, "speed_up": None, "twin": None, "size_mb": 1.0,
-        "eligible": True, "reason": None,
-    }  # fmt: skip
-    comparison: dict[str, Any] = {
-        "metric": "macro_f1",
-        "variants": "float",
-        "selected": "vit_pretrained",
-        "rows": [row],
-    }
-    comparison |= {"timing": TIMING}
-    assert ("ViT (not pretrained)" in render(comparison)) is (weights == "scratch")
+    known = replace(evaluation("vit_pretrained"), title=title, weights=weights)
+    assert ("ViT (not pretrained)" in render(comparison("vit_pretrained", [row(known)]))) is (
+        weights == "scratch"
+    )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from pipelines.core.params import GateParams
 from pipelines.gate import rules
 from pipelines.gate.remedies import remedies
+from tests.support.results import verdict
 
-BAD = rules.Scores(accuracy=0.1, macro_f1=0.1, recall={"happy": 0.1, "sad": math.nan})
-GOOD = rules.Scores(accuracy=0.9, macro_f1=0.9, recall={"happy": 0.9, "sad": 0.9})
+GATED = ("accuracy", "macro_f1")
+BAD = rules.Scores(overall=dict.fromkeys(GATED, 0.1), recall={"happy": 0.1, "sad": math.nan})
+GOOD = rules.Scores(overall=dict.fromkeys(GATED, 0.9), recall={"happy": 0.9, "sad": 0.9})
 PRODUCTION = rules.ProductionScores(version=3, scores=GOOD)
 UNUSABLE = rules.ProductionScores(version=3, scores=None, problem="production (version 3) cannot be loaded")
 
@@ -24,8 +27,7 @@ def test_every_check_that_can_fail_has_a_remedy(production: rules.ProductionScor
     )
     checks = rules.judge(candidate, production, thresholds)
     failed = [check for check in checks if not check.passed]
-    verdict = {"architecture": "vgg-int8", "checks": rules.as_json(checks)}
-    found = list(remedies(verdict))
+    found = list(remedies(replace(verdict(checks), architecture="vgg-int8")))
     assert [reason for reason, _ in found] == [check.reason for check in failed]
     assert all(remedy and "{" not in remedy for _, remedy in found)
     assert any("models.vgg.epochs" in remedy for _, remedy in found)

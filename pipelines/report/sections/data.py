@@ -163,39 +163,30 @@ def preparation_section(inputs: Inputs) -> Section:
     report = inputs.prepared
     if report is None:
         return absent(_PREPARATION, lacks="`reports/prepare.json`", stage="prepare")
-    kinds = [
-        {
-            "name": why,
-            "count": report["removed"].get(name, 0),
-            "examples": _examples(report, name),
-        }
-        for name, why in _KINDS.items()
-    ]
+    entries = {
+        "unreadable": report.unreadable.entries,
+        "no_face": report.no_face.entries,
+        "group_in_another_split": report.group_in_another_split.entries,
+        "duplicate": report.duplicates.entries,
+        "conflicting_labels": report.conflicting_labels.entries,
+    }
     return Section(
         heading=_PREPARATION,
         context={
-            "found": report["found"],
-            "kept": report["kept"],
-            "kinds": kinds,
-            "near": report.get("near_duplicates"),
-            "modes": report.get("modes", {}),
+            "found": report.found,
+            "kept": report.kept,
+            "kinds": [
+                {
+                    "name": why,
+                    "count": report.removed[name],
+                    "examples": [str(entry) for entry in entries[name][:_SHOWN]],
+                }
+                for name, why in _KINDS.items()
+            ],
+            "near": report.near_duplicates,
+            "modes": report.modes,
         },
     )
-
-
-def _examples(report: Mapping[str, Any], kind: str) -> list[str]:
-    """Return one line for each of the first few pictures of a kind."""
-    entries = report.get({"duplicate": "duplicates"}.get(kind, kind), {}).get("list", [])
-    return [_line(entry) for entry in entries[:_SHOWN]]
-
-
-def _line(entry: Mapping[str, Any]) -> str:
-    if "sources" in entry:
-        pairs = zip(entry["sources"], entry["labels"], strict=True)
-        return " = ".join(f"{source} ({label})" for source, label in pairs)
-    if "kept" in entry:
-        return f"{entry['source']} ({entry['split']}) = {entry['kept']} ({entry['kept_split']})"
-    return f"{entry['source']}: {entry['reason']}"
 
 
 _VALIDATION = Heading("validation", "Validation of the data", "Validation")
@@ -206,14 +197,14 @@ def validation_section(inputs: Inputs) -> Section:
     report = inputs.validation
     if report is None:
         return absent(_VALIDATION, lacks="`reports/validation.json`", stage="validate")
-    checks = report["checks"]
-    failed = [check for check in checks if not check["passed"]]
+    checks = report.checks
+    failed = [check for check in checks if not check.passed]
     return Section(
         heading=_VALIDATION,
         context={
-            "passed": report["passed"],
-            "failed": sorted(failed, key=lambda check: check["severity"] != "critical"),
-            "held": [check for check in checks if check["passed"]],
+            "passed": report.passed,
+            "failed": sorted(failed, key=lambda check: check.severity != "critical"),
+            "held": [check for check in checks if check.passed],
             "total": len(checks),
         },
     )

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TypeVar
 
 from pipelines.core import paths
-from pipelines.explain.selection import CONFIDENT_WRONG, CORRECT, WRONG, pick_panels
+from pipelines.explain.selection import (
+    CONFIDENT_WRONG,
+    CORRECT,
+    WRONG,
+    ComparedFace,
+    PanelFace,
+    pick_panels,
+)
 from pipelines.report.formatting import file_uri, prepared_uri
-from pipelines.report.inputs import Inputs, Record
+from pipelines.report.inputs import Inputs
 from pipelines.report.page import Heading, Section, absent
+
+Shown = TypeVar("Shown", PanelFace, ComparedFace)
 
 _HEATMAPS = Heading("heatmaps", "Heatmaps", "Heatmaps")
 _PANELS = {
@@ -24,37 +34,39 @@ def heatmaps_section(inputs: Inputs) -> Section:
     if record is None:
         return absent(_HEATMAPS, lacks="`reports/explain/explain.json`", stage="explain")
     titles = {model.name: model.title for model in (*inputs.models, *inputs.quantized)}
-    architectures = [name for name in record["architectures"] if name in titles]
+    architectures = [name for name in record.architectures if name in titles]
     return Section(
         heading=_HEATMAPS,
         context={
-            "method": record["method"],
-            "agreement": record["agreement"],
-            "quantized": record.get("quantized"),
-            "selected": titles.get(record["architecture"], record["architecture"]),
+            "method": record.method,
+            "agreement": record.agreement,
+            "quantized": record.quantized,
+            "selected": titles.get(record.architecture, record.architecture),
             "panels": [
-                {"title": title, "nothing": nothing, "faces": _faces(inputs, record["panels"].get(name, []))}
+                {
+                    "title": title,
+                    "nothing": nothing,
+                    "faces": [_with_tiles(inputs, face) for face in record.panels.get(name, ())],
+                }
                 for name, (title, nothing) in _PANELS.items()
             ],
             "architectures": [(name, titles[name]) for name in architectures],
-            "faces": _faces(inputs, record["faces"]),
+            "faces": [_with_tiles(inputs, face) for face in record.faces],
         },
     )
 
 
-def example_faces(inputs: Inputs, count: int) -> list[dict[str, Any]]:
+def example_faces(inputs: Inputs, count: int) -> list[PanelFace]:
     """Return some correct predictions with their heatmaps, for the top of the page."""
-    record: Record = inputs.explanation or {"panels": {}}
-    return _faces(inputs, record["panels"].get(CORRECT, [])[:count])
+    if inputs.explanation is None:
+        return []
+    return [_with_tiles(inputs, face) for face in inputs.explanation.panels.get(CORRECT, ())[:count]]
 
 
-def _faces(inputs: Inputs, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return entries of `explain.json` with their tiles as data URIs; None for a missing tile."""
+def _with_tiles(inputs: Inputs, face: Shown) -> Shown:
+    """Replace the paths of the tiles by data URIs; a missing tile has an empty one."""
     folder = inputs.root / paths.EXPLANATIONS
-    return [
-        {**entry, "tiles": {kind: file_uri(folder / place) for kind, place in entry["tiles"].items()}}
-        for entry in entries
-    ]
+    return replace(face, tiles={kind: file_uri(folder / place) or "" for kind, place in face.tiles.items()})
 
 
 _MISTAKES = Heading("mistakes", "The most confident mistakes", "Mistakes")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from markupsafe import Markup
 
@@ -24,19 +23,19 @@ _HASH = 10
 """Digits of a hash that are shown; enough to identify it."""
 
 
-def headline(inputs: Inputs) -> Mapping[str, Any]:
+def headline(inputs: Inputs) -> Mapping[str, object]:
     """Return the variables of `templates/headline.html.j2`."""
     selected = inputs.selected
     metrics = None if selected is None else selected.metrics
     return {
         "title": None if selected is None else selected.title,
-        "test": None if metrics is None else metrics["test"],
+        "test": None if metrics is None else metrics.test,
         "classes": inputs.classes,
         "gate": inputs.gate,
         "remedies": [] if inputs.gate is None else list(remedies(inputs.gate)),
         "earlier": inputs.earlier,
         "faces": example_faces(inputs, _FACES),
-        "method": None if inputs.explanation is None else inputs.explanation["method"],
+        "method": None if inputs.explanation is None else inputs.explanation.method,
         "facts": _facts(inputs),
         "sample": inputs.manifest is not None and is_sample(inputs.manifest["source"]),
         "lacking": [model.title for model in inputs.models if is_lacking(inputs, model)],
@@ -50,7 +49,7 @@ def _facts(inputs: Inputs) -> list[tuple[str, str]]:
     if lineage.data != UNKNOWN:
         facts.append(("data", f"data.dvc {lineage.data[:_HASH]}"))
     if inputs.dataset is not None:
-        facts.append(("dataset", inputs.dataset["dataset"][:_HASH]))
+        facts.append(("dataset", inputs.dataset.dataset[:_HASH]))
     if inputs.manifest is not None:
         facts.append(("pictures", _pictures(len(inputs.manifest), inputs.manifest["group"].nunique())))
     facts.append(("architectures", str(len(inputs.models))))
@@ -72,7 +71,7 @@ def _warnings(inputs: Inputs) -> list[str]:
     """Return messages of failed expectations; only warnings reach the report."""
     if inputs.validation is None:
         return []
-    return [check["message"] for check in inputs.validation["checks"] if not check["passed"]]
+    return [check.message for check in inputs.validation.checks if not check.passed]
 
 
 _CARD = Heading("card", "Model card", "Model card")
@@ -112,6 +111,6 @@ def guide_section(inputs: Inputs) -> Section:
             "architecture": name,
             "epochs": inputs.params.model(name).epochs,
             "classes": len(inputs.classes),
-            "passed": None if inputs.gate is None else inputs.gate["passed"],
+            "passed": None if inputs.gate is None else inputs.gate.passed,
         },
     )

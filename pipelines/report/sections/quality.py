@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from pipelines import metrics
+from pipelines.metrics import ClassScores
 from pipelines.report import charts
 from pipelines.report.charts import chart, responsive
 from pipelines.report.inputs import Inputs, ModelInputs
@@ -25,16 +26,16 @@ def calibration_section(inputs: Inputs) -> Section:
     selected = inputs.selected
     if selected is None or selected.calibration is None or selected.metrics is None:
         return absent(_CALIBRATION, lacks="The selected model's calibration", stage="evaluate compare")
-    scored = [(model, model.metrics["test"]["ece"]) for model in inputs.compared if model.metrics is not None]
+    scored = [(model, model.metrics.test.ece) for model in inputs.compared if model.metrics is not None]
     return Section(
         heading=_CALIBRATION,
         context={
             "title": selected.title,
-            "error": selected.metrics["test"]["ece"],
+            "error": selected.metrics.test.ece,
             "export": selected.export,
             "models": [
                 {"title": model.title, "error": error, "selected": model is selected}
-                for model, error in sorted(scored, key=lambda item: (item[1] is None, item[1]))
+                for model, error in sorted(scored, key=lambda item: (item[1] is None, item[1] or 0.0))
             ],
             "chart": _reliability(selected, selected.calibration),
         },
@@ -141,15 +142,15 @@ def roc_section(inputs: Inputs) -> Section:
     selected = inputs.selected
     if selected is None or selected.roc is None or selected.metrics is None:
         return absent(_ROC, lacks="The selected model's ROC", stage="evaluate compare")
-    classes = selected.metrics["classes"]
+    classes = selected.metrics.classes
     others = [model for model in inputs.compared if model.roc is not None and model is not selected]
     return Section(
         heading=_ROC,
         context={
             "title": selected.title,
-            "overall": selected.metrics["test"].get("roc_auc"),
+            "overall": selected.metrics.test.roc_auc,
             "classes": [
-                {"name": name, **classes[name], "chart": _curve(name, classes[name], selected, others)}
+                (name, classes[name], _curve(name, classes[name], selected, others))
                 for name in inputs.classes
                 if name in classes
             ],
@@ -157,7 +158,7 @@ def roc_section(inputs: Inputs) -> Section:
     )
 
 
-def _curve(name: str, scores: dict[str, Any], selected: ModelInputs, others: list[ModelInputs]) -> Markup:
+def _curve(name: str, scores: ClassScores, selected: ModelInputs, others: list[ModelInputs]) -> Markup:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=charts.LINE, linewidth=1)
@@ -176,7 +177,7 @@ def _curve(name: str, scores: dict[str, Any], selected: ModelInputs, others: lis
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=ticks, yticks=ticks)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
 
-    area = scores.get("roc_auc")
+    area = scores.roc_auc
     return chart(
         f"roc-{name}",
         draw,

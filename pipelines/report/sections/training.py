@@ -9,13 +9,14 @@ from markupsafe import Markup
 
 from pipelines.architectures import load_architecture
 from pipelines.core import paths
+from pipelines.core.model_results import TrainingRecord
 from pipelines.core.variants import SCRATCH
 from pipelines.explain.selection import Pick, spread
 from pipelines.export.pictures import read_pictures
 from pipelines.report import charts
 from pipelines.report.charts import chart
 from pipelines.report.formatting import data_uri
-from pipelines.report.inputs import Inputs, ModelInputs, Record
+from pipelines.report.inputs import Inputs, ModelInputs
 from pipelines.report.page import Heading, Section, absent
 from pipelines.train.augmentation import augment, is_idle, random_transforms
 from serving.contract.arrays import Image
@@ -50,17 +51,19 @@ def training_section(inputs: Inputs) -> Section:
     )
 
 
-def _entry(model: ModelInputs, history: pd.DataFrame, record: Record, *, top: float) -> dict[str, Any]:
+def _entry(
+    model: ModelInputs, history: pd.DataFrame, record: TrainingRecord, *, top: float
+) -> dict[str, Any]:
     return {
         "title": model.title,
-        "epochs": record["epochs_run"],
-        "best_epoch": record["best_epoch"],
-        "phases": record.get("phases", []),
+        "epochs": record.epochs_run,
+        "best_epoch": record.best_epoch,
+        "phases": record.phases,
         "chart": _curves(model, history, record, top=top),
     }
 
 
-def _curves(model: ModelInputs, history: pd.DataFrame, record: Record, *, top: float) -> Markup:
+def _curves(model: ModelInputs, history: pd.DataFrame, record: TrainingRecord, *, top: float) -> Markup:
     def draw(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True)
         epochs = history["epoch"]
@@ -74,22 +77,21 @@ def _curves(model: ModelInputs, history: pd.DataFrame, record: Record, *, top: f
         for axes, column in ((upper, "val_loss"), (lower, "val_macro_f1")):
             _mark(axes, history, column, record)
 
-    best = record.get("best", {}).get("val_macro_f1")
-    reached = f", validation macro-F1 {best:.2f} at epoch {record['best_epoch']}" if best else ""
+    reached = f", validation macro-F1 {record.best.val_macro_f1:.2f} at epoch {record.best_epoch}"
     return chart(
         f"curves-{model.name}",
         draw,
         width=_WIDTH,
         height=_HEIGHT,
-        alt=f"{model.title}: loss and macro-F1 over {record['epochs_run']} epochs{reached}",
+        alt=f"{model.title}: loss and macro-F1 over {record.epochs_run} epochs{reached}",
     )
 
 
-def _mark(axes: Axes, history: pd.DataFrame, column: str, record: Record) -> None:
+def _mark(axes: Axes, history: pd.DataFrame, column: str, record: TrainingRecord) -> None:
     """Mark the epoch whose weights were kept with a dot, and the end of each phase with a line."""
     from matplotlib.ticker import MaxNLocator
 
-    kept = history[history["epoch"] == record["best_epoch"]]
+    kept = history[history["epoch"] == record.best_epoch]
     axes.plot(
         kept["epoch"], kept[column], "o", color=charts.ACCENT, markersize=6, markeredgecolor=charts.CARD
     )
@@ -154,7 +156,7 @@ _WEIGHTS = Heading("weights", "Origin of the initial weights", "Weights")
 
 def weights_section(inputs: Inputs) -> Section:
     """Show the origin by architecture, with a warning where pretrained weights were not available."""
-    known = [model for model in inputs.models if model.origin is not None]
+    known = [(model, model.origin) for model in inputs.models if model.origin is not None]
     if not known:
         return absent(_WEIGHTS, lacks="The weights' origin", stage="weights")
     return Section(
@@ -164,13 +166,13 @@ def weights_section(inputs: Inputs) -> Section:
                 {
                     "title": model.title,
                     "name": model.name,
-                    "origin": (model.origin or {})["origin"],
-                    "reason": (model.origin or {})["reason"],
+                    "origin": origin.origin,
+                    "reason": origin.reason,
                     "lacking": is_lacking(inputs, model),
                 }
-                for model in known
+                for model, origin in known
             ],
-            "lacking": [model.title for model in known if is_lacking(inputs, model)],
+            "lacking": [model.title for model, _ in known if is_lacking(inputs, model)],
             "source": inputs.params.weights.source,
         },
     )
@@ -178,7 +180,7 @@ def weights_section(inputs: Inputs) -> Section:
 
 def is_lacking(inputs: Inputs, model: ModelInputs) -> bool:
     """Whether the network should have started from pretrained weights that were not available."""
-    if model.origin is None or model.origin["origin"] != SCRATCH or inputs.params.weights.source == SCRATCH:
+    if model.origin is None or model.origin.origin != SCRATCH or inputs.params.weights.source == SCRATCH:
         return False
     options = inputs.params.model(model.name).options
     return load_architecture(model.name).pretrained_weights(options) is not None

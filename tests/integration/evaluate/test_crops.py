@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.core.errors import DataError
 from pipelines.evaluate.crops import compare_crops
+from pipelines.metrics import BasicScores
 from pipelines.model.predict import open_model
 from serving.contract import InputSpec
 from tests.support.onnx_models import make_contract, write_model
@@ -40,28 +41,28 @@ def _model(path: Path, spec: InputSpec) -> Path:
 def test_both_ways_are_scored_on_the_pictures_with_a_face(tmp_path: Path, rows: pd.DataFrame) -> None:
     model = open_model(_model(tmp_path / "m.onnx", InputSpec(height=16, width=16)))
     [found] = compare_crops([model], rows, tmp_path, detector="haar", margin=0.0)
-    assert (found["images"], found["found"], found["detector"], found["margin"]) == (3, 2, "haar", 0.0)
-    assert found["whole"] == {"images": 2, "accuracy": 0.0, "macro_f1": 0.0}
-    assert (found["face"]["images"], found["face"]["accuracy"]) == (2, 1.0)
+    assert (found.images, found.found, found.detector, found.margin) == (3, 2, "haar", 0.0)
+    assert found.whole == BasicScores(images=2, accuracy=0.0, macro_f1=0.0)
+    assert (found.face.images, found.face.accuracy) == (2, 1.0)
 
 
 def test_the_margin_is_the_callers_for_a_model_of_whole_pictures(tmp_path: Path, rows: pd.DataFrame) -> None:
     model = open_model(_model(tmp_path / "m.onnx", InputSpec(height=16, width=16)))
     [wide] = compare_crops([model], rows, tmp_path, detector="haar", margin=1.0)
-    assert wide["face"]["accuracy"] == 0.0  # three times the box reaches far into the black ground
+    assert wide.face.accuracy == 0.0  # three times the box reaches far into the black ground
 
 
 def test_a_model_of_crops_brings_its_own_margin(tmp_path: Path, rows: pd.DataFrame) -> None:
     spec = InputSpec(height=16, width=16, crop="face", detector="haar", margin=0.25)
     model = open_model(_model(tmp_path / "m.onnx", spec))
-    assert compare_crops([model], rows, tmp_path, detector="yunet", margin=1.0)[0]["margin"] == 0.25
+    assert compare_crops([model], rows, tmp_path, detector="yunet", margin=1.0)[0].margin == 0.25
 
 
 def test_without_any_face_nothing_is_scored(tmp_path: Path, rows: pd.DataFrame) -> None:
     model = open_model(_model(tmp_path / "m.onnx", InputSpec(height=16, width=16)))
     [found] = compare_crops([model], rows.iloc[2:], tmp_path, detector="haar", margin=0.0)
-    nothing = {"images": 0, "accuracy": None, "macro_f1": None}
-    assert (found["found"], found["whole"], found["face"]) == (0, nothing, nothing)
+    nothing = BasicScores(images=0, accuracy=None, macro_f1=None)
+    assert (found.found, found.whole, found.face) == (0, nothing, nothing)
 
 
 def test_a_detector_that_is_not_there_is_said(

@@ -6,7 +6,6 @@ import random
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,13 +15,18 @@ import yaml
 
 from pipelines import compare
 from pipelines.core.errors import ResultCorrupt
-from pipelines.core.io import read_json, write_json
+from pipelines.core.io import write_json
+from pipelines.core.records import write_record
+from pipelines.core.results import Evaluation, Latencies
 from pipelines.evaluate.latency import _shuffled, measure, read_pictures
 from pipelines.machine import this_machine
+from pipelines.metrics import METRICS
 from pipelines.model.predict import open_model
+from tests.support.files import read_json
 from tests.support.onnx_models import make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
-from tests.support.timings import TIMING
+from tests.support.results import evaluation
+from tests.support.timings import TIMING, times
 
 COMMANDS = {"latency": "evaluate.latency"}
 """Stages whose module is not called like them."""
@@ -39,26 +43,17 @@ def project(tmp_path: Path) -> Path:
         side = 16 if "lenet" in name else 64
         contract = make_contract(architecture=name, dataset=dataset.dataset, side=side)
         write_model(tmp_path / f"onnx/{name}/model.onnx", contract=contract)
-        write_json(tmp_path / f"evaluations/{name}/metrics.json", _metrics(name))
+        write_record(tmp_path / f"evaluations/{name}/metrics.json", _metrics(name))
     params = yaml.safe_load((CHECKOUT / "params.yaml").read_text())
-    write_json(tmp_path / "reports/machine.json", asdict(this_machine()))
+    write_record(tmp_path / "reports/machine.json", this_machine())
     params |= {"architectures": list(ARCHITECTURES), "latency": {"rounds": 4}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     return tmp_path
 
 
-def _metrics(name: str) -> dict[str, object]:
+def _metrics(name: str) -> Evaluation:
     value = 0.7 if name == "vgg" else 0.6
-    test = dict.fromkeys(compare.FROM_TEST, value)
-    return {
-        "architecture": name,
-        "title": name,
-        "weights": "scratch",
-        "size_mb": 1.0,
-        "parameters": 10,
-        "test": test,
-        "classes": {"happy": {"recall": value}},
-    }
+    return evaluation(name, classes={"happy": value}, **dict.fromkeys(METRICS, value))
 
 
 def _stage(module: str, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -77,9 +72,9 @@ def test_every_model_is_timed_alone_and_in_batches(project: Path) -> None:
     found = read_json(project / "reports/latency.json")
     assert (found["threads"], found["rounds"]) == (1, 4)
     assert list(found["models"]) == list(NAMES)
-    for name, times in found["models"].items():
-        assert set(times) == {"batch_1", "batch_16"}
-        for quantiles in times.values():
+    for name, timed in found["models"].items():
+        assert set(timed) == {"batch_1", "batch_16"}
+        for quantiles in timed.values():
             assert 0 < quantiles["p50_ms"] <= quantiles["p95_ms"]
             assert ("speed_up" in quantiles) == name.endswith("-int8")
     assert [line.split(":")[0] for line in done.stdout.splitlines()[:-1]] == list(NAMES)
@@ -122,8 +117,8 @@ def test_a_slower_model_is_measured_slower(tmp_path: Path) -> None:
     write_originals(tmp_path, per_class=1)
     pictures = read_pictures(models, ["data/happy/test000.png"], tmp_path)
     found, _ = measure(models, pictures, rounds=3, seed=0)
-    assert found["large"]["batch_16"]["p50_ms"] > 5 * found["small"]["batch_16"]["p50_ms"]
-    assert found["large"]["batch_16"]["p50_ms"] > found["large"]["batch_1"]["p50_ms"]
+    assert found["large"].batch_16.p50_ms > 5 * found["small"].batch_16.p50_ms
+    assert found["large"].batch_16.p50_ms > found["large"].batch_1.p50_ms
 
 
 def test_each_model_gets_the_same_pictures_in_its_own_size(tmp_path: Path) -> None:
@@ -145,17 +140,17 @@ def test_what_was_timed_reaches_the_comparison(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = read_json(project / "reports/comparison.json")
     assert found["selected"] == "vgg"
-    times = read_json(project / "reports/latency.json")["models"]
+    timed = read_json(project / "reports/latency.json")["models"]
     for row in found["rows"]:
-        assert row["p50_ms"] == times[row["architecture"]]["batch_1"]["p50_ms"]
-        assert row["p95_ms"] == times[row["architecture"]]["batch_1"]["p95_ms"]
-        assert row["batch_16_p50_ms"] == times[row["architecture"]]["batch_16"]["p50_ms"]
+        assert row["p50_ms"] == timed[row["architecture"]]["batch_1"]["p50_ms"]
+        assert row["p95_ms"] == timed[row["architecture"]]["batch_1"]["p95_ms"]
+        assert row["batch_16_p50_ms"] == timed[row["architecture"]]["batch_16"]["p50_ms"]
     assert _stage("compare", project, "--print").stdout == done.stdout
 
 
 def test_only_the_architectures_of_the_parameters_are_compared(project: Path) -> None:
     _stage("latency", project)
-    write_json(project / "evaluations/resnet50/metrics.json", _metrics("resnet50"))
+    write_record(project / "evaluations/resnet50/metrics.json", _metrics("resnet50"))
     _stage("compare", project)
     rows = read_json(project / "reports/comparison.json")["rows"]
     assert sorted(row["architecture"] for row in rows) == sorted(NAMES)
@@ -170,10 +165,10 @@ def test_a_variants_speedup_is_relative_to_its_float_model(tmp_path: Path) -> No
     write_originals(tmp_path, per_class=1)
     pictures = read_pictures(models, ["data/happy/test000.png"], tmp_path)
     found, _ = measure(models, pictures, rounds=3, seed=0)
-    assert found["vgg-int8"]["batch_16"]["speed_up"] > 5
+    assert (found["vgg-int8"].batch_16.speed_up or 0) > 5
     # Without a twin there is nothing to be faster than.
-    assert "speed_up" not in found["lenet-int8"]["batch_1"]
-    assert "speed_up" not in found["vgg"]["batch_1"]
+    assert found["lenet-int8"].batch_1.speed_up is None
+    assert found["vgg"].batch_1.speed_up is None
 
 
 def test_twins_take_their_turns_together() -> None:
@@ -195,11 +190,13 @@ def test_a_missing_evaluation_is_named(project: Path) -> None:
     assert not (project / "reports/comparison.json").exists()
 
 
-def test_an_architecture_that_was_not_timed_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(project)
-    write_json(project / "reports/latency.json", {"timing": TIMING, "models": {"lenet": {}}})
-    with pytest.raises(ResultCorrupt, match=r"no key 'models\.lenet\.batch_1\.p50_ms'"):
-        compare.read_inputs(ARCHITECTURES)
+def test_a_variant_that_was_not_timed_is_named(project: Path) -> None:
+    timed = dict.fromkeys(NAMES[:3], times(2.0, speed_up=2.0))
+    write_record(
+        project / "reports/latency.json", Latencies(timing=TIMING, threads=1, rounds=3, models=timed)
+    )
+    with pytest.raises(ResultCorrupt, match=r"latency\.json: no times of vgg-int8"):
+        compare.read_inputs(project, ARCHITECTURES)
 
 
 def test_printing_without_a_comparison_says_what_to_run(project: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -14,11 +13,15 @@ import pytest
 from sklearn import metrics as sklearn
 
 from pipelines.core.errors import ModelFileError, ResultCorrupt
-from pipelines.core.io import read_json, read_predictions, read_record, sha256_of, write_json
+from pipelines.core.io import read_predictions, sha256_of
+from pipelines.core.records import read_record, write_record
+from pipelines.core.results import VariantTimes
 from pipelines.evaluate import stage
 from pipelines.model.predict import open_model
+from tests.support.files import read_json
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
+from tests.support.results import training
 
 PER_CLASS, MISLEADING = 10, 2
 MODEL = Path("onnx/lenet/model.onnx")
@@ -37,7 +40,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The variant has lost the difference between two classes: what it answers is known too.
     quantized = make_contract(dataset=dataset.dataset, weights="imagenet", architecture="lenet-int8")
     write_model(root / INT8, contract=quantized, levels=(levels[1], levels[0], *levels[2:]), seed=1)
-    write_json(root / "models/lenet/training.json", {"parameters": 4242})
+    write_record(root / "models/lenet/training.json", training(dataset, parameters=4242))
     shutil.copy(Path(__file__).parents[3] / "params.yaml", root / "params.yaml")
     _evaluate(root)
     return root
@@ -156,7 +159,17 @@ def test_the_table_has_a_row_for_every_val_and_test_picture(project: Path, predi
 def test_the_summary_repeats_the_figures_of_the_whole(project: Path, written: dict) -> None:
     summary = read_json(project / "evaluations/lenet/summary.json")
     assert summary.pop("val_accuracy") == written["val"]["accuracy"]
-    assert summary == {name: written["test"][name] for name in stage.IN_SUMMARY}
+    names = {
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "top2_accuracy",
+        "roc_auc",
+        "kappa",
+        "ece",
+        "log_loss",
+    }
+    assert summary == {name: written["test"][name] for name in names}
 
 
 def test_the_plots_agree_with_the_metrics(project: Path, written: dict) -> None:
@@ -217,23 +230,46 @@ def test_a_truncated_model_is_one_line(project: Path, tmp_path: Path) -> None:
     assert "onnx/lenet/model.onnx: not a readable ONNX file" in _error(done)
 
 
+TIMES = '{"p50_ms": 1.5, "p95_ms": 2}'
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         pytest.param("{", "not JSON", id="truncated"),
-        pytest.param("[]", "no key 'parameters'", id="other-shape"),
-        pytest.param(json.dumps({"epochs": 3}), "no key 'parameters'", id="incomplete"),
+        pytest.param("", "not JSON", id="empty"),
+        pytest.param("[]", r"it holds \[\], not an object", id="other-shape"),
+        pytest.param(f'{{"batch_1": {TIMES}}}', "no key 'batch_16'", id="incomplete"),
+        pytest.param(f'{{"batch_1": {TIMES}, "batch_16": {{}}}}', r"no key 'batch_16\.p50_ms'", id="nested"),
+        pytest.param(
+            f'{{"batch_1": {TIMES}, "batch_16": 3}}', r"'batch_16' is 3, not an object", id="number"
+        ),
+        pytest.param(
+            f'{{"batch_1": {TIMES}, "batch_16": {{"p50_ms": "1", "p95_ms": 2}}}}',
+            r"'batch_16\.p50_ms' is '1', not a valid number",
+            id="text",
+        ),
+        pytest.param(
+            f'{{"batch_1": {TIMES}, "batch_16": {{"p50_ms": NaN, "p95_ms": 2}}}}',
+            r"'batch_16\.p50_ms' is nan, not a finite number",
+            id="NaN",
+        ),
+        pytest.param(
+            f'{{"batch_1": {TIMES}, "batch_16": {TIMES}, "batch_4": {TIMES}}}',
+            "unknown key 'batch_4'",
+            id="unknown-key",
+        ),
         pytest.param(None, "No such file", id="absent"),
     ],
 )
 def test_a_damaged_record_is_one_line(tmp_path: Path, content: str | None, reason: str) -> None:
-    path = tmp_path / "training.json"
+    path = tmp_path / "times.json"
     if content is not None:
         path.write_text(content)
     with pytest.raises(ResultCorrupt, match=reason) as caught:
-        read_record(path, keys=["parameters"], stage="train@lenet")
+        read_record(path, VariantTimes, stage="latency")
     assert str(caught.value).startswith(str(path))
-    assert "dvc repro --force --single-item train@lenet" in str(caught.value)
+    assert "dvc repro --force --single-item latency" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

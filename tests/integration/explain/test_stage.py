@@ -15,15 +15,17 @@ from PIL import Image
 from pipelines.core import paths
 from pipelines.core.dataset import write_dataset
 from pipelines.core.errors import ExplanationFailed
-from pipelines.core.io import read_json, write_json
 from pipelines.core.params import ExportParams, load_params
+from pipelines.core.records import write_record
 from pipelines.explain import stage
 from pipelines.explain.heatmaps import keras_heatmaps, method
 from pipelines.export.inference import inference_function
 from pipelines.export.stage import export_model
 from pipelines.model.predict import open_model
 from pipelines.quantize.stage import quantize_model
+from tests.support.files import read_json
 from tests.support.networks import CLASSES, lively, pictures, small_classifier, write_trained
+from tests.support.results import comparison
 
 # One for each kind of pooling: flattened, averaged, class token.
 KINDS = ("lenet", "vgg", "vit")
@@ -54,7 +56,7 @@ def world(
     params = yaml.safe_load((request.config.rootpath / "params.yaml").read_text())
     params |= {"architectures": ["lenet", "vit"], "explain": {"per_panel": 3}}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    write_json(root / paths.COMPARISON, {"metric": "macro_f1", "selected": "lenet", "rows": []})
+    write_record(root / paths.COMPARISON, comparison("lenet"))
     return root
 
 
@@ -166,7 +168,7 @@ def test_a_second_run_writes_the_same_bytes(inside: Path) -> None:
 
 
 def test_a_vision_transformer_can_be_the_selected_one(inside: Path) -> None:
-    write_json(inside / paths.COMPARISON, {"metric": "macro_f1", "selected": "vit", "rows": []})
+    write_record(inside / paths.COMPARISON, comparison("vit"))
 
     stage.main()
 
@@ -183,7 +185,7 @@ def test_an_int8_variant_is_explained_beside_its_twin(inside: Path) -> None:
         settings=load_params(inside / "params.yaml").quantization_of("lenet"),
     )
     _write_predictions(inside, "lenet-int8")
-    write_json(inside / paths.COMPARISON, {"metric": "macro_f1", "selected": "lenet-int8", "rows": []})
+    write_record(inside / paths.COMPARISON, comparison("lenet-int8"))
 
     stage.main()
 

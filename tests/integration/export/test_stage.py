@@ -18,10 +18,11 @@ import pytest
 import tensorflow as tf
 
 from pipelines.core.errors import ExportFailed, OutputError, PipelineError, ResultCorrupt
-from pipelines.core.io import read_json, sha256_of, write_json
+from pipelines.core.io import sha256_of, write_json
 from pipelines.core.params import ExportParams, known_architectures
 from pipelines.export.stage import converted, export_model
 from serving.contract import METADATA_KEY, OUTPUTS, InputSpec, ModelContract
+from tests.support.files import read_json
 from tests.support.networks import CLASSES, HEAD, SIDE, lively, pictures, small_classifier, write_trained
 
 NAMES = known_architectures()

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from pipelines.core.data_results import Conflict, NearPair, Removed
 from pipelines.core.dataset import read_dataset
 from pipelines.core.errors import ClassMissing, DataError, NoImages, OutputError, TooManyUnreadable
-from pipelines.core.io import write_json
 from pipelines.core.manifest import COLUMNS, digest, read_manifest
 from pipelines.core.params import PrepareParams
+from pipelines.core.records import write_record
 from pipelines.prepare.images import CHUNK
 from pipelines.prepare.stage import prepare
-from pipelines.prepare.summary import MAX_LISTED, Outcome, Removed, describe, report
+from pipelines.prepare.summary import MAX_LISTED, Outcome, describe, report
 from serving.contract import image_statistics, preprocess
 from tests.support.pictures import drawn_face, encoded, pillow_rgb, textured, write_picture
 
@@ -143,7 +144,7 @@ def test_the_same_data_gives_the_same_bytes_for_any_number_of_workers(tmp_path: 
     two = report(run(tmp_path, workers=2))
     assert contents(tmp_path / "prepared") == first
     assert two == one
-    assert one["kept"] == 2 * CHUNK
+    assert one.kept == 2 * CHUNK
 
 
 def test_adding_images_moves_none_and_renames_none(tmp_path: Path) -> None:
@@ -171,10 +172,10 @@ def test_a_person_in_two_given_splits_stays_in_the_test_and_is_listed(tmp_path: 
     fill_splits(tmp_path / "data")
     write_picture(tmp_path / "data/train/sad/id200_x.png", textured(5))
     result = report(run(tmp_path))
-    assert result["removed"]["group_in_another_split"] == 1
-    assert result["group_in_another_split"]["list"] == [
-        {"reason": "its group is in a split that precedes train", "source": "data/train/sad/id200_x.png"}
-    ]
+    assert result.removed["group_in_another_split"] == 1
+    assert result.group_in_another_split.entries == (
+        Removed(source="data/train/sad/id200_x.png", reason="its group is in a split that precedes train"),
+    )
 
 
 def test_the_table_of_fer2013_is_read(tmp_path: Path) -> None:
@@ -190,8 +191,8 @@ def test_the_table_of_fer2013_is_read(tmp_path: Path) -> None:
     (tmp_path / "data/fer2013.csv").write_text("\n".join(lines) + "\n")
     result = report(run(tmp_path, params(color="gray", group_pattern=None)))
     labels = {"angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"}
-    assert result["splits"] == {split: dict.fromkeys(labels, 2) for split in ("train", "val", "test")}
-    assert result["unreadable"]["list"][0]["source"] == "data/fer2013.csv#42"
+    assert result.splits == {split: dict.fromkeys(labels, 2) for split in ("train", "val", "test")}
+    assert result.unreadable.entries[0].source == "data/fer2013.csv#42"
     manifest = read_manifest(tmp_path / "prepared/manifest.parquet")
     assert set(manifest["mode"]) == {"L"}
     assert manifest["path"][0].startswith("images/test/angry/fer2013-0")
@@ -226,11 +227,11 @@ def test_copies_are_kept_once_where_they_judge(tmp_path: Path) -> None:
     write_picture(data / "train/happy/id8_copy.bmp", shared)
     write_picture(data / "test/happy/id9_copy.webp", shared, lossless=True)
     result = report(run(tmp_path))
-    assert result["removed"]["duplicate"] == 2
-    assert result["duplicates"]["pictures"] == 1
-    assert result["duplicates"]["pictures_across_splits"] == 1
-    assert result["duplicates"]["removed_by_split"] == {"train, kept in test": 2}
-    assert {entry["kept"] for entry in result["duplicates"]["list"]} == {"data/test/happy/id9_copy.webp"}
+    assert result.removed["duplicate"] == 2
+    assert result.duplicates.pictures == 1
+    assert result.duplicates.pictures_across_splits == 1
+    assert result.duplicates.removed_by_split == {"train, kept in test": 2}
+    assert {entry.kept for entry in result.duplicates.entries} == {"data/test/happy/id9_copy.webp"}
     sources = set(read_manifest(tmp_path / "prepared/manifest.parquet")["source"])
     assert "data/test/happy/id9_copy.webp" in sources
     assert "data/train/happy/id7_copy.png" not in sources
@@ -244,13 +245,12 @@ def test_one_picture_under_two_labels_is_set_aside_entirely(tmp_path: Path) -> N
     write_picture(data / "train/happy/id7_copy.png", shared)
     write_picture(data / "test/sad/id8_copy.png", shared)
     result = report(run(tmp_path))
-    assert result["removed"]["conflicting_labels"] == 2
-    assert result["conflicting_labels"]["list"] == [
-        {
-            "labels": ["sad", "happy"],
-            "sources": ["data/test/sad/id8_copy.png", "data/train/happy/id7_copy.png"],
-        }
-    ]
+    assert result.removed["conflicting_labels"] == 2
+    assert result.conflicting_labels.entries == (
+        Conflict(
+            labels=("sad", "happy"), sources=("data/test/sad/id8_copy.png", "data/train/happy/id7_copy.png")
+        ),
+    )
     assert not list((tmp_path / "prepared").rglob("*copy*"))
 
 
@@ -261,13 +261,13 @@ def test_near_duplicates_are_reported_and_kept(tmp_path: Path) -> None:
     write_picture(data / "train/happy/id7_near.png", picture)
     write_picture(data / "test/happy/id8_near.png", picture + 3)
     result = report(run(tmp_path))
-    assert result["near_duplicates"]["images_with_one_in_another_split"] == 2
-    assert result["near_duplicates"]["list"] == [
-        {
-            "sources": ["data/test/happy/id8_near.png", "data/train/happy/id7_near.png"],
-            "splits": ["test", "train"],
-        }
-    ]
+    assert result.near_duplicates.images_with_one_in_another_split == 2
+    assert result.near_duplicates.entries == (
+        NearPair(
+            sources=("data/test/happy/id8_near.png", "data/train/happy/id7_near.png"),
+            splits=("test", "train"),
+        ),
+    )
     assert len(list((tmp_path / "prepared").rglob("*near*"))) == 2
 
 
@@ -279,14 +279,14 @@ def test_some_broken_files_are_listed_and_skipped(tmp_path: Path) -> None:
     (data / "sad/id1_empty.jpg").write_bytes(b"")
     (data / "sad/id1_text.jpg").write_text("hello")
     result = report(run(tmp_path))
-    assert result["removed"]["unreadable"] == 3
-    assert [entry["source"] for entry in result["unreadable"]["list"]] == [
+    assert result.removed["unreadable"] == 3
+    assert [entry.source for entry in result.unreadable.entries] == [
         "data/sad/id1_cut.jpg",
         "data/sad/id1_empty.jpg",
         "data/sad/id1_text.jpg",
     ]
-    assert "ends too early" in result["unreadable"]["list"][0]["reason"]
-    assert result["found"] == result["kept"] + 3
+    assert "ends too early" in result.unreadable.entries[0].reason
+    assert result.found == result.kept + 3
     assert "removed: unreadable 3" in describe(result)
 
 
@@ -313,8 +313,8 @@ def test_face_crops_follow_the_detector_and_faceless_pictures_are_set_aside(tmp_
             write_picture(data / label / f"id{person}_a.png", scene)
     write_picture(data / "sad/id1_wall.png", np.full((120, 160, 3), 90, np.uint8))
     result = report(run(tmp_path, params(crop="face", val_fraction=0.3, test_fraction=0.3)))
-    assert result["removed"]["no_face"] == 1
-    assert result["no_face"]["list"][0]["source"] == "data/sad/id1_wall.png"
+    assert result.removed["no_face"] == 1
+    assert result.no_face.entries[0].source == "data/sad/id1_wall.png"
     dataset = read_dataset(tmp_path / "prepared/dataset.json")
     assert (dataset.input.crop, dataset.input.detector, dataset.input.margin) == ("face", "haar", 0.25)
     row = read_manifest(tmp_path / "prepared/manifest.parquet").iloc[0]
@@ -386,14 +386,14 @@ def test_long_lists_are_cut_and_say_so(tmp_path: Path) -> None:
     fill(tmp_path / "data")
     outcome = run(tmp_path)
     removed = [Removed(source=f"data/sad/{i}.jpg", reason="broken") for i in range(MAX_LISTED + 5)]
-    listed = report(replace(outcome, unreadable=removed))["unreadable"]
-    assert listed["count"] == MAX_LISTED + 5
-    assert listed["listed"] == len(listed["list"]) == MAX_LISTED
+    listed = report(replace(outcome, unreadable=removed)).unreadable
+    assert listed.count == MAX_LISTED + 5
+    assert listed.listed == len(listed.entries) == MAX_LISTED
 
 
 def test_the_report_is_json_without_time_or_absolute_paths(tmp_path: Path) -> None:
     fill(tmp_path / "data")
-    write_json(tmp_path / "prepare.json", report(run(tmp_path)))
+    write_record(tmp_path / "prepare.json", report(run(tmp_path)))
     text = (tmp_path / "prepare.json").read_text()
     assert str(tmp_path) not in text
     result = json.loads(text)

@@ -10,13 +10,13 @@ import onnx
 import pytest
 
 from pipelines.core import paths
-from pipelines.core.io import read_json
 from pipelines.core.params import known_architectures, load_params
 from pipelines.core.variants import int8_of
 from pipelines.model.predict import open_model
 from pipelines.quantize import qdq
 from pipelines.quantize.rewriting import rewritten
 from pipelines.quantize.stage import quantize_model
+from tests.support.files import read_json
 from tests.support.graphs import live_operators, run
 from tests.support.networks import SIDE, pictures
 

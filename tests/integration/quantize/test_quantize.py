@@ -19,11 +19,12 @@ from PIL import Image
 from pipelines.core import paths
 from pipelines.core.dataset import Dataset, write_dataset
 from pipelines.core.errors import ClassMissing, DataError, ModelFileError, PipelineError, QuantizationFailed
-from pipelines.core.io import read_json, sha256_of
+from pipelines.core.io import sha256_of
 from pipelines.core.params import QuantizationParams
 from pipelines.model.predict import open_model
 from pipelines.quantize.stage import quantize_model, validation_pictures
 from serving.contract import InputSpec
+from tests.support.files import read_json
 from tests.support.networks import CLASSES, pictures, write_prepared
 from tests.support.onnx_models import CHANNELS, make_contract, write_model
 

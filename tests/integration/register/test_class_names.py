@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.io import read_json
 from pipelines.core.paths import GATE
+from pipelines.core.records import read_record
+from pipelines.core.results import Evaluation
+from pipelines.gate.record import read_verdict
 from pipelines.model.predict import open_model
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import MODEL_FILE
@@ -48,8 +50,8 @@ def test_everything_but_the_name_of_the_metric_has_the_class_s_own_name(
 
     folder = Path(mlflow.artifacts.download_artifacts("models:/emotion@production", dst_path=str(tmp_path)))
     assert open_model(folder / MODEL_FILE).contract.classes == NAMES
-    assert set(read_json(folder / "metrics.json")["classes"]) == set(NAMES)
-    asked = {check["name"] for check in read_json(GATE)["checks"]}
+    assert set(read_record(folder / "metrics.json", Evaluation, stage="register").classes) == set(NAMES)
+    asked = {check.name for check in read_verdict(GATE).checks}
     assert {f"min_class_recall.{name}" for name in NAMES} <= asked
     client = mlflow.MlflowClient()
     version = client.get_model_version_by_alias("emotion", "production")

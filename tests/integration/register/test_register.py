@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core import paths
-from pipelines.core.io import read_json, sha256_of
+from pipelines.core.io import sha256_of
+from pipelines.gate.record import Latency, read_verdict
 from pipelines.model.predict import open_model
 from pipelines.register import package
 from pipelines.register.runs import RESULTS_TAG
@@ -64,12 +65,11 @@ def test_first_version_is_candidate_and_production(version: Version) -> None:
 
 
 def test_gate_file_names_the_file_and_nothing_of_the_registry_s(world: World, version: Version) -> None:
-    said = read_json(world.root / paths.GATE)
-    assert said["passed"] is True
-    assert said["sha256"] == version.sha256 == sha256_of(world.root / paths.onnx_model("vgg"))
-    assert said["production"] is None
-    assert said["latency"] == {"p50_ms": 2.5, "timing": TIMING}
-    assert "registered" not in said
+    said = read_verdict(world.root / paths.GATE)
+    assert said.passed
+    assert said.sha256 == version.sha256 == sha256_of(world.root / paths.onnx_model("vgg"))
+    assert said.production is None
+    assert said.latency == Latency(p50_ms=2.5, timing=TIMING)
     assert version.tags["restored"] == "true"
 
 

@@ -11,7 +11,10 @@ import pytest
 
 from pipelines.core import paths
 from pipelines.core.errors import GateError, GateRejected, RegistryError
-from pipelines.core.io import read_json, sha256_of, write_json
+from pipelines.core.io import sha256_of
+from pipelines.core.records import write_record
+from pipelines.core.results import read_comparison, read_latencies
+from pipelines.gate.record import GateVerdict
 from pipelines.gate.stage import judge_selected
 from pipelines.register.promote import promote
 from pipelines.register.stage import register
@@ -23,13 +26,14 @@ from pipelines.verdict import verdict
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import brightness_levels, make_contract, write_model
 from tests.support.registry_world import CLASSES, RIGHT, World, judge_and_register, make_world
+from tests.support.timings import times
 
 LENIENT = {"min_accuracy": 0.1}
 # Two of three classes exchanged: the pictures of both are always wrong.
 CONFUSED = (RIGHT[0], RIGHT[2], RIGHT[1])
 
 
-def run(world: World, *, experiment: str | None = None, **gate: float | None) -> dict[str, Any]:
+def run(world: World, *, experiment: str | None = None, **gate: float | None) -> GateVerdict:
     """Register, and read the verdict."""
     return judge_and_register(world, world.params(**(gate or LENIENT)), experiment=experiment)
 
@@ -48,16 +52,15 @@ def forget(world: World) -> None:
 
 def remeasure(world: World, *, p50_ms: float) -> None:
     """Measure again, a day later."""
-    for path in (paths.LATENCY, paths.COMPARISON):
-        record = read_json(world.root / path)
-        record["timing"]["measured_at"] = "2026-11-29T10:00:00Z"
-        for times in record.get("models", {}).values():
-            times["batch_1"]["p50_ms"] = p50_ms
-        write_json(world.root / path, record)
+    latencies = read_latencies(world.root)
+    timing = replace(latencies.timing, measured_at="2026-11-29T10:00:00Z")
+    models = {name: times(p50_ms) for name in latencies.models}
+    write_record(world.root / paths.LATENCY, replace(latencies, timing=timing, models=models))
+    write_record(world.root / paths.COMPARISON, replace(read_comparison(world.root), timing=timing))
 
 
-def failures(said: dict[str, Any]) -> list[str]:
-    return [check["name"] for check in said["checks"] if not check["passed"]]
+def failures(said: GateVerdict) -> list[str]:
+    return [check.name for check in said.checks if not check.passed]
 
 
 def test_second_run_changes_nothing(world: World) -> None:
@@ -107,7 +110,7 @@ def test_model_that_loses_one_class_to_production_fails(world: World) -> None:
     world.add_model("vgg", levels=CONFUSED)
     said = run(world, min_accuracy=0.1, max_class_recall_drop=0.1, max_accuracy_drop=0.9)
     assert failures(said) == ["max_class_recall_drop.happy", "max_class_recall_drop.sad"]
-    assert said["production"]["version"] == 1
+    assert said.production.version == 1
     assert len(versions()) == 1
 
 
@@ -116,7 +119,7 @@ def test_better_model_is_candidate_but_production_is_a_person_s_to_set(world: Wo
     run(world)
     world.add_model("vgg")
     said = run(world, min_accuracy=0.1, max_accuracy_drop=0.0)
-    assert said["passed"] is True
+    assert said.passed is True
     newest, oldest = versions()
     assert (newest.aliases, oldest.aliases) == (("candidate",), ("production",))
     assert newest.tags["production_sha256"] == oldest.sha256
@@ -137,11 +140,11 @@ def test_another_production_model_asks_for_another_verdict(world: World) -> None
     for seed in (0, 1, 2):
         world.add_model("lenet", seed=seed)
         said = run(world)
-    assert said["production"]["version"] == 1
+    assert said.production.version == 1
     promote(registry(), 2)
     said = run(world)
-    assert said["production"]["version"] == 2
-    assert said["passed"] is True
+    assert said.production.version == 2
+    assert said.passed is True
     assert [version.number for version in versions()] == [3, 2, 1]
     assert versions()[0].tags["production_sha256"] == versions()[1].sha256
 
@@ -158,7 +161,7 @@ def test_stricter_thresholds_withdraw_the_candidate(world: World) -> None:
         "## Quality gate: FAILED, compared with no other model in production"
     )
     assert "Art. 5(1)(f)" in version.description
-    assert run(world)["passed"] is True
+    assert run(world).passed is True
     assert versions()[0].aliases == ("candidate", "production")
 
 
@@ -203,15 +206,15 @@ def test_deleted_files_of_a_version_are_stored_again(world: World) -> None:
 
 def test_experiment_registers_nothing_and_its_verdict_passes(world: World) -> None:
     said = run(world, experiment="lost-yeti", min_accuracy=1.0, max_size_mb=1e-6)
-    assert said["passed"] is False
-    assert said["reasons"][-1] == "experiment lost-yeti: nothing is registered"
+    assert said.passed is False
+    assert said.reasons[-1] == "experiment lost-yeti: nothing is registered"
     assert versions() == []
     assert "would not pass" in verdict(world.root / paths.GATE)
 
 
 def test_after_an_experiment_the_workspace_registers(world: World) -> None:
     run(world, experiment="lost-yeti")
-    assert run(world)["experiment"] is None
+    assert run(world).experiment is None
     assert [version.number for version in versions()] == [1]
 
 
@@ -223,7 +226,7 @@ def test_production_of_another_image_size_is_compared_through_its_own_contract(
     larger = make_world(tmp_path, side=24)
     larger.add_model("lenet", levels=CONFUSED)
     said = run(larger, min_accuracy=0.1, max_accuracy_drop=0.1)
-    [drop] = [check for check in said["checks"] if check["name"] == "max_accuracy_drop"]
+    [drop] = [check for check in said.checks if check.name == "max_accuracy_drop"]
     assert drop["production"] == 1.0
     assert drop["value"] == pytest.approx(1 / 3, abs=1e-6)
 
@@ -231,8 +234,8 @@ def test_production_of_another_image_size_is_compared_through_its_own_contract(
 def test_production_with_classes_in_another_order_is_compared_by_name(world: World) -> None:
     _register_by_hand(world, classes=CLASSES[::-1], levels=RIGHT[::-1])
     said = run(world, max_accuracy_drop=0.0, max_class_recall_drop=0.0)
-    assert said["passed"] is True
-    assert {check["production"] for check in said["checks"][1:]} == {None, 1.0}
+    assert said.passed is True
+    assert {check.production for check in said.checks[1:]} == {None, 1.0}
     assert versions()[0].aliases == ("candidate",)
 
 
@@ -240,7 +243,7 @@ def test_production_with_other_classes_is_a_failed_check(world: World) -> None:
     _register_by_hand(world, classes=("bored", "happy"), levels=brightness_levels(2))
     said = run(world, max_accuracy_drop=0.5)
     assert failures(said) == ["production"]
-    assert said["reasons"][0].startswith("production (version 1) has different classes (bored, happy)")
+    assert said.reasons[0].startswith("production (version 1) has different classes (bored, happy)")
 
 
 def test_missing_thresholds_stop_before_anything_is_asked(world: World) -> None:
@@ -257,8 +260,8 @@ def test_times_measured_again_are_judged_again(world: World) -> None:
     said = run(world, max_latency_ms=5.0)
     assert sha256_of(world.root / paths.GATE) != before
     assert failures(said) == ["max_latency_ms"]
-    assert said["latency"]["p50_ms"] == 9.0
-    assert "2026-11-29" in said["reasons"][0]
+    assert said.latency.p50_ms == 9.0
+    assert "2026-11-29" in said.reasons[0]
     [version], [found] = versions(), _runs()
     assert version.tags["gate.max_latency_ms"] == "9"
     assert version.aliases == ("production",)
@@ -302,7 +305,7 @@ def test_registry_that_cannot_be_asked_leaves_a_verdict_but_no_comparison(
     assert not (world.root / paths.REGISTERED).exists()
     # Asked again as soon as somebody answers.
     said = judge_and_register(world, params)
-    assert said["passed"] is said["production_known"] is True
+    assert said.passed is said.production_known is True
 
 
 def test_verdict_on_another_file_is_not_registered(world: World) -> None:

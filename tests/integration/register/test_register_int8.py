@@ -9,6 +9,7 @@ import pytest
 from pipelines.core import paths
 from pipelines.core.errors import GateError
 from pipelines.core.io import sha256_of
+from pipelines.gate.record import GateVerdict, ProductionModel
 from pipelines.register.status import SETTLED_CACHE
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry, Version
@@ -16,7 +17,7 @@ from pipelines.train.runlog import WEIGHTS_TAG
 from tests.support.registry_world import World, judge_and_register
 
 
-def run(world: World) -> dict[str, Any]:
+def run(world: World) -> GateVerdict:
     """Register, and read the verdict."""
     return judge_and_register(world, world.params(min_accuracy=0.1))
 
@@ -38,8 +39,8 @@ def the_run() -> Any:
 def test_it_is_registered_under_its_own_name_and_tells_its_twin(world: World) -> None:
     world.select("lenet-int8")
     said = run(world)
-    assert said["passed"] is True
-    assert said["architecture"] == "lenet-int8"
+    assert said.passed is True
+    assert said.architecture == "lenet-int8"
     [version] = versions()
     assert version.tags["architecture"] == "lenet-int8"
     assert version.sha256 == sha256_of(world.root / paths.onnx_model("lenet-int8"))
@@ -69,9 +70,8 @@ def test_selected_after_its_twin_it_is_judged_against_it(world: World) -> None:
     run(world)
     world.select("lenet-int8")
     said = run(world)
-    assert said["production"] == {
-        "version": 1, "sha256": sha256_of(world.root / paths.onnx_model("lenet")),
-    }  # fmt: skip
+    float_model = sha256_of(world.root / paths.onnx_model("lenet"))
+    assert said.production == ProductionModel(version=1, sha256=float_model)
     assert sorted(version.tags["architecture"] for version in versions()) == ["lenet", "lenet-int8"]
 
 

@@ -15,13 +15,17 @@ import yaml
 
 from pipelines.core import paths
 from pipelines.core.errors import ResultCorrupt
-from pipelines.core.io import read_json, write_json
+from pipelines.core.io import write_json
+from pipelines.core.records import read_record, write_record
 from pipelines.core.variants import display_name
+from pipelines.explain.selection import Explanation, QuantizedDifference
 from pipelines.report.freshness import earlier_stages
 from pipelines.report.inputs import read_inputs
 from pipelines.report.stage import render, report
 from tests.support.browser import chromium
+from tests.support.files import read_json
 from tests.support.report_inputs import MODELS, gate, select, write_report_inputs
+from tests.support.results import check, verdict
 
 SECTIONS = (
     "comparison",
@@ -183,8 +187,9 @@ def test_int8_variants_stand_beside_their_twins_with_what_they_gain_and_lose(htm
 def test_a_selected_int8_variant_takes_the_place_of_its_twin(copy: Path) -> None:
     select(copy, "vgg-int8", architectures=("lenet", "vgg"))
     explained = copy / paths.EXPLANATIONS / "explain.json"
-    apart = {"pictures": 18, "same_answer": 17, "mean_difference": 0.0042, "max_difference": 0.13}
-    write_json(explained, read_json(explained) | {"architecture": "vgg-int8", "quantized": apart})
+    apart = QuantizedDifference(pictures=18, same_answer=17, mean_difference=0.0042, max_difference=0.13)
+    known = read_record(explained, Explanation, stage="explain")
+    write_record(explained, replace(known, architecture="vgg-int8", quantized=apart))
 
     html = render(read_inputs(copy))
 
@@ -223,7 +228,7 @@ def test_equal_results_give_equal_bytes(results: Path, html: str) -> None:
 
 
 def test_a_rejected_model_is_reported_with_its_reasons(copy: Path) -> None:
-    write_json(copy / paths.GATE, gate(passed=False))
+    write_record(copy / paths.GATE, gate(passed=False))
 
     html = render(read_inputs(copy))
 
@@ -235,7 +240,6 @@ def test_a_rejected_model_is_reported_with_its_reasons(copy: Path) -> None:
 
 def test_nothing_is_said_that_the_registry_changes_later(copy: Path) -> None:
     """A promotion does not make the page again: it names neither the version nor an alias."""
-    assert "registered" not in read_json(copy / paths.GATE)
     shown = render(read_inputs(copy))
     write_json(copy / paths.REGISTERED, {"version": 5, "aliases": ["candidate"]})
     assert render(read_inputs(copy)) == shown
@@ -309,8 +313,8 @@ def test_nothing_is_cut_off_on_a_laptop_a_tablet_and_a_phone(html: str, tmp_path
 
 
 def test_markup_in_a_name_stays_text(copy: Path) -> None:
-    verdict = gate(passed=False) | {"production": {"version": "<script>alert(1)</script>"}}
-    write_json(copy / paths.GATE, verdict)
+    rejected = verdict([check("smoke", passed=False, reason="<script>alert(1)</script>")])
+    write_record(copy / paths.GATE, rejected)
 
     html = render(read_inputs(copy))
 

@@ -88,7 +88,7 @@ def failed(validation: Validation) -> dict[str, str]:
 def test_sound_data_passes_every_expectation(tmp_path: Path) -> None:
     validation = judge(tmp_path, sound_rows())
     assert failed(validation) == {}
-    assert validation.as_json()["passed"] is True
+    assert validation.report().passed
     assert validation.failures == validation.warnings == []
     names = [verdict.check.name for verdict in validation.verdicts]
     assert len(names) == len(set(names))

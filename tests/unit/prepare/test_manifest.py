@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.dataset import Dataset, read_dataset, write_dataset
-from pipelines.core.errors import ManifestCorrupt
+from pipelines.core.errors import ManifestCorrupt, ResultCorrupt
 from pipelines.core.manifest import COLUMNS, SCHEMA, digest, read_manifest, write_manifest
 from serving.contract import InputSpec
 
@@ -158,12 +158,12 @@ def test_a_dataset_survives_its_file(tmp_path: Path) -> None:
 def test_a_damaged_dataset_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "dataset.json"
     path.write_text(text)
-    with pytest.raises(ManifestCorrupt, match="not what `prepare` writes"):
+    with pytest.raises(ResultCorrupt, match=r"dataset\.json"):
         read_dataset(path)
 
 
 def test_an_absent_dataset_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ManifestCorrupt, match="No such file"):
+    with pytest.raises(ResultCorrupt, match="No such file"):
         read_dataset(tmp_path / "dataset.json")
 
 

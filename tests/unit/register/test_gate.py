@@ -11,9 +11,9 @@ from pipelines.core.errors import GateError
 from pipelines.core.params import GateParams
 from pipelines.gate.rules import (
     Candidate,
+    Check,
     ProductionScores,
     Scores,
-    as_json,
     judge,
     reasons,
     require_thresholds,
@@ -22,7 +22,7 @@ from pipelines.gate.rules import (
 )
 
 NOTHING = dict.fromkeys(GateParams.model_fields)
-GOOD = Scores(accuracy=0.80, macro_f1=0.75, recall={"happy": 0.9, "sad": 0.7})
+GOOD = Scores(overall={"accuracy": 0.80, "macro_f1": 0.75}, recall={"happy": 0.9, "sad": 0.7})
 CANDIDATE = Candidate(scores=GOOD, latency_ms=5.0, measured="here", size_mb=2.0, smoke=None)
 
 
@@ -36,8 +36,9 @@ def failed(
     return [check.name for check in judge(candidate, production, thresholds(**values)) if not check.passed]
 
 
-def production(**changes: object) -> ProductionScores:
-    return ProductionScores(version=3, scores=replace(GOOD, **changes))
+def production(*, recall: dict[str, float] | None = None, **changes: float) -> ProductionScores:
+    scores = Scores(overall=GOOD.overall | changes, recall=recall or GOOD.recall)
+    return ProductionScores(version=3, scores=scores)
 
 
 def test_no_thresholds_is_an_error_not_a_pass() -> None:
@@ -123,26 +124,25 @@ def test_class_without_test_pictures_fails() -> None:
 def test_every_check_carries_its_numbers() -> None:
     [check] = [
         check
-        for check in as_json(judge(CANDIDATE, production(accuracy=0.9), thresholds(max_accuracy_drop=0.05)))
-        if check["name"] == "max_accuracy_drop"
+        for check in judge(CANDIDATE, production(accuracy=0.9), thresholds(max_accuracy_drop=0.05))
+        if check.name == "max_accuracy_drop"
     ]
-    assert check == {
-        "name": "max_accuracy_drop",
-        "value": 0.8,
-        "threshold": 0.05,
-        "production": 0.9,
-        "passed": False,
-        "reason": "accuracy is 0.800 compared with 0.900 in production, "
-        "but a drop of at most 0.05 is allowed",
-    }
+    assert check == Check(
+        name="max_accuracy_drop",
+        value=0.8,
+        threshold=0.05,
+        production=0.9,
+        passed=False,
+        reason="accuracy is 0.800 compared with 0.900 in production, but a drop of at most 0.05 is allowed",
+    )
 
 
 def test_scores_count_by_name() -> None:
     labels = ["happy", "happy", "sad", "sad"]
     scores = score(labels, ["happy", "sad", "sad", "sad"], ["sad", "happy"])
     # happy: precision 1, recall 1/2, F1 2/3; sad: precision 2/3, recall 1, F1 4/5
-    assert scores.accuracy == 0.75
-    assert scores.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert scores.overall["accuracy"] == 0.75
+    assert scores.overall["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert scores.recall == {"happy": 0.5, "sad": 1.0}
 
 

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 from pipelines.core.params import GateParams
-from pipelines.evaluate.timing import Timing
-from pipelines.gate.record import GateVerdict, Latency, ProductionModel, Subject
+from pipelines.gate.record import GateVerdict, ProductionModel
 from pipelines.gate.rules import Candidate, ProductionScores, Scores, judge
 from pipelines.register.publish import truncated, verdict_page, verdict_tags
-from tests.support.timings import TIMING
+from tests.support import results
 
 RECALL = {"angry": 0.50, "happy": 0.90, "sad": 0.70}
 THEIRS = {"angry": 0.50, "happy": 0.95, "sad": 0.90}
 CANDIDATE = Candidate(
-    scores=Scores(accuracy=0.7, macro_f1=0.65, recall=RECALL),
+    scores=Scores(overall={"accuracy": 0.7, "macro_f1": 0.65}, recall=RECALL),
     latency_ms=2.5,
     measured="here",
     size_mb=1.25,
     smoke=None,
 )
-PRODUCTION = ProductionScores(version=3, scores=Scores(accuracy=0.75, macro_f1=0.7, recall=THEIRS))
+PRODUCTION = ProductionScores(
+    version=3, scores=Scores(overall={"accuracy": 0.75, "macro_f1": 0.7}, recall=THEIRS)
+)
 
 
 def verdict(**thresholds: float) -> GateVerdict:
     params = GateParams.model_validate(dict.fromkeys(GateParams.model_fields) | thresholds)
-    return GateVerdict(
-        subject=Subject(
-            architecture="vgg",
-            sha256="a" * 64,
-            dataset="d" * 64,
-            thresholds="t",
-            latency=Latency(p50_ms=2.5, timing=Timing.from_json(TIMING)),
-            experiment=None,
-        ),
-        checks=judge(CANDIDATE, PRODUCTION, params),
-        production=ProductionModel(version=3, sha256="b" * 64),
-    )
+    checks = judge(CANDIDATE, PRODUCTION, params)
+    return results.verdict(checks, production=ProductionModel(version=3, sha256="b" * 64))
 
 
 def test_tags_hold_the_class_nearest_to_failing() -> None:

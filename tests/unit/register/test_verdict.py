@@ -5,26 +5,24 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipelines.core.errors import GateRejected, ResultCorrupt
-from pipelines.core.io import write_json
+from pipelines.core.records import write_record
+from pipelines.gate.record import GateVerdict
 from pipelines.verdict import verdict
+from tests.support import results
 
-PASSED: dict[str, Any] = {
-    "architecture": "vgg",
-    "passed": True,
-    "experiment": None,
-    "reasons": [],
-}
-FAILED = PASSED | {"passed": False, "reasons": ["accuracy is too low", "sad is lost"]}
+PASSED = results.verdict([results.check("min_accuracy")])
+REASONS = ("accuracy is too low", "sad is lost")
+REJECTING = [results.check("min_accuracy", passed=False, reason=reason) for reason in REASONS]
+FAILED = results.verdict(REJECTING)
 
 
-def said(folder: Path, content: dict[str, Any]) -> Path:
+def said(folder: Path, content: GateVerdict) -> Path:
     path = folder / "gate.json"
-    write_json(path, content)
+    write_record(path, content)
     return path
 
 
@@ -38,7 +36,7 @@ def test_failure_names_every_reason(tmp_path: Path) -> None:
 
 
 def test_experiment_passes_for_every_verdict_of_the_gate(tmp_path: Path) -> None:
-    path = said(tmp_path, FAILED | {"experiment": "lost-yeti"})
+    path = said(tmp_path, results.verdict(REJECTING, experiment="lost-yeti"))
     assert verdict(path).startswith("vgg would not pass")
 
 
@@ -50,9 +48,9 @@ def test_damaged_file_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "status"), [(PASSED, 0), (FAILED, 1)])
-def test_exit_status(tmp_path: Path, repository: Path, content: dict[str, Any], status: int) -> None:
+def test_exit_status(tmp_path: Path, repository: Path, content: GateVerdict, status: int) -> None:
     (tmp_path / "reports").mkdir()
-    write_json(tmp_path / "reports/gate.json", content)
+    write_record(tmp_path / "reports/gate.json", content)
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.verdict"],
         cwd=tmp_path,

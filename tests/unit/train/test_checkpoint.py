@@ -8,11 +8,21 @@ import numpy as np
 import pytest
 
 from pipelines.core.errors import OutputError
-from pipelines.train.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile, checkpoint_key
+from pipelines.train.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile, Epoch, checkpoint_key
 from pipelines.train.metrics import Validation
 from pipelines.train.schedule import Stopping
 
 BEST = Validation(loss=0.5, accuracy=0.75, macro_f1=0.7)
+EPOCH = Epoch(
+    epoch=1,
+    phase="head",
+    learning_rate=0.001,
+    loss=0.1 + 0.2,
+    accuracy=0.5,
+    val_loss=1.0,
+    val_accuracy=0.4,
+    val_macro_f1=0.3,
+)
 
 
 def state(*, shared: bool = False) -> Checkpoint:
@@ -21,7 +31,7 @@ def state(*, shared: bool = False) -> Checkpoint:
     return Checkpoint(
         phase=1,
         phase_epochs=2,
-        history=({"epoch": 1, "phase": "head", "loss": 0.1 + 0.2},),
+        history=(EPOCH,),
         stopping=Stopping(best=BEST, best_epoch=1, waited=1),
         run_id="abc",
         model=model,

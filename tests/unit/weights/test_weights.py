@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from pipelines.core.errors import WeightsUnavailable
-from pipelines.core.io import read_json
 from pipelines.core.params import Params, parse_params
 from pipelines.weights.pretrained import read_origin
 from pipelines.weights.stage import resolve_all
+from tests.support.files import read_json
 from tests.support.weight_files import serving, write_checkpoint, write_hdf5
 
 KERAS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
@@ -58,9 +58,10 @@ def test_the_users_own_folder_comes_before_the_cache(
     monkeypatch.setenv("MIEN_WEIGHTS_DIR", str(tmp_path / "own"))
     resolve_all(settings(repository, "mobilenet_v2"), root=tmp_path / "w")
     record = read_origin("mobilenet_v2", tmp_path / "w" / "mobilenet_v2")
-    assert record["origin"] == "imagenet"
-    assert record["file"].endswith("1.0_224_no_top.weights.h5")
-    assert (tmp_path / "w" / "mobilenet_v2" / record["file"]).read_bytes() == own.read_bytes()
+    assert record.origin == "imagenet"
+    assert record.file is not None
+    assert record.file.endswith("1.0_224_no_top.weights.h5")
+    assert (tmp_path / "w" / "mobilenet_v2" / record.file).read_bytes() == own.read_bytes()
 
 
 def test_keras_cache_is_found(repository: Path, tmp_path: Path, no_network: Path) -> None:
@@ -77,7 +78,7 @@ def test_the_hubs_cache_is_found(repository: Path, tmp_path: Path, no_network: P
     (cache / "refs" / "main").write_text("abc")
     resolve_all(settings(repository, "vit_pretrained", checkpoint=CHECKPOINT), root=tmp_path / "w")
     record = read_origin("vit_pretrained", tmp_path / "w" / "vit_pretrained")
-    assert (record["origin"], record["file"]) == ("hf:some/vit", "vit")
+    assert (record.origin, record.file) == ("hf:some/vit", "vit")
 
 
 def test_a_checkpoint_is_downloaded_when_there_is_a_network(

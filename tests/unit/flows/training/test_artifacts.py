@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
@@ -15,36 +15,43 @@ from flows.training import artifacts
 from flows.training.report import place_report
 from flows.training.summary import SHOWN, current_results
 from pipelines.core import paths
+from pipelines.core.data_results import ValidationReport
 from pipelines.core.errors import RegistryError
 from pipelines.register.status import Decision, RegisteredVersion, RegistryStatus, decide
+from tests.support.report_data import expectation
+from tests.support.results import check, evaluation, row, verdict
 
-ROW: dict[str, Any] = {
-    "architecture": "vgg", "weights": "scratch", "reason": None,
-    "accuracy": 0.76, "accuracy_low": 0.714, "accuracy_high": 0.806,
-    "macro_f1": 0.761, "macro_f1_low": 0.709, "macro_f1_high": 0.812,
-    "balanced_accuracy": 0.76, "ece": 0.0526, "p50_ms": 2.502, "size_mb": 7.9156,
-}  # fmt: skip
+ROW = row(
+    evaluation(
+        "vgg", size_mb=7.9156, ece=0.0526, balanced_accuracy=0.76,
+        accuracy=0.76, accuracy_low=0.714, accuracy_high=0.806,
+        macro_f1=0.761, macro_f1_low=0.709, macro_f1_high=0.812,
+    ),
+    p50_ms=2.502,
+)  # fmt: skip
 
 CHECKS = [
-    {"passed": True, "reason": "accuracy is 0.760", "value": 0.76, "threshold": 0.4, "production": 0.7},
-    {"passed": True, "reason": "the file loads", "value": None, "threshold": None, "production": None},
+    check("min_accuracy", reason="accuracy is 0.760", value=0.76, threshold=0.4, production=0.7),
+    check("smoke", reason="the file loads"),
 ]
 REGISTERED = Decision(
     architecture="vgg",
     passed=True,
     reasons=[],
     model="emotion",
-    version=RegisteredVersion(number=3, sha256="ab" * 32, aliases=["candidate", "production"]),
+    version=RegisteredVersion(number=3, sha256="ab" * 32, aliases=("candidate", "production")),
 )
 
 
 def test_comparison_row_reads_like_the_terminal_s_table() -> None:
-    row = artifacts.comparison_row(ROW, "vgg")
-    assert row["architecture"] == "→ vgg"
-    assert row["accuracy"] == "0.760 (0.71–0.81)"
-    assert row["macro-F1"] == "0.761 (0.71–0.81)"
-    assert (row["p50 ms"], row["MB"], row["passed over"]) == ("2.50", "7.9", "")
-    assert artifacts.comparison_row(ROW | {"reason": "too slow"}, "lenet")["architecture"] == "vgg"
+    cells = artifacts.comparison_row(ROW, "vgg")
+    assert cells["architecture"] == "→ vgg"
+    assert cells["accuracy"] == "0.760 (0.71–0.81)"
+    assert cells["macro-F1"] == "0.761 (0.71–0.81)"
+    assert (cells["balanced"], cells["ECE"]) == ("0.760", "0.053")
+    assert (cells["p50 ms"], cells["MB"], cells["passed over"]) == ("2.50", "7.9", "")
+    over = artifacts.comparison_row(replace(ROW, reason="too slow"), "lenet")
+    assert (over["architecture"], over["passed over"]) == ("vgg", "too slow")
 
 
 def test_verdict_links_to_the_version_and_the_report() -> None:
@@ -75,11 +82,11 @@ def test_file_store_has_no_page_to_link_to() -> None:
 
 
 def test_broken_expectations_are_reported_in_their_own_words() -> None:
-    checks = [
-        {"passed": True, "severity": "critical", "message": "fine"},
-        {"passed": False, "severity": "critical", "message": "no path stands twice: 2 of 9 rows fail"},
-    ]
-    said = artifacts.expectations({"checks": checks})
+    checks = (
+        expectation("labels", message="fine"),
+        expectation("paths", passed=False, message="no path stands twice: 2 of 9 rows fail"),
+    )
+    said = artifacts.expectations(ValidationReport(passed=False, dataset="d" * 64, checks=checks))
     assert said == (
         "## 1 of 2 expectations about the data hold\n\n* **critical**: no path stands twice: 2 of 9 rows fail"
     )
@@ -152,9 +159,9 @@ def test_results_of_an_earlier_run_are_not_shown(repository: Path, tmp_path: Pat
 
 
 def test_only_a_new_version_is_called_registered() -> None:
-    verdict = {"architecture": "vgg", "passed": True, "reasons": [], "sha256": "ab" * 32}
-    now = RegistryStatus(model="emotion", versions=[REGISTERED.version] if REGISTERED.version else [])
-    empty = RegistryStatus(model="emotion", versions=[])
+    judged = verdict(CHECKS)
+    now = RegistryStatus(model="emotion", versions=(REGISTERED.version,) if REGISTERED.version else ())
+    empty = RegistryStatus(model="emotion", versions=())
 
     def ask() -> RegistryStatus:
         return now
@@ -162,10 +169,10 @@ def test_only_a_new_version_is_called_registered() -> None:
     def fail() -> RegistryStatus:
         raise RegistryError(uri="sqlite:///x.db", reason="it is locked", remedy="wait")
 
-    assert decide(verdict, before=empty, ask=ask).new
-    assert not decide(verdict, before=now, ask=ask).new
-    assert not decide(verdict, before=None, ask=ask).new
-    assert str(decide(verdict, before=empty, ask=ask)).startswith("Registered: emotion version 3")
-    assert str(decide(verdict, before=now, ask=ask)).startswith("Already registered: emotion version 3")
-    assert decide(verdict, before=now, ask=lambda: empty).version is None
-    assert "it is locked" in (decide(verdict, before=now, ask=fail).problem or "")
+    assert decide(judged, before=empty, ask=ask).new
+    assert not decide(judged, before=now, ask=ask).new
+    assert not decide(judged, before=None, ask=ask).new
+    assert str(decide(judged, before=empty, ask=ask)).startswith("Registered: emotion version 3")
+    assert str(decide(judged, before=now, ask=ask)).startswith("Already registered: emotion version 3")
+    assert decide(judged, before=now, ask=lambda: empty).version is None
+    assert "it is locked" in (decide(judged, before=now, ask=fail).problem or "")
