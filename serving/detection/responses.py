@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from numpy.typing import NDArray
 
 from serving.contract import Box, Face
 from serving.detection.image_reader import Picture
+from serving.inference.model_slot import LiveModel, ModelIdentity
 from serving.inference.onnx_classifier import Prediction
-from serving.observations.records import Observation, summarize_output
+from serving.observations.records import ModelRecord, Observation, Switch, SwitchKind, summarize_output
+
+if TYPE_CHECKING:
+    from serving.observations.recorder import Recorder
 
 # float32 carries about seven digits; more would only be noise in the answer.
 _DIGITS = 6
@@ -239,6 +244,74 @@ def observation_of(
         decode_ms=timings.decode,
         faces_ms=timings.faces,
         preprocess_ms=timings.preprocess,
-        inference_ms=timings.queue + timings.inference,
+        inference_ms=timings.inference,
         total_ms=timings.total,
     )
+
+
+class ObservationSink:
+    """Records answers, and of each model that gave one the facts that are needed to read them later."""
+
+    def __init__(self, recorder: Recorder, *, keeps_pictures: bool) -> None:
+        """Create the sink; without `keeps_pictures` the recorder gets no picture to choose from."""
+        self._recorder = recorder
+        self._keeps_pictures = keeps_pictures
+        self._known: LiveModel | None = None
+
+    def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
+        """See `serving.detection.detector.Sink`."""
+        if live is not self._known:
+            self._recorder.remember(_record_of(live))
+            self._known = live
+        self._recorder.record(observation, picture=data if self._keeps_pictures else None)
+
+
+def _record_of(live: LiveModel) -> ModelRecord:
+    identity = live.identity
+    return ModelRecord(
+        name=identity.name,
+        version=identity.version,
+        sha256=identity.sha256,
+        classes=live.contract.classes,
+        lineage={
+            "source": identity.source,
+            "run_id": identity.run_id,
+            "git_commit": identity.git_commit,
+            "dataset": live.contract.dataset,
+            "data_dvc": identity.data_dvc,
+            "architecture": live.contract.architecture,
+            "weights": live.contract.weights,
+            "sample": identity.sample,
+        },
+    )
+
+
+class SwitchLog:
+    """Records the switches of the live model in the observation database."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._process = f"{socket.gethostname()}:{os.getpid()}"
+
+    def record_switch(
+        self,
+        time: float,
+        previous: ModelIdentity | None,
+        current: ModelIdentity,
+        reason: str,
+        *,
+        kind: SwitchKind,
+    ) -> None:
+        """See `serving.model_sync.watcher.History`."""
+        self._recorder.record_switch(
+            Switch(
+                time=time,
+                from_version=previous.version if previous else None,
+                from_sha256=previous.sha256 if previous else None,
+                to_version=current.version,
+                to_sha256=current.sha256,
+                reason=reason,
+                process=self._process,
+                kind=kind,
+            )
+        )

@@ -192,7 +192,7 @@ class _TensorWork(Generic[R]):
             decode_ms=picture.decode_ms if picture else 0.0,
             faces_ms=picture.faces_ms if picture else 0.0,
             preprocess_ms=picture.preprocess_ms if picture else timing.prepare_s * 1e3,
-            inference_ms=(timing.queued_s + timing.infer_s) * 1e3,
+            inference_ms=timing.infer_s * 1e3,
             total_ms=total_ms,
         )
         self._sink.record(observation, live=live, data=data)

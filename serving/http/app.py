@@ -10,21 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from serving.cores import usable_cores
 from serving.detection.detector import Detector
 from serving.detection.image_reader import Detectors, PictureReader
-from serving.detection.recording import ObservationSink, SwitchLog
+from serving.detection.responses import ObservationSink, SwitchLog
 from serving.detection.tensors import TensorAnswerer
 from serving.drift.monitor import DriftMonitor, DriftPlan
 from serving.drift.result import WindowRule
@@ -32,13 +31,13 @@ from serving.drift.store import DriftStore
 from serving.errors import StoreUnavailable
 from serving.experiments.manager import make_experiments
 from serving.http.auth import CANARY_HEADER, Access
+from serving.http.body import HeldBytes
 from serving.http.connections import STATE, ConnectionLimits, Connections
-from serving.http.dependencies import Dependencies, LeanRoute
-from serving.http.exchange import BodyLimits, RequestLimits
-from serving.http.limits import HeldBytes, make_rate
+from serving.http.endpoint import Dependencies
+from serving.http.limits import make_rate
 from serving.http.logs import finish_logs
 from serving.http.metrics import Metrics
-from serving.http.middleware import RequestMiddleware
+from serving.http.middleware import Edge, HttpMiddleware, RequestLimits, RouteTable
 from serving.http.problems import router_refusal
 from serving.http.routes import (
     detect,
@@ -55,6 +54,7 @@ from serving.http.routes import (
 )
 from serving.http.stream import Draining, StreamDependencies, StreamLimits, Streams
 from serving.http.telemetry import SpanWriter, Traces, configured
+from serving.http.websocket import WebSocketMiddleware
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
 from serving.model_sync.service import ModelSync
@@ -65,42 +65,13 @@ from serving.preflight import access_warning
 from serving.protocols.tensors import LENGTH_HEADER
 from serving.settings import Settings, unknown_variables
 
-
-class Shortcuts:
-    """ASGI middleware that calls the functions of the busiest paths directly, without the router.
-
-    For each request FastAPI searches all routes, fills a dozen entries of the scope and opens two exit
-    stacks. A path without parameters always leads to the same function, and the search costs as much as the
-    rest of the request handling. Other paths and other methods take the usual way.
-    """
-
-    def __init__(self, app: ASGIApp, *, routers: Iterable[APIRouter], paths: Collection[str]) -> None:
-        """Map `paths` of `routers` to their functions; only those of a `LeanRoute` take the request."""
-        self._app = app
-        self._routes = {
-            (method, route.path): route
-            for router in routers
-            for route in router.routes
-            if isinstance(route, LeanRoute) and route.path in paths
-            for method in route.methods or ()
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or pass it to the application."""
-        route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if route is None:
-            await self._app(scope, receive, send)
-            return
-        # The log and the metrics read the route.
-        scope["route"] = route
-        response = await route.endpoint(Request(scope, receive, send))
-        await response(scope, receive, send)
-
-
 _log = logging.getLogger("serving.http")
 API_VERSION = "1.0.0"
 """Version of the endpoints (semantic versioning), not of the package."""
 _DAY_S = 86_400.0
+_GROUPS = (detect, stream, predictions, model, health, docs, protocol_v2, scoring, shadow, drift, page)
+ROUTES = [endpoint for group in _GROUPS for endpoint in group.routes.endpoints]
+"""All endpoints, as they are declared beside their handlers."""
 # Several workers each write their own values; any of them may be scraped.
 _METRICS_EVERY_S = 2.0
 _DESCRIPTION = (
@@ -134,28 +105,30 @@ def create_app(settings: Settings, *, before_start: Callable[[], None] = lambda:
         # An extra slash is an unknown path, not a redirect: clients do not follow one with POST.
         redirect_slashes=False,
     )
-    for module in (
-        *(detect, stream, predictions, model, health, docs, protocol_v2, scoring, shadow, drift, page),
-    ):
-        app.include_router(module.router)
+    for group in _GROUPS:
+        app.include_router(group.routes.router)
     app.openapi = cache(lambda: docs.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
     app.add_exception_handler(HTTPException, router_refusal)
-    # Added first, so it runs inside `RequestMiddleware`.
-    app.add_middleware(Shortcuts, routers=[detect.router], paths=["/detect"])
-    app.add_middleware(
-        RequestMiddleware,
-        access=Access(settings.api_keys, allow_anonymous=settings.allow_anonymous),
-        limits=_request_limits(
-            settings, held, BodyLimits(settings, lambda: app.state.dependencies.slot.current)
-        ),
-        listener=metrics,
-        log_requests=settings.access_log,
-        allowed_origins=settings.cors_origins,
-        traces=traces,
-    )
+    app.add_middleware(_wrap, settings=settings, metrics=metrics, held=held, traces=traces)
     if settings.cors_origins:
         _allow_origins(app, settings.cors_origins)
     return app
+
+
+def _wrap(
+    app: ASGIApp, settings: Settings, metrics: Metrics, held: HeldBytes, traces: Traces | None
+) -> HttpMiddleware:
+    """Wrap the application in the middleware of HTTP requests and the one of WebSockets."""
+    rate = make_rate(settings, os.environ)
+    edge = Edge(
+        routes=RouteTable(ROUTES),
+        access=Access(settings.api_keys, allow_anonymous=settings.allow_anonymous, rate=rate),
+        listener=metrics,
+        log_requests=settings.access_log,
+    )
+    websockets = WebSocketMiddleware(app, edge, allowed_origins=settings.cors_origins)
+    limits = RequestLimits(body_timeout_s=settings.body_timeout_s, held=held)
+    return HttpMiddleware(app, edge, others=websockets, limits=limits, traces=traces)
 
 
 def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
@@ -196,7 +169,6 @@ def _lifespan(
         if traces is not None:
             await asyncio.to_thread(traces.start, _otlp_writer)
         dependencies = _dependencies(settings, metrics, held, traces)
-        app.state.dependencies = dependencies
         await _open_store(dependencies.store)
         dependencies.recorder.start()
         dependencies.model_sync.start()
@@ -207,7 +179,7 @@ def _lifespan(
         draining = Draining(lambda: len(streams) > 0, lambda: streams.close(settings.timeout_s))
         try:
             with draining.installed():
-                yield {STATE: dependencies.connections}
+                yield {STATE: dependencies.connections, "dependencies": dependencies}
         finally:
             refreshing.cancel()
             # This order loses nothing: waiting pictures are answered first, then the answers are stored.
@@ -270,7 +242,7 @@ def _dependencies(
         max_faces=settings.max_faces,
         margin=settings.face_margin,
     )
-    sink = ObservationSink(recorder)
+    sink = ObservationSink(recorder, keeps_pictures=settings.keep_images > 0)
     detector = Detector(
         batcher,
         reader,
@@ -363,15 +335,6 @@ def _drift_plan(settings: Settings) -> DriftPlan:
         pictures_per_person=settings.drift_pictures_per_person,
         stale_s=settings.drift_stale_s,
         retention_s=settings.retention_days * _DAY_S,
-    )
-
-
-def _request_limits(settings: Settings, held: HeldBytes, bodies: BodyLimits) -> RequestLimits:
-    return RequestLimits(
-        body_bytes=bodies,
-        body_timeout_s=settings.body_timeout_s,
-        held=held,
-        rate=make_rate(settings, os.environ),
     )
 
 

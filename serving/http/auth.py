@@ -1,4 +1,4 @@
-"""Access control: API keys with a scope, of which only hashes are kept; and the client id for the canary.
+"""Admission of requests: API keys with a scope, of which only hashes are kept, and the rate of each client.
 
     python -m serving.http.auth NAME SCOPE      # prints a new key once, and its entry for MIEN_API_KEYS
 
@@ -12,30 +12,35 @@ import argparse
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import starlette.types
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from serving.detection.responses import new_id
 from serving.errors import Forbidden, Unauthorized
-from serving.http.dependencies import dependencies_of
+from serving.http.limits import RateLimiter
+
+if TYPE_CHECKING:
+    from serving.http.endpoint import Dependencies
 
 Scope = Literal["open", "predict", "admin"]
+"""What a key must allow; an endpoint with scope `open` needs no key and has no rate limit."""
 _RANK: dict[Scope, int] = {"open": 0, "predict": 1, "admin": 2}
-# Health and documentation need no key: they contain nothing about a model or a picture.
-OPEN_PATHS = frozenset(
+# A client's own request id is used if it cannot break a log line or a header.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_INTERESTING = frozenset(
     {
-        *("/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/ping", "/health"),
-        *("/docs", "/openapi.json"),
-        # The page asks the user for a key, and first shows how pictures are used.
-        *("/", "/about"),
+        b"authorization", b"content-encoding", b"content-length", b"expect", b"host", b"origin",
+        b"traceparent", b"tracestate", b"transfer-encoding", b"x-api-key", b"x-request-id",
     }
-)
-_PAGE_FILES = "/page/"
+)  # fmt: skip
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -59,26 +64,68 @@ class Origin:
     """The `Host` header, with its port."""
 
 
-class Access:
-    """Checks whether a request may be answered."""
+class RequestHead:
+    """The head of one request or WebSocket handshake: API key, request id, origin."""
 
-    def __init__(self, entries: Sequence[str], *, allow_anonymous: bool) -> None:
+    __slots__ = ("headers", "origin", "request_id")
+
+    def __init__(self, scope: starlette.types.Scope) -> None:
+        """Read the head and store the request id in the scope's state."""
+        self.headers: Mapping[bytes, bytes] = {
+            name: value for name, value in scope["headers"] if name in _INTERESTING
+        }
+        requested_id = self.headers.get(b"x-request-id", b"")
+        self.request_id = requested_id.decode() if _REQUEST_ID.fullmatch(requested_id) else new_id()
+        scope.setdefault("state", {})["request_id"] = self.request_id
+        server, client = scope.get("server"), scope.get("client")
+        self.origin = Origin(
+            server=server[0] if server and server[1] is not None else None,
+            client=client[0] if client else None,
+            host=self.headers.get(b"host", b"").decode("latin-1"),
+        )
+
+    @property
+    def key(self) -> str | None:
+        """The API key from `X-API-Key` or `Authorization: Bearer`; None without one."""
+        key = self.headers.get(b"x-api-key")
+        if key is not None:
+            return key.decode("latin-1")
+        scheme, _, token = self.headers.get(b"authorization", b"").partition(b" ")
+        return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else None
+
+
+class Access:
+    """Decides whether a request is answered: by its key, its address and the rate of its client."""
+
+    def __init__(
+        self, entries: Sequence[str], *, allow_anonymous: bool, rate: RateLimiter | None = None
+    ) -> None:
         """Read the keys.
 
         Args:
             entries: `NAME:SCOPE:SHA256`, as `hash_key` writes them; the settings have checked them.
             allow_anonymous: whether requests without a key have scope `predict`, on every address.
+            rate: limit for each client; None: unlimited.
         """
         self._keys = [_parsed(entry) for entry in entries]
         self._allow_anonymous = allow_anonymous
+        self._rate = rate
 
-    def check(self, needed: Scope, *, key: str | None, origin: Origin) -> Caller:
-        """Return the caller if the request is allowed.
+    def admit(self, needed: Scope, *, key: str | None, origin: Origin) -> Caller:
+        """Admit a request to an endpoint of scope `needed`, and count it; return its caller.
 
         Raises:
             Unauthorized: the key is missing or unknown.
             Forbidden: the key's scope does not suffice, or this address needs a key and none is configured.
+            RateLimited: the client sent too many requests.
         """
+        caller = self._check(needed, key, origin)
+        if self._rate is not None and needed != "open":
+            named = caller.name != "anonymous"
+            self._rate.take(f"key {caller.name}" if named else f"from {origin.client}")
+        return caller
+
+    def _check(self, needed: Scope, key: str | None, origin: Origin) -> Caller:
         caller = self._known(key) if key is not None and self._keys else self._anonymous(origin)
         if caller is None:
             if needed == "open":
@@ -111,13 +158,6 @@ class Access:
             "no keys are configured, so only clients on this machine are answered (at localhost); "
             "set MIEN_API_KEYS, or MIEN_ALLOW_ANONYMOUS=true to answer all clients"
         )
-
-
-def needed_scope(method: str, path: str) -> Scope:
-    """Return the scope that a request needs."""
-    if path in OPEN_PATHS or path.startswith(_PAGE_FILES):
-        return "open"
-    return "admin" if method == "DELETE" else "predict"
 
 
 def hash_key(name: str, scope: str, key: str) -> str:
@@ -161,21 +201,6 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def main() -> None:
-    """Print a new key and its entry."""
-    parser = argparse.ArgumentParser(description="Create an API key.")
-    parser.add_argument("name", help="name of the key's user: letters, digits, `.`, `-`, `_`")
-    parser.add_argument("scope", choices=("predict", "admin"))
-    arguments = parser.parse_args()
-    key = secrets.token_urlsafe(32)
-    print(f"key, shown only now:  {key}")
-    print(f"for MIEN_API_KEYS:    {hash_key(arguments.name, arguments.scope, key)}")
-
-
-if __name__ == "__main__":
-    main()
-
-
 CANARY_HEADER = "mien-canary"
 """Response header of answers from the canary's candidate."""
 
@@ -186,9 +211,10 @@ def client_id_of(request: HTTPConnection) -> str | None:
     The key's name, else the client's address, else the request id; None without a canary. A local address
     does not identify a client: behind a proxy that does not forward addresses all clients would have it.
     """
-    if dependencies_of(request).experiments.canary is None:
-        return None
     state: dict[str, Any] = request.scope["state"]
+    dependencies: Dependencies = state["dependencies"]
+    if dependencies.experiments.canary is None:
+        return None
     caller: Caller | None = state.get("caller")
     if caller is not None and caller.name != "anonymous":
         return f"key {caller.name}"
@@ -211,3 +237,18 @@ def _is_local_peer(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return True
+
+
+def main() -> None:
+    """Print a new key and its entry."""
+    parser = argparse.ArgumentParser(description="Create an API key.")
+    parser.add_argument("name", help="name of the key's user: letters, digits, `.`, `-`, `_`")
+    parser.add_argument("scope", choices=("predict", "admin"))
+    arguments = parser.parse_args()
+    key = secrets.token_urlsafe(32)
+    print(f"key, shown only now:  {key}")
+    print(f"for MIEN_API_KEYS:    {hash_key(arguments.name, arguments.scope, key)}")
+
+
+if __name__ == "__main__":
+    main()

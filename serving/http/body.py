@@ -1,27 +1,32 @@
-"""Request bodies: a raw picture, a multipart form, or JSON; compressed bodies are decompressed in steps.
+"""What requests hold and responses carry: options of the query; a picture, a form or JSON as the body.
 
-Bodies stay in memory: no temporary files, no URLs. `serving.http.exchange` counts the bytes as they arrive,
-so a body, also after decompression, is at most as large as its path allows.
+Bodies stay in memory: no temporary files, no URLs. `serving.http.middleware` counts the bytes as they arrive,
+so a body, also after decompression, is at most as large as its endpoint allows.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast, get_args
+from urllib.parse import parse_qsl
 
 import orjson
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive
 
+from serving.detection.detector import Options
+from serving.detection.image_reader import FacesMode
+from serving.detection.responses import encode
 from serving.errors import (
     BadRequest,
+    BodiesFull,
     ContentUnsupported,
-    EncodingUnsupported,
     PayloadTooLarge,
     PictureAsText,
     ServingError,
@@ -36,6 +41,114 @@ FORM_OVERHEAD_BYTES = 16 * 1024
 _MAX_OTHER_PARTS = 16
 # RFC 7578, 4.7, forbids others in forms; these three leave the bytes unchanged (RFC 2045, 6.2).
 _PLAIN_CODINGS = frozenset({b"7bit", b"8bit", b"binary"})
+_FACES_MODES = get_args(FacesMode)
+_DEFAULT_OPTIONS = Options()
+_MAX_CACHED_BYTES = 64
+_EXAMPLE = '{"faces": "auto", "min_probability": 0.5}'
+
+
+class HeldBytes:
+    """Limit of the bytes of request bodies in memory; for one event loop.
+
+    The queue limits the pictures that wait for the network; this limits those that are still arriving.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Create a limit of `limit` bytes at once."""
+        self._limit = limit
+        self._held = 0
+
+    def take(self, count: int) -> None:
+        """Hold `count` more bytes.
+
+        Raises:
+            BodiesFull: the limit would be exceeded; nothing was taken.
+        """
+        if self._held + count > self._limit:
+            raise BodiesFull(limit=self._limit)
+        self._held += count
+
+    def give_back(self, count: int) -> None:
+        """Release `count` bytes."""
+        self._held -= count
+
+
+def json_response(body: Any, *, status: int = 200) -> Response:
+    """Create a JSON response."""
+    return Response(encode(body), status_code=status, media_type="application/json")
+
+
+def read_options(request: Request) -> Options:
+    """Read `faces` and `min_probability` from the query.
+
+    Raises:
+        BadRequest: a value is not one of the documented values.
+    """
+    query = request.scope["query_string"]
+    if not query:
+        return _DEFAULT_OPTIONS
+    # Clients repeat the same query; only queries of a usual length are cached.
+    return _parsed_cached(query) if len(query) <= _MAX_CACHED_BYTES else _parsed(query)
+
+
+def _parsed(query: bytes) -> Options:
+    values = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    return Options(faces=_faces(values), min_probability=_number(values, "min_probability"))
+
+
+_parsed_cached = lru_cache(256)(_parsed)
+
+
+def options_from(text: str) -> Options:
+    """Read the same options from a stream's JSON message: `{"faces": "auto", "min_probability": 0.5}`.
+
+    Raises:
+        BadRequest: the message is not such an object.
+    """
+    try:
+        values = orjson.loads(text)
+    except ValueError as error:
+        raise BadRequest(f"the message is not JSON ({error}); expected {_EXAMPLE}") from error
+    if not isinstance(values, dict) or values.keys() - {"faces", "min_probability"}:
+        raise BadRequest(f"the message is {text[:100]!r}, expected {_EXAMPLE} or one of the two keys")
+    # Converted to query texts, so that both ways share one parser.
+    written = {name: value if isinstance(value, str) else str(value) for name, value in values.items()}
+    return Options(faces=_faces(written), min_probability=_number(written, "min_probability"))
+
+
+def read_limit(request: Request, *, default: int, max_limit: int) -> int:
+    """Read `limit`, a number of rows in [1, max_limit].
+
+    Raises:
+        BadRequest: the value is not a number in this range.
+    """
+    text = request.query_params.get("limit")
+    if text is None:
+        return default
+    # `isdecimal` and `int` accept digits of every script, hence `isascii`; the length bounds int's work.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= max_limit):
+        raise BadRequest(f"limit={text[:40]!r}, expected a number from 1 to {max_limit}")
+    return int(text)
+
+
+def _faces(values: Mapping[str, str]) -> FacesMode:
+    mode = values.get("faces", _DEFAULT_OPTIONS.faces)
+    if mode not in _FACES_MODES:
+        raise BadRequest(f"faces={mode[:40]!r}, expected one of {', '.join(_FACES_MODES)}")
+    return cast(FacesMode, mode)
+
+
+def _number(values: Mapping[str, str], name: str) -> float:
+    text = values.get(name)
+    if text is None:
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise BadRequest(f"{name}={text[:40]!r}, expected a number in [0, 1]")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,75 +365,3 @@ class _Form:
     def _end(self) -> None:
         self.ended = True
         self._parts = [part for part in self._parts if part.name == FIELD]
-
-
-# zlib's window sizes: gzip (RFC 1952) and zlib (RFC 1950), which HTTP calls deflate.
-_CONTAINERS = MappingProxyType({"gzip": 31, "x-gzip": 31, "deflate": 15})
-_IDENTITY = frozenset({"", "identity"})
-# Maximum output of a step: 0.2 ms of work, during which the event loop is blocked.
-STEP_BYTES = 64 * 1024
-
-
-class Decompressor:
-    """Decompresses one body in steps, as its parts arrive."""
-
-    def __init__(self, encoding: str, *, limit: int) -> None:
-        """Create a decompressor.
-
-        Args:
-            encoding: the `Content-Encoding`: `gzip` or `deflate`.
-            limit: maximum size after decompression, bytes; at most one step more is produced.
-
-        Raises:
-            EncodingUnsupported: another encoding, or several.
-        """
-        self._encoding = encoding.strip().lower()
-        if self._encoding not in _CONTAINERS:
-            raise EncodingUnsupported(got=encoding.strip()[:40], expected="gzip, deflate or none")
-        self._decompressor = zlib.decompressobj(_CONTAINERS[self._encoding])
-        self._limit = limit
-        self._waiting = b""
-        self._produced = 0
-        self.has_more = False
-        """Whether `step` may return bytes without another `feed`."""
-
-    def feed(self, data: bytes) -> None:
-        """Add the next part of the compressed body; only while `has_more` is false."""
-        self._waiting = data
-        self.has_more = bool(data)
-
-    def step(self) -> bytes:
-        """Decompress the next bytes, at most `STEP_BYTES`.
-
-        Raises:
-            PayloadTooLarge: the decompressed body is too large.
-            BadRequest: the data is damaged, or other data follows it.
-        """
-        try:
-            data = self._decompressor.decompress(self._waiting, STEP_BYTES)
-        except zlib.error as error:
-            raise BadRequest(f"the body is not {self._encoding} ({error}); send it again") from error
-        self._waiting = self._decompressor.unconsumed_tail
-        self.has_more = bool(self._waiting) or len(data) == STEP_BYTES
-        self._produced += len(data)
-        if self._produced > self._limit:
-            raise PayloadTooLarge(limit=self._limit)
-        if self._decompressor.unused_data:
-            raise BadRequest(
-                f"other data follows the {self._encoding} data in the body; send one compressed body"
-            )
-        return data
-
-    def finish(self) -> None:
-        """Check that the compressed body is complete.
-
-        Raises:
-            BadRequest: the body ends too early.
-        """
-        if not self._decompressor.eof:
-            raise BadRequest(f"the {self._encoding} data in the body is incomplete; send it again")
-
-
-def is_compressed(encoding: str) -> bool:
-    """Whether a `Content-Encoding` requires decompression."""
-    return encoding.strip().lower() not in _IDENTITY

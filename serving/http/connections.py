@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from serving.http.limits import HeldBytes
+from serving.http.body import HeldBytes
 
 STATE = "connections"
 """Key of the application's lifespan state under which the server's protocols find the `Connections`."""

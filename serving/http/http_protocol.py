@@ -26,7 +26,6 @@ from serving.errors import (
 )
 from serving.http import problems
 from serving.http.connections import STATE, Connections, EndReason
-from serving.http.exchange import ADDED_HEADERS
 
 # How long data from a refused client is read and discarded, so that it can read the response instead of a
 # connection reset (RFC 9112, 9.6).
@@ -226,7 +225,7 @@ def _answer(error: ServingError) -> bytes:
     response = problems.response(error, request_id=request_id)
     headers = [
         *response.raw_headers,
-        *ADDED_HEADERS,
+        *problems.ADDED_HEADERS,
         (b"x-request-id", request_id.encode()),
         (b"connection", b"close"),
     ]

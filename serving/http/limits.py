@@ -1,4 +1,4 @@
-"""Rate limits for each client, and the limit of bytes held for all clients together.
+"""Rate limits for each client.
 
 Several workers share one rate limit: their buckets are in one small file that each worker maps into memory.
 Which worker a connection reaches is random, so with separate limits a client with many connections would get
@@ -20,39 +20,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
-from serving.errors import BodiesFull, RateLimited
+from serving.errors import RateLimited
 from serving.http.metrics import MULTIPROCESS_VARIABLE
 from serving.settings import Settings
 
 # An entry takes about 200 bytes; above this number the least recently active client is removed.
 _MAX_CLIENTS = 10_000
-
-
-class HeldBytes:
-    """Limit of the bytes of request bodies in memory; for one event loop.
-
-    The queue limits the pictures that wait for the network; this limits those that are still arriving.
-    """
-
-    def __init__(self, limit: int) -> None:
-        """Create a limit of `limit` bytes at once."""
-        self._limit = limit
-        self._held = 0
-
-    def take(self, count: int) -> None:
-        """Hold `count` more bytes.
-
-        Raises:
-            BodiesFull: the limit would be exceeded; nothing was taken.
-        """
-        if self._held + count > self._limit:
-            raise BodiesFull(limit=self._limit)
-        self._held += count
-
-    def give_back(self, count: int) -> None:
-        """Release `count` bytes."""
-        self._held -= count
-
 
 Bucket = tuple[float, float]
 """Number of tokens and the time when they were counted, s."""

@@ -1,37 +1,38 @@
-"""ASGI middleware around each request and WebSocket: access, rates, error responses, log, metrics, traces."""
+"""ASGI middleware around each HTTP request: admission, body limits, response headers, log, metrics, traces.
+
+The way of a request is straight: its endpoint is looked up, it is admitted, the endpoint's handler answers,
+the response is sent and recorded. `serving.http.websocket` does the same for WebSockets.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import re
 import time
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+from starlette.requests import Request
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import ServingError
+from serving.errors import BodyIncomplete, BodyTooSlow, PayloadTooLarge, ServingError
 from serving.http import problems
-from serving.http.auth import Access, Caller, needed_scope
-from serving.http.exchange import Exchange, RequestHead, RequestLimits
+from serving.http.auth import Access, Caller, RequestHead
+from serving.http.body import HeldBytes
+from serving.http.compression import Decompressor, is_compressed
+from serving.http.endpoint import Endpoint
 from serving.http.telemetry import RequestOutcome, Trace, Traces
-from serving.http.websocket import Handshake
 
 _log = logging.getLogger("serving.http")
 _access = logging.getLogger("serving.access")
 
-# Probes and scrapes come every few seconds and carry no information.
-_UNLOGGED = frozenset(
-    {"/livez", "/readyz", "/metrics", "/ping", "/health", "/v2/health/live", "/v2/health/ready"}
-)
 _UNMATCHED = "unmatched"
 # Labels of metrics and spans: the HTTP parser accepts about forty methods, each would create its own series.
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-_ANONYMOUS = Caller("anonymous", "open")
-# The last line of a traceback whose error message needs no traceback.
-_OWN_ERROR = re.compile(r"serving\.(?:errors|failures)\.\w+: (.*)")
-STREAM_NOTES = "stream_notes"
-"""Key of a WebSocket's state under which its endpoint stores extra fields for the access log."""
+ANONYMOUS = Caller("anonymous", "open")
 
 
 class RequestListener(Protocol):
@@ -47,95 +48,117 @@ class RequestListener(Protocol):
         """A request or a WebSocket handshake was answered."""
 
 
-class RequestMiddleware:
-    """The middleware; `create_app` adds it once."""
+class RouteTable:
+    """The declared endpoints, by method and path.
+
+    FastAPI's router searches all routes, fills a dozen entries of the scope and opens two exit stacks for
+    each request, which costs as much as the rest of the request handling. It only gets what this table has no
+    handler for: unknown paths and methods, which it refuses.
+    """
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self._by_path: dict[str, dict[str, Endpoint]] = {}
+        for endpoint in endpoints:
+            self._by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+        self._templates = [
+            (compile_path(path)[0], methods) for path, methods in self._by_path.items() if "{" in path
+        ]
+
+    def find(self, scope: Scope, method: str) -> Endpoint:
+        """Return the endpoint of a request, and store the parameters of its path in the scope."""
+        methods = self._by_path.get(scope["path"])
+        if methods is None:
+            methods = self._match(scope)
+        return methods.get(method) or _undeclared(method, scope["path"], methods)
+
+    def _match(self, scope: Scope) -> dict[str, Endpoint]:
+        for pattern, methods in self._templates:
+            if (found := pattern.match(scope["path"])) is not None:
+                scope["path_params"] = found.groupdict()
+                return methods
+        return {}
+
+
+def _undeclared(method: str, path: str, methods: dict[str, Endpoint]) -> Endpoint:
+    """Return the rules for a method that no endpoint of a path has: those of the path's other methods."""
+    like = next(iter(methods.values()), Endpoint(method=method, path=path))
+    if like.scope != "open":
+        like = replace(like, scope="admin" if method == "DELETE" else "predict")
+    return replace(like, method=method, handler=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """What the middlewares of HTTP requests and of WebSockets share."""
+
+    routes: RouteTable
+    access: Access
+    listener: RequestListener
+    log_requests: bool
+
+
+class HttpMiddleware:
+    """The middleware of HTTP requests; `create_app` adds it once."""
 
     def __init__(
         self,
         app: ASGIApp,
+        edge: Edge,
         *,
-        access: Access,
+        others: ASGIApp,
         limits: RequestLimits,
-        listener: RequestListener,
-        log_requests: bool,
-        allowed_origins: Collection[str] = (),
         traces: Traces | None = None,
     ) -> None:
-        """Wrap the application; pages of `allowed_origins` may open WebSockets."""
+        """Wrap the application; `others` gets WebSockets and the lifespan."""
         self._app = app
-        self._access = access
+        self._others = others
+        self._routes, self._access, self._listener = edge.routes, edge.access, edge.listener
+        self._log_requests = edge.log_requests
         self._limits = limits
-        self._listener = listener
-        self._log_requests = log_requests
-        self._allowed_origins = allowed_origins
         self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one HTTP request or WebSocket; pass other scopes to the application."""
-        if scope["type"] == "http":
-            await self._handle_request(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._handle_websocket(scope, receive, send)
-        else:
-            await self._app(scope, receive, _without_tracebacks(send))
-
-    async def _handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send, self._limits)
+        """Answer one HTTP request; pass WebSockets and the lifespan on."""
+        if scope["type"] != "http":
+            await self._others(scope, receive, send)
+            return
+        endpoint = self._routes.find(scope, scope["method"])
+        exchange = Exchange(scope, receive, send, endpoint, self._limits)
         trace = self._traces.begin(exchange.head.headers, path=scope["path"]) if self._traces else None
-        caller = _ANONYMOUS
+        caller = ANONYMOUS
         # Otherwise a scrape would count itself and never find an idle service.
-        counts = scope["path"] not in _UNLOGGED
-        if counts:
+        if endpoint.logged:
             self._listener.request_started()
         try:
             try:
-                caller = self._admit(scope["method"], scope["path"], exchange.head, exchange.head.key)
-                scope["state"].update(caller=caller, client=exchange.head.origin.client)
+                head = exchange.head
+                caller = self._access.admit(endpoint.scope, key=head.key, origin=head.origin)
+                scope["state"].update(caller=caller, client=head.origin.client)
                 exchange.check_announced()
-                await self._app(scope, exchange.receive, exchange.send)
+                await self._answer(endpoint, scope, exchange)
             except Exception as error:
                 if exchange.status:  # the response has started: a second one is not possible
                     raise
-                await self._refuse(error, scope, exchange)
+                await _refuse(error, scope, exchange)
         finally:
             exchange.close()
-            if counts:
+            if endpoint.logged:
                 self._listener.request_finished()
-            self._record(scope, exchange, caller, trace)
+            self._record(scope, exchange, caller, trace, logged=endpoint.logged)
 
-    async def _handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handshake = Handshake(scope, receive, send)
-        caller = _ANONYMOUS
-        try:
-            try:
-                caller = self._admit("GET", scope["path"], handshake.head, handshake.key)
-                handshake.check_origin(self._allowed_origins)
-                scope["state"].update(caller=caller, client=handshake.head.origin.client)
-                await self._app(scope, handshake.receive, handshake.send)
-            except Exception as error:
-                if not isinstance(error, ServingError):
-                    _log_failure("a WebSocket failed", error, handshake.head)
-                await handshake.refuse(error)
-        finally:
-            self._record_websocket(scope, handshake, caller)
+    async def _answer(self, endpoint: Endpoint, scope: Scope, exchange: Exchange) -> None:
+        if endpoint.handler is None:
+            await self._app(scope, exchange.receive, exchange.send)
+            return
+        scope["route"] = endpoint
+        response = await endpoint.handler(Request(scope, exchange.receive, exchange.send))
+        await response(scope, exchange.receive, exchange.send)
 
-    def _admit(self, method: str, path: str, head: RequestHead, key: str | None) -> Caller:
-        needed = needed_scope(method, path)
-        caller = self._access.check(needed, key=key, origin=head.origin)
-        if needed != "open" and self._limits.rate is not None:
-            named = caller.name != "anonymous"
-            self._limits.rate.take(f"key {caller.name}" if named else f"from {head.origin.client}")
-        return caller
-
-    async def _refuse(self, error: Exception, scope: Scope, exchange: Exchange) -> None:
-        if not isinstance(error, ServingError):
-            _log_failure("a request failed", error, exchange.head)
-        answer = problems.response(error, request_id=exchange.head.request_id, path=scope["path"])
-        await answer(scope, exchange.receive, exchange.send)
-
-    def _record(self, scope: Scope, exchange: Exchange, caller: Caller, trace: Trace | None) -> None:
+    def _record(
+        self, scope: Scope, exchange: Exchange, caller: Caller, trace: Trace | None, *, logged: bool
+    ) -> None:
         seconds = time.perf_counter() - exchange.started_at
-        route = _route(scope)
+        route = route_label(scope)
         method = scope["method"] if scope["method"] in _METHODS and route != _UNMATCHED else "other"
         self._listener.request(route=route, method=method, status=exchange.status, seconds=seconds)
         extra = {}
@@ -144,58 +167,195 @@ class RequestMiddleware:
                 method=method, route=route, status=exchange.status, request_id=exchange.head.request_id
             )
             extra["trace_id"] = self._traces.end(trace, outcome)
-        if self._log_requests and scope["path"] not in _UNLOGGED:
-            _access.info(
-                "%s %s %d",
-                scope["method"],
-                route,
+        if self._log_requests and logged:
+            log_access(
+                f"{scope['method']} {route}",
                 exchange.status,
-                extra={
-                    "request_id": exchange.head.request_id,
-                    "caller": caller.name,
-                    "bytes": exchange.received,
-                    "ms": round(seconds * 1e3, 2),
-                    **extra,
-                },
-            )
-
-    def _record_websocket(self, scope: Scope, handshake: Handshake, caller: Caller) -> None:
-        route, now = _route(scope), time.perf_counter()
-        # Time until the handshake was answered; the duration of the stream depends on the client.
-        seconds = handshake.answered_at - handshake.started_at
-        self._listener.request(route=route, method="WS", status=handshake.status, seconds=seconds)
-        if self._log_requests:
-            _access.info(
-                "WS %s %d",
-                route,
-                handshake.status,
-                extra={
-                    "request_id": handshake.head.request_id,
-                    "caller": caller.name,
-                    "code": handshake.close_code,
-                    "ms": round((now - handshake.started_at) * 1e3, 2),
-                    **scope["state"].get(STREAM_NOTES, {}),
-                },
+                exchange.head,
+                caller,
+                bytes=exchange.received,
+                ms=round(seconds * 1e3, 2),
+                **extra,
             )
 
 
-def _route(scope: Scope) -> str:
+# How long the rest of a refused body is read and discarded, so that the client can read the response
+# instead of a connection reset (RFC 9112, 9.6).
+_LINGER_S = 2.0
+_ADDED_NAMES = frozenset(name for name, _ in problems.ADDED_HEADERS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestLimits:
+    """Limits of one request's body, besides the one that its endpoint declares."""
+
+    body_timeout_s: float
+    held: HeldBytes
+    """Shared by all requests."""
+
+
+class Exchange:
+    """One request and its response: counts the bytes received and completes the headers sent."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, endpoint: Endpoint, limits: RequestLimits
+    ) -> None:
+        self.started_at = time.perf_counter()
+        """Arrival of the request (`time.perf_counter`), s."""
+        self.status = 0
+        """Status of the response; 0 before it starts."""
+        self.received = 0
+        """Bytes of the body received up to now."""
+        self._receive, self._send = receive, send
+        self.head = RequestHead(scope)
+        self._limit = endpoint.max_bytes(scope["state"].get("dependencies"))
+        self._shared = limits.held
+        self._held = 0
+        self._timeout_s = limits.body_timeout_s
+        self._deadline: float | None = None
+        self._headers = self.head.headers
+        # RFC 9112, 6.3: a request without these two has no body.
+        self._complete = not {b"content-length", b"transfer-encoding"} & self._headers.keys()
+        self._started_reading = False
+        self.receive: Receive = self._receive_plain
+        """Receives the next part of the body, decompressed; raises the errors of both receive functions."""
+        self._decompressor: Decompressor | None = None
+        self._is_decompressed = False
+
+    def check_announced(self) -> None:
+        """Check the announced length and encoding before reading the body.
+
+        Raises:
+            PayloadTooLarge: the length is above the limit.
+            EncodingUnsupported: the body is compressed with an unsupported encoding.
+        """
+        encoding = self._headers.get(b"content-encoding", b"").decode("latin-1")
+        if encoding and not self._complete and is_compressed(encoding):
+            self._decompressor = Decompressor(encoding, limit=self._limit)
+            self.receive = self._receive_decompressed
+        announced = self._headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._limit:
+            raise PayloadTooLarge(limit=self._limit)
+
+    async def _receive_plain(self) -> Message:
+        """Receive the next part of the body as it was sent.
+
+        Raises:
+            PayloadTooLarge: the body is larger than allowed.
+            BodiesFull: all requests together hold more than is allowed.
+            BodyTooSlow: the body did not arrive in time.
+            BodyIncomplete: the client disconnected.
+        """
+        if self._complete and self._started_reading:
+            return await self._receive()
+        message = await self._receive_in_time()
+        if message["type"] == "http.disconnect" and not self._complete:
+            self._complete = True
+            raise BodyIncomplete(got=self.received)
+        count = len(message.get("body", b""))
+        self.received += count
+        self._complete = self._complete or not message.get("more_body", False)
+        if self.received > self._limit:
+            raise PayloadTooLarge(limit=self._limit)
+        self._hold(count)
+        return message
+
+    async def _receive_decompressed(self) -> Message:
+        """Receive the next decompressed part of a compressed body.
+
+        Raises:
+            BadRequest: the compressed data is damaged or incomplete.
+            ServingError: an error of `_receive_plain`.
+        """
+        decompressor = self._decompressor
+        if decompressor is None or self._is_decompressed:
+            return await self._receive()
+        while not decompressor.has_more and not self._complete:
+            decompressor.feed((await self._receive_plain()).get("body", b""))
+        data = decompressor.step()
+        self._hold(len(data))
+        self._is_decompressed = self._complete and not decompressor.has_more
+        if self._is_decompressed:
+            decompressor.finish()
+        # Let other tasks run between two steps.
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": data, "more_body": not self._is_decompressed}
+
+    def _hold(self, count: int) -> None:
+        self._shared.take(count)
+        self._held += count
+
+    def close(self) -> None:
+        """Release the bytes of the body; call this when the request is done."""
+        self._shared.give_back(self._held)
+        self._held = 0
+
+    async def _receive_in_time(self) -> Message:
+        self._started_reading = True
+        loop = asyncio.get_running_loop()
+        if self._deadline is None:
+            self._deadline = loop.time() + self._timeout_s
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await self._receive()
+        except TimeoutError as error:
+            raise BodyTooSlow(got=self.received, limit_s=self._timeout_s) from error
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response, with the headers that all responses have."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._with_added_headers(message.get("headers", []))}
+        elif not message.get("more_body", False) and not self._complete:
+            await self._send({**message, "more_body": True})
+            await self._discard_rest()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+    def _with_added_headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        given = {name for name, _ in headers} & _ADDED_NAMES
+        added = (
+            [pair for pair in problems.ADDED_HEADERS if pair[0] not in given]
+            if given
+            else [*problems.ADDED_HEADERS]
+        )
+        added.append((b"x-request-id", self.head.request_id.encode()))
+        if not self._complete:
+            # Closing is cheaper than reading the rest of the body to keep the connection.
+            added.append((b"connection", b"close"))
+        return [*headers, *added]
+
+    async def _discard_rest(self) -> None:
+        # A client that waits for `100 Continue` sends no body once it has the response.
+        if b"expect" in self._headers and not self._started_reading:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                        return
+
+
+async def _refuse(error: Exception, scope: Scope, exchange: Exchange) -> None:
+    if not isinstance(error, ServingError):
+        log_failure("a request failed", error, exchange.head)
+    answer = problems.response(error, request_id=exchange.head.request_id, path=scope["path"])
+    await answer(scope, exchange.receive, exchange.send)
+
+
+def route_label(scope: Scope) -> str:
     """Return the path's template: `/predictions/{id}` is one route for all ids."""
     return str(getattr(scope.get("route"), "path", _UNMATCHED))
 
 
-def _without_tracebacks(send: Send) -> Send:
-    """Shorten the message of a failed startup to the error's text: one log line instead of a traceback."""
-
-    async def send_short(message: Message) -> None:
-        if message["type"] == "lifespan.startup.failed":
-            last = message.get("message", "").strip().rpartition("\n")[2]
-            if (known := _OWN_ERROR.fullmatch(last)) is not None:
-                message = {**message, "message": known[1]}
-        await send(message)
-
-    return send_short
+def log_access(request: str, status: int, head: RequestHead, caller: Caller, **more: Any) -> None:
+    """Write one line of the access log."""
+    _access.info(
+        "%s %d", request, status, extra={"request_id": head.request_id, "caller": caller.name, **more}
+    )
 
 
-def _log_failure(message: str, error: Exception, head: RequestHead) -> None:
+def log_failure(message: str, error: Exception, head: RequestHead) -> None:
+    """Write an unexpected error to the log, with its traceback."""
     _log.error(message, exc_info=error, extra={"request_id": head.request_id})

@@ -1,4 +1,4 @@
-"""Error responses: one table from exception to status, one body (RFC 9457, application/problem+json).
+"""Error responses: one table from exception to status, one body (RFC 9457), the headers of every response.
 
 `type` is `urn:mien:problem:` and the slug of the table; clients compare it, people read `detail`. Under the
 standard protocols' paths the body has additional members, which RFC 9457 allows:
@@ -45,6 +45,17 @@ def protocol_members(path: str, problem: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+# For responses without their own policy: JSON loads nothing, so nothing may be loaded.
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+ADDED_HEADERS = (*_SECURITY_HEADERS, _POLICY)
+"""Headers of every response; a response's own header of the same name has precedence."""
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:mien:problem:"
 

@@ -33,9 +33,8 @@ from serving.errors import (
     StreamIdle,
     StreamsFull,
 )
-from serving.http.limits import HeldBytes
+from serving.http.body import HeldBytes, options_from
 from serving.http.problems import problem
-from serving.http.query import options_from
 from serving.http.telemetry import RequestOutcome, Traces
 from serving.http.websocket_protocol import REASON_BYTES
 

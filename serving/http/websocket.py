@@ -1,4 +1,4 @@
-"""The handshake of a WebSocket: origin check, API key, acceptance or refusal.
+"""ASGI middleware around each WebSocket: origin check, admission, acceptance or refusal, log, metrics.
 
 A browser lets any page open a WebSocket to any server and leaves the origin check to the server (for `fetch`
 the browser makes that check itself, CORS). A page also cannot set headers, so it sends its key as one of the
@@ -9,15 +9,23 @@ URLs are logged.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import Forbidden, NotFound
+from serving.errors import Forbidden, NotFound, ServingError
 from serving.http import problems
-from serving.http.exchange import RequestHead
+from serving.http.auth import Caller, RequestHead
+from serving.http.middleware import (
+    ANONYMOUS,
+    Edge,
+    log_access,
+    log_failure,
+    route_label,
+)
 
 SUBPROTOCOL = "mien.v1"
 """Accepted if it is offered: a browser that offers subprotocols fails unless the server accepts one."""
@@ -26,6 +34,58 @@ KEY_PREFIX = "mien.key."
 SWITCHING = 101
 """Status of an accepted handshake."""
 _INTERNAL_ERROR = 1011
+# The last line of a traceback whose error message needs no traceback.
+_OWN_ERROR = re.compile(r"serving\.(?:errors|failures)\.\w+: (.*)")
+STREAM_NOTES = "stream_notes"
+"""Key of a WebSocket's state under which its endpoint stores extra fields for the access log."""
+
+
+class WebSocketMiddleware:
+    """The middleware of WebSockets and of the lifespan; `HttpMiddleware` passes them here."""
+
+    def __init__(self, app: ASGIApp, edge: Edge, *, allowed_origins: Collection[str] = ()) -> None:
+        """Wrap the application; pages of `allowed_origins` may open WebSockets."""
+        self._app = app
+        self._routes, self._access, self._listener = edge.routes, edge.access, edge.listener
+        self._log_requests = edge.log_requests
+        self._allowed_origins = allowed_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one WebSocket from its handshake to its end; pass the lifespan on."""
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, _without_tracebacks(send))
+            return
+        handshake = Handshake(scope, receive, send)
+        head, caller = handshake.head, ANONYMOUS
+        try:
+            try:
+                needed = self._routes.find(scope, "GET").scope
+                caller = self._access.admit(needed, key=handshake.key, origin=head.origin)
+                handshake.check_origin(self._allowed_origins)
+                scope["state"].update(caller=caller, client=head.origin.client)
+                await self._app(scope, handshake.receive, handshake.send)
+            except Exception as error:
+                if not isinstance(error, ServingError):
+                    log_failure("a WebSocket failed", error, head)
+                await handshake.refuse(error)
+        finally:
+            self._record(scope, handshake, caller)
+
+    def _record(self, scope: Scope, handshake: Handshake, caller: Caller) -> None:
+        route, now = route_label(scope), time.perf_counter()
+        # Time until the handshake was answered; the duration of the stream depends on the client.
+        seconds = handshake.answered_at - handshake.started_at
+        self._listener.request(route=route, method="WS", status=handshake.status, seconds=seconds)
+        if self._log_requests:
+            log_access(
+                f"WS {route}",
+                handshake.status,
+                handshake.head,
+                caller,
+                code=handshake.close_code,
+                ms=round((now - handshake.started_at) * 1e3, 2),
+                **scope["state"].get(STREAM_NOTES, {}),
+            )
 
 
 class Handshake:
@@ -118,3 +178,16 @@ def _authority(origin: str) -> str | None:
     except ValueError:
         return None
     return parts.netloc.lower() if parts.scheme in ("http", "https") else None
+
+
+def _without_tracebacks(send: Send) -> Send:
+    """Shorten the message of a failed startup to the error's text: one log line instead of a traceback."""
+
+    async def send_short(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            last = message.get("message", "").strip().rpartition("\n")[2]
+            if (known := _OWN_ERROR.fullmatch(last)) is not None:
+                message = {**message, "message": known[1]}
+        await send(message)
+
+    return send_short

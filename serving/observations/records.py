@@ -55,7 +55,7 @@ class Observation:
     faces_ms: float
     preprocess_ms: float
     inference_ms: float
-    """Includes the wait for the network."""
+    """Of the whole batch that the picture was part of, without the wait for a worker."""
     total_ms: float
     picture: str | None = None
     """Name of the kept picture inside its folder; set by the recorder."""

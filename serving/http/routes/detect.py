@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.detection.detector import Explanation, Options
 from serving.detection.responses import as_json
-from serving.errors import Overloaded
+from serving.errors import NotAcceptable, Overloaded
 from serving.http import schemas
 from serving.http.auth import client_id_of, mark_canary
-from serving.http.body import Upload, read_picture, read_pictures
-from serving.http.dependencies import Dependencies, LeanRoute, dependencies_of, json_response
+from serving.http.body import (
+    FORM_OVERHEAD_BYTES,
+    Upload,
+    json_response,
+    read_options,
+    read_picture,
+    read_pictures,
+)
+from serving.http.endpoint import Dependencies, Routes
 from serving.http.problems import problem
-from serving.http.query import preferred, read_options
 from serving.inference.model_slot import LiveModel
 
-router = APIRouter(route_class=LeanRoute, tags=["detection"])
+routes = Routes("detection")
 
 
-@router.post("/detect", **schemas.DETECT)
+def _picture_bytes(dependencies: Dependencies) -> int:
+    return dependencies.settings.max_bytes + FORM_OVERHEAD_BYTES
+
+
+def _batch_bytes(dependencies: Dependencies) -> int:
+    return dependencies.settings.max_batch_bytes
+
+
+@routes.add("POST", "/detect", max_bytes=_picture_bytes, **schemas.DETECT)
 async def detect(request: Request) -> Response:
     """Find the faces of one picture and classify their emotions."""
-    dependencies = dependencies_of(request)
+    dependencies: Dependencies = request.state.dependencies
     options = read_options(request)
     data = await read_picture(request, max_bytes=dependencies.settings.max_bytes)
     detection = await dependencies.detector.detect(data, options, subject=client_id_of(request))
@@ -34,10 +48,10 @@ async def detect(request: Request) -> Response:
     return mark_canary(json_response(as_json(detection)), canary=detection.model.canary)
 
 
-@router.post("/detect/batch", **schemas.DETECT_BATCH)
+@routes.add("POST", "/detect/batch", max_bytes=_batch_bytes, **schemas.DETECT_BATCH)
 async def detect_batch(request: Request) -> Response:
     """Classify several pictures with the same model: one result or one problem each, in order."""
-    dependencies = dependencies_of(request)
+    dependencies: Dependencies = request.state.dependencies
     options = read_options(request)
     settings = dependencies.settings
     files = await read_pictures(request, max_bytes=settings.max_bytes, max_files=settings.max_batch_files)
@@ -78,10 +92,10 @@ def _entry(answer: dict[str, Any] | Exception, request: Request) -> dict[str, An
 JSON, PNG = "application/json", "image/png"
 
 
-@router.post("/explain", **schemas.EXPLAIN)
+@routes.add("POST", "/explain", max_bytes=_picture_bytes, **schemas.EXPLAIN)
 async def explain(request: Request) -> Response:
     """Classify as /detect does, with the heatmap of every face: JSON, or a PNG for `Accept: image/png`."""
-    dependencies = dependencies_of(request)
+    dependencies: Dependencies = request.state.dependencies
     options = read_options(request)
     kind = preferred(request.headers.get("accept", ""), offered=(JSON, PNG))
     data = await read_picture(request, max_bytes=dependencies.settings.max_bytes)
@@ -105,3 +119,43 @@ def _summary(explanation: Explanation) -> dict[str, str]:
         headers["mien-emotion"] = detection.answer.emotion
     # Names may contain characters that are not allowed in headers.
     return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
+
+
+def preferred(accept: str, *, offered: Sequence[str]) -> str:
+    """Choose the offered media type that the client prefers (RFC 9110, 12.5.1).
+
+    Args:
+        accept: the `Accept` header; empty accepts all types.
+        offered: media types; the first one wins a tie.
+
+    Raises:
+        NotAcceptable: the client accepts none of them.
+    """
+    if not accept.strip():
+        return offered[0]
+    ranges = [_parsed_accept(item) for item in accept.split(",")]
+    best = max(offered, key=lambda kind: _quality(kind, ranges))
+    if _quality(best, ranges) <= 0:
+        raise NotAcceptable(got=accept[:80], offered=" and ".join(offered))
+    return best
+
+
+def _parsed_accept(item: str) -> tuple[str, float]:
+    kind, *parameters = (part.strip().lower() for part in item.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return kind, float(value)
+            except ValueError:
+                return kind, 0.0
+    return kind, 1.0
+
+
+def _quality(kind: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """Return the quality of the most specific range that contains `kind`; 0 without one."""
+    for pattern in (kind, kind.partition("/")[0] + "/*", "*/*"):
+        for got, quality in ranges:
+            if got == pattern:
+                return quality
+    return 0.0

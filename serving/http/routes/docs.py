@@ -9,14 +9,15 @@ import re
 from html import escape
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from serving.http.body import json_response
 from serving.http.components import COMPONENTS
-from serving.http.dependencies import LeanRoute, json_response
 from serving.http.drift_schemas import COMPONENTS as DRIFT_COMPONENTS
+from serving.http.endpoint import Routes
 from serving.http.page_schemas import COMPONENTS as PAGE_COMPONENTS
 from serving.http.protocol_components import COMPONENTS as PROTOCOL_COMPONENTS
 
@@ -108,16 +109,16 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
     return f'<h3 id="{escape(name)}">{escape(name)}</h3><pre>{_text(text)}</pre>'
 
 
-router = APIRouter(route_class=LeanRoute, include_in_schema=False)
+routes = Routes("operation")
 
 
-@router.get("/openapi.json")
+@routes.add("GET", "/openapi.json", scope="open")
 async def openapi(request: Request) -> Response:
     """The OpenAPI document."""
     return json_response(request.app.openapi())
 
 
-@router.get("/docs")
+@routes.add("GET", "/docs", scope="open")
 async def docs(request: Request) -> Response:
     """The OpenAPI document as a page."""
     page = render_reference(request.app.openapi())

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -19,9 +18,10 @@ from serving.drift.monitor import DriftStatus
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.errors import NotFound
 from serving.http import schemas
-from serving.http.dependencies import LeanRoute, dependencies_of, json_response
+from serving.http.body import json_response
+from serving.http.endpoint import Dependencies, Routes
 
-router = APIRouter(route_class=LeanRoute, tags=["drift"])
+routes = Routes("drift")
 
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 # Evidently's page contains its styles, fonts and images. `sandbox` gives it a separate origin, so that its
@@ -33,16 +33,18 @@ _POLICY = (
 _DIGITS = 6
 
 
-@router.get("/drift", **schemas.DRIFT)
+@routes.add("GET", "/drift", **schemas.DRIFT)
 async def drift(request: Request) -> Response:
     """The newest verdict, its window, and each column's score and threshold; nothing is computed."""
-    return json_response(_body(dependencies_of(request).drift.status()))
+    dependencies: Dependencies = request.state.dependencies
+    return json_response(_body(dependencies.drift.status()))
 
 
-@router.get("/drift/report", **schemas.DRIFT_REPORT)
+@routes.add("GET", "/drift/report", **schemas.DRIFT_REPORT)
 async def report(request: Request) -> Response:
     """Evidently's page about the newest verdict."""
-    monitor = dependencies_of(request).drift
+    dependencies: Dependencies = request.state.dependencies
+    monitor = dependencies.drift
     page = await asyncio.to_thread(monitor.report)
     if page is None:
         raise NotFound(f"there is no report yet: {monitor.status().problem or 'it is being computed'}")

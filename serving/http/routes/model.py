@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.http import page_schemas, schemas
-from serving.http.dependencies import LeanRoute, dependencies_of, json_response
-from serving.http.query import read_limit
+from serving.http.body import json_response, read_limit
+from serving.http.endpoint import Dependencies, Routes
 from serving.http.routes.shadow import canary_json
 from serving.inference.model_slot import LiveModel
 from serving.model_sync.service import ModelSyncStatus
@@ -24,13 +23,13 @@ from serving.observations.records import Switch
 SAMPLE_NOTICE = "Trained on the procedural sample of drawn faces: a demonstration, not for real faces."
 _HISTORY, _MAX_HISTORY = 100, 1000
 
-router = APIRouter(route_class=LeanRoute, tags=["model"])
+routes = Routes("model")
 
 
-@router.get("/model", **schemas.MODEL)
+@routes.add("GET", "/model", **schemas.MODEL)
 async def model(request: Request) -> Response:
     """The live model, its contract and lineage; the synchronised location and the last refused model."""
-    dependencies = dependencies_of(request)
+    dependencies: Dependencies = request.state.dependencies
     live = dependencies.slot.current
     return json_response(
         {
@@ -42,10 +41,10 @@ async def model(request: Request) -> Response:
     )
 
 
-@router.get("/model/history", **schemas.HISTORY)
+@routes.add("GET", "/model/history", **schemas.HISTORY)
 async def history(request: Request) -> Response:
     """All switches of all workers, newest first."""
-    dependencies = dependencies_of(request)
+    dependencies: Dependencies = request.state.dependencies
     limit = read_limit(request, default=_HISTORY, max_limit=_MAX_HISTORY)
     rows = await asyncio.to_thread(dependencies.store.switches, limit)
     return json_response({"switches": [_switch(row) for row in rows]})
@@ -98,10 +97,11 @@ def _iso(time: float) -> str:
 _CARD, _METRICS = "card.md", "metrics.json"
 
 
-@router.get("/model/card", **page_schemas.MODEL_CARD)
+@routes.add("GET", "/model/card", **page_schemas.MODEL_CARD)
 async def card(request: Request) -> Response:
     """The live model's card and test metrics; null if the model has none."""
-    live = dependencies_of(request).slot.require()
+    dependencies: Dependencies = request.state.dependencies
+    live = dependencies.slot.require()
     text, metrics = await asyncio.to_thread(lambda: (_text(live.folder / _CARD), _metrics(live.folder)))
     return json_response(
         {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.errors import NotFound
 from serving.http import page_schemas
 from serving.http.auth import Caller
-from serving.http.dependencies import LeanRoute, dependencies_of, json_response
+from serving.http.body import json_response
+from serving.http.endpoint import Dependencies, Routes
 from serving.http.static import PageFile, page_files
 from serving.http.stream import RECORD_EVERY_S
 
@@ -28,17 +28,17 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 FORMATS = ("image/jpeg", "image/png", "image/webp", "image/bmp")
 """Media types of accepted pictures."""
 
-router = APIRouter(route_class=LeanRoute)
+routes = Routes("operation")
 
 
-@router.get("/", include_in_schema=False)
+@routes.add("GET", "/", scope="open")
 async def page(request: Request) -> Response:
     """The page; 304 if the client has the current one."""
     found = await asyncio.to_thread(page_files)
     return _sent(request, found.index, caching="no-cache", headers=HEADERS)
 
 
-@router.get("/page/{version}/{name:path}", include_in_schema=False)
+@routes.add("GET", "/page/{version}/{name:path}", scope="open")
 async def page_file(request: Request) -> Response:
     """A file of the page."""
     found = await asyncio.to_thread(page_files)
@@ -48,10 +48,11 @@ async def page_file(request: Request) -> Response:
     return _sent(request, found.others[name], caching=_IMMUTABLE, headers={})
 
 
-@router.get("/about", tags=["operation"], **page_schemas.ABOUT)
+@routes.add("GET", "/about", scope="open", **page_schemas.ABOUT)
 async def about(request: Request) -> Response:
     """Retention of pictures, limits of pictures, and whether the client needs a key."""
-    settings = dependencies_of(request).settings
+    dependencies: Dependencies = request.state.dependencies
+    settings = dependencies.settings
     caller: Caller = request.scope["state"]["caller"]
     access = "given" if caller.scope != "open" else "key" if settings.api_keys else "closed"
     return json_response(

@@ -5,30 +5,31 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.detection.responses import is_id
 from serving.errors import BadRequest, NotFound
 from serving.http import schemas
-from serving.http.body import read_json
-from serving.http.dependencies import LeanRoute, dependencies_of, json_response
+from serving.http.body import json_response, read_json
+from serving.http.endpoint import Dependencies, Routes
 from serving.observations.records import StoredObservation
 
-router = APIRouter(route_class=LeanRoute, tags=["observations"])
+routes = Routes("observations")
 
 
-@router.get("/predictions/{id}", **schemas.PREDICTION)
+@routes.add("GET", "/predictions/{id}", **schemas.PREDICTION)
 async def prediction(request: Request) -> Response:
     """The answer and its lineage: model version → MLflow run → git commit → dataset hash."""
-    return json_response(_body(await dependencies_of(request).recorder.observation(_id(request))))
+    dependencies: Dependencies = request.state.dependencies
+    return json_response(_body(await dependencies.recorder.observation(_id(request))))
 
 
-@router.delete("/predictions/{id}", **schemas.PREDICTION_DELETE)
+@routes.add("DELETE", "/predictions/{id}", scope="admin", **schemas.PREDICTION_DELETE)
 async def delete_prediction(request: Request) -> Response:
     """Delete an answer, its feedback and its picture, if it was kept."""
-    await dependencies_of(request).recorder.delete(_id(request))
+    dependencies: Dependencies = request.state.dependencies
+    await dependencies.recorder.delete(_id(request))
     return Response(status_code=204)
 
 
@@ -67,10 +68,10 @@ def _body(recorded: StoredObservation) -> dict[str, Any]:
     }
 
 
-@router.post("/feedback", **schemas.FEEDBACK)
+@routes.add("POST", "/feedback", **schemas.FEEDBACK)
 async def feedback(request: Request) -> Response:
     """Store the true emotion; a later feedback replaces an earlier one."""
-    dependencies = dependencies_of(request)
+    dependencies: Dependencies = request.state.dependencies
     id, emotion = _checked(await read_json(request))
     recorded = await dependencies.recorder.observation(id)
     classes = recorded.model.classes if recorded.model else ()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,21 +14,30 @@ from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
 from serving.errors import NotFound
 from serving.http import protocol_schemas as schemas
-from serving.http.body import read_body
-from serving.http.dependencies import LeanRoute, dependencies_of, json_response
+from serving.http.body import json_response, read_body
+from serving.http.endpoint import Dependencies, Routes
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import tensors, v2
-from serving.protocols.tensors import LENGTH_HEADER
+from serving.protocols.tensors import LENGTH_HEADER, body_bytes
 
 BINARY, JSON = "application/octet-stream", "application/json"
 # Clients send JSON with its own type, without a type, or with the type of JSON followed by bytes.
 _KINDS = (BINARY, JSON, "")
 
-router = APIRouter(route_class=LeanRoute, tags=["open inference protocol"])
+routes = Routes("open inference protocol")
 
 
-@router.get("/v2", **schemas.SERVER)
+def _tensor_bytes(dependencies: Dependencies) -> int:
+    """Bytes of the largest tensor that the live model may get, at most `max_batch_bytes`."""
+    live, settings = dependencies.slot.current, dependencies.settings
+    if live is None:
+        # The response is 503 for any body; the body is not read.
+        return settings.max_batch_bytes
+    return min(settings.max_batch_bytes, body_bytes(live.contract.input, most=settings.max_tensor_images))
+
+
+@routes.add("GET", "/v2", **schemas.SERVER)
 async def server(request: Request) -> Response:
     """The server's name, version and extensions."""
     return json_response(
@@ -37,24 +45,26 @@ async def server(request: Request) -> Response:
     )
 
 
-@router.get("/v2/health/live", **schemas.LIVE)
+@routes.add("GET", "/v2/health/live", scope="open", logged=False, **schemas.LIVE)
 async def live(request: Request) -> Response:
     """200 while the process runs, with or without a model."""
     return json_response({"live": True})
 
 
-@router.get("/v2/health/ready", **schemas.READY)
+@routes.add("GET", "/v2/health/ready", scope="open", logged=False, **schemas.READY)
 async def ready(request: Request) -> Response:
     """200 when a model is live, 503 with the reason otherwise."""
-    dependencies_of(request).slot.require()
+    dependencies: Dependencies = request.state.dependencies
+    dependencies.slot.require()
     return json_response({"ready": True})
 
 
-@router.post("/v2/repository/index", **schemas.INDEX)
+@routes.add("POST", "/v2/repository/index", **schemas.INDEX)
 async def index(request: Request) -> Response:
     """List the live model, if there is one; it is always ready, so the filter `ready` changes nothing."""
     v2.check_filter(await read_body(request, expected=_KINDS))
-    current = dependencies_of(request).slot.current
+    dependencies: Dependencies = request.state.dependencies
+    current = dependencies.slot.current
     if current is None:
         return json_response([])
     identity = current.identity
@@ -62,28 +72,34 @@ async def index(request: Request) -> Response:
     return json_response([state])
 
 
-@router.get("/v2/models/{name}", **schemas.METADATA)
-@router.get("/v2/models/{name}/versions/{version}", **schemas.METADATA_OF_VERSION)
+@routes.add("GET", "/v2/models/{name}", **schemas.METADATA)
+@routes.add("GET", "/v2/models/{name}/versions/{version}", **schemas.METADATA_OF_VERSION)
 async def metadata(request: Request) -> Response:
     """The model's inputs and outputs; a size of -1 means any size."""
     live = _requested_model(request)
-    sample = await dependencies_of(request).tensors.sample(live)
+    dependencies: Dependencies = request.state.dependencies
+    sample = await dependencies.tensors.sample(live)
     return json_response(v2.model_metadata(_answerer(live), live.contract, sample))
 
 
-@router.get("/v2/models/{name}/ready", **schemas.MODEL_READY)
-@router.get("/v2/models/{name}/versions/{version}/ready", **schemas.MODEL_READY_OF_VERSION)
+@routes.add("GET", "/v2/models/{name}/ready", **schemas.MODEL_READY)
+@routes.add("GET", "/v2/models/{name}/versions/{version}/ready", **schemas.MODEL_READY_OF_VERSION)
 async def model_ready(request: Request) -> Response:
     """200 if this model is live."""
     return json_response({"name": _requested_model(request).identity.name, "ready": True})
 
 
-@router.post("/v2/models/{name}/infer", **schemas.INFER)
-@router.post("/v2/models/{name}/versions/{version}/infer", **schemas.INFER_WITH_VERSION)
+@routes.add("POST", "/v2/models/{name}/infer", max_bytes=_tensor_bytes, **schemas.INFER)
+@routes.add(
+    "POST",
+    "/v2/models/{name}/versions/{version}/infer",
+    max_bytes=_tensor_bytes,
+    **schemas.INFER_WITH_VERSION,
+)
 async def infer(request: Request) -> Response:
     """Run the network on a tensor of prepared pictures, without face detection."""
     live = _requested_model(request)
-    dependencies = dependencies_of(request)
+    dependencies: Dependencies = request.state.dependencies
     exchange = _Infer(
         await read_body(request, expected=_KINDS),
         header_length=request.headers.get(LENGTH_HEADER),
@@ -130,7 +146,8 @@ def _requested_model(request: Request) -> LiveModel:
         NotReady: no model is live.
         NotFound: another model or version is live.
     """
-    live = dependencies_of(request).slot.require()
+    dependencies: Dependencies = request.state.dependencies
+    live = dependencies.slot.require()
     identity, path = live.identity, request.path_params
     name, version = path["name"], path.get("version")
     if name != identity.name or version not in (None, identity.version):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version as installed
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -14,7 +13,7 @@ from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
 from serving.http import protocol_schemas as schemas
 from serving.http.body import read_body
-from serving.http.dependencies import LeanRoute, dependencies_of
+from serving.http.endpoint import Dependencies, Routes
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import mlflow_scoring, tensors
@@ -22,13 +21,18 @@ from serving.settings import Settings
 
 JSON = "application/json"
 
-router = APIRouter(route_class=LeanRoute, tags=["mlflow scoring"])
+routes = Routes("mlflow scoring")
 
 
-@router.post("/invocations", **schemas.INVOCATIONS)
+def _batch_bytes(dependencies: Dependencies) -> int:
+    # May contain picture files in base64, whose size does not depend on the model.
+    return dependencies.settings.max_batch_bytes
+
+
+@routes.add("POST", "/invocations", max_bytes=_batch_bytes, **schemas.INVOCATIONS)
 async def invocations(request: Request) -> Response:
     """Run the network on pictures that are JSON tensors or files in base64."""
-    dependencies = dependencies_of(request)
+    dependencies: Dependencies = request.state.dependencies
     live = dependencies.slot.require()
     body = await read_body(request, expected=(JSON,))
     exchange = _Invocation(body, dependencies.settings)
@@ -38,15 +42,16 @@ async def invocations(request: Request) -> Response:
     return Response(answered.answer, media_type=JSON, headers=_headers(live, answered.ids))
 
 
-@router.get("/ping", **schemas.PING)
-@router.get("/health", **schemas.HEALTH)
+@routes.add("GET", "/ping", scope="open", logged=False, **schemas.PING)
+@routes.add("GET", "/health", scope="open", logged=False, **schemas.HEALTH)
 async def ping(request: Request) -> Response:
     """200 when a model is live, 503 with the reason otherwise."""
-    dependencies_of(request).slot.require()
+    dependencies: Dependencies = request.state.dependencies
+    dependencies.slot.require()
     return PlainTextResponse("\n")
 
 
-@router.get("/version", **schemas.VERSION)
+@routes.add("GET", "/version", **schemas.VERSION)
 async def version(request: Request) -> Response:
     """The MLflow version whose protocol is served."""
     return PlainTextResponse(_mlflow_version())

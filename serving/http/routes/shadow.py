@@ -6,7 +6,6 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,17 +13,19 @@ from serving.experiments.canary import Canary
 from serving.experiments.report import report
 from serving.experiments.shadow import ShadowStatus
 from serving.http import schemas
-from serving.http.dependencies import LeanRoute, dependencies_of, json_response
+from serving.http.body import json_response
+from serving.http.endpoint import Dependencies, Routes
 
 _OFF = {"enabled": False, "reason": "no shadow is configured; set MIEN_SHADOW_MODEL"}
 
-router = APIRouter(route_class=LeanRoute, tags=["model"])
+routes = Routes("model")
 
 
-@router.get("/model/shadow", **schemas.SHADOW)
+@routes.add("GET", "/model/shadow", **schemas.SHADOW)
 async def shadow(request: Request) -> Response:
     """Agreement of the shadow with the live model, over all workers; `enabled` is false without a shadow."""
-    trial = dependencies_of(request).experiments.shadow
+    dependencies: Dependencies = request.state.dependencies
+    trial = dependencies.experiments.shadow
     if trial is None:
         return json_response(_OFF)
     return json_response(_body(await asyncio.to_thread(trial.status)))

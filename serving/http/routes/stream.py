@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
@@ -10,16 +9,16 @@ from starlette.websockets import WebSocket
 from serving.errors import UpgradeRequired
 from serving.http import schemas
 from serving.http.auth import client_id_of
-from serving.http.dependencies import LeanRoute, dependencies_of
-from serving.http.middleware import STREAM_NOTES
+from serving.http.endpoint import Dependencies, Routes
+from serving.http.websocket import STREAM_NOTES
 
-router = APIRouter(route_class=LeanRoute, tags=["detection"])
+routes = Routes("detection")
 
 
-@router.websocket("/stream")
+@routes.add_websocket("/stream")
 async def stream(socket: WebSocket) -> None:
     """Answer the newest frame repeatedly."""
-    dependencies = dependencies_of(socket)
+    dependencies: Dependencies = socket.state.dependencies
     await socket.accept()
     subject = client_id_of(socket)
     opened = dependencies.streams.stream(socket, request_id=socket.state.request_id, subject=subject)
@@ -30,7 +29,7 @@ async def stream(socket: WebSocket) -> None:
         setattr(socket.state, STREAM_NOTES, notes)
 
 
-@router.get("/stream", **schemas.STREAM)
+@routes.add("GET", "/stream", **schemas.STREAM)
 async def explain_stream(request: Request) -> Response:
     """A WebSocket: send frames (binary messages), receive answers (text). See docs/api.md."""
     raise UpgradeRequired

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from serving.http.auth import OPEN_PATHS
+from serving.http.app import ROUTES
 from serving.settings import Settings, unknown_variables
 from tests.support.kustomize import Thing, rendered
 
@@ -61,7 +61,7 @@ def test_probes_ask_paths_that_are_open_and_tell_life_from_readiness(things: lis
     (container,) = pods(things)["mien"]["spec"]["containers"]
     paths = {name: container[name]["httpGet"]["path"] for name in container if name.endswith("Probe")}
     assert paths == {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
-    assert set(paths.values()) <= OPEN_PATHS
+    assert set(paths.values()) <= {endpoint.path for endpoint in ROUTES if endpoint.scope == "open"}
     # The pause before the end, and the service's own patience, fit into what Kubernetes gives.
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     given = pods(things)["mien"]["spec"]["terminationGracePeriodSeconds"]

@@ -220,7 +220,7 @@ def test_every_endpoint_is_documented(root: Path) -> None:
 
 def test_every_websocket_is_documented(root: Path) -> None:
     guide = (root / "docs/api.md").read_text()
-    sockets = [route.path for route in stream.router.routes if isinstance(route, APIWebSocketRoute)]
+    sockets = [route.path for route in stream.routes.router.routes if isinstance(route, APIWebSocketRoute)]
     assert sockets
     assert all(f"`WS {path}`" in guide for path in sockets)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serving.errors import NotAcceptable
-from serving.http.query import preferred
+from serving.http.routes.detect import preferred
 
 OFFERED = ("application/json", "image/png")
 

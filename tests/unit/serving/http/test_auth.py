@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from serving.errors import Forbidden, Unauthorized
-from serving.http.auth import Access, Caller, Origin, hash_key, needed_scope
+from serving.http.app import ROUTES
+from serving.http.auth import Access, Caller, Origin, hash_key
+from serving.http.middleware import RouteTable
 from serving.settings import Settings
 
 LOCAL = Origin(server="127.0.0.1", client="127.0.0.1", host="localhost:8000")
@@ -25,8 +27,8 @@ KEYS = (hash_key("app", "predict", "one"), hash_key("ops", "admin", "two"))
 )
 def test_without_keys_a_program_on_this_machine_may_do_everything(origin: Origin) -> None:
     access = Access((), allow_anonymous=False)
-    assert access.check("admin", key=None, origin=origin) == Caller("anonymous", "admin")
-    assert access.check("predict", key="left over", origin=origin).scope == "admin"
+    assert access.admit("admin", key=None, origin=origin) == Caller("anonymous", "admin")
+    assert access.admit("predict", key="left over", origin=origin).scope == "admin"
 
 
 @pytest.mark.parametrize(
@@ -43,44 +45,44 @@ def test_without_keys_a_program_on_this_machine_may_do_everything(origin: Origin
 def test_without_keys_other_machines_are_refused_with_the_reason(origin: Origin) -> None:
     access = Access((), allow_anonymous=False)
     with pytest.raises(Forbidden, match="MIEN_API_KEYS"):
-        access.check("predict", key=None, origin=origin)
-    assert access.check("open", key=None, origin=origin).scope == "open"
+        access.admit("predict", key=None, origin=origin)
+    assert access.admit("open", key=None, origin=origin).scope == "open"
 
 
 def test_everybody_may_predict_when_that_is_allowed_but_not_delete() -> None:
     access = Access((), allow_anonymous=True)
-    assert access.check("predict", key=None, origin=REMOTE) == Caller("anonymous", "predict")
+    assert access.admit("predict", key=None, origin=REMOTE) == Caller("anonymous", "predict")
     with pytest.raises(Forbidden, match="scope admin"):
-        access.check("admin", key=None, origin=REMOTE)
+        access.admit("admin", key=None, origin=REMOTE)
 
 
 @pytest.mark.parametrize("origin", [LOCAL, REMOTE], ids=["local", "remote"])
 def test_with_keys_one_is_needed_everywhere(origin: Origin) -> None:
     access = Access(KEYS, allow_anonymous=False)
     with pytest.raises(Unauthorized, match="no key was sent"):
-        access.check("predict", key=None, origin=origin)
+        access.admit("predict", key=None, origin=origin)
     with pytest.raises(Unauthorized, match="not known"):
-        access.check("predict", key="wrong", origin=origin)
-    assert access.check("predict", key="one", origin=origin) == Caller("app", "predict")
+        access.admit("predict", key="wrong", origin=origin)
+    assert access.admit("predict", key="one", origin=origin) == Caller("app", "predict")
 
 
 def test_a_scope_reaches_as_far_as_it_says() -> None:
     access = Access(KEYS, allow_anonymous=False)
-    assert access.check("admin", key="two", origin=REMOTE).name == "ops"
-    assert access.check("predict", key="two", origin=REMOTE).name == "ops"
+    assert access.admit("admin", key="two", origin=REMOTE).name == "ops"
+    assert access.admit("predict", key="two", origin=REMOTE).name == "ops"
     with pytest.raises(Forbidden, match="app has predict"):
-        access.check("admin", key="one", origin=REMOTE)
+        access.admit("admin", key="one", origin=REMOTE)
 
 
 def test_an_unknown_key_is_refused_even_where_anonymous_clients_are_answered() -> None:
     with pytest.raises(Unauthorized):
-        Access(KEYS, allow_anonymous=True).check("predict", key="wrong", origin=REMOTE)
+        Access(KEYS, allow_anonymous=True).admit("predict", key="wrong", origin=REMOTE)
 
 
 @pytest.mark.parametrize("key", ["", "ключ", "\x00", "a" * 10_000])
 def test_a_strange_key_is_only_unknown(key: str) -> None:
     with pytest.raises(Unauthorized):
-        Access(KEYS, allow_anonymous=False).check("predict", key=key, origin=REMOTE)
+        Access(KEYS, allow_anonymous=False).admit("predict", key=key, origin=REMOTE)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +99,14 @@ def test_a_strange_key_is_only_unknown(key: str) -> None:
         ("GET", "/metrics", "predict"),
         ("DELETE", "/predictions/1", "admin"),
         ("GET", "/livez/", "predict"),
+        ("POST", "/livez", "open"),
+        ("DELETE", "/model", "admin"),
+        ("DELETE", "/anything", "admin"),
         ("GET", "/anything", "predict"),
     ],
 )
 def test_each_path_needs_its_scope(method: str, path: str, scope: str) -> None:
-    assert needed_scope(method, path) == scope
+    assert RouteTable(ROUTES).find({"path": path}, method).scope == scope
 
 
 def test_an_entry_is_what_the_settings_take() -> None:

@@ -12,9 +12,8 @@ from serving.http.auth import Caller, client_id_of
 
 def request(caller: Caller, client: str | None, *, canary: object = "one") -> Request:
     dependencies = SimpleNamespace(experiments=SimpleNamespace(canary=canary))
-    state = {"caller": caller, "client": client, "request_id": "abc"}
-    app = SimpleNamespace(state=SimpleNamespace(dependencies=dependencies))
-    return Request({"type": "http", "app": app, "state": state, "headers": []})
+    state = {"caller": caller, "client": client, "request_id": "abc", "dependencies": dependencies}
+    return Request({"type": "http", "state": state, "headers": []})
 
 
 KEY, ANONYMOUS = Caller("app", "predict"), Caller("anonymous", "predict")

@@ -11,9 +11,10 @@ import pytest
 
 from serving.errors import BadRequest
 from serving.http.auth import Access
-from serving.http.exchange import RequestLimits
-from serving.http.limits import HeldBytes, RateLimit
-from serving.http.middleware import RequestMiddleware
+from serving.http.body import HeldBytes
+from serving.http.endpoint import Endpoint
+from serving.http.limits import RateLimit
+from serving.http.middleware import Edge, HttpMiddleware, RequestLimits, RouteTable
 
 Message = dict[str, Any]
 
@@ -87,17 +88,16 @@ class Exchanged:
             "server": ("127.0.0.1", 80),
             "client": ("127.0.0.1", 5000),
         }
-        edge = RequestMiddleware(
+        edge = HttpMiddleware(
             app,
-            access=Access((), allow_anonymous=False),
-            limits=RequestLimits(
-                body_bytes=lambda path: limit,
-                body_timeout_s=timeout_s,
-                rate=rate,
-                held=held or HeldBytes(10**9),
+            Edge(
+                routes=RouteTable([Endpoint(method="POST", path="/detect", max_bytes=lambda _: limit)]),
+                access=Access((), allow_anonymous=False, rate=rate),
+                listener=self.listener,
+                log_requests=True,
             ),
-            listener=self.listener,
-            log_requests=True,
+            others=app,
+            limits=RequestLimits(body_timeout_s=timeout_s, held=held or HeldBytes(10**9)),
         )
         waiting = list(pieces)
 
@@ -177,7 +177,7 @@ def test_a_client_that_leaves_in_the_middle_is_not_a_failure_of_the_service() ->
 
 
 def test_an_answer_before_the_body_is_read_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.http.exchange._LINGER_S", 0.05)
+    monkeypatch.setattr("serving.http.middleware._LINGER_S", 0.05)
     exchange = Exchanged(hasty, b"x", ends=False)
     assert exchange.headers["connection"] == "close"
     assert exchange.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}

@@ -11,10 +11,9 @@ import pytest
 
 from serving.errors import BadRequest
 from serving.http.auth import Access, hash_key
-from serving.http.exchange import RequestLimits
-from serving.http.limits import HeldBytes, RateLimit
-from serving.http.middleware import STREAM_NOTES, RequestMiddleware
-from serving.http.websocket import KEY_PREFIX, SUBPROTOCOL
+from serving.http.limits import RateLimit
+from serving.http.middleware import Edge, RouteTable
+from serving.http.websocket import KEY_PREFIX, STREAM_NOTES, SUBPROTOCOL, WebSocketMiddleware
 
 Message = dict[str, Any]
 
@@ -24,6 +23,11 @@ class Listener:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, int]] = []
+
+    def request_started(self) -> None:
+        raise AssertionError("WebSockets are not requests in progress")
+
+    request_finished = request_started
 
     def request(self, *, route: str, method: str, status: int, seconds: float) -> None:
         self.requests.append((route, method, status))
@@ -82,14 +86,14 @@ class Shaken:
             "subprotocols": list(subprotocols),
             "extensions": {"websocket.http.response": {}} if refuses else {},
         }
-        edge = RequestMiddleware(
+        edge = WebSocketMiddleware(
             app,
-            access=Access(keys, allow_anonymous=False),
-            limits=RequestLimits(
-                body_bytes=lambda path: 100, body_timeout_s=5.0, rate=rate, held=HeldBytes(10**9)
+            Edge(
+                routes=RouteTable([]),
+                access=Access(keys, allow_anonymous=False, rate=rate),
+                listener=self.listener,
+                log_requests=True,
             ),
-            listener=self.listener,
-            log_requests=True,
             allowed_origins=pages,
         )
         waiting = [
@@ -240,8 +244,7 @@ def test_what_the_service_cannot_start_with_is_one_line(reason: str, logged: str
     async def send(message: Message) -> None:
         sent.append(message)
 
-    limits = RequestLimits(body_bytes=lambda path: 1, body_timeout_s=1.0, rate=None, held=HeldBytes(1))
     access = Access((), allow_anonymous=False)
-    edge = RequestMiddleware(app, access=access, limits=limits, listener=Listener(), log_requests=True)
-    asyncio.run(edge({"type": "lifespan"}, send, send))
+    edge = Edge(routes=RouteTable([]), access=access, listener=Listener(), log_requests=True)
+    asyncio.run(WebSocketMiddleware(app, edge)({"type": "lifespan"}, send, send))
     assert sent == [{"type": "lifespan.startup.failed", "message": logged}]

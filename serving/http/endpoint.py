@@ -1,0 +1,159 @@
+"""What an endpoint declares (path, scope, body limit, whether it is logged, responses) and what it uses.
+
+    routes = Routes("detection")
+
+    @routes.add("POST", "/detect", max_bytes=lambda dependencies: dependencies.settings.max_bytes, …)
+    async def detect(request: Request) -> Response: …
+
+A handler finds the service's objects in `request.state.dependencies`. `serving.http.middleware` reads the
+declaration of each request's endpoint; the OpenAPI document is made from the same declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from serving.detection.detector import Detector
+from serving.detection.tensors import TensorAnswerer
+from serving.drift.monitor import DriftMonitor
+from serving.experiments.manager import Experiments
+from serving.http.auth import Scope
+from serving.http.connections import Connections
+from serving.http.metrics import Metrics
+from serving.http.stream import Streams
+from serving.inference.batching import Batcher
+from serving.inference.model_slot import ModelSlot
+from serving.model_sync.service import ModelSync
+from serving.observations.recorder import Recorder
+from serving.observations.store import Store
+from serving.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependencies:
+    """The parts of the running service, by role."""
+
+    settings: Settings
+    slot: ModelSlot
+    batcher: Batcher
+    detector: Detector
+    model_sync: ModelSync
+    recorder: Recorder
+    store: Store
+    metrics: Metrics
+    drift: DriftMonitor
+    streams: Streams
+    connections: Connections
+    tensors: TensorAnswerer
+    experiments: Experiments
+
+    def refresh_metrics(self) -> None:
+        """Copy the current state into the gauges."""
+        stats = self.recorder.stats()
+        rows = {name: getattr(stats, name) for name in ("written", "waiting", "dropped")}
+        self.metrics.streams(len(self.streams))
+        self.metrics.connections(len(self.connections))
+        canary = self.experiments.canary
+        self.metrics.experiments.active(canary is not None and canary.status.state == "running")
+        self.metrics.drift.show(self.drift.status())
+        self.metrics.state(self.slot, waiting=self.batcher.waiting, rows=rows)
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+SocketHandler = Callable[[WebSocket], Awaitable[None]]
+H = TypeVar("H", bound=Handler)
+S = TypeVar("S", bound=SocketHandler)
+
+# A JSON body with two short texts, which is all that most endpoints read.
+_SMALL_BYTES = 64 * 1024
+
+
+def small_body(dependencies: Dependencies) -> int:
+    """Return the body limit of endpoints that read no picture and no tensor, bytes."""
+    return _SMALL_BYTES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """The declaration of one endpoint."""
+
+    method: str
+    path: str
+    """The path's template; the label of its requests in metrics, logs and traces."""
+    handler: Handler | None = None
+    """Answers a request; None: the router refuses it."""
+    scope: Scope = "predict"
+    logged: bool = True
+    """Whether requests are logged and count as in progress; probes and scrapes come every few seconds."""
+    max_bytes: Callable[[Dependencies], int] = small_body
+    """Maximum number of bytes of a request body."""
+
+
+class Routes:
+    """The endpoints of one file in `serving.http.routes`."""
+
+    def __init__(self, tag: str) -> None:
+        """Create an empty list; `tag` names the group in the OpenAPI document."""
+        self.endpoints: list[Endpoint] = []
+        self.router = APIRouter(route_class=_PlainRoute, tags=[tag])
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: Scope = "predict",
+        logged: bool = True,
+        max_bytes: Callable[[Dependencies], int] = small_body,
+        **operation: Any,
+    ) -> Callable[[H], H]:
+        """Declare the decorated function as an endpoint, by the fields of `Endpoint`.
+
+        `operation` describes it in the OpenAPI document; without it the document leaves it out.
+        """
+
+        def declare(handler: H) -> H:
+            self.endpoints.append(
+                Endpoint(
+                    method=method, path=path, handler=handler, scope=scope, logged=logged, max_bytes=max_bytes
+                )
+            )
+            self.router.add_api_route(
+                path,
+                handler,
+                methods=[method],
+                include_in_schema=bool(operation),
+                **operation,
+            )
+            return handler
+
+        return declare
+
+    def add_websocket(self, path: str) -> Callable[[S], S]:
+        """Declare the decorated function as a WebSocket; its scope is that of `GET` on the same path."""
+
+        def declare(handler: S) -> S:
+            self.router.add_api_websocket_route(path, handler)
+            return handler
+
+        return declare
+
+
+class _PlainRoute(APIRoute):
+    """A route that FastAPI only documents: no dependencies are resolved and no models are validated.
+
+    Requests reach their handler through `serving.http.middleware`; only those below a server's `--root-path`
+    come through FastAPI's router.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        """Return the handler unchanged."""
+        return cast(Callable[[Request], Any], self.endpoint)
