@@ -32,7 +32,7 @@ from serving.errors import StoreUnavailable
 from serving.experiments.manager import make_experiments
 from serving.http.auth import CANARY_HEADER, Access
 from serving.http.body import HeldBytes
-from serving.http.connections import STATE, ConnectionLimits, Connections
+from serving.http.connections import STATE, ConnectionLimits, Connections, Draining
 from serving.http.endpoint import Dependencies
 from serving.http.limits import make_rate
 from serving.http.logs import finish_logs
@@ -52,7 +52,7 @@ from serving.http.routes import (
     shadow,
     stream,
 )
-from serving.http.stream import Draining, StreamDependencies, StreamLimits, Streams
+from serving.http.stream import StreamDependencies, StreamLimits, Streams
 from serving.http.telemetry import SpanWriter, Traces, configured
 from serving.http.websocket import WebSocketMiddleware
 from serving.inference.batching import Batcher
@@ -126,9 +126,9 @@ def _wrap(
         listener=metrics,
         log_requests=settings.access_log,
     )
-    websockets = WebSocketMiddleware(app, edge, allowed_origins=settings.cors_origins)
+    others = WebSocketMiddleware(app, edge, allowed_origins=settings.cors_origins)
     limits = RequestLimits(body_timeout_s=settings.body_timeout_s, held=held)
-    return HttpMiddleware(app, edge, others=websockets, limits=limits, traces=traces)
+    return HttpMiddleware(app, edge, others=others, limits=limits, traces=traces)
 
 
 def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:

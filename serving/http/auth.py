@@ -194,11 +194,13 @@ def _has_port(host: str) -> bool:
     return host.rpartition(":")[2].isdigit() and not host.endswith("]")
 
 
-def _is_loopback(address: str) -> bool:
+@lru_cache(1024)
+def _is_loopback(address: str, *, otherwise: bool = False) -> bool:
+    """Whether an address is one of this machine's own; `otherwise` for a text that is not an address."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
-        return False
+        return otherwise
 
 
 CANARY_HEADER = "mien-canary"
@@ -219,7 +221,7 @@ def client_id_of(request: HTTPConnection) -> str | None:
     if caller is not None and caller.name != "anonymous":
         return f"key {caller.name}"
     client: str | None = state.get("client")
-    if client is not None and not _is_local_peer(client):
+    if client is not None and not _is_loopback(client, otherwise=True):
         return f"from {client}"
     return f"request {state['request_id']}"
 
@@ -229,14 +231,6 @@ def mark_canary(response: Response, *, canary: bool) -> Response:
     if canary:
         response.headers[CANARY_HEADER] = "true"
     return response
-
-
-@lru_cache(1024)
-def _is_local_peer(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return True
 
 
 def main() -> None:

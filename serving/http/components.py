@@ -1,23 +1,76 @@
-"""JSON Schemas of the response bodies for the OpenAPI document, written by hand, with examples.
+"""Types and JSON Schemas that the OpenAPI document needs for several groups of endpoints.
 
-The routes write responses without models, for speed; a test validates real responses against these schemas.
+Bodies are dataclasses, declared beside the route that sends or reads them. Those of pictures are JSON
+Schemas, written by hand: `serving.detection.responses.as_json` writes them without objects, for speed. A test
+validates real responses against the document.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, with_config
+
+from serving.contract import Box
+from serving.inference.model_slot import ModelIdentity
 
 Schema = dict[str, Any]
+Id = Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="Sorts by time.")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Length = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+# The string under a field of a decorated dataclass is its description in the document.
+documented = with_config(ConfigDict(use_attribute_docstrings=True))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Area:
+    """A rectangle in px of the upright picture; may reach beyond it."""
+
+    left: int
+    top: int
+    width: Length
+    height: Length
+
+    @classmethod
+    def of(cls, box: Box) -> Area:
+        """Return a box as an area."""
+        left, top, width, height = box
+        return cls(left=left, top=top, width=width, height=height)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelName:
+    """A model by its name, version and digest."""
+
+    name: str
+    version: str
+    sha256: Sha256
+
+    @classmethod
+    def of(cls, model: ModelIdentity) -> ModelName:
+        """Return the name of a model."""
+        return cls(name=model.name, version=model.version, sha256=model.sha256)
+
+
+def iso_time(time_s: float) -> str:
+    """Return a Unix time as ISO 8601 in UTC, with milliseconds."""
+    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="milliseconds")
+
 
 _SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _FRACTION: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$", "description": "Sorts by time."}
-_TIME: Schema = {"type": "string", "format": "date-time"}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
 _TEXT: Schema = {"type": "string"}
 
 
-def ref(name: str) -> Schema:
+def ref(name: str) -> dict[str, str]:
     """Return a reference to a component."""
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -122,24 +175,6 @@ _HEATMAP: Schema = {
     },
 }
 
-_AGREEMENT: Schema = {
-    "compared": {**_COUNT, "description": "Pictures that both models answered."},
-    "agreed": _COUNT,
-    "agreement": _or_null(_FRACTION),
-    "kappa": {
-        **_or_null({"type": "number", "minimum": -1, "maximum": 1}),
-        "description": "Cohen's: agreement beyond chance; of one emotion, against all others.",
-    },
-    "mean_probability_difference": {
-        **_or_null(_FRACTION),
-        "description": "Total variation: half the sum of the differences of all probabilities.",
-    },
-}
-_LATENCY: Schema = {
-    **_numbers("mean", "p50", "p95"),
-    "description": "Work for one picture: finding faces, preprocessing, its part of the batch's inference.",
-}
-
 COMPONENTS: dict[str, Schema] = {
     "Problem": _object(
         {
@@ -199,118 +234,4 @@ COMPONENTS: dict[str, Schema] = {
         description="Either a result or a problem.",
     ),
     "Batch": _object({"results": {"type": "array", "items": ref("BatchEntry")}}),
-    "Feedback": _object(
-        {"id": _ID, "emotion": {"type": "string", "minLength": 1}},
-        additionalProperties=False,
-        example={"id": EXAMPLE_ID, "emotion": "surprise"},
-    ),
-    "FeedbackStored": _object({"id": _ID, "emotion": _TEXT, "predicted": _TEXT}),
-    "Prediction": _object(
-        {
-            "id": _ID,
-            "time": _TIME,
-            "emotion": _TEXT,
-            "probability": _FRACTION,
-            "probabilities": _PROBABILITIES,
-            "entropy": {"type": "number", "minimum": 0, "description": "Nats."},
-            "faces": _COUNT,
-            "box": _or_null(_BOX),
-            "whole_image": {"type": "boolean"},
-            "image": _SIZE,
-            "input": _numbers("brightness", "contrast", "sharpness"),
-            "feedback": {**_or_null(_TEXT), "description": "The true emotion of the last feedback."},
-            "picture_kept": {"type": "boolean"},
-            "model": _object({"name": _or_null(_TEXT), "version": _TEXT, "sha256": _SHA256}),
-            "lineage": _or_null(
-                {"type": "object", "description": "MLflow run, git commit, dataset hash and more."}
-            ),
-        }
-    ),
-    "Model": _object(
-        {
-            "live": _or_null(
-                _object(
-                    {
-                        "name": _TEXT,
-                        "version": _TEXT,
-                        "sha256": _SHA256,
-                        "architecture": _TEXT,
-                        "weights": _TEXT,
-                        "sample": {"type": "boolean"},
-                        "notice": _or_null(_TEXT),
-                        "since": _TIME,
-                        "size_bytes": _COUNT,
-                        "contract": {"type": "object"},
-                        "lineage": {"type": "object"},
-                    }
-                )
-            ),
-            "reason": {"type": "string", "description": "Why this model is live, or why none is."},
-            "following": {"type": "object"},
-            "canary": {
-                **_or_null(ref("Canary")),
-                "description": "State of the canary; null if MIEN_CANARY is 0.",
-            },
-        }
-    ),
-    "Canary": _object(
-        {
-            "location": {"type": "string", "description": "Location of the candidate."},
-            "share": _FRACTION,
-            "state": {"enum": ["running", "waiting", "stopped", "paused"]},
-            "reason": _TEXT,
-            "model": _or_null(ref("ModelName")),
-        }
-    ),
-    "ModelName": _object({"name": _TEXT, "version": _TEXT, "sha256": _SHA256}),
-    "ShadowOff": _object({"enabled": {"const": False}, "reason": _TEXT}),
-    "Shadow": _object(
-        {
-            "enabled": {"const": True},
-            "location": _TEXT,
-            "fraction": {
-                **_FRACTION,
-                "description": "Fraction of the answered pictures that the shadow also classifies.",
-            },
-            "model": _or_null(ref("ModelName")),
-            "reason": {
-                **_or_null(_TEXT),
-                "description": "Why nothing is compared now; null while pictures are compared.",
-            },
-            "report": {
-                **_or_null(ref("ShadowReport")),
-                "description": "Report about the last compared pair of models, over all workers.",
-            },
-        }
-    ),
-    "ShadowReport": _object(
-        {
-            "live": ref("ModelKey"),
-            "shadow": ref("ModelKey"),
-            "since": _TIME,
-            **_AGREEMENT,
-            "emotions": {
-                "type": "object",
-                "additionalProperties": ref("ShadowEmotion"),
-                "description": "By the live model's answer.",
-            },
-            "latency_ms": _object({"live": _or_null(_LATENCY), "shadow": _or_null(_LATENCY)}),
-            "dropped": {**_COUNT, "description": "Sampled pictures that the shadow had no time for."},
-            "failed": {**_COUNT, "description": "Pictures for which the shadow failed."},
-            "last_error": _or_null(_object({"time": _TIME, "reason": _TEXT})),
-        }
-    ),
-    "ShadowEmotion": _object(
-        {
-            **_AGREEMENT,
-            "shadow": {
-                "type": "object",
-                "additionalProperties": _COUNT,
-                "description": "The shadow's emotions for these pictures.",
-            },
-        }
-    ),
-    "ModelKey": _object({"version": _TEXT, "sha256": _SHA256}),
-    "History": _object({"switches": {"type": "array", "items": {"type": "object"}}}),
-    "Status": _object({"status": _TEXT, "model": _TEXT}, optional=("model",)),
 }

@@ -11,7 +11,7 @@ declaration of each request's endpoint; the OpenAPI document is made from the sa
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -26,8 +26,10 @@ from serving.detection.tensors import TensorAnswerer
 from serving.drift.monitor import DriftMonitor
 from serving.experiments.manager import Experiments
 from serving.http.auth import Scope
+from serving.http.components import ref
 from serving.http.connections import Connections
 from serving.http.metrics import Metrics
+from serving.http.problems import MEDIA_TYPE, TABLE
 from serving.http.stream import Streams
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
@@ -72,13 +74,10 @@ SocketHandler = Callable[[WebSocket], Awaitable[None]]
 H = TypeVar("H", bound=Handler)
 S = TypeVar("S", bound=SocketHandler)
 
-# A JSON body with two short texts, which is all that most endpoints read.
-_SMALL_BYTES = 64 * 1024
-
 
 def small_body(dependencies: Dependencies) -> int:
-    """Return the body limit of endpoints that read no picture and no tensor, bytes."""
-    return _SMALL_BYTES
+    """Return the body limit, bytes, of endpoints that read two short texts as JSON, or no body."""
+    return 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,12 +96,55 @@ class Endpoint:
     """Maximum number of bytes of a request body."""
 
 
+ACCESS = (401, 403, 429)
+"""Problem statuses of endpoints that check access."""
+BODY = (400, 408, 413, 415)
+"""Problem statuses of endpoints that read a body."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """A successful response, as the OpenAPI document describes it."""
+
+    text: str
+    status: int = 200
+    model: Any = None
+    """Type of the JSON body; None if `content` describes the body, or there is none."""
+    content: Mapping[str, object] | None = None
+    """Media type → its description (OpenAPI 3.1)."""
+    links: Mapping[str, object] | None = None
+
+    def described(self) -> dict[str, object]:
+        """Return the arguments of FastAPI's `responses`."""
+        found: dict[str, object] = {"model": self.model, "content": self.content, "links": self.links}
+        return {"description": self.text} | {name: value for name, value in found.items() if value}
+
+
+def _problems(statuses: Iterable[int], name: str) -> dict[int | str, dict[str, Any]]:
+    """Describe the problem responses, by status, with the titles of `problems.TABLE`."""
+    return {
+        status: {
+            "description": "; ".join(
+                dict.fromkeys(kind.title for kind in TABLE.values() if kind.status == status)
+            ),
+            "content": {MEDIA_TYPE: {"schema": ref(name)}},
+        }
+        for status in sorted(statuses)
+    }
+
+
 class Routes:
     """The endpoints of one file in `serving.http.routes`."""
 
-    def __init__(self, tag: str) -> None:
-        """Create an empty list; `tag` names the group in the OpenAPI document."""
+    def __init__(self, tag: str, *, problem: str = "Problem") -> None:
+        """Create an empty list.
+
+        Args:
+            tag: name of the group in the OpenAPI document.
+            problem: name of the component that describes the group's problem responses.
+        """
         self.endpoints: list[Endpoint] = []
+        self._problem = problem
         self.router = APIRouter(route_class=_PlainRoute, tags=[tag])
 
     def add(
@@ -113,12 +155,31 @@ class Routes:
         scope: Scope = "predict",
         logged: bool = True,
         max_bytes: Callable[[Dependencies], int] = small_body,
-        **operation: Any,
+        answer: Answer | type | None = None,
+        problems: Iterable[int] = (),
+        parameters: Sequence[Mapping[str, object]] = (),
+        body: Mapping[str, object] | None = None,
     ) -> Callable[[H], H]:
-        """Declare the decorated function as an endpoint, by the fields of `Endpoint`.
+        """Declare the decorated function as an endpoint, and describe it in the OpenAPI document.
 
-        `operation` describes it in the OpenAPI document; without it the document leaves it out.
+        Args:
+            method: of HTTP.
+            path: see `Endpoint`, also for `scope`, `logged` and `max_bytes`.
+            scope: the scope that a key needs.
+            logged: whether requests are logged.
+            max_bytes: limit of the body.
+            answer: the successful response; for a type, JSON of this type, described by its docstring.
+                Without it the document leaves the endpoint out.
+            problems: statuses of the problem responses.
+            parameters: parameters of path, query and headers (OpenAPI 3.1).
+            body: the request body (OpenAPI 3.1).
         """
+        if isinstance(answer, type):
+            answer = Answer(text=(answer.__doc__ or "").partition("\n")[0], model=answer)
+        success = answer or Answer(text="")
+        extra: dict[str, Any] = {"parameters": list(parameters)} if parameters else {}
+        if body is not None:
+            extra["requestBody"] = body
 
         def declare(handler: H) -> H:
             self.endpoints.append(
@@ -130,8 +191,11 @@ class Routes:
                 path,
                 handler,
                 methods=[method],
-                include_in_schema=bool(operation),
-                **operation,
+                include_in_schema=answer is not None,
+                responses={success.status: success.described(), **_problems(problems, self._problem)},
+                openapi_extra=extra,
+                status_code=success.status,
+                response_model=None,
             )
             return handler
 

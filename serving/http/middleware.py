@@ -57,16 +57,15 @@ class RouteTable:
     """
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
-        self._by_path: dict[str, dict[str, Endpoint]] = {}
+        by_path: dict[str, dict[str, Endpoint]] = {}
         for endpoint in endpoints:
-            self._by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-        self._templates = [
-            (compile_path(path)[0], methods) for path, methods in self._by_path.items() if "{" in path
-        ]
+            by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+        self._exact = {path: methods for path, methods in by_path.items() if "{" not in path}
+        self._templates = [(compile_path(path)[0], found) for path, found in by_path.items() if "{" in path]
 
     def find(self, scope: Scope, method: str) -> Endpoint:
         """Return the endpoint of a request, and store the parameters of its path in the scope."""
-        methods = self._by_path.get(scope["path"])
+        methods = self._exact.get(scope["path"])
         if methods is None:
             methods = self._match(scope)
         return methods.get(method) or _undeclared(method, scope["path"], methods)

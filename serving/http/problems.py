@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -34,14 +33,13 @@ _MLFLOW_CODES = {
 }
 
 
-def protocol_members(path: str, problem: dict[str, Any]) -> dict[str, Any]:
+def protocol_members(path: str, *, status: int, detail: str) -> dict[str, str]:
     """Return the additional members of a problem that the clients of a path read."""
     if path == "/v2" or path.startswith("/v2/"):
-        return {"error": problem["detail"]}
+        return {"error": detail}
     if path in SCORING_PATHS:
-        status = problem["status"]
         otherwise = "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR"
-        return {"error_code": _MLFLOW_CODES.get(status, otherwise), "message": problem["detail"]}
+        return {"error_code": _MLFLOW_CODES.get(status, otherwise), "message": detail}
     return {}
 
 
@@ -118,10 +116,10 @@ def kind_of(error: BaseException) -> ProblemKind:
     return INTERNAL
 
 
-def problem(error: BaseException, *, request_id: str | None = None) -> dict[str, Any]:
+def problem(error: BaseException, *, request_id: str | None = None) -> dict[str, str | int]:
     """Return the body for an exception; it reveals nothing of an exception that is not in the table."""
     kind = kind_of(error)
-    body: dict[str, Any] = {
+    body: dict[str, str | int] = {
         "type": TYPE_PREFIX + kind.slug,
         "title": kind.title,
         "status": kind.status,
@@ -137,10 +135,9 @@ def problem(error: BaseException, *, request_id: str | None = None) -> dict[str,
 def response(error: BaseException, *, request_id: str | None = None, path: str = "") -> Response:
     """Return the response for an exception, with the members of `protocol_members` for `path`."""
     body = problem(error, request_id=request_id)
-    body |= protocol_members(path, body)
-    return Response(
-        orjson.dumps(body), status_code=body["status"], media_type=MEDIA_TYPE, headers=_headers(error)
-    )
+    status = kind_of(error).status
+    body |= protocol_members(path, status=status, detail=str(body["detail"]))
+    return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=_headers(error))
 
 
 def from_status(status: int, detail: str, *, method: str, allowed: str) -> ServingError:

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -347,70 +344,3 @@ class Streams:
             self._open.discard(stream)
             if self._closing and not self._open:
                 self._all_closed.set()
-
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Time for clients to answer the close frame. What they send meanwhile is read: closing a connection with
-# unread bytes resets it, and the client may then lose the last bytes sent to it (RFC 9293, 3.6.1).
-_LINGER_S = 0.3
-
-Handler = Callable[[int, FrameType | None], Any]
-
-
-class Draining:
-    """Delays SIGTERM and SIGINT until the open streams have ended.
-
-    A server lets requests finish but closes WebSockets at once (uvicorn: with 1012). While streams are open,
-    the signal is held back until their frames are answered and each client got close code 1001 (going away);
-    without streams it passes directly to the server. This works with any server that sets a signal handler.
-    Outside the main thread, as in tests, nothing is installed.
-    """
-
-    def __init__(self, is_needed: Callable[[], bool], drain: Callable[[], Awaitable[None]]) -> None:
-        """Hold a signal back if `is_needed` returns true, until `drain` is done; `drain` must end soon."""
-        self._is_needed = is_needed
-        self._drain = drain
-        self._handlers: dict[int, Handler] = {}
-        self._held_back: list[int] = []
-        self._task: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Install the signal handlers for the duration of the block; call this in the event loop."""
-        if threading.current_thread() is threading.main_thread():
-            self._loop = asyncio.get_running_loop()
-            for number in map(int, _SIGNALS):
-                before = signal.getsignal(number)
-                if callable(before):
-                    self._handlers[number] = before
-                    signal.signal(number, self._on_signal)
-        try:
-            yield
-        finally:
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._held_back or (self._loop is not None and self._is_needed()):
-            self._held_back.append(number)
-            if len(self._held_back) == 1 and self._loop is not None:
-                self._loop.call_soon_threadsafe(self._begin)
-        else:
-            self._handlers[number](number, frame)
-
-    def _begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._finish())
-
-    async def _finish(self) -> None:
-        try:
-            await self._drain()
-            await asyncio.sleep(_LINGER_S)
-        except Exception:
-            _log.exception("could not end the streams in order")
-        finally:
-            held_back, self._held_back = self._held_back, []
-            # Later signals go directly to the server.
-            self._is_needed = lambda: False
-            for number in held_back:
-                self._handlers[number](number, None)

@@ -12,7 +12,6 @@ from starlette.responses import Response
 from serving.detection.detector import Explanation, Options
 from serving.detection.responses import as_json
 from serving.errors import NotAcceptable, Overloaded
-from serving.http import schemas
 from serving.http.auth import client_id_of, mark_canary
 from serving.http.body import (
     FORM_OVERHEAD_BYTES,
@@ -22,9 +21,69 @@ from serving.http.body import (
     read_picture,
     read_pictures,
 )
-from serving.http.endpoint import Dependencies, Routes
+from serving.http.components import Schema, ref
+from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
 from serving.http.problems import problem
 from serving.inference.model_slot import LiveModel
+
+JSON, PNG = "application/json", "image/png"
+_QUERY: list[Schema] = [
+    {
+        "name": "faces",
+        "in": "query",
+        "schema": {"type": "string", "enum": ["auto", "all", "none"], "default": "auto"},
+        "description": "`auto`: every face, or the whole picture without a face. `all`: faces only. "
+        "`none`: the whole picture is treated as one face.",
+    },
+    {
+        "name": "min_probability",
+        "in": "query",
+        "schema": {"type": "number", "minimum": 0, "maximum": 1, "default": 0},
+        "description": "Below this probability the emotion is null.",
+    },
+]
+_FILE: Schema = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP."}
+_FORM: Schema = {"type": "object", "properties": {"file": _FILE}, "required": ["file"]}
+_PICTURE: Schema = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {"schema": _FORM},
+        **{f"image/{kind}": {"schema": _FILE} for kind in ("jpeg", "png", "webp", "bmp")},
+    },
+}
+_PICTURES: Schema = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": {"type": "array", "items": _FILE, "minItems": 1}},
+                "required": ["file"],
+            }
+        }
+    },
+}
+_PICTURE_PROBLEMS = (*ACCESS, *BODY, 422, 503)
+
+
+# Operations that take an answer's id; in a reference `~1` is a slash (RFC 6901).
+_LINKS: Schema = {
+    "prediction": {
+        "operationRef": "#/paths/~1predictions~1{id}/get",
+        "parameters": {"id": "$response.body#/id"},
+        "description": "The stored answer and its lineage.",
+    },
+    "deletion": {
+        "operationRef": "#/paths/~1predictions~1{id}/delete",
+        "parameters": {"id": "$response.body#/id"},
+        "description": "Delete the answer.",
+    },
+}
+
+
+def _json(name: str) -> Schema:
+    return {JSON: {"schema": ref(name)}}
+
 
 routes = Routes("detection")
 
@@ -37,7 +96,15 @@ def _batch_bytes(dependencies: Dependencies) -> int:
     return dependencies.settings.max_batch_bytes
 
 
-@routes.add("POST", "/detect", max_bytes=_picture_bytes, **schemas.DETECT)
+@routes.add(
+    "POST",
+    "/detect",
+    max_bytes=_picture_bytes,
+    answer=Answer(text="The faces and their emotions.", content=_json("Detection"), links=_LINKS),
+    problems=_PICTURE_PROBLEMS,
+    parameters=_QUERY,
+    body=_PICTURE,
+)
 async def detect(request: Request) -> Response:
     """Find the faces of one picture and classify their emotions."""
     dependencies: Dependencies = request.state.dependencies
@@ -48,7 +115,15 @@ async def detect(request: Request) -> Response:
     return mark_canary(json_response(as_json(detection)), canary=detection.model.canary)
 
 
-@routes.add("POST", "/detect/batch", max_bytes=_batch_bytes, **schemas.DETECT_BATCH)
+@routes.add(
+    "POST",
+    "/detect/batch",
+    max_bytes=_batch_bytes,
+    answer=Answer(text="One result or one problem for each file, in order.", content=_json("Batch")),
+    problems=(*ACCESS, *BODY, 503),
+    parameters=_QUERY,
+    body=_PICTURES,
+)
 async def detect_batch(request: Request) -> Response:
     """Classify several pictures with the same model: one result or one problem each, in order."""
     dependencies: Dependencies = request.state.dependencies
@@ -89,10 +164,19 @@ def _entry(answer: dict[str, Any] | Exception, request: Request) -> dict[str, An
     return {"result": answer}
 
 
-JSON, PNG = "application/json", "image/png"
-
-
-@routes.add("POST", "/explain", max_bytes=_picture_bytes, **schemas.EXPLAIN)
+@routes.add(
+    "POST",
+    "/explain",
+    max_bytes=_picture_bytes,
+    answer=Answer(
+        text="The faces, their emotions and heatmaps.",
+        content={**_json("Explanation"), PNG: {"schema": {"type": "string", "format": "binary"}}},
+        links=_LINKS,
+    ),
+    problems=(*_PICTURE_PROBLEMS, 406),
+    parameters=_QUERY,
+    body=_PICTURE,
+)
 async def explain(request: Request) -> Response:
     """Classify as /detect does, with the heatmap of every face: JSON, or a PNG for `Accept: image/png`."""
     dependencies: Dependencies = request.state.dependencies

@@ -16,9 +16,7 @@ from starlette.responses import HTMLResponse, Response
 
 from serving.http.body import json_response
 from serving.http.components import COMPONENTS
-from serving.http.drift_schemas import COMPONENTS as DRIFT_COMPONENTS
 from serving.http.endpoint import Routes
-from serving.http.page_schemas import COMPONENTS as PAGE_COMPONENTS
 from serving.http.protocol_components import COMPONENTS as PROTOCOL_COMPONENTS
 
 _STYLE = """
@@ -126,12 +124,13 @@ async def docs(request: Request) -> Response:
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document of an application, with the handwritten components."""
+    """Return the OpenAPI document: the types of the routes and the handwritten components."""
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
+    generated = {name: _without_titles(schema) for name, schema in document["components"]["schemas"].items()}
     document["components"] = {
-        "schemas": {**COMPONENTS, **DRIFT_COMPONENTS, **PAGE_COMPONENTS, **PROTOCOL_COMPONENTS},
+        "schemas": {**COMPONENTS, **generated, **PROTOCOL_COMPONENTS},
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer"},
             "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -140,3 +139,17 @@ def describe(app: FastAPI) -> dict[str, Any]:
     # Keys are required only if some are configured.
     document["security"] = [{}, {"bearer": []}, {"header": []}]
     return document
+
+
+def _without_titles(schema: Any) -> Any:
+    """Remove the titles that pydantic derives from the names of types and fields."""
+    if isinstance(schema, list):
+        return [_without_titles(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # A text: the value of a key `title` that is a schema belongs to a field of this name.
+    return {
+        name: _without_titles(value)
+        for name, value in schema.items()
+        if name != "title" or not isinstance(value, str)
+    }

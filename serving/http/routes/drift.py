@@ -7,19 +7,20 @@ import base64
 import hashlib
 import re
 import time
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from serving.drift.monitor import DriftStatus
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.errors import NotFound
-from serving.http import schemas
 from serving.http.body import json_response
-from serving.http.endpoint import Dependencies, Routes
+from serving.http.components import Count, Fraction, NotNegative, Time, documented, iso_time
+from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes
 
 routes = Routes("drift")
 
@@ -33,14 +34,136 @@ _POLICY = (
 _DIGITS = 6
 
 
-@routes.add("GET", "/drift", **schemas.DRIFT)
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredQuality:
+    """Quality of answers whose true emotions are known."""
+
+    rows: Count
+    accuracy: Fraction
+    accuracy_low: Fraction
+    """95 % interval (Wilson)."""
+    accuracy_high: Fraction
+    macro_f1: Fraction
+    confusion: Mapping[str, Mapping[str, Count]]
+    """True emotion → predicted → rows."""
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EstimatedAccuracy:
+    """The accuracy, without any feedback."""
+
+    mean_confidence: Fraction
+    atc: Fraction
+    caveat: str | None
+    """Why both are unreliable while the verdict is `drift`; null otherwise."""
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelQuality:
+    """Quality of the live model."""
+
+    reference: MeasuredQuality
+    feedback: MeasuredQuality | None
+    """Null without feedback in the window."""
+    estimated: EstimatedAccuracy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """Bounds of the column's values, of classes of their shares; null without a bound."""
+
+    min: float | None
+    max: float | None
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """Drift of one column."""
+
+    method: str
+    score: NotNegative
+    threshold: NotNegative
+    drifted: bool
+    reference: Mapping[str, float]
+    """Mean and deviation; of classes, their shares."""
+    window: Mapping[str, float]
+    dropped: Count
+    """Values that are not numbers, left out."""
+    possible: Bounds
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """The compared observations."""
+
+    rows: Count
+    total: Count
+    """An estimate when `sampled`."""
+    sampled: bool
+    since: Time
+    until: Time
+    pictures_per_person: Annotated[float, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceSize:
+    """Size of the model's reference."""
+
+    rows: Count
+    people: Count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparedModel:
+    """The live model."""
+
+    version: str
+    sha256: str
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drift:
+    """The newest drift result."""
+
+    verdict: Literal["drift", "no drift", "unknown"]
+    reason: str
+    problem: str | None
+    """Why there is no result or no newer one; null without a problem."""
+    stale: bool
+    """The result is older than MIEN_DRIFT_STALE_S."""
+    model: ComparedModel | None
+    computed_at: Time | None
+    age_s: NotNegative | None
+    window: Window | None
+    reference: ReferenceSize | None
+    quality: ModelQuality | None
+    columns: Mapping[str, Column]
+    left_out: Mapping[str, str]
+    """Columns that could not be compared, and why."""
+
+
+@routes.add("GET", "/drift", answer=Drift, problems=ACCESS)
 async def drift(request: Request) -> Response:
     """The newest verdict, its window, and each column's score and threshold; nothing is computed."""
     dependencies: Dependencies = request.state.dependencies
     return json_response(_body(dependencies.drift.status()))
 
 
-@routes.add("GET", "/drift/report", **schemas.DRIFT_REPORT)
+@routes.add(
+    "GET",
+    "/drift/report",
+    answer=Answer(
+        text="Evidently's page, without external resources.",
+        content={"text/html": {"schema": {"type": "string"}}},
+    ),
+    problems=(*ACCESS, 404, 503),
+)
 async def report(request: Request) -> Response:
     """Evidently's page about the newest verdict."""
     dependencies: Dependencies = request.state.dependencies
@@ -59,66 +182,47 @@ def policy_of(page: bytes) -> str:
     return _POLICY.format(scripts=f"script-src {sources or chr(39) + 'none' + chr(39)}")
 
 
-def _body(status: DriftStatus) -> dict[str, Any]:
-    result = status.result
-    model = {"version": status.model.version, "sha256": status.model.sha256} if status.model else None
-    if result is None:
-        result_body = dict.fromkeys(("computed_at", "age_s", "window", "reference", "quality"))
-        return {
-            "verdict": "unknown",
-            "reason": status.problem,
-            "problem": status.problem,
-            "stale": status.stale,
-            "model": model,
-            **result_body,
-            "columns": {},
-            "left_out": {},
-        }
-    return {
-        "verdict": result.verdict,
-        "reason": result.reason,
-        "problem": status.problem,
-        "stale": status.stale,
-        "model": model,
-        **_result_fields(result),
-    }
+def _body(status: DriftStatus) -> Drift:
+    result, live = status.result, status.model
+    return Drift(
+        verdict=result.verdict if result else "unknown",
+        reason=result.reason if result else status.problem or "",
+        problem=status.problem,
+        stale=status.stale,
+        model=ComparedModel(version=live.version, sha256=live.sha256) if live else None,
+        computed_at=iso_time(result.time) if result else None,
+        age_s=round(max(0.0, time.time() - result.time), 1) if result else None,
+        window=_window(result.window) if result and result.window else None,
+        reference=ReferenceSize(**asdict(result.reference)) if result and result.reference else None,
+        quality=_quality(result) if result else None,
+        columns={column.name: _column(column) for column in result.columns} if result else {},
+        left_out=dict(result.left_out) if result else {},
+    )
 
 
-def _result_fields(result: DriftResult) -> dict[str, Any]:
-    return {
-        "computed_at": _iso(result.time),
-        "age_s": round(max(0.0, time.time() - result.time), 1),
-        "window": _window(result.window) if result.window else None,
-        "reference": asdict(result.reference) if result.reference else None,
-        "quality": _quality(result),
-        "columns": {column.name: _column(column) for column in result.columns},
-        "left_out": dict(result.left_out),
-    }
-
-
-def _quality(result: DriftResult) -> dict[str, Any] | None:
+def _quality(result: DriftResult) -> ModelQuality | None:
     if result.quality is None:
         return None
-    values = asdict(result.quality)
-    values["estimated"]["caveat"] = result.caveat
-    return {name: _rounded(value) for name, value in values.items()}
+    values = {name: _rounded(value) for name, value in asdict(result.quality).items()}
+    feedback = values["feedback"]
+    return ModelQuality(
+        reference=MeasuredQuality(**values["reference"]),
+        feedback=MeasuredQuality(**feedback) if feedback else None,
+        estimated=EstimatedAccuracy(**values["estimated"], caveat=result.caveat),
+    )
 
 
-def _window(window: WindowFacts) -> dict[str, Any]:
-    return {**_rounded(asdict(window)), "since": _iso(window.since), "until": _iso(window.until)}
+def _window(window: WindowFacts) -> Window:
+    values = _rounded(asdict(window))
+    return Window(**values | {"since": iso_time(window.since), "until": iso_time(window.until)})
 
 
-def _column(column: ColumnDrift) -> dict[str, Any]:
-    values = asdict(column)
-    del values["name"]
-    return {name: _rounded(value) for name, value in values.items()}
+def _column(column: ColumnDrift) -> Column:
+    values = {name: _rounded(value) for name, value in asdict(column).items() if name != "name"}
+    return Column(**values | {"possible": Bounds(**values["possible"])})
 
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _rounded(item) for name, item in value.items()}
     return round(value, _DIGITS) if isinstance(value, float) else value
-
-
-def _iso(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="milliseconds")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.http import page_schemas, schemas
 from serving.http.body import json_response, read_limit
-from serving.http.endpoint import Dependencies, Routes
-from serving.http.routes.shadow import canary_json
+from serving.http.components import Count, Schema, Sha256, Time, documented, iso_time
+from serving.http.endpoint import ACCESS, Dependencies, Routes
+from serving.http.routes.shadow import Canary, canary_state
 from serving.inference.model_slot import LiveModel
 from serving.model_sync.service import ModelSyncStatus
 from serving.observations.records import Switch
@@ -23,93 +23,140 @@ from serving.observations.records import Switch
 SAMPLE_NOTICE = "Trained on the procedural sample of drawn faces: a demonstration, not for real faces."
 _HISTORY, _MAX_HISTORY = 100, 1000
 
+_LIMIT: Schema = {
+    "name": "limit",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 1, "maximum": _MAX_HISTORY, "default": _HISTORY},
+}
+
 routes = Routes("model")
 
 
-@routes.add("GET", "/model", **schemas.MODEL)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveModelFacts:
+    """The live model with its contract and lineage."""
+
+    name: str
+    version: str
+    sha256: Sha256
+    architecture: str
+    weights: str
+    sample: bool
+    notice: str | None
+    since: Time
+    size_bytes: Count
+    contract: Mapping[str, Any]
+    lineage: Mapping[str, Any]
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """The live model, or why none is live."""
+
+    live: LiveModelFacts | None
+    reason: str
+    """Why this model is live, or why none is."""
+    following: Mapping[str, Any]
+    canary: Canary | None
+    """State of the canary; null if MIEN_CANARY is 0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class History:
+    """Switches, newest first."""
+
+    switches: list[dict[str, Any]]
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCard:
+    """The live model's card and test metrics."""
+
+    version: str
+    sha256: str
+    card: str | None
+    """Markdown; null if the model has none."""
+    metrics: Mapping[str, Any] | None
+    """Metrics of the test pictures; null if the model has none."""
+
+
+@routes.add("GET", "/model", answer=Model, problems=ACCESS)
 async def model(request: Request) -> Response:
     """The live model, its contract and lineage; the synchronised location and the last refused model."""
     dependencies: Dependencies = request.state.dependencies
     live = dependencies.slot.current
     return json_response(
-        {
-            "live": _live(live) if live else None,
-            "reason": dependencies.slot.reason,
-            "following": _following(dependencies.model_sync.status()),
-            "canary": canary_json(dependencies.experiments.canary),
-        }
+        Model(
+            live=_live(live) if live else None,
+            reason=dependencies.slot.reason,
+            following=_following(dependencies.model_sync.status()),
+            canary=canary_state(dependencies.experiments.canary),
+        )
     )
 
 
-@routes.add("GET", "/model/history", **schemas.HISTORY)
+@routes.add("GET", "/model/history", answer=History, problems=(*ACCESS, 400, 503), parameters=[_LIMIT])
 async def history(request: Request) -> Response:
     """All switches of all workers, newest first."""
     dependencies: Dependencies = request.state.dependencies
     limit = read_limit(request, default=_HISTORY, max_limit=_MAX_HISTORY)
     rows = await asyncio.to_thread(dependencies.store.switches, limit)
-    return json_response({"switches": [_switch(row) for row in rows]})
+    return json_response(History(switches=[_switch(row) for row in rows]))
 
 
-def _live(live: LiveModel) -> dict[str, Any]:
+def _live(live: LiveModel) -> LiveModelFacts:
     identity, contract = live.identity, live.contract
-    return {
-        "name": identity.name,
-        "version": identity.version,
-        "sha256": identity.sha256,
-        "architecture": contract.architecture,
-        "weights": contract.weights,
-        "sample": identity.sample,
-        "notice": SAMPLE_NOTICE if identity.sample else None,
-        "since": _iso(live.since),
-        "size_bytes": live.classifier.size_bytes,
-        "contract": orjson.loads(contract.to_json()),
-        "lineage": {
+    return LiveModelFacts(
+        name=identity.name,
+        version=identity.version,
+        sha256=identity.sha256,
+        architecture=contract.architecture,
+        weights=contract.weights,
+        sample=identity.sample,
+        notice=SAMPLE_NOTICE if identity.sample else None,
+        since=iso_time(live.since),
+        size_bytes=live.classifier.size_bytes,
+        contract=orjson.loads(contract.to_json()),
+        lineage={
             "source": identity.source,
             "run_id": identity.run_id,
             "git_commit": identity.git_commit,
             "dataset": contract.dataset,
             "data_dvc": identity.data_dvc,
         },
-    }
+    )
 
 
 def _following(status: ModelSyncStatus) -> dict[str, Any]:
     refused = status.refused
     return {
         "location": status.location,
-        "checked_at": _iso(status.checked_at) if status.checked_at else None,
+        "checked_at": iso_time(status.checked_at) if status.checked_at else None,
         "problem": status.problem,
         "warnings": status.warnings,
-        "refused": {**asdict(refused), "time": _iso(refused.time)} if refused else None,
+        "refused": {**asdict(refused), "time": iso_time(refused.time)} if refused else None,
         "follower_pid": status.follower_pid,
         "follower_restarts": status.follower_restarts,
     }
 
 
 def _switch(switch: Switch) -> dict[str, Any]:
-    return {**asdict(switch), "time": _iso(switch.time)}
-
-
-def _iso(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
+    return {**asdict(switch), "time": iso_time(switch.time)}
 
 
 _CARD, _METRICS = "card.md", "metrics.json"
 
 
-@routes.add("GET", "/model/card", **page_schemas.MODEL_CARD)
+@routes.add("GET", "/model/card", answer=ModelCard, problems=(*ACCESS, 503))
 async def card(request: Request) -> Response:
     """The live model's card and test metrics; null if the model has none."""
     dependencies: Dependencies = request.state.dependencies
     live = dependencies.slot.require()
     text, metrics = await asyncio.to_thread(lambda: (_text(live.folder / _CARD), _metrics(live.folder)))
     return json_response(
-        {
-            "version": live.identity.version,
-            "sha256": live.identity.sha256,
-            "card": text,
-            "metrics": metrics,
-        }
+        ModelCard(version=live.identity.version, sha256=live.identity.sha256, card=text, metrics=metrics)
     )
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.errors import NotFound
-from serving.http import page_schemas
 from serving.http.auth import Caller
 from serving.http.body import json_response
-from serving.http.endpoint import Dependencies, Routes
+from serving.http.components import Fraction, Length, Positive, documented
+from serving.http.endpoint import Dependencies, Endpoint, Routes
 from serving.http.static import PageFile, page_files
 from serving.http.stream import RECORD_EVERY_S
 
@@ -31,6 +33,49 @@ FORMATS = ("image/jpeg", "image/png", "image/webp", "image/bmp")
 routes = Routes("operation")
 
 
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """What is kept of pictures, and how long."""
+
+    observations_days: Positive
+    """Retention of observations, days."""
+    pictures_fraction: Fraction
+    """Fraction of the pictures that are kept; 0: none."""
+    pictures_days: Positive
+    """Retention of kept pictures, days."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureLimits:
+    """Limits of one picture."""
+
+    bytes: Length
+    pixels: Length
+    faces: Length
+    formats: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamRates:
+    """Rates of one stream."""
+
+    frames_per_s: Positive
+    observations_per_s: Positive
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """Retention, limits and access."""
+
+    access: Literal["given", "key", "closed"]
+    """Whether this client is answered: yes, with a key, not from this address."""
+    kept: Kept
+    limits: PictureLimits
+    stream: StreamRates
+
+
 @routes.add("GET", "/", scope="open")
 async def page(request: Request) -> Response:
     """The page; 304 if the client has the current one."""
@@ -48,29 +93,32 @@ async def page_file(request: Request) -> Response:
     return _sent(request, found.others[name], caching=_IMMUTABLE, headers={})
 
 
-@routes.add("GET", "/about", scope="open", **page_schemas.ABOUT)
+# Below the folder every path is open, so that a wrong one is refused as unknown and not for want of a key.
+routes.endpoints.append(Endpoint(method="GET", path="/page/{other:path}", scope="open"))
+
+
+@routes.add("GET", "/about", scope="open", answer=About)
 async def about(request: Request) -> Response:
     """Retention of pictures, limits of pictures, and whether the client needs a key."""
     dependencies: Dependencies = request.state.dependencies
     settings = dependencies.settings
     caller: Caller = request.scope["state"]["caller"]
-    access = "given" if caller.scope != "open" else "key" if settings.api_keys else "closed"
     return json_response(
-        {
-            "access": access,
-            "kept": {
-                "observations_days": settings.retention_days,
-                "pictures_fraction": settings.keep_images,
-                "pictures_days": settings.keep_images_days,
-            },
-            "limits": {
-                "bytes": settings.max_bytes,
-                "pixels": settings.max_pixels,
-                "faces": settings.max_faces,
-                "formats": FORMATS,
-            },
-            "stream": {"frames_per_s": settings.stream_fps, "observations_per_s": 1 / RECORD_EVERY_S},
-        }
+        About(
+            access="given" if caller.scope != "open" else "key" if settings.api_keys else "closed",
+            kept=Kept(
+                observations_days=settings.retention_days,
+                pictures_fraction=settings.keep_images,
+                pictures_days=settings.keep_images_days,
+            ),
+            limits=PictureLimits(
+                bytes=settings.max_bytes,
+                pixels=settings.max_pixels,
+                faces=settings.max_faces,
+                formats=FORMATS,
+            ),
+            stream=StreamRates(frames_per_s=settings.stream_fps, observations_per_s=1 / RECORD_EVERY_S),
+        )
     )
 
 

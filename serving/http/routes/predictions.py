@@ -2,30 +2,132 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.detection.responses import is_id
 from serving.errors import BadRequest, NotFound
-from serving.http import schemas
 from serving.http.body import json_response, read_json
-from serving.http.endpoint import Dependencies, Routes
+from serving.http.components import (
+    EXAMPLE_ID,
+    Area,
+    Count,
+    Fraction,
+    Id,
+    Length,
+    NotNegative,
+    Schema,
+    Sha256,
+    Time,
+    documented,
+    iso_time,
+)
+from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
 from serving.observations.records import StoredObservation
 
 routes = Routes("observations")
+_ID: Schema = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "Id of an answer.",
+    "example": EXAMPLE_ID,
+}
 
 
-@routes.add("GET", "/predictions/{id}", **schemas.PREDICTION)
+@with_config(
+    ConfigDict(extra="forbid", json_schema_extra={"example": {"id": EXAMPLE_ID, "emotion": "surprise"}})
+)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Feedback:
+    """The true emotion of an earlier answer."""
+
+    id: Id
+    emotion: Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedbackStored:
+    """The feedback is stored."""
+
+    id: Id
+    emotion: str
+    predicted: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """Size of the upright picture, px."""
+
+    width: Length
+    height: Length
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputStatistics:
+    """Statistics of the network's input."""
+
+    brightness: NotNegative
+    contrast: NotNegative
+    sharpness: NotNegative
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnsweringModel:
+    """The model that gave an earlier answer."""
+
+    name: str | None
+    version: str
+    sha256: Sha256
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """The answer and its lineage."""
+
+    id: Id
+    time: Time
+    emotion: str
+    probability: Fraction
+    probabilities: Mapping[str, Fraction]
+    """Probability of every emotion, in the model's order; the sum is 1."""
+    entropy: NotNegative
+    """Nats."""
+    faces: Count
+    box: Area | None
+    whole_image: bool
+    image: Size
+    input: InputStatistics
+    feedback: str | None
+    """The true emotion of the last feedback."""
+    picture_kept: bool
+    model: AnsweringModel
+    lineage: Mapping[str, Any] | None
+    """MLflow run, git commit, dataset hash and more."""
+
+
+@routes.add("GET", "/predictions/{id}", answer=Prediction, problems=(*ACCESS, 404, 503), parameters=[_ID])
 async def prediction(request: Request) -> Response:
     """The answer and its lineage: model version → MLflow run → git commit → dataset hash."""
     dependencies: Dependencies = request.state.dependencies
     return json_response(_body(await dependencies.recorder.observation(_id(request))))
 
 
-@routes.add("DELETE", "/predictions/{id}", scope="admin", **schemas.PREDICTION_DELETE)
+@routes.add(
+    "DELETE",
+    "/predictions/{id}",
+    scope="admin",
+    answer=Answer(status=204, text="The answer is deleted."),
+    problems=(*ACCESS, 404, 503),
+    parameters=[_ID],
+)
 async def delete_prediction(request: Request) -> Response:
     """Delete an answer, its feedback and its picture, if it was kept."""
     dependencies: Dependencies = request.state.dependencies
@@ -40,35 +142,42 @@ def _id(request: Request) -> str:
     return id
 
 
-def _body(recorded: StoredObservation) -> dict[str, Any]:
+def _body(recorded: StoredObservation) -> Prediction:
     seen, model = recorded.observation, recorded.model
     probabilities = [round(float(value), 6) for value in recorded.probabilities()]
     classes = model.classes if model else tuple(str(index) for index in range(len(probabilities)))
-    names = ("left", "top", "width", "height")
-    return {
-        "id": seen.id,
-        "time": datetime.fromtimestamp(seen.time, UTC).isoformat(timespec="milliseconds"),
-        "emotion": seen.predicted,
-        "probability": round(seen.confidence, 6),
-        "probabilities": dict(zip(classes, probabilities, strict=True)),
-        "entropy": round(seen.entropy, 6),
-        "faces": seen.faces,
-        "box": dict(zip(names, seen.box, strict=True)) if seen.box else None,
-        "whole_image": seen.box is None,
-        "image": {"width": seen.width, "height": seen.height},
-        "input": {name: round(getattr(seen, name), 6) for name in ("brightness", "contrast", "sharpness")},
-        "feedback": recorded.feedback,
-        "picture_kept": seen.picture is not None,
-        "model": {
-            "name": model.name if model else None,
-            "version": seen.model_version,
-            "sha256": seen.model_sha256,
-        },
-        "lineage": dict(model.lineage) if model else None,
-    }
+    return Prediction(
+        id=seen.id,
+        time=iso_time(seen.time),
+        emotion=seen.predicted,
+        probability=round(seen.confidence, 6),
+        probabilities=dict(zip(classes, probabilities, strict=True)),
+        entropy=round(seen.entropy, 6),
+        faces=seen.faces,
+        box=Area.of(seen.box) if seen.box else None,
+        whole_image=seen.box is None,
+        image=Size(width=seen.width, height=seen.height),
+        input=InputStatistics(
+            brightness=round(seen.brightness, 6),
+            contrast=round(seen.contrast, 6),
+            sharpness=round(seen.sharpness, 6),
+        ),
+        feedback=recorded.feedback,
+        picture_kept=seen.picture is not None,
+        model=AnsweringModel(
+            name=model.name if model else None, version=seen.model_version, sha256=seen.model_sha256
+        ),
+        lineage=dict(model.lineage) if model else None,
+    )
 
 
-@routes.add("POST", "/feedback", **schemas.FEEDBACK)
+@routes.add(
+    "POST",
+    "/feedback",
+    answer=FeedbackStored,
+    problems=(*ACCESS, *BODY, 404, 503),
+    body={"required": True, "content": {"application/json": {"schema": TypeAdapter(Feedback).json_schema()}}},
+)
 async def feedback(request: Request) -> Response:
     """Store the true emotion; a later feedback replaces an earlier one."""
     dependencies: Dependencies = request.state.dependencies
@@ -79,7 +188,8 @@ async def feedback(request: Request) -> Response:
         raise BadRequest(f"emotion is {emotion[:40]!r}, the model knows {', '.join(classes)}")
     await dependencies.recorder.feedback(id, emotion)
     dependencies.metrics.feedback(emotion)
-    return json_response({"id": id, "emotion": emotion, "predicted": recorded.observation.predicted})
+    predicted = recorded.observation.predicted
+    return json_response(FeedbackStored(id=id, emotion=emotion, predicted=predicted))
 
 
 def _checked(body: dict[str, Any]) -> tuple[str, str]:

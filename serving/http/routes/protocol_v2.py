@@ -13,9 +13,9 @@ from starlette.responses import Response
 from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
 from serving.errors import NotFound
-from serving.http import protocol_schemas as schemas
 from serving.http.body import json_response, read_body
-from serving.http.endpoint import Dependencies, Routes
+from serving.http.components import Schema, ref
+from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import tensors, v2
@@ -25,7 +25,49 @@ BINARY, JSON = "application/octet-stream", "application/json"
 # Clients send JSON with its own type, without a type, or with the type of JSON followed by bytes.
 _KINDS = (BINARY, JSON, "")
 
-routes = Routes("open inference protocol")
+
+def _path(name: str, description: str) -> Schema:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": description,
+    }
+
+
+_NAME = _path("name", "Name of the live model, see /model.")
+_VERSION = _path("version", "Version of the live model.")
+_LENGTH: Schema = {
+    "name": LENGTH_HEADER,
+    "in": "header",
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "Bytes of the JSON before the tensor's bytes; 0: the body has only the tensor's bytes.",
+}
+_BINARY_CONTENT: Schema = {"schema": {"type": "string", "format": "binary"}}
+
+
+_INFER_BODY: Schema = {
+    "required": True,
+    "content": {JSON: {"schema": ref("InferRequest")}, BINARY: _BINARY_CONTENT},
+}
+_INDEX_BODY: Schema = {
+    "content": {JSON: {"schema": {"type": "object", "properties": {"ready": {"type": "boolean"}}}}}
+}
+_MODEL_PROBLEMS = (*ACCESS, 404, 503)
+_INFER_PROBLEMS = (*_MODEL_PROBLEMS, *BODY)
+
+
+def _json(component: str, text: str) -> Answer:
+    return Answer(text=text, content={JSON: {"schema": ref(component)}})
+
+
+_READY = _json("Ready", "The model is live.")
+_METADATA = _json("ModelMetadata", "Tensors of the model.")
+_ANSWERED = Answer(
+    text="The outputs.", content={JSON: {"schema": ref("InferAnswer")}, BINARY: _BINARY_CONTENT}
+)
+routes = Routes("open inference protocol", problem="InferProblem")
 
 
 def _tensor_bytes(dependencies: Dependencies) -> int:
@@ -37,7 +79,12 @@ def _tensor_bytes(dependencies: Dependencies) -> int:
     return min(settings.max_batch_bytes, body_bytes(live.contract.input, most=settings.max_tensor_images))
 
 
-@routes.add("GET", "/v2", **schemas.SERVER)
+@routes.add(
+    "GET",
+    "/v2",
+    answer=_json("ServerMetadata", "Name, version and extensions of the server."),
+    problems=ACCESS,
+)
 async def server(request: Request) -> Response:
     """The server's name, version and extensions."""
     return json_response(
@@ -45,13 +92,13 @@ async def server(request: Request) -> Response:
     )
 
 
-@routes.add("GET", "/v2/health/live", scope="open", logged=False, **schemas.LIVE)
+@routes.add("GET", "/v2/health/live", scope="open", logged=False, answer=_json("Live", "The process runs."))
 async def live(request: Request) -> Response:
     """200 while the process runs, with or without a model."""
     return json_response({"live": True})
 
 
-@routes.add("GET", "/v2/health/ready", scope="open", logged=False, **schemas.READY)
+@routes.add("GET", "/v2/health/ready", scope="open", logged=False, answer=_READY, problems=(503,))
 async def ready(request: Request) -> Response:
     """200 when a model is live, 503 with the reason otherwise."""
     dependencies: Dependencies = request.state.dependencies
@@ -59,7 +106,13 @@ async def ready(request: Request) -> Response:
     return json_response({"ready": True})
 
 
-@routes.add("POST", "/v2/repository/index", **schemas.INDEX)
+@routes.add(
+    "POST",
+    "/v2/repository/index",
+    answer=_json("RepositoryIndex", "The live model."),
+    problems=(*ACCESS, *BODY, 503),
+    body=_INDEX_BODY,
+)
 async def index(request: Request) -> Response:
     """List the live model, if there is one; it is always ready, so the filter `ready` changes nothing."""
     v2.check_filter(await read_body(request, expected=_KINDS))
@@ -72,8 +125,14 @@ async def index(request: Request) -> Response:
     return json_response([state])
 
 
-@routes.add("GET", "/v2/models/{name}", **schemas.METADATA)
-@routes.add("GET", "/v2/models/{name}/versions/{version}", **schemas.METADATA_OF_VERSION)
+@routes.add("GET", "/v2/models/{name}", answer=_METADATA, problems=_MODEL_PROBLEMS, parameters=[_NAME])
+@routes.add(
+    "GET",
+    "/v2/models/{name}/versions/{version}",
+    answer=_METADATA,
+    problems=_MODEL_PROBLEMS,
+    parameters=[_NAME, _VERSION],
+)
 async def metadata(request: Request) -> Response:
     """The model's inputs and outputs; a size of -1 means any size."""
     live = _requested_model(request)
@@ -82,19 +141,36 @@ async def metadata(request: Request) -> Response:
     return json_response(v2.model_metadata(_answerer(live), live.contract, sample))
 
 
-@routes.add("GET", "/v2/models/{name}/ready", **schemas.MODEL_READY)
-@routes.add("GET", "/v2/models/{name}/versions/{version}/ready", **schemas.MODEL_READY_OF_VERSION)
+@routes.add("GET", "/v2/models/{name}/ready", answer=_READY, problems=_MODEL_PROBLEMS, parameters=[_NAME])
+@routes.add(
+    "GET",
+    "/v2/models/{name}/versions/{version}/ready",
+    answer=_READY,
+    problems=_MODEL_PROBLEMS,
+    parameters=[_NAME, _VERSION],
+)
 async def model_ready(request: Request) -> Response:
     """200 if this model is live."""
     return json_response({"name": _requested_model(request).identity.name, "ready": True})
 
 
-@routes.add("POST", "/v2/models/{name}/infer", max_bytes=_tensor_bytes, **schemas.INFER)
+@routes.add(
+    "POST",
+    "/v2/models/{name}/infer",
+    max_bytes=_tensor_bytes,
+    answer=_ANSWERED,
+    problems=_INFER_PROBLEMS,
+    parameters=[_NAME, _LENGTH],
+    body=_INFER_BODY,
+)
 @routes.add(
     "POST",
     "/v2/models/{name}/versions/{version}/infer",
     max_bytes=_tensor_bytes,
-    **schemas.INFER_WITH_VERSION,
+    answer=_ANSWERED,
+    problems=_INFER_PROBLEMS,
+    parameters=[_NAME, _VERSION, _LENGTH],
+    body=_INFER_BODY,
 )
 async def infer(request: Request) -> Response:
     """Run the network on a tensor of prepared pictures, without face detection."""

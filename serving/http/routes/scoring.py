@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse, Response
 
 from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
-from serving.http import protocol_schemas as schemas
 from serving.http.body import read_body
-from serving.http.endpoint import Dependencies, Routes
+from serving.http.components import ref
+from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import mlflow_scoring, tensors
@@ -21,7 +21,13 @@ from serving.settings import Settings
 
 JSON = "application/json"
 
-routes = Routes("mlflow scoring")
+_TEXT = {"text/plain": {"schema": {"type": "string"}}}
+_LIVE = Answer(text="A model is live.", content=_TEXT)
+_PREDICTIONS = Answer(
+    text="Predictions for every picture, in order.", content={JSON: {"schema": ref("Predictions")}}
+)
+
+routes = Routes("mlflow scoring", problem="ScoringProblem")
 
 
 def _batch_bytes(dependencies: Dependencies) -> int:
@@ -29,7 +35,14 @@ def _batch_bytes(dependencies: Dependencies) -> int:
     return dependencies.settings.max_batch_bytes
 
 
-@routes.add("POST", "/invocations", max_bytes=_batch_bytes, **schemas.INVOCATIONS)
+@routes.add(
+    "POST",
+    "/invocations",
+    max_bytes=_batch_bytes,
+    answer=_PREDICTIONS,
+    problems=(*ACCESS, *BODY, 422, 503),
+    body={"required": True, "content": {JSON: {"schema": ref("Invocation")}}},
+)
 async def invocations(request: Request) -> Response:
     """Run the network on pictures that are JSON tensors or files in base64."""
     dependencies: Dependencies = request.state.dependencies
@@ -42,8 +55,8 @@ async def invocations(request: Request) -> Response:
     return Response(answered.answer, media_type=JSON, headers=_headers(live, answered.ids))
 
 
-@routes.add("GET", "/ping", scope="open", logged=False, **schemas.PING)
-@routes.add("GET", "/health", scope="open", logged=False, **schemas.HEALTH)
+@routes.add("GET", "/ping", scope="open", logged=False, answer=_LIVE, problems=(503,))
+@routes.add("GET", "/health", scope="open", logged=False, answer=_LIVE, problems=(503,))
 async def ping(request: Request) -> Response:
     """200 when a model is live, 503 with the reason otherwise."""
     dependencies: Dependencies = request.state.dependencies
@@ -51,7 +64,7 @@ async def ping(request: Request) -> Response:
     return PlainTextResponse("\n")
 
 
-@routes.add("GET", "/version", **schemas.VERSION)
+@routes.add("GET", "/version", answer=Answer(text="MLflow's version.", content=_TEXT), problems=ACCESS)
 async def version(request: Request) -> Response:
     """The MLflow version whose protocol is served."""
     return PlainTextResponse(_mlflow_version())

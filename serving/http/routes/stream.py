@@ -7,9 +7,8 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from serving.errors import UpgradeRequired
-from serving.http import schemas
 from serving.http.auth import client_id_of
-from serving.http.endpoint import Dependencies, Routes
+from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes
 from serving.http.websocket import STREAM_NOTES
 
 routes = Routes("detection")
@@ -29,7 +28,9 @@ async def stream(socket: WebSocket) -> None:
         setattr(socket.state, STREAM_NOTES, notes)
 
 
-@routes.add("GET", "/stream", **schemas.STREAM)
+@routes.add(
+    "GET", "/stream", answer=Answer(status=101, text="A WebSocket; see docs/api.md."), problems=(*ACCESS, 426)
+)
 async def explain_stream(request: Request) -> Response:
     """A WebSocket: send frames (binary messages), receive answers (text). See docs/api.md."""
     raise UpgradeRequired

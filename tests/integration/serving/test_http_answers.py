@@ -7,6 +7,7 @@ import re
 import socket
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -347,3 +348,27 @@ def test_a_keep_alive_connection_survives_a_refusal(client: httpx.Client) -> Non
                 received += connection.recv(65536)
             assert received.startswith(b"HTTP/1.1 415")
             assert json.loads(received.partition(b"\r\n\r\n")[2])["status"] == 415
+
+
+def test_an_observation_has_the_times_of_its_answer(client: httpx.Client, folder: Path) -> None:
+    """Requests that wait for a worker: their wait does not count as inference."""
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda index: detected(client, picture_of(index % 3, side=600)), range(24)))
+    assert any(answer["timings_ms"]["queue"] > 1 for answer in answers)
+    images = np.zeros((1, 16, 16, 3), np.uint8).tolist()
+    invoked = client.post("/invocations", json={"inputs": images})
+    ids = [*(answer["id"] for answer in answers), invoked.headers["mien-ids"]]
+    with closing(sqlite3.connect(folder / "observations.db")) as database:
+
+        def rows() -> dict[str, tuple[float, ...]]:
+            found = database.execute(
+                "SELECT id, decode_ms, faces_ms, preprocess_ms, inference_ms, total_ms FROM observations"
+            ).fetchall()
+            return {id: tuple(values) for id, *values in found}
+
+        until(lambda: rows().keys() >= set(ids))
+        stored = rows()
+    for answer in answers:
+        times = answer["timings_ms"]
+        expected = [times[name] for name in ("decode", "faces", "preprocess", "inference", "total")]
+        assert stored[answer["id"]] == pytest.approx(expected, abs=0.001)

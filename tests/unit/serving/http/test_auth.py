@@ -95,6 +95,7 @@ def test_a_strange_key_is_only_unknown(key: str) -> None:
         ("GET", "/about", "open"),
         ("GET", "/page/0123456789abcdef/app.js", "open"),
         ("GET", "/page", "predict"),
+        ("DELETE", "/page/", "open"),
         ("POST", "/detect", "predict"),
         ("GET", "/metrics", "predict"),
         ("DELETE", "/predictions/1", "admin"),

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from serving.errors import BadRequest
+from serving.http.app import ROUTES
 from serving.http.auth import Access
 from serving.http.body import HeldBytes
 from serving.http.endpoint import Endpoint
@@ -213,6 +214,22 @@ def test_all_bodies_together_are_bounded_and_give_their_room_back() -> None:
     for _ in range(5):
         assert Exchanged(echo, b"x" * 30, b"x" * 20, held=held).status == 200
     held.take(50)
+
+
+@pytest.mark.parametrize(
+    ("path", "found", "parameters"),
+    [
+        ("/model", "/model", None),
+        ("/predictions/12", "/predictions/{id}", {"id": "12"}),
+        ("/predictions/{id}", "/predictions/{id}", {"id": "{id}"}),
+        ("/predictions/1/2", "/predictions/1/2", None),
+        ("/page/0/js/live.js", "/page/{version}/{name:path}", {"version": "0", "name": "js/live.js"}),
+    ],
+)
+def test_an_endpoint_is_found_by_its_path(path: str, found: str, parameters: dict[str, str] | None) -> None:
+    scope: dict[str, Any] = {"path": path}
+    assert RouteTable(ROUTES).find(scope, "GET").path == found
+    assert scope.get("path_params") == parameters
 
 
 def test_no_address_is_logged(caplog: pytest.LogCaptureFixture) -> None:
