@@ -75,6 +75,7 @@ class OnnxClassifier:
         self._session = session
         self._limit_s = limit_s
         self.contract = contract
+        self._outputs = contract.outputs
         self.sha256 = sha256
         """Of the file, hexadecimal."""
         self.size_bytes = size_bytes
@@ -135,12 +136,11 @@ class OnnxClassifier:
         size = next(size for size in BATCH_SIZES if size >= count)
         if size > count:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.uint8)])
-        names = self.contract.outputs
         if limit_s is None:
-            outputs = self._session.run(names, {IMAGE: batch})
+            outputs = self._session.run(self._outputs, {IMAGE: batch})
         else:
             outputs = self._run_watched(batch, limit_s)
-        return Prediction(**{name: array[:count] for name, array in zip(names, outputs, strict=True)})
+        return Prediction(**{name: array[:count] for name, array in zip(self._outputs, outputs, strict=True)})
 
     def _run_watched(self, batch: Image, limit_s: float) -> Any:
         from onnxruntime import RunOptions
@@ -150,7 +150,7 @@ class OnnxClassifier:
         options = RunOptions()
         watch = WATCHDOG.begin(limit_s=limit_s, cancel=partial(self._stop, options, len(batch), limit_s))
         try:
-            return self._session.run(self.contract.outputs, {IMAGE: batch}, options)
+            return self._session.run(self._outputs, {IMAGE: batch}, options)
         except Exception as error:  # ONNX Runtime's exceptions share no other base
             if watch.expired and self.timed_out is not None:
                 raise ModelTimeout(what=self.timed_out.what, limit_s=limit_s) from error

@@ -147,7 +147,7 @@ def _header(walk: _Walk, *, ended: bool, data_end: int | None) -> ImageHeader:
         mode=mode,
         bit_depth=depth,
         alpha=False,
-        orientation=exif_orientation(walk.exif),
+        orientation=exif_orientation(walk.exif) if walk.exif else 1,
         ended=ended,
         data_end=data_end,
     )
