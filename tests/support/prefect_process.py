@@ -1,4 +1,4 @@
-"""A Prefect server in a process of its own, as an operator runs it: with PostgreSQL and all its services."""
+"""A Prefect server in a process of its own, with all its services, on PostgreSQL or SQLite."""
 
 from __future__ import annotations
 
@@ -44,16 +44,20 @@ def prefect_process(home: Path, database_url: str) -> Iterator[str]:
 
     Args:
         home: Prefect's folder.
-        database_url: of an empty database, `postgresql://…` as libpq has it.
+        database_url: of an empty database: `postgresql://…` as libpq has it, or `sqlite:///…`.
     """
-    with psycopg.connect(database_url) as connection:
-        connection.execute(TRIGRAMS)
+    url = urlsplit(database_url)
+    if url.scheme == "postgresql":
+        with psycopg.connect(database_url) as connection:
+            connection.execute(TRIGRAMS)
+    drivers = {"postgresql": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
+    # Not `geturl`: it drops the empty host of `sqlite:///…`.
+    server_url = database_url.replace(url.scheme, drivers[url.scheme], 1)
     port = free_port()
     address = f"http://127.0.0.1:{port}/api"
-    url = urlsplit(database_url)._replace(scheme="postgresql+asyncpg").geturl()
     variables = {
         "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": url,
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": server_url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
         "DO_NOT_TRACK": "1",

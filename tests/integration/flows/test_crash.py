@@ -60,7 +60,7 @@ def deployment(project: DvcProject, client: SyncPrefectClient) -> UUID:
     return client.create_deployment(
         client.create_flow_from_name("training"),
         "crash",
-        entrypoint=f"{REPOSITORY}/flows/training.py:training",
+        entrypoint=f"{REPOSITORY}/flows/training/flow.py:training",
         pull_steps=[directory],
         tags=[TAG],
         concurrency_limit=1,
