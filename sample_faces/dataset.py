@@ -25,6 +25,7 @@ from sample_faces.camera import photograph
 from sample_faces.identity import draw_identity
 from sample_faces.portrait import paint_portrait
 from sample_faces.scene import draw_scene
+from serving.cores import usable_cores
 
 _OVERSAMPLING = 2
 _QUALITY = 90
@@ -152,7 +153,7 @@ def write_sample(spec: SampleSpec, folder: Path, *, processes: int | None = None
     with replacing_folder(folder) as target:
         for label in CLASSES:
             (target / label).mkdir()
-        for shot, data in _encoded(spec, shots, processes or len(os.sched_getaffinity(0))):
+        for shot, data in _encoded(spec, shots, processes or usable_cores()):
             (target / shot.label / shot.name).write_bytes(data)
     return len(shots)
 
