@@ -24,6 +24,7 @@ from tests.support.project import copy_project
 from tests.support.proxied_load import CLIENTS, Load
 from tests.support.serving_models import model_folder, sha256_of
 
+pytestmark = pytest.mark.emulation
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES = ("api-1", "api-2")
 ORIGIN = "https://mlflow.example.org"

@@ -16,6 +16,7 @@ from flows.dev_stack.services import read_stack
 from serving.settings import Settings, unknown_variables
 from tests.support.compose import VARIABLE, MissingVariable, compose, new_variables, variables_in
 
+pytestmark = pytest.mark.emulation
 LOOPBACK = re.compile(r"127\.0\.0\.1:\d+:\d+")
 
 

@@ -13,6 +13,7 @@ from serving.http.app import ROUTES
 from serving.settings import Settings, unknown_variables
 from tests.support.kustomize import Thing, rendered
 
+pytestmark = pytest.mark.emulation
 OVERLAYS = ("staging", "production")
 # Not of Kubernetes itself; the operator brings their schema.
 FOREIGN = {"PodMonitor"}
