@@ -12,7 +12,7 @@ import time
 import uuid
 import zlib
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Select, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,7 +23,6 @@ from serving.observations.database import Database
 from serving.observations.sampling import AHEAD_S
 from serving.observations.schema import drift_lease, drift_results, observations
 
-T = TypeVar("T")
 # Maximum number of rows that are counted: the message is about the clock, the exact number does not matter.
 _MAX_AHEAD = 1000
 
@@ -196,7 +195,7 @@ def _is(model: ModelKey) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _of(model: ModelKey, column: Column[T]) -> Select[tuple[T]]:
+def _of(model: ModelKey, column: Column[Any]) -> Select[Any]:
     """Select a column of a model's results, newest first."""
     is_valid = drift_results.c.time <= time.time() + AHEAD_S
     return select(column).where(*_is(model), is_valid).order_by(drift_results.c.number.desc())
