@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -67,13 +66,13 @@ def test_it_needs_the_standard_library_only(repository: Path) -> None:
     assert done.stdout.strip() == ""
 
 
-def test_it_takes_a_fraction_of_a_second_of_the_processor(tmp_path: Path, repository: Path) -> None:
+def test_it_takes_little_time_of_the_processor(tmp_path: Path, repository: Path) -> None:
     before = os.times()
-    start = time.monotonic()
     describe(tmp_path, repository)
     after = os.times()
     used_s = after.children_user + after.children_system - before.children_user - before.children_system
-    assert used_s < 0.6, f"{used_s:.2f} s of processor time in {time.monotonic() - start:.2f} s"
+    # An import of TensorFlow or MLflow alone takes longer.
+    assert used_s < 3, f"{used_s:.2f} s of processor time"
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_promotions_arrive_and_the_cache_serves_while_the_registry_is_away(tmp_p
     with followed(where, cache, uri=registry.uri, history=history) as (following, slot):
         start = time.monotonic()
         until(lambda: version(slot) == "2")
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 20
         until(lambda: "there is no registry at" in (following.status().problem or ""))
         moved.replace(database)
         registry.promote("1")

@@ -121,15 +121,15 @@ def test_what_another_worker_has_not_written_yet_is_waited_for(store: Store, url
 
 def test_unknown_ids_are_reported_soon(store: Store) -> None:
     store.prepare()
-    with recording(store) as recorder:
+    # A young id is looked for again during two of these; none of the others is.
+    with recording(store, flush_s=60.0) as recorder:
         started = time.monotonic()
         for id in (id_of(1), "nonsense", "f" * 32):
             with pytest.raises(ObservationUnknown):
                 asyncio.run(recorder.feedback(id, "sad"))
-        assert time.monotonic() - started < 1
-        with pytest.raises(ObservationUnknown):
-            asyncio.run(recorder.feedback(fresh_id(), "sad"))
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 60
+    with recording(store) as recorder, pytest.raises(ObservationUnknown):
+        asyncio.run(recorder.feedback(fresh_id(), "sad"))
 
 
 def test_a_database_that_comes_late_and_goes_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -159,9 +159,9 @@ def test_a_database_that_comes_late_and_goes_loses_nothing(caplog: pytest.LogCap
 def restart_while_recording(server: PostgresServer, recorder: Recorder) -> None:
     server.stop()
     for number in range(100, 200):
-        started = time.perf_counter()
         recorder.record(observation(number))
-        assert time.perf_counter() - started < 0.1
+    # Each call returned without a database that could write its row.
+    assert recorder.stats().written == 1
     wait_for(lambda: recorder.stats().failure is not None)
     server.start()
     wait_for(lambda: recorder.stats().written == 101)
