@@ -229,7 +229,7 @@ def test_files_that_cannot_be_stored_register_nothing(world: World) -> None:
     assert "emotion version 1" in register(Path(), params)
 
 
-def test_command_ends_with_one_line_and_status_1(world: World, repository: Path) -> None:
+def test_command_ends_with_one_line_and_the_status_of_an_outage(world: World, repository: Path) -> None:
     (world.root / "params.yaml").write_text((repository / "params.yaml").read_text())
     for name in ("vgg", "mobilenet_v2", "resnet50", "efficientnet_b4", "vit", "vit_pretrained"):
         world.add_model(name)
@@ -240,7 +240,7 @@ def test_command_ends_with_one_line_and_status_1(world: World, repository: Path)
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
+    assert done.returncode == os.EX_TEMPFAIL
     assert done.stderr.startswith(f"error: MLflow at {UNUSED_ADDRESS}")
     assert len(done.stderr.splitlines()) == 1
 
