@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from pipelines.core.errors import ExportFailed, OutputError, PipelineError, ResultCorrupt
 from pipelines.core.io import sha256_of, write_json
+from pipelines.core.model_results import Export
 from pipelines.core.params import ExportParams, known_architectures
 from pipelines.export.stage import converted, export_model
 from serving.contract import METADATA_KEY, OUTPUTS, InputSpec, ModelContract
@@ -29,7 +30,7 @@ NAMES = known_architectures()
 PARAMS = ExportParams(opset=18, tolerance=1e-4)
 
 
-def export(root: Path, name: str, *, params: ExportParams = PARAMS, out: str = "onnx") -> dict[str, Any]:
+def export(root: Path, name: str, *, params: ExportParams = PARAMS, out: str = "onnx") -> Export:
     return export_model(
         record=root / "models" / name / "training.json",
         weights=root / "models" / name / "model.weights.h5",
@@ -200,7 +201,7 @@ def test_a_full_disk_keeps_the_file_that_was_there(lenet: Path, full_disk: None)
 
 
 def test_the_older_operator_set_works_too(lenet: Path) -> None:
-    assert export(lenet, "lenet", params=ExportParams(opset=17, tolerance=1e-4))["opset"] == 17
+    assert export(lenet, "lenet", params=ExportParams(opset=17, tolerance=1e-4)).opset == 17
 
 
 def contract() -> ModelContract:

@@ -20,6 +20,7 @@ from pipelines.core import paths
 from pipelines.core.dataset import Dataset, write_dataset
 from pipelines.core.errors import ClassMissing, DataError, ModelFileError, PipelineError, QuantizationFailed
 from pipelines.core.io import sha256_of
+from pipelines.core.model_results import Export
 from pipelines.core.params import QuantizationParams
 from pipelines.model.predict import open_model
 from pipelines.quantize.stage import quantize_model, validation_pictures
@@ -40,7 +41,7 @@ def settings(**changes: Any) -> QuantizationParams:
     return QuantizationParams.model_validate(values | changes)
 
 
-def quantize(root: Path, *, out: str = "onnx/lenet-int8", **changes: Any) -> dict[str, Any]:
+def quantize(root: Path, *, out: str = "onnx/lenet-int8", **changes: Any) -> Export:
     return quantize_model(
         source=root / paths.onnx_model("lenet"),
         manifest=root / paths.MANIFEST,

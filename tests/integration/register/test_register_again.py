@@ -227,8 +227,8 @@ def test_production_of_another_image_size_is_compared_through_its_own_contract(
     larger.add_model("lenet", levels=CONFUSED)
     said = run(larger, min_accuracy=0.1, max_accuracy_drop=0.1)
     [drop] = [check for check in said.checks if check.name == "max_accuracy_drop"]
-    assert drop["production"] == 1.0
-    assert drop["value"] == pytest.approx(1 / 3, abs=1e-6)
+    assert drop.production == 1.0
+    assert drop.value == pytest.approx(1 / 3, abs=1e-6)
 
 
 def test_production_with_classes_in_another_order_is_compared_by_name(world: World) -> None:
