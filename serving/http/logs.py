@@ -46,6 +46,14 @@ class LogWriter(logging.Handler):
         """Create no lock: a deque is safe for several threads."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Queue a record that the filters accept; logging's own `handle` needs a lock from Python 3.13 on."""
+        accepted = self.filter(record)
+        if accepted:
+            # From Python 3.12 on, a filter may return another record.
+            self.emit(accepted if isinstance(accepted, logging.LogRecord) else record)
+        return bool(accepted)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one record."""
         if len(self._waiting) >= _MAX_WAITING:
