@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     max_bytes: int = Field(default=10 * _MEBIBYTE, ge=1)
     """Maximum size of a picture in bytes; a larger one gets 413."""
     max_pixels: int = Field(default=32_000_000, ge=1)
-    """Maximum number of pixels of one picture, by its header; a larger one gets 413."""
+    """Maximum number of pixels of a picture, by its header; more get 413. 16-bit pixels (PNG) count twice."""
     max_batch_files: int = Field(default=32, ge=1)
     """Maximum number of files of one `/detect/batch` request; a larger one gets 413."""
     max_batch_bytes: int = Field(default=64 * _MEBIBYTE, ge=1)

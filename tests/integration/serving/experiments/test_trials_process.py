@@ -69,8 +69,8 @@ def test_several_workers_choose_alike_count_together_and_tell_once(tmp_path: Pat
         ({"MIEN_CANARY": "10"}, "MIEN_CANARY='10': expected a share from 0 to 1, written like 10% or 0.1"),
         ({"MIEN_SHADOW_MODEL": "runs:/1/model"}, "MIEN_SHADOW_MODEL='runs:/1/model': this is neither"),
         (
-            {"MIEN_CANARY": "10%", "MIEN_CANARY_MODEL": "model"},
-            "MIEN_CANARY_MODEL='model': this is MIEN_MODEL",
+            {"MIEN_CANARY": "10%", "MIEN_CANARY_MODEL": "./model"},
+            "MIEN_CANARY_MODEL='./model': this is MIEN_MODEL",
         ),
     ],
     ids=["share", "shadow", "canary"],
@@ -78,6 +78,6 @@ def test_several_workers_choose_alike_count_together_and_tell_once(tmp_path: Pat
 def test_a_setting_that_cannot_be_used_ends_it_with_its_name(
     tmp_path: Path, variables: dict[str, str], message: str
 ) -> None:
-    done = ended(PYTHON_M, tmp_path, MIEN_PORT="0", MIEN_MODEL="model", **variables)
+    done = ended(PYTHON_M, tmp_path, MIEN_PORT="0", MIEN_MODEL="./model", **variables)
     assert done.returncode != 0
     assert message in done.stderr
