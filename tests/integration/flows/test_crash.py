@@ -33,6 +33,8 @@ from tests.support.processes import command_of
 PATIENCE_S = 900.0
 # Shorter than the thirty seconds between two heartbeats: the run is silent, whether its process lives or not.
 SILENCE = timedelta(seconds=20)
+# In the command lines of a stage: of its guard, of DVC, and of its own program.
+STAGE_PROGRAMS = ("dvc_program.py", "train.sh")
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def until(holds: Callable[[], bool]) -> None:
 def kill(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """Kill a run with SIGKILL, all but its stages; returns these."""
     tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    of_stage = [one for one in tree if any(word in ("dvc", "train.sh") for word in command_of(one))]
+    of_stage = [one for one in tree if any(Path(word).name in STAGE_PROGRAMS for word in command_of(one))]
     for one in tree:
         if one not in of_stage:
             # What Prefect starts for a moment may be gone by now.
