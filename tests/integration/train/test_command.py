@@ -92,7 +92,7 @@ def test_an_absent_mlflow_server_is_reported_before_training(tmp_path: Path) -> 
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
     root = make_project(tmp_path / "a")
     code, out, err = run_stage(root, "lenet", MLFLOW_TRACKING_URI=address)
-    assert (code, out) == (1, "")
+    assert (code, out) == (75, "")  # a failure that may pass
     assert address in err
     # The project is not a git repository, which is one warning.
     assert len([line for line in err.splitlines() if not line.startswith("warning: ")]) == 1
