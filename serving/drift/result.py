@@ -115,7 +115,7 @@ class DriftResult:
     """Columns that could not be compared, and why."""
     quality: Quality | None = None
     problem: str | None = None
-    """Name of the error's class when there is no verdict; the sentence has counts, which differ each time."""
+    """Class name of the error without a verdict; for comparisons, since the sentence contains counts."""
 
     @property
     def drifted(self) -> tuple[str, ...]:
