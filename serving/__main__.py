@@ -28,7 +28,7 @@ def main() -> None:
         sockets = bind(settings.host, settings.port)
     print(f"The service and its page: {address(settings.host, sockets)}", flush=True)
     if settings.workers == 1:
-        from serving.http.server import serve
+        from serving.http.server.uvicorn_server import serve
 
         # The application checks the rest when it is made, in this process.
         raise SystemExit(0 if serve(settings, sockets) else EXIT_STATUS)
@@ -56,8 +56,8 @@ def _check_apart(settings: Settings) -> None:
 
 
 def _run_workers(settings: Settings, sockets: list[socket.socket]) -> int:
-    from serving.http.logs import configure_logs
-    from serving.http.workers import Workers, end_s
+    from serving.http.server.workers import Workers, end_s
+    from serving.http.telemetry.logs import configure_logs
 
     configure_logs(settings.log_level)
     longest_s = end_s(settings.shutdown_s, settings.timeout_s)

@@ -35,7 +35,7 @@ def _app() -> FastAPI:
         check(settings)
     # Imported only now: errors are reported before imports that take seconds.
     from serving.http.app import create_app
-    from serving.http.logs import configure_logs
+    from serving.http.telemetry.logs import configure_logs
 
     take_error_output()
     configure_logs(settings.log_level)
@@ -49,13 +49,13 @@ def _app() -> FastAPI:
 
 
 def _http() -> type[Any]:
-    from serving.http.http_protocol import HttpProtocol
+    from serving.http.server.http_protocol import HttpProtocol
 
     return HttpProtocol
 
 
 def _websocket() -> type[Any]:
-    from serving.http.websocket_protocol import WebSocketProtocol
+    from serving.http.server.websocket_protocol import WebSocketProtocol
 
     return WebSocketProtocol
 

@@ -6,6 +6,9 @@ websocket    the same around every WebSocket
 endpoint     what an endpoint declares beside its handler, and the objects that it uses
 auth         API keys, scopes, rates
 problems     the table that maps errors to statuses
-body         options and bodies of requests → pictures, files, JSON
+request/     options and bodies of requests → pictures, files, JSON
 routes/      one file per group of endpoints: read the request, call the core, write the response
+openapi/     components of the OpenAPI document
+server/      uvicorn: connections, protocols, processes
+telemetry/   metrics, logs, traces
 """

@@ -31,14 +31,11 @@ from serving.drift.store import DriftStore
 from serving.errors import StoreUnavailable
 from serving.experiments.manager import make_experiments
 from serving.http.auth import CANARY_HEADER, Access
-from serving.http.body import HeldBytes
-from serving.http.connections import STATE, ConnectionLimits, Connections, Draining
 from serving.http.endpoint import Dependencies
 from serving.http.limits import make_rate
-from serving.http.logs import finish_logs
-from serving.http.metrics import Metrics
 from serving.http.middleware import Edge, HttpMiddleware, RequestLimits, RouteTable
 from serving.http.problems import router_refusal
+from serving.http.request.body import HeldBytes
 from serving.http.routes import (
     detect,
     docs,
@@ -52,8 +49,11 @@ from serving.http.routes import (
     shadow,
     stream,
 )
+from serving.http.server.connections import STATE, ConnectionLimits, Connections, Draining
 from serving.http.stream import StreamDependencies, StreamLimits, Streams
-from serving.http.telemetry import SpanWriter, Traces, configured
+from serving.http.telemetry.logs import finish_logs
+from serving.http.telemetry.metrics import Metrics
+from serving.http.telemetry.traces import SpanWriter, Traces, configured
 from serving.http.websocket import WebSocketMiddleware
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
@@ -206,7 +206,7 @@ async def _open_store(store: Store) -> None:
 
 def _otlp_writer() -> SpanWriter:
     # Imports OpenTelemetry's SDK, which only a service with traces needs.
-    from serving.http.spans import OtlpSpanWriter
+    from serving.http.telemetry.spans import OtlpSpanWriter
 
     return OtlpSpanWriter()
 

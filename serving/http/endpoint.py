@@ -26,11 +26,11 @@ from serving.detection.tensors import TensorAnswerer
 from serving.drift.monitor import DriftMonitor
 from serving.experiments.manager import Experiments
 from serving.http.auth import Scope
-from serving.http.components import ref
-from serving.http.connections import Connections
-from serving.http.metrics import Metrics
+from serving.http.openapi.components import ref
 from serving.http.problems import MEDIA_TYPE, TABLE
+from serving.http.server.connections import Connections
 from serving.http.stream import Streams
+from serving.http.telemetry.metrics import Metrics
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
 from serving.model_sync.service import ModelSync

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serving.errors import RateLimited
-from serving.http.metrics import MULTIPROCESS_VARIABLE
+from serving.http.telemetry.metrics import MULTIPROCESS_VARIABLE
 from serving.settings import Settings
 
 # An entry takes about 200 bytes; above this number the least recently active client is removed.

@@ -21,10 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.errors import BodyIncomplete, BodyTooSlow, PayloadTooLarge, ServingError
 from serving.http import problems
 from serving.http.auth import Access, Caller, RequestHead
-from serving.http.body import HeldBytes
-from serving.http.compression import Decompressor, is_compressed
 from serving.http.endpoint import Endpoint
-from serving.http.telemetry import RequestOutcome, Trace, Traces
+from serving.http.request.body import HeldBytes
+from serving.http.request.compression import Decompressor, is_compressed
+from serving.http.telemetry.traces import RequestOutcome, Trace, Traces
 
 _log = logging.getLogger("serving.http")
 _access = logging.getLogger("serving.access")

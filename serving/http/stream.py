@@ -30,10 +30,10 @@ from serving.errors import (
     StreamIdle,
     StreamsFull,
 )
-from serving.http.body import HeldBytes, options_from
 from serving.http.problems import problem
-from serving.http.telemetry import RequestOutcome, Traces
-from serving.http.websocket_protocol import REASON_BYTES
+from serving.http.request.body import HeldBytes, options_from
+from serving.http.server.websocket_protocol import REASON_BYTES
+from serving.http.telemetry.traces import RequestOutcome, Traces
 
 _log = logging.getLogger("serving.http")
 

@@ -13,8 +13,8 @@ import httpx
 import uvicorn
 
 from serving.http.app import create_app
-from serving.http.http_protocol import HttpProtocol
-from serving.http.websocket_protocol import WebSocketProtocol
+from serving.http.server.http_protocol import HttpProtocol
+from serving.http.server.websocket_protocol import WebSocketProtocol
 from serving.settings import Settings
 from tests.support.pictures import encoded
 from tests.support.serving_models import flat

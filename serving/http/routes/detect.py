@@ -13,7 +13,10 @@ from serving.detection.detector import Explanation, Options
 from serving.detection.responses import as_json
 from serving.errors import NotAcceptable, Overloaded
 from serving.http.auth import client_id_of, mark_canary
-from serving.http.body import (
+from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
+from serving.http.openapi.components import Schema, ref
+from serving.http.problems import problem
+from serving.http.request.body import (
     FORM_OVERHEAD_BYTES,
     Upload,
     json_response,
@@ -21,9 +24,6 @@ from serving.http.body import (
     read_picture,
     read_pictures,
 )
-from serving.http.components import Schema, ref
-from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
-from serving.http.problems import problem
 from serving.inference.model_slot import LiveModel
 
 JSON, PNG = "application/json", "image/png"

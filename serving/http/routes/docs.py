@@ -14,10 +14,10 @@ from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from serving.http.body import json_response
-from serving.http.components import COMPONENTS
 from serving.http.endpoint import Routes
-from serving.http.protocol_components import COMPONENTS as PROTOCOL_COMPONENTS
+from serving.http.openapi.components import COMPONENTS
+from serving.http.openapi.protocol_components import COMPONENTS as PROTOCOL_COMPONENTS
+from serving.http.request.body import json_response
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem}

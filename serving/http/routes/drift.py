@@ -18,9 +18,9 @@ from starlette.responses import HTMLResponse, Response
 from serving.drift.monitor import DriftStatus
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.errors import NotFound
-from serving.http.body import json_response
-from serving.http.components import Count, Fraction, NotNegative, Time, documented, iso_time
 from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes
+from serving.http.openapi.components import Count, Fraction, NotNegative, Time, documented, iso_time
+from serving.http.request.body import json_response
 
 routes = Routes("drift")
 

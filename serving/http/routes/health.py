@@ -8,9 +8,9 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.http.body import json_response
 from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes
-from serving.http.metrics import CONTENT_TYPE
+from serving.http.request.body import json_response
+from serving.http.telemetry.metrics import CONTENT_TYPE
 
 routes = Routes("operation")
 

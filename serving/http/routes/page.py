@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from serving.errors import NotFound
 from serving.http.auth import Caller
-from serving.http.body import json_response
-from serving.http.components import Fraction, Length, Positive, documented
 from serving.http.endpoint import Dependencies, Endpoint, Routes
+from serving.http.openapi.components import Fraction, Length, Positive, documented
+from serving.http.request.body import json_response
 from serving.http.static import PageFile, page_files
 from serving.http.stream import RECORD_EVERY_S
 

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from serving.detection.responses import is_id
 from serving.errors import BadRequest, NotFound
-from serving.http.body import json_response, read_json
-from serving.http.components import (
+from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
+from serving.http.openapi.components import (
     EXAMPLE_ID,
     Area,
     Count,
@@ -27,7 +27,7 @@ from serving.http.components import (
     documented,
     iso_time,
 )
-from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
+from serving.http.request.body import json_response, read_json
 from serving.observations.records import StoredObservation
 
 routes = Routes("observations")

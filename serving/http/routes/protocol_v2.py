@@ -13,9 +13,9 @@ from starlette.responses import Response
 from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
 from serving.errors import NotFound
-from serving.http.body import json_response, read_body
-from serving.http.components import Schema, ref
 from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
+from serving.http.openapi.components import Schema, ref
+from serving.http.request.body import json_response, read_body
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import tensors, v2

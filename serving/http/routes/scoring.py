@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse, Response
 
 from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
-from serving.http.body import read_body
-from serving.http.components import ref
 from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
+from serving.http.openapi.components import ref
+from serving.http.request.body import read_body
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import mlflow_scoring, tensors

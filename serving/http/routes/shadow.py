@@ -15,8 +15,8 @@ from serving.experiments.agreement import Agreement
 from serving.experiments.canary import Canary as RunningCanary
 from serving.experiments.report import CanaryState, report
 from serving.experiments.shadow import ShadowStatus
-from serving.http.body import json_response
-from serving.http.components import (
+from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes
+from serving.http.openapi.components import (
     Count,
     Fraction,
     ModelName,
@@ -26,7 +26,7 @@ from serving.http.components import (
     documented,
     iso_time,
 )
-from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes
+from serving.http.request.body import json_response
 
 routes = Routes("model")
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from serving.http.telemetry import configured
+from serving.http.telemetry.traces import configured
 from tests.support.collector import Collector, collecting, values
 from tests.support.http_process import free_port, running
 from tests.support.http_service import picture_of, ready, serving, settings_in, until
@@ -191,7 +191,8 @@ def test_without_an_endpoint_nothing_of_the_sdk_is_imported(tmp_path: Path) -> N
         "import sys; from serving.http.app import create_app; from serving.settings import Settings;"
         "create_app(Settings());"
         "print([name for name in sys.modules if name.startswith("
-        "('opentelemetry.sdk', 'opentelemetry.exporter', 'google.protobuf', 'serving.http.spans'))])"
+        "('opentelemetry.sdk', 'opentelemetry.exporter', 'google.protobuf', "
+        "'serving.http.telemetry.spans'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

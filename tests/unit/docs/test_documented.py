@@ -22,8 +22,8 @@ from pydantic import BaseModel
 from pipelines.architectures import load_architecture
 from pipelines.core.params import ModelParams, Params, QuantizationParams, known_architectures
 from serving.http.app import create_app
-from serving.http.metrics import Metrics
 from serving.http.routes import stream
+from serving.http.telemetry.metrics import Metrics
 from serving.settings import PREFIX, Settings
 
 Rows = dict[str, list[str]]

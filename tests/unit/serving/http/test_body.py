@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from serving.errors import BadRequest, ContentUnsupported, PayloadTooLarge, TooManyFiles
-from serving.http.body import Upload, read_json, read_picture, read_pictures
+from serving.http.request.body import Upload, read_json, read_picture, read_pictures
 
 BOUNDARY = "----frontier"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from serving.http.logs import ForwardHandler, LogWriter
+from serving.http.telemetry.logs import ForwardHandler, LogWriter
 
 REPOSITORY = Path(__file__).parents[4]
 PATIENCE_S = 20.0
@@ -78,7 +78,7 @@ def test_a_forwarding_handler_filters_for_itself() -> None:
 
 def test_the_last_lines_are_written_when_the_process_ends() -> None:
     program = (
-        "import logging; from serving.http.logs import configure_logs; configure_logs('INFO'); "
+        "import logging; from serving.http.telemetry.logs import configure_logs; configure_logs('INFO'); "
         "log = logging.getLogger('serving.x'); [log.info('line %d', n) for n in range(100)]"
     )
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}

@@ -7,7 +7,7 @@ import sys
 
 import orjson
 
-from serving.http.logs import JsonFormatter
+from serving.http.telemetry.logs import JsonFormatter
 
 
 def formatted(**extra: object) -> dict[str, object]:

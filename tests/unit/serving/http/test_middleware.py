@@ -12,10 +12,10 @@ import pytest
 from serving.errors import BadRequest
 from serving.http.app import ROUTES
 from serving.http.auth import Access
-from serving.http.body import HeldBytes
 from serving.http.endpoint import Endpoint
 from serving.http.limits import RateLimit
 from serving.http.middleware import Edge, HttpMiddleware, RequestLimits, RouteTable
+from serving.http.request.body import HeldBytes
 
 Message = dict[str, Any]
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from serving.detection.detector import Options
 from serving.errors import BadRequest
-from serving.http.body import read_limit, read_options
+from serving.http.request.body import read_limit, read_options
 
 
 def asked(query: str) -> Request:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import BadRequest, EncodingUnsupported, PayloadTooLarge
-from serving.http.compression import STEP_BYTES, Decompressor, is_compressed
+from serving.http.request.compression import STEP_BYTES, Decompressor, is_compressed
 
 # A busy machine says nothing of the code.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serving.contract import IMAGE, OUTPUTS
-from serving.http.components import Schema, ref
+from serving.http.openapi.components import Schema, ref
 
 _TEXT: Schema = {"type": "string"}
 _PARAMETERS: Schema = {

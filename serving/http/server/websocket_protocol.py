@@ -17,9 +17,9 @@ from websockets.server import ServerProtocol
 
 from serving.detection.responses import encode
 from serving.errors import BodiesFull, RateLimited, ServingError
-from serving.http.connections import STATE, Connections
 from serving.http.limits import RateLimit
 from serving.http.problems import problem
+from serving.http.server.connections import STATE, Connections
 
 # A client may send frames faster than they are answered, but no camera is this many times faster.
 FLOOD = 10

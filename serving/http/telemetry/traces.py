@@ -6,8 +6,8 @@ Each answered request becomes one span; the stages of its pictures are child spa
 that every answer has. A background thread sends them. While the collector is unreachable, spans wait in a
 bounded queue and are then dropped; requests are not delayed. Spans hold no body, address, path or user agent.
 
-This module does not import the SDK: `serving.http.spans` does, and the application imports that only when
-traces are enabled. Without an endpoint a request costs two comparisons with None.
+This module does not import the SDK: `serving.http.telemetry.spans` does, and the application imports that
+only when traces are enabled. Without an endpoint a request costs two comparisons with None.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class RequestOutcome:
 
 
 class SpanWriter(Protocol):
-    """Writer of finished requests; `serving.http.spans` has the one that sends them to a collector."""
+    """Writer of finished requests; `spans.OtlpSpanWriter` sends them to a collector."""
 
     def write(self, trace: Trace, outcome: RequestOutcome) -> str:
         """Write one request; returns its trace id, 32 hexadecimal digits."""

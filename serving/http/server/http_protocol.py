@@ -25,7 +25,7 @@ from serving.errors import (
     ServingError,
 )
 from serving.http import problems
-from serving.http.connections import STATE, Connections, EndReason
+from serving.http.server.connections import STATE, Connections, EndReason
 
 # How long data from a refused client is read and discarded, so that it can read the response instead of a
 # connection reset (RFC 9112, 9.6).

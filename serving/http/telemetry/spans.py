@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from serving.http.telemetry import AnswerTimings, RequestOutcome, Trace
+from serving.http.telemetry.traces import AnswerTimings, RequestOutcome, Trace
 
 _PACKAGE = "mien"
 _LAST = "inference"
@@ -33,7 +33,7 @@ _W3C = TraceContextTextMapPropagator()
 
 
 class OtlpSpanWriter:
-    """Writes requests as spans; a background thread sends them (`serving.http.telemetry.SpanWriter`)."""
+    """Writes requests as spans; a background thread sends them. See `traces.SpanWriter`."""
 
     def __init__(self) -> None:
         """Create the tracer from the environment: endpoint, headers, sampler, resource, batch sizes."""

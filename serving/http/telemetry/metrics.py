@@ -289,7 +289,7 @@ class Metrics:
         self._connections.set(count)
 
     def connection_ended(self, reason: str) -> None:
-        """Count a connection that the service closed, by `serving.http.connections.EndReason`."""
+        """Count a connection that the service closed, by `serving.http.server.connections.EndReason`."""
         self._ended.labels(reason).inc()
 
     def feedback(self, emotion: str) -> None:

@@ -1,7 +1,7 @@
 """The open connections of a process: their maximum number, the time limit for heads, which ones to close.
 
 A connection uses a file descriptor and memory before its client has sent a key, so these limits apply
-before access is checked. `serving.http.http_protocol` and `serving.http.websocket_protocol` report here.
+before access is checked. The protocols beside this module report here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal, Protocol
 
-from serving.http.body import HeldBytes
+from serving.http.request.body import HeldBytes
 
 STATE = "connections"
 """Key of the application's lifespan state under which the server's protocols find the `Connections`."""

@@ -128,7 +128,7 @@ def main() -> None:
     """Run one worker."""
     with exit_on_error():
         settings = read_settings()
-    from serving.http.server import serve
+    from serving.http.server.uvicorn_server import serve
 
     if not serve(settings, [socket.socket(fileno=int(number)) for number in sys.argv[1:]]):
         raise SystemExit(EXIT_STATUS)

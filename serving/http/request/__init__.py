@@ -1,0 +1,1 @@
+"""What a request carries: options, pictures, forms, JSON; compressed bodies."""

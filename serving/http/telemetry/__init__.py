@@ -1,0 +1,1 @@
+"""What the service reports about itself: metrics for Prometheus, log lines, traces for a collector."""
