@@ -15,10 +15,7 @@ import tempfile
 from contextlib import ExitStack
 
 from serving.preflight import EXIT_STATUS, address, bind, check, exit_on_error, read_settings
-from serving.settings import Settings
-
-# Prometheus' client reads it while it is imported, so it is spelt here and not imported from there.
-_MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+from serving.settings import MULTIPROCESS_VARIABLE, Settings
 
 
 def main() -> None:
@@ -62,9 +59,9 @@ def _run_workers(settings: Settings, sockets: list[socket.socket]) -> int:
     configure_logs(settings.log_level)
     longest_s = end_s(settings.shutdown_s, settings.timeout_s)
     with ExitStack() as stack:
-        if _MULTIPROCESS_VARIABLE not in os.environ:
+        if MULTIPROCESS_VARIABLE not in os.environ:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-metrics-"))
-            os.environ[_MULTIPROCESS_VARIABLE] = folder
+            os.environ[MULTIPROCESS_VARIABLE] = folder
         return Workers(sockets, count=settings.workers, end_s=longest_s).run()
 
 

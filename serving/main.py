@@ -18,8 +18,6 @@ from serving.libraries import limit_opencv, take_error_output
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-SERVER = {"http": "serving.main:http", "ws": "serving.main:websocket"}
-"""Options of `uvicorn.run`, `uvicorn.Config` or gunicorn's worker class, without which nothing starts."""
 _asked: set[str] = set()
 
 

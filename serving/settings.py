@@ -19,6 +19,8 @@ from serving.traffic import parse_share
 from serving.urls import SecretUrl
 
 PREFIX = "MIEN_"
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Folder that the workers of one service share; Prometheus' client reads it while it is imported."""
 # What `hash_key` writes: name, scope, SHA-256 of the key.
 _KEY = re.compile(r"[\w.-]+:(predict|admin):[0-9a-f]{64}")
 _MEBIBYTE = 1024 * 1024

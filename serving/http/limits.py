@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serving.errors import RateLimited
-from serving.http.telemetry.metrics import MULTIPROCESS_VARIABLE
-from serving.settings import Settings
+from serving.settings import MULTIPROCESS_VARIABLE, Settings
 
 # An entry takes about 200 bytes; above this number the least recently active client is removed.
 _MAX_CLIENTS = 10_000
@@ -92,7 +91,7 @@ def take_token(
 
 _log = logging.getLogger("serving.http")
 RATES_FILE = "rates.bin"
-"""Name of the shared file, in the folder that the workers' metrics share."""
+"""Name of the shared file, in the folder that the workers share."""
 
 # Digest of the client, tokens, time when they were counted (s, CLOCK_MONOTONIC, shared by all processes).
 _SLOT = struct.Struct("<Qdd")

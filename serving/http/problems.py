@@ -54,6 +54,8 @@ _SECURITY_HEADERS = (
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 ADDED_HEADERS = (*_SECURITY_HEADERS, _POLICY)
 """Headers of every response; a response's own header of the same name has precedence."""
+# A close frame carries at most 123 bytes of text (RFC 6455, 5.5).
+_REASON_BYTES = 123
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:mien:problem:"
 
@@ -138,6 +140,11 @@ def response(error: BaseException, *, request_id: str | None = None, path: str =
     status = kind_of(error).status
     body |= protocol_members(path, status=status, detail=str(body["detail"]))
     return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=_headers(error))
+
+
+def close_reason(error: BaseException) -> str:
+    """Return the text of the close frame that ends a WebSocket because of an exception."""
+    return str(error).encode()[:_REASON_BYTES].decode(errors="ignore")
 
 
 def from_status(status: int, detail: str, *, method: str, allowed: str) -> ServingError:

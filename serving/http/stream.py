@@ -30,9 +30,8 @@ from serving.errors import (
     StreamIdle,
     StreamsFull,
 )
-from serving.http.problems import problem
+from serving.http.problems import close_reason, problem
 from serving.http.request.body import HeldBytes, options_from
-from serving.http.server.websocket_protocol import REASON_BYTES
 from serving.http.telemetry.traces import RequestOutcome, Traces
 
 _log = logging.getLogger("serving.http")
@@ -270,12 +269,11 @@ class Stream:
     async def close_with(self, error: ServingError) -> None:
         """Send the problem as a message, for programs, and as the close reason, which browsers show."""
         body = problem(error, request_id=self._request_id) | {"dropped": self.dropped}
-        reason = str(error).encode()[:REASON_BYTES].decode(errors="ignore")
         # Do not wait long for a client that does not read.
         with suppress(WebSocketDisconnect, TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._socket.send_text(encode(body).decode())
-                await self._socket.close(_close_code(error), reason)
+                await self._socket.close(_close_code(error), close_reason(error))
 
     def _release(self, frame: _Frame | None) -> None:
         if frame is not None:

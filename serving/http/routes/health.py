@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes
 from serving.http.request.body import json_response
-from serving.http.telemetry.metrics import CONTENT_TYPE
 
 routes = Routes("operation")
 
@@ -55,4 +54,5 @@ async def metrics(request: Request) -> Response:
     """Metrics for Prometheus."""
     dependencies: Dependencies = request.state.dependencies
     dependencies.refresh_metrics()
-    return Response(dependencies.metrics.render(), headers={"content-type": CONTENT_TYPE})
+    text = dependencies.metrics.render()
+    return Response(text, headers={"content-type": dependencies.metrics.content_type})

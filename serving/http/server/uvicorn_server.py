@@ -20,10 +20,10 @@ from typing import Any
 
 import uvicorn
 
-from serving.main import SERVER
 from serving.settings import Settings
 
 APP = "serving.main:app"
+_HTTP, _WEBSOCKET = "serving.main:http", "serving.main:websocket"
 _POLL_S = 0.01
 # Time to read what has arrived: a body of MIEN_MAX_BYTES takes milliseconds; pipelined requests of one client
 # wait for each other's responses.
@@ -105,8 +105,8 @@ def serve(settings: Settings, sockets: list[socket.socket]) -> bool:
         APP,
         host=settings.host,
         port=settings.port,
-        http=SERVER["http"],
-        ws=SERVER["ws"],
+        http=_HTTP,
+        ws=_WEBSOCKET,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
         access_log=False,
         server_header=False,

@@ -18,7 +18,7 @@ from websockets.server import ServerProtocol
 from serving.detection.responses import encode
 from serving.errors import BodiesFull, RateLimited, ServingError
 from serving.http.limits import RateLimit
-from serving.http.problems import problem
+from serving.http.problems import close_reason, problem
 from serving.http.server.connections import STATE, Connections
 
 # A client may send frames faster than they are answered, but no camera is this many times faster.
@@ -28,8 +28,6 @@ FLOOD = 10
 _SLACK_BYTES = 64 * 1024
 # Time for the client to read the reason before the connection is closed.
 _LINGER_S = 2.0
-# A close frame carries at most 123 bytes of text (RFC 6455, 5.5).
-REASON_BYTES = 123
 # RFC 6455, 5.2: a head has two bytes; these values of the second byte mean two or eight more bytes of length.
 _LENGTH_2, _LENGTH_8, _MASKED, _MASK_BYTES = 126, 127, 0x80, 4
 
@@ -162,7 +160,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Send the problem as a message and as the close reason, which browsers show; stop reading."""
         self._is_ended = True
         self.stop_keepalive()
-        reason = str(error).encode()[:REASON_BYTES].decode(errors="ignore")
+        reason = close_reason(error)
         if self.handshake_complete and self.conn.state is OPEN:
             self.conn.send_text(encode(problem(error, request_id=self.scope["state"].get("request_id"))))
             self.conn.send_close(code, reason)

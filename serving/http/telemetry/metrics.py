@@ -30,6 +30,7 @@ from serving.drift.monitor import DriftStatus
 from serving.drift.result import DriftResult
 from serving.experiments.canary import CanaryOutcome
 from serving.inference.model_slot import ModelSlot
+from serving.settings import MULTIPROCESS_VARIABLE
 
 _VALUES = {"drift": 1.0, "no drift": 0.0}
 
@@ -142,8 +143,6 @@ class ExperimentMetrics:
         self._active.set(active)
 
 
-MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 _STAGES = ("queue", "decode", "faces", "preprocess", "inference")
 _FACES = (0, 1, 2, 4, 8, 16, 32)
 # Up to the largest MIEN_BATCH_SIZE; a single request of tensors may have more.
@@ -162,6 +161,9 @@ class AnswerListener(Protocol):
 
 class Metrics:
     """All metrics of one application, in its own registry: a process may have several applications."""
+
+    content_type = CONTENT_TYPE_LATEST
+    """Media type of what `render` returns."""
 
     def __init__(self) -> None:
         # The creation times of the series are not used and would double the number of series.

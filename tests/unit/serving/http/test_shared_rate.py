@@ -13,8 +13,7 @@ import pytest
 
 from serving.errors import RateLimited
 from serving.http.limits import RATES_FILE, RateLimit, RateLimiter, SharedRateLimit, make_rate
-from serving.http.telemetry.metrics import MULTIPROCESS_VARIABLE
-from serving.settings import Settings
+from serving.settings import MULTIPROCESS_VARIABLE, Settings
 
 
 class Clock:
