@@ -354,7 +354,7 @@ def test_an_observation_has_the_times_of_its_answer(client: httpx.Client, folder
     """Requests that wait for a worker: their wait does not count as inference."""
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda index: detected(client, picture_of(index % 3, side=600)), range(24)))
-    assert any(answer["timings_ms"]["queue"] > 1 for answer in answers)
+    assert any(answer["timings_ms"]["queue"] > answer["timings_ms"]["inference"] for answer in answers)
     images = np.zeros((1, 16, 16, 3), np.uint8).tolist()
     invoked = client.post("/invocations", json={"inputs": images})
     ids = [*(answer["id"] for answer in answers), invoked.headers["mien-ids"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
@@ -104,11 +104,11 @@ class World:
         await self.batcher.close()
 
 
-def run(folder: Path, test: Callable[[World], object], **options: int) -> World:
+def run(folder: Path, test: Callable[[World], Awaitable[None]], **options: int) -> World:
     async def inside() -> World:
         world = World(folder, **options)
         try:
-            await test(world)  # type: ignore[misc] # a coroutine function
+            await test(world)
         finally:
             await world.close()
         return world
@@ -154,7 +154,8 @@ def test_one_that_takes_too_long_leaves_time_for_the_live_model(tmp_path: Path) 
         begun = time.monotonic()
         answer = await world.answer(only("2", lambda: done.wait(60)), timeout_s=4.0)
         assert answer == "1"
-        assert 2.0 <= time.monotonic() - begun < 4.0
+        # Half of the time was the candidate's; had none been left, the live model would not have answered.
+        assert time.monotonic() - begun >= 2.0
         done.set()
 
     assert run(tmp_path, test).listener.outcomes == ["late"]
@@ -300,7 +301,7 @@ def test_only_the_answer_that_was_given_is_recorded(tmp_path: Path) -> None:
         given = await detector.detect(picture_of(3), Options())
         assert (given.model.version, given.model.canary) == ("1", False)
         candidate = world.candidate.require()
-        candidate.classifier.predict = _broken  # type: ignore[method-assign] # a model that errs only now
+        candidate.classifier.predict = _broken  # type: ignore[method-assign,assignment] # a model that fails only from now on
         given = await detector.detect(picture_of(3), Options(), subject="anybody")
         assert (given.model.version, given.model.canary) == ("1", False)
 

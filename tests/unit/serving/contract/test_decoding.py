@@ -168,7 +168,7 @@ def test_flipped_bits_are_refused(format: str) -> None:
         decode(bytes(data), max_pixels=MAX_PIXELS)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     format=st.sampled_from(["JPEG", "PNG", "WEBP", "BMP"]),
     position=st.floats(0, 1, exclude_max=True),
@@ -186,7 +186,7 @@ def test_damaged_files_give_a_picture_or_an_image_error(format: str, position: f
     assert image.shape[2] == 3
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"]))
 def test_random_bytes_never_escape_as_another_error(data: bytes, prefix: bytes) -> None:
     with pytest.raises(ImageError):

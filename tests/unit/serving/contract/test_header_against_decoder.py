@@ -65,7 +65,7 @@ def _opinion(data: bytes) -> Opinion:
     return outcome, (header.width, header.height), shape, spent_s
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(name=st.sampled_from(sorted(FILES)), seed=st.integers(0, 1 << 32))
 def test_a_mutated_file_has_the_size_that_its_header_says(
     decoder: ProcessPoolExecutor, name: str, seed: int

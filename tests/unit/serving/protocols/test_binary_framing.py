@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import BadRequest
 from serving.protocols import tensors
 
-# A busy machine says nothing of the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-
-@unhurried
 @given(json=st.binary(max_size=200), tensor=st.binary(max_size=200))
 def test_what_is_joined_is_parted_again_without_a_copy(json: bytes, tensor: bytes) -> None:
     body = tensors.join(json, [tensor])
@@ -30,7 +26,6 @@ def test_without_the_header_all_of_it_is_json() -> None:
     assert len(data) == 0
 
 
-@unhurried
 @given(body=st.binary(max_size=50), beyond=st.integers(1, 10**11))
 def test_a_length_beyond_the_body_is_refused(body: bytes, beyond: int) -> None:
     with pytest.raises(BadRequest, match=f"but the body has {len(body)} bytes"):
@@ -63,7 +58,6 @@ def test_what_is_not_a_length_is_refused(length: str) -> None:
         tensors.split(b"{}" * 10, length)
 
 
-@unhurried
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=20))
 def test_texts_are_read_by_tritonclient(elements: list[str]) -> None:
     from tritonclient.utils import deserialize_bytes_tensor

@@ -5,18 +5,16 @@ from __future__ import annotations
 import gzip
 import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import BadRequest, EncodingUnsupported, PayloadTooLarge
 from serving.http.request.compression import STEP_BYTES, Decompressor, is_compressed
 
-# A busy machine says nothing of the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
 def unpacked(body: bytes, encoding: str, *, limit: int, piece: int = 1000) -> bytes:
@@ -72,7 +70,6 @@ def test_a_body_that_breaks_off_or_goes_on_is_refused(encoding: str) -> None:
             unpacked(damaged, encoding, limit=100)
 
 
-@unhurried
 @given(st.binary(max_size=100))
 def test_noise_is_refused(noise: bytes) -> None:
     with pytest.raises(BadRequest):

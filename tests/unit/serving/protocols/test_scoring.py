@@ -9,16 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.contract import InputSpec
 from serving.errors import BadRequest, PayloadTooLarge, TooManyPictures
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols.mlflow_scoring import ScoringRequest, read_request, write_answer
-
-# A busy machine says nothing of the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SPEC = InputSpec(height=8, width=8)
 NOISE = np.random.default_rng(6).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
@@ -125,7 +122,6 @@ JSON = st.recursive(
 FORMATS = ["inputs", "instances", "dataframe_split", "dataframe_records", "params"]
 
 
-@unhurried
 @given(st.dictionaries(st.sampled_from(FORMATS), JSON))
 def test_any_json_is_refused(body: dict[str, Any]) -> None:
     # Hypothesis makes no picture of 192 values by chance, but an empty text is base64 of nothing.

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.contract import InputSpec
 from serving.errors import BadRequest, TooManyPictures
 from serving.protocols import tensors
-
-# A busy machine says nothing of the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SPEC = InputSpec(height=8, width=10)
 SIZE = 8 * 10 * 3
@@ -141,7 +138,6 @@ def test_what_is_not_a_json_object_is_refused(text: bytes) -> None:
         tensors.load(text, SPEC, most=4)
 
 
-@unhurried
 @given(size=st.integers(0, 10**9), is_binary=st.booleans())
 def test_the_likely_count_is_within_its_bounds(size: int, is_binary: bool) -> None:
     assert 1 <= tensors.likely_count(size, SPEC, most=64, is_binary=is_binary) <= 64

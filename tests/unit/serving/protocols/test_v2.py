@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.contract import InputSpec
@@ -17,15 +17,12 @@ from serving.inference.onnx_classifier import Prediction
 from serving.protocols import v2
 from serving.protocols.v2 import ModelInfo, write_answer
 
-# A busy machine says nothing of the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
 SPEC = InputSpec(height=8, width=8)
 NOISE = np.random.default_rng(5).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
 MODEL = ModelInfo(name="emotion", version="3", sha256="5e" * 32, classes=("angry", "happy", "sad"))
 PREDICTION = Prediction(
     probabilities=np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]], np.float32),
-    heatmap=np.arange(8, dtype=np.float32).reshape(2, 2, 2) / 8,
+    heatmap=np.arange(8, dtype=np.float32).reshape(2, 2, 2) / np.float32(8),
     embedding=np.array([[1.5, -2, 3, 0], [0, 1e-7, 1e7, -0.0]], np.float32),
 )
 
@@ -176,7 +173,6 @@ def test_raw_bytes_that_are_no_whole_pictures_are_refused(size: int) -> None:
         read(bytes(size), "0")
 
 
-@unhurried
 @given(data=st.data())
 def test_a_damaged_request_is_refused_or_read_and_nothing_else(data: st.DataObject) -> None:
     body, length = binary_request(id="7", outputs=[{"name": "probabilities"}])
@@ -207,7 +203,6 @@ JSON = st.recursive(
 )
 
 
-@unhurried
 @given(key=st.sampled_from(["id", "inputs", "outputs", "parameters"]), value=JSON)
 def test_any_json_in_the_requests_fields_is_refused_or_read(key: str, value: object) -> None:
     try:
@@ -217,7 +212,6 @@ def test_any_json_in_the_requests_fields_is_refused_or_read(key: str, value: obj
     assert key != "inputs"
 
 
-@unhurried
 @given(key=st.sampled_from(["name", "datatype", "shape", "data", "parameters"]), value=JSON)
 def test_any_json_in_the_tensors_fields_is_refused_or_read(key: str, value: object) -> None:
     try:
