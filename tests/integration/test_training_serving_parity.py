@@ -39,7 +39,8 @@ def test_originals_become_the_prepared_pictures(root: Path, tmp_path: Path, name
     compared = 0
     for source in find_sources(root / "data", root=root).sources:
         if isinstance(prepare(Task(source.locator, "prepared.png")), Facts):
-            prepared = cv2.cvtColor(cv2.imread(str(tmp_path / "prepared.png")), cv2.COLOR_BGR2RGB)
+            prepared = cv2.imread(str(tmp_path / "prepared.png"), cv2.IMREAD_COLOR_RGB)
+            assert prepared is not None
             assert np.array_equal(read(source.locator), prepared), source.locator
             compared += 1
     assert compared >= 7

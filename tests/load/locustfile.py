@@ -20,7 +20,9 @@ from tests.support.pictures import drawn_face, encoded, png, textured
 
 SMALL = [encoded(drawn_face(side)) for side in (48, 64, 96)]
 MEDIUM = [encoded(drawn_face(480), "JPEG"), encoded(drawn_face(400), "WEBP")]
-CAMERA = encoded(cv2.resize(textured(1, width=600, height=450), (3000, 2250)), "JPEG", quality=85)
+CAMERA = encoded(
+    cv2.resize(textured(1, width=600, height=450), (3000, 2250)).astype(np.uint8), "JPEG", quality=85
+)
 GROUP = encoded(np.tile(drawn_face(200), (2, 3, 1)), "JPEG")
 BAD = {
     "empty": (b"", 422, "image-unusable"),

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, Request, expect, sync_playwright
 
 from tests.support.pictures import drawn_face
 
@@ -91,7 +91,7 @@ class Visit:
 
     def send(self, data: bytes, *, name: str = "photo.png", kind: str = "image/png") -> None:
         """Choose a file."""
-        file = {"name": name, "mimeType": kind, "buffer": data}
+        file: FilePayload = {"name": name, "mimeType": kind, "buffer": data}
         self.page.set_input_files("input[type=file]", file)
 
     def state(self, state: str) -> None:

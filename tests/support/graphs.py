@@ -14,12 +14,15 @@ from onnx import TensorProto, helper, numpy_helper
 Node = tuple[str, Sequence[str], str, dict[str, Any]]
 """Operator, inputs, output, attributes."""
 
+Shape = Sequence[int | str]
+"""Length of each axis; a name where it is open."""
+
 
 def build(
     nodes: Sequence[Node],
     *,
-    inputs: Mapping[str, Sequence[int | str]],
-    outputs: Mapping[str, Sequence[int | str]],
+    inputs: Mapping[str, Shape],
+    outputs: Mapping[str, Shape],
     weights: Mapping[str, Any],
 ) -> onnx.ModelProto:
     """A checked model; `image` is uint8, every other input float32."""

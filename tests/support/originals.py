@@ -42,7 +42,7 @@ def write_originals(
     """
     spec = spec or InputSpec(height=16, width=16)
     levels = brightness_levels(len(classes))
-    rows = []
+    rows: list[dict[str, object]] = []
     for split in ("test", "val"):
         for index, label in enumerate(classes):
             for person in range(per_class):

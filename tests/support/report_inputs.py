@@ -149,7 +149,7 @@ def _write_model(root: Path, name: str, *, seed: int) -> None:
     origin = Origin(origin="scratch", reason=model.reason, file=None)
     write_record(root / paths.weights_folder(name) / "origin.json", origin)
     history = _history(model, rng)
-    best = int(history["val_macro_f1"].idxmax())
+    best = int(history["val_macro_f1"].to_numpy().argmax())
     record = training(
         read_dataset(root / paths.DATASET),
         architecture=name,
@@ -271,4 +271,5 @@ def _heatmaps(count: int, *, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     maps = np.stack([cv2.GaussianBlur(rng.random((4, 4)), (3, 3), 0) for _ in range(count)])
     maps = np.maximum(maps - 0.4, 0)
-    return (maps / maps.max(axis=(1, 2), keepdims=True)).astype(np.float32)
+    normal: np.ndarray = maps / maps.max(axis=(1, 2), keepdims=True)
+    return normal.astype(np.float32)

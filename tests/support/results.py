@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from pipelines.core.dataset import Dataset
@@ -116,31 +116,37 @@ def verdict(
 
 def training(dataset: Dataset, **changes: Any) -> TrainingRecord:
     """The record of a network that was trained for two epochs on this data set."""
-    values = {
-        "architecture": "lenet",
-        "head": HeadParams(hidden=[8], dropout=0.1),
-        "options": {},
-        "weights": "scratch",
-        "weights_reason": "not pretrained",
-        "parameters": 1234,
-        "epochs_run": 2,
-        "best_epoch": 1,
-        "best": BestEpoch(val_loss=1.1, val_accuracy=0.65, val_macro_f1=0.6),
-        "phases": (PhaseEpochs(name="train", epochs=2),),
-        "precision": "float32",
-    }
-    return TrainingRecord(**vars(dataset), **(values | changes))
+    record = TrainingRecord(
+        dataset=dataset.dataset,
+        classes=dataset.classes,
+        input=dataset.input,
+        architecture="lenet",
+        head=HeadParams(hidden=[8], dropout=0.1),
+        options={},
+        weights="scratch",
+        weights_reason="not pretrained",
+        parameters=1234,
+        epochs_run=2,
+        best_epoch=1,
+        best=BestEpoch(val_loss=1.1, val_accuracy=0.65, val_macro_f1=0.6),
+        phases=(PhaseEpochs(name="train", epochs=2),),
+        precision="float32",
+    )
+    return replace(record, **changes)
 
 
 def export(name: str, *, sha256: str = "ab" * 32, size_bytes: int = 1000, **changes: Any) -> Export:
     """The record of an exported network."""
-    values = {
-        "temperature": 1.21,
-        "val_nll_before": 1.1,
-        "val_nll_after": 1.0,
-        "parity": {"probabilities": 2e-7, "heatmap": 3e-6, "embedding": 4e-6},
-        "opset": 18,
-        "heatmap": (4, 4),
-        "embedding": 6,
-    }
-    return Export(architecture=name, sha256=sha256, size_bytes=size_bytes, **(values | changes))
+    record = Export(
+        architecture=name,
+        sha256=sha256,
+        size_bytes=size_bytes,
+        temperature=1.21,
+        val_nll_before=1.1,
+        val_nll_after=1.0,
+        parity={"probabilities": 2e-7, "heatmap": 3e-6, "embedding": 4e-6},
+        opset=18,
+        heatmap=(4, 4),
+        embedding=6,
+    )
+    return replace(record, **changes)

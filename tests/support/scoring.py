@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from serving.detection.image_reader import FacesMode
 from serving.inference.admission import admit
 from serving.score.scorer import Scorer
 from serving.settings import Settings
@@ -21,11 +22,12 @@ def pictures_in(folder: Path, count: int) -> Path:
     return folder
 
 
-def scorer_in(folder: Path, **options: object) -> Scorer:
-    """A scorer whose model lies in `folder`; `options` as `cached_folder`, or `faces` and `embedding`."""
-    own = {name: options.pop(name) for name in ("faces", "embedding") if name in options}
-    model = folder / f"model-{options.get('seed', 0)}"
+def scorer_in(
+    folder: Path, *, version: int = 1, faces: FacesMode = "none", embedding: bool = False
+) -> Scorer:
+    """A scorer whose model lies in `folder`; each version has weights of its own."""
+    model = folder / f"model-{version}"
     if not model.exists():
-        cached_folder(model, version=str(options.get("seed", 1)), **options)  # type: ignore[arg-type] # passed on
+        cached_folder(model, version=str(version), seed=version)
     live = admit(model, threads=1, max_batch=16)
-    return Scorer.configured(Settings(), live, **({"faces": "none"} | own))  # type: ignore[arg-type] # passed on
+    return Scorer.configured(Settings(), live, faces=faces, embedding=embedding)

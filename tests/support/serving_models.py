@@ -10,6 +10,7 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from mlflow import MlflowClient
@@ -22,6 +23,19 @@ from tests.support.onnx_models import CLASSES, Novelty, brightness_levels, write
 
 LEVELS = brightness_levels(len(CLASSES))
 NAME = "emotion"
+
+
+class FolderOptions(TypedDict, total=False):
+    """The keywords of `model_folder`, for what passes them on."""
+
+    seed: int
+    levels: Sequence[float]
+    contract: ModelContract | None
+    self_test: bool
+    fails_above: float | None
+    endless_above: float | None
+    external: str | None
+    novelty: Novelty
 
 
 def flat(index: int, *, count: int = 1, side: int = 16) -> NDArray[np.uint8]:
@@ -56,13 +70,16 @@ def model_folder(
         classifier = OnnxClassifier.open(path)
         spec = classifier.contract.input
         images = np.concatenate([flat(index, side=spec.height) for index in range(len(levels))])
-        np.savez_compressed(folder / "selftest.npz", image=images, **classifier.predict(images).arrays())
+        arrays: dict[str, Any] = classifier.predict(images).arrays()
+        np.savez_compressed(folder / "selftest.npz", image=images, **arrays)
     return folder
 
 
-def cached_folder(folder: Path, *, version: str = "1", sha256: str | None = None, **options: object) -> Path:
-    """As the follower leaves it, with its identity; `options` as `model_folder`."""
-    model_folder(folder, **options)  # type: ignore[arg-type]
+def cached_folder(
+    folder: Path, *, version: str = "1", sha256: str | None = None, **options: Unpack[FolderOptions]
+) -> Path:
+    """As the follower leaves it, with its identity."""
+    model_folder(folder, **options)
     identity = ModelIdentity(
         name=NAME,
         version=version,
@@ -88,11 +105,16 @@ class FilledRegistry:
         self.client.create_registered_model(NAME)
 
     def add(
-        self, *, tagged: bool = True, sha256: str | None = None, run_id: str | None = None, **options: object
+        self,
+        *,
+        tagged: bool = True,
+        sha256: str | None = None,
+        run_id: str | None = None,
+        **options: Unpack[FolderOptions],
     ) -> str:
         """Register a version; `sha256` is what the registry gets, the file's own without it."""
         folder = self.artifacts / f"v{len(list(self.artifacts.glob('*')))}"
-        model_folder(folder, **options)  # type: ignore[arg-type]
+        model_folder(folder, **options)
         tags = {"architecture": "lenet", "weights": "scratch", "dataset": "5" * 64, "git_commit": "c" * 40}
         if tagged:
             tags["sha256"] = sha256 or sha256_of(folder)

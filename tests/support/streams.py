@@ -10,6 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Close
 from websockets.sync.client import ClientConnection, connect
+from websockets.sync.connection import Connection
 
 from tests.support.http_service import PATIENCE_S
 
@@ -29,14 +30,14 @@ def refused(client: httpx.Client, **options: Any) -> tuple[int, str]:
     return response.status_code, kind(json.loads(response.body or b""))
 
 
-def answer(socket: ClientConnection) -> dict[str, Any]:
+def answer(socket: Connection) -> dict[str, Any]:
     """The next message."""
     message = json.loads(socket.recv(timeout=PATIENCE_S))
     assert isinstance(message, dict)
     return message
 
 
-def asked(socket: ClientConnection, frame: bytes) -> dict[str, Any]:
+def asked(socket: Connection, frame: bytes) -> dict[str, Any]:
     """The answer to a frame on a stream that is not busy."""
     socket.send(frame)
     return answer(socket)
@@ -47,7 +48,7 @@ def kind(problem: dict[str, Any]) -> str:
     return str(problem.get("type", "")).rpartition(":")[2]
 
 
-def ending(socket: ClientConnection) -> tuple[list[dict[str, Any]], Close]:
+def ending(socket: Connection) -> tuple[list[dict[str, Any]], Close]:
     """What still comes, and how the service closes the connection."""
     messages: list[dict[str, Any]] = []
     close: Close | None = None

@@ -103,10 +103,12 @@ def _attention(layer: dict[str, Array], x: Array) -> Array:
 
 
 def _dense(tensors: dict[str, Array], name: str, x: Array) -> Array:
-    return x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
+    product: Array = x @ tensors[f"{name}.weight"].T
+    return product + tensors[f"{name}.bias"]
 
 
 def _norm(tensors: dict[str, Array], name: str, x: Array) -> Array:
     centred = x - x.mean(axis=-1, keepdims=True)
     spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + CONFIG["layer_norm_eps"])
-    return centred / spread * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+    scaled: Array = centred / spread * tensors[f"{name}.weight"]
+    return scaled + tensors[f"{name}.bias"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -14,6 +14,8 @@ from pipelines.core.params import SelectionParams
 from pipelines.core.results import Evaluation, Latencies, Losses, VariantTimes
 from tests.support.results import evaluation
 from tests.support.timings import SAID, TIMING, times
+
+Metric = Literal["macro_f1", "accuracy", "balanced_accuracy"]
 
 
 def _evaluation(
@@ -46,7 +48,7 @@ def _timed(models: Mapping[str, VariantTimes]) -> Latencies:
 
 
 def _selection(
-    metric: str = "macro_f1", *, max_latency_ms: float | None = None, max_size_mb: float | None = None
+    metric: Metric = "macro_f1", *, max_latency_ms: float | None = None, max_size_mb: float | None = None
 ) -> SelectionParams:
     return SelectionParams(metric=metric, max_latency_ms=max_latency_ms, max_size_mb=max_size_mb)
 
@@ -162,8 +164,8 @@ def test_table_says_when_and_where_the_times_were_measured() -> None:
 
 def test_an_interval_that_is_unknown_is_left_out() -> None:
     known = _evaluation("vgg", 0.7)
-    ends = dict.fromkeys(("accuracy_low", "accuracy_high", "macro_f1_low", "macro_f1_high"))
-    alone = replace(known, test=replace(known.test, **ends))
+    scores = replace(known.test, accuracy_low=None, accuracy_high=None, macro_f1_low=None, macro_f1_high=None)
+    alone = replace(known, test=scores)
     text = render(compare([alone], LATENCY, _selection()))
     assert "–" not in text.splitlines()[-1]
 
@@ -260,7 +262,7 @@ def test_a_variant_may_be_within_limits_that_its_twin_is_not() -> None:
     limited = FASTEST.model_copy(update={"max_latency_ms": 1.0, "max_size_mb": 4.0})
     found = compare(*_family(), limited)
     assert found.selected == "vgg-int8"
-    assert "2.5 ms at batch 1" in next(row.reason for row in found.rows if row.architecture == "vgg")
+    assert "2.5 ms at batch 1" in str(next(row.reason for row in found.rows if row.architecture == "vgg"))
 
 
 def test_unless_asked_for_variants_are_only_compared() -> None:

@@ -6,7 +6,7 @@ import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -27,7 +27,7 @@ from tests.support.browser import Visit
 from tests.support.onnx_models import CLASSES
 from tests.support.serving_models import sha256_of
 
-SCHEMES = ("light", "dark")
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 TOO_WIDE = """(all) => all.filter((each) => each.scrollWidth > each.clientWidth + 1)
   .map((each) => each.innerText.slice(0, 80))"""
 POSSIBLE = {
@@ -44,7 +44,7 @@ def drifted(sha256: str) -> DriftResult:
     """As the process that computes it leaves it: one column has moved, one has not."""
     now = time.time()
     reference, window = dict.fromkeys(CLASSES, 1 / 7), dict.fromkeys(CLASSES, 0.0) | {"happy": 1.0}
-    columns = (
+    columns: tuple[ColumnDrift, ...] = (
         ColumnDrift(
             name="predicted", method="Jensen-Shannon distance", score=0.6, threshold=0.2, drifted=True,
             reference=reference, window=window,
@@ -176,7 +176,7 @@ def test_without_a_verdict_drift_is_a_plain_sentence_and_then_the_charts(
             page.get_by_role("link", name="Evidently’s report").click()
         expect(opened.value.get_by_text("Evidently")).to_be_visible()
         for scheme in SCHEMES:
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             assert barriers(page) == []
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,8 +48,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def written(project: Path) -> dict[str, object]:
-    return read_json(project / "evaluations/lenet/metrics.json")
+def written(project: Path) -> dict[str, Any]:
+    read: dict[str, Any] = read_json(project / "evaluations/lenet/metrics.json")
+    return read
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def _copy(project: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(project, tmp_path / "copy"))
 
 
-def test_accuracy_is_the_share_of_pictures_that_do_not_mislead(written: dict) -> None:
+def test_accuracy_is_the_share_of_pictures_that_do_not_mislead(written: dict[str, Any]) -> None:
     assert written["test"]["images"] == PER_CLASS * len(CLASSES)
     assert written["test"]["groups"] == PER_CLASS
     assert written["test"]["accuracy"] == 0.8
@@ -80,7 +82,7 @@ def test_accuracy_is_the_share_of_pictures_that_do_not_mislead(written: dict) ->
     assert written["test"]["accuracy_low"] <= 0.8 <= written["test"]["accuracy_high"]
 
 
-def test_the_int8_variant_is_scored_for_itself(project: Path, written: dict) -> None:
+def test_the_int8_variant_is_scored_for_itself(project: Path, written: dict[str, Any]) -> None:
     found = read_json(project / "evaluations/lenet-int8/metrics.json")
     assert found["architecture"] == "lenet-int8"
     assert found["title"] == f"{written['title']}, int8"
@@ -98,7 +100,9 @@ def test_the_int8_variant_is_scored_for_itself(project: Path, written: dict) -> 
     assert written_for[0] == written_for[1]
 
 
-def test_all_figures_follow_from_the_table_of_predictions(written: dict, predictions: pd.DataFrame) -> None:
+def test_all_figures_follow_from_the_table_of_predictions(
+    written: dict[str, Any], predictions: pd.DataFrame
+) -> None:
     test = predictions[predictions["split"] == "test"]
     actual, predicted = test["label"], test["predicted"]
     probabilities = test[[f"p_{name}" for name in CLASSES]].to_numpy()
@@ -123,7 +127,9 @@ def test_all_figures_follow_from_the_table_of_predictions(written: dict, predict
         assert found["support"] == report[name]["support"]
 
 
-def test_slices_are_scored_on_their_own(written: dict, project: Path, predictions: pd.DataFrame) -> None:
+def test_slices_are_scored_on_their_own(
+    written: dict[str, Any], project: Path, predictions: pd.DataFrame
+) -> None:
     manifest = pd.read_parquet(project / "prepared/manifest.parquet")
     test = predictions.merge(manifest[["path", "brightness", "mode"]], on="path").query("split == 'test'")
     first = test["brightness"].quantile(1 / 3)
@@ -139,7 +145,7 @@ def test_slices_are_scored_on_their_own(written: dict, project: Path, prediction
     assert set(written["slices"]) == {"brightness", "contrast", "sharpness", "mode"}
 
 
-def test_the_model_is_described(written: dict, project: Path) -> None:
+def test_the_model_is_described(written: dict[str, Any], project: Path) -> None:
     assert written["architecture"] == "lenet"
     assert written["title"].startswith("LeNet")
     assert written["weights"] == "imagenet"
@@ -156,7 +162,7 @@ def test_the_table_has_a_row_for_every_val_and_test_picture(project: Path, predi
     assert (predictions["confidence"] == predictions[columns].max(axis=1)).all()
 
 
-def test_the_summary_repeats_the_figures_of_the_whole(project: Path, written: dict) -> None:
+def test_the_summary_repeats_the_figures_of_the_whole(project: Path, written: dict[str, Any]) -> None:
     summary = read_json(project / "evaluations/lenet/summary.json")
     assert summary.pop("val_accuracy") == written["val"]["accuracy"]
     names = {
@@ -172,7 +178,7 @@ def test_the_summary_repeats_the_figures_of_the_whole(project: Path, written: di
     assert summary == {name: written["test"][name] for name in names}
 
 
-def test_the_plots_agree_with_the_metrics(project: Path, written: dict) -> None:
+def test_the_plots_agree_with_the_metrics(project: Path, written: dict[str, Any]) -> None:
     folder = project / "evaluations/lenet"
     confusion, roc, calibration = (
         pd.read_csv(folder / f"{name}.csv") for name in ("confusion", "roc", "calibration")

@@ -218,7 +218,7 @@ def contract() -> ModelContract:
 def function(heatmap: Callable[[Any], Any]) -> Any:
     """A function with the contract's names whose heatmap is `heatmap(float32 [batch, 8, 8])`."""
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.uint8, name="image")], autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.uint8, name="image")], autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def infer(image: Any) -> dict[str, Any]:
         gray = tf.reduce_mean(tf.cast(image, tf.float32), axis=-1)
         return {

@@ -19,7 +19,7 @@ from uuid import UUID
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, State
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, State
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.states import Pending
 
@@ -66,9 +66,7 @@ def deployment(project: DvcProject, client: SyncPrefectClient) -> UUID:
         pull_steps=[directory],
         tags=[TAG],
         concurrency_limit=1,
-        concurrency_options=ConcurrencyLimitConfig(
-            limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
-        ).model_dump(include={"collision_strategy"}),
+        concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -62,12 +64,14 @@ def test_no_pictures_get_no_answers(classifier: OnnxClassifier) -> None:
 
 def test_only_a_few_batch_sizes_ever_reach_the_runtime(model: Path) -> None:
     classifier = open_model(model)
-    session, seen = classifier._session, []
+    session: Any = classifier._session
+    seen: list[int] = []
 
     class Watching:
         def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
             seen.append(len(feeds["image"]))
-            return session.run(names, feeds)
+            answers: list[np.ndarray] = session.run(names, feeds)
+            return answers
 
     classifier._session = Watching()
     for count in range(1, 140):
@@ -83,7 +87,9 @@ def test_only_a_few_batch_sizes_ever_reach_the_runtime(model: Path) -> None:
         pytest.param(lambda data: b"\x89PNG\r\n\x1a\n" + data, "not a readable ONNX file", id="foreign"),
     ],
 )
-def test_a_spoilt_file_is_one_line(tmp_path: Path, model: Path, spoil: object, reason: str) -> None:
+def test_a_spoilt_file_is_one_line(
+    tmp_path: Path, model: Path, spoil: Callable[[bytes], bytes], reason: str
+) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(spoil(model.read_bytes()))
     with pytest.raises(ModelFileError, match=reason) as caught:
@@ -171,4 +177,4 @@ def _coverage(size: int, target: int) -> np.ndarray:
     edges = np.linspace(0, size, target + 1)
     index = np.arange(size)
     overlap = np.minimum(edges[1:, None], index + 1) - np.maximum(edges[:-1, None], index)
-    return np.clip(overlap, 0, None) / (size / target)
+    return overlap.clip(0, None) / (size / target)

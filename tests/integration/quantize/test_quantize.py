@@ -164,12 +164,13 @@ def test_another_process_writes_the_same_bytes_and_loads_no_tensorflow(
 
 def test_the_settings_decide_what_is_quantised(root: Path) -> None:
     counts = {}
-    for name, changes in {
+    variants: dict[str, dict[str, Any]] = {
         "all": {"keep_float": []},
         "last": {},
         "head": {"keep_float": ["head"]},
         "tensor": {"per_channel": False},
-    }.items():
+    }
+    for name, changes in variants.items():
         quantize(root, out=f"out/{name}", **changes)
         counts[name] = _operators(root / "out" / name / "model.onnx")["QuantizeLinear"]
     assert counts["all"] > counts["last"] == counts["head"] == counts["tensor"]

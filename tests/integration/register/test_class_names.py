@@ -56,6 +56,7 @@ def test_everything_but_the_name_of_the_metric_has_the_class_s_own_name(
     client = mlflow.MlflowClient()
     version = client.get_model_version_by_alias("emotion", "production")
     assert any(f"({name})" in version.tags["gate.min_class_recall"] for name in NAMES)
+    assert version.run_id is not None
     metrics = client.get_run(version.run_id).data.metrics
     assert metrics["class/happy :28:smile:29:/recall"] == 0.9
     assert metrics["class/happy -smile-/recall"] == 0.9

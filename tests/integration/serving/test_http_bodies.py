@@ -22,7 +22,11 @@ from tests.support.serving_models import model_folder
 from tests.support.streams import asked, kind, stream_of
 
 MAX_BYTES, HELD_BYTES = 400_000, 1_000_000
-PACKED = {"gzip": gzip.compress, "deflate": zlib.compress, "x-gzip": gzip.compress}
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "x-gzip": gzip.compress,
+}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from shutil import which
 import httpx
 import pytest
 from websockets.frames import OP_BINARY, OP_CONT, OP_PING, OP_PONG, Frame, Opcode
-from websockets.sync.client import ClientConnection
+from websockets.sync.connection import Connection
 
 from tests.support.http_service import PATIENCE_S, picture_of, ready, serving, settings_in, until
 from tests.support.onnx_models import CLASSES
@@ -367,7 +367,7 @@ def test_frames_of_every_kind_are_counted(client: httpx.Client, frames: bytes) -
     with stream_of(client, ping_interval=None) as stream:
         sender = threading.Thread(target=sent_without_pause, args=(stream, frames * 400))
         sender.start()
-        waited_s = []
+        waited_s: list[float] = []
         while sender.is_alive() or len(waited_s) < 5:
             since = time.monotonic()
             assert client.post("/detect", content=picture_of(3)).status_code == 200
@@ -380,7 +380,7 @@ def test_frames_of_every_kind_are_counted(client: httpx.Client, frames: bytes) -
     assert metric(client, 'mien_connections_ended_total{reason="flood"}') == before + 1
 
 
-def sent_without_pause(stream: ClientConnection, data: bytes) -> None:
+def sent_without_pause(stream: Connection, data: bytes) -> None:
     deadline = time.monotonic() + 5
     try:
         while time.monotonic() < deadline:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -161,10 +162,10 @@ def test_more_streams_than_configured_are_asked_to_come_back(client: httpx.Clien
 
 def test_a_client_that_vanishes_leaves_nothing_behind(client: httpx.Client, slow: bytes) -> None:
     for _ in range(3):
-        socket = stream_of(client)
-        socket.send(slow)
-        socket.send(slow)
-        socket.socket.close()
+        vanishing = stream_of(client)
+        vanishing.send(slow)
+        vanishing.send(slow)
+        vanishing.socket.close()
         until(lambda: streams(client) == 0)
     with stream_of(client) as socket:
         assert asked(socket, picture_of(0))["emotion"] == CLASSES[0]
@@ -276,14 +277,17 @@ def test_the_model_changes_in_the_middle_of_a_stream(tmp_path: Path) -> None:
         assert kind(asked(socket, picture_of(0))) == "not-ready"
         first = sha256_of(model_folder(tmp_path / "model"))
         answers = [asked(socket, picture_of(0))]
-        until(lambda: answers.append(asked(socket, picture_of(0))) or "type" not in answers[-1])
+
+        def another() -> dict[str, Any]:
+            answers.append(asked(socket, picture_of(0)))
+            return answers[-1]
+
+        until(lambda: "type" not in another())
         assert (answers[-1]["model"]["sha256"], answers[-1]["emotion"]) == (first, CLASSES[0])
         second = sha256_of(model_folder(tmp_path / "second", levels=reversed_levels))
         copied(tmp_path / "second", tmp_path / "model")
         begun = len(answers)
-        until(
-            lambda: answers.append(asked(socket, picture_of(0))) or answers[-1]["model"]["sha256"] == second
-        )
+        until(lambda: another()["model"]["sha256"] == second)
     after = answers[begun:]
     # Each answer is of one model and fits it; none failed on the way.
     assert {(item["model"]["sha256"], item["emotion"]) for item in after} <= {

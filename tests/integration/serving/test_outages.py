@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -56,9 +56,9 @@ def asking(client: httpx.Client) -> Iterator[Asking]:
         thread.join()
 
 
-def until(holds: object, what: str) -> None:
+def until(holds: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while not holds():  # type: ignore[operator] # a lambda of the test
+    while not holds():
         assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
         time.sleep(0.05)
 

@@ -28,7 +28,7 @@ NAME, VERSION = "model", "local"
 INFER = f"/v2/models/{NAME}/infer"
 NOISE = np.random.default_rng(11).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
 # ONNX Runtime chooses its kernels by batch size; float32 sums in another order differ in the last digits.
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
+TOLERANCE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-6}
 
 
 @pytest.fixture(scope="module")

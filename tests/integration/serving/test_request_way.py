@@ -70,15 +70,14 @@ def recorded(folder: Path) -> list[list[CodeType]]:
     try:
         return asyncio.run(_requests(folder, recording))
     finally:
-        threading.setprofile(None)  # type: ignore[arg-type] # the documented way to end it
+        threading.setprofile(None)
         sys.setprofile(None)
 
 
 async def _requests(folder: Path, recording: Recording) -> list[list[CodeType]]:
     app = create_app(settings_in(folder, poll_s=60.0))
-    state: dict[str, Any] = {}
     async with app.router.lifespan_context(app) as given:
-        state.update(given)
+        state: dict[str, Any] = {**(given or {})}
         async with asyncio.timeout(PATIENCE_S):
             while await _status(app, state, "GET", "/readyz") != 200:
                 await asyncio.sleep(0.05)
@@ -86,7 +85,8 @@ async def _requests(folder: Path, recording: Recording) -> list[list[CodeType]]:
         found = []
         sys.setprofile(recording)
         for _ in range(REQUESTS):
-            recording.calls = calls = []
+            calls: list[CodeType] = []
+            recording.calls = calls
             assert await _status(app, state, "POST", "/detect", picture()) == 200
             # The worker thread marks itself as idle after it has handed over the answer.
             await asyncio.sleep(0.1)

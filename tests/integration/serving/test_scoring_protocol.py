@@ -32,7 +32,7 @@ NOISE = np.random.default_rng(12).integers(0, 256, (3, 16, 16, 3), dtype=np.uint
 NESTED, FLAT = NOISE.tolist(), NOISE.reshape(3, -1).tolist()
 JSON = {"content-type": "application/json"}
 # ONNX Runtime chooses its kernels by batch size; float32 sums in another order differ in the last digits.
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
+TOLERANCE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-6}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,8 @@ def reference(folder: Path) -> PyFuncModel:
         signature=signature,
         pip_requirements=["onnxruntime"],
     )
-    return mlflow.pyfunc.load_model(str(folder / "mlflow"))
+    loaded: PyFuncModel = mlflow.pyfunc.load_model(str(folder / "mlflow"))
+    return loaded
 
 
 def scored_by_mlflow(reference: PyFuncModel, body: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pipelines.core.params import AugmentationParams, load_params
 from pipelines.model.keras_classifier import Classifier, build_classifier
 from pipelines.train import loop
 from pipelines.train import stage as stage
-from pipelines.train.checkpoint import Checkpoint
+from pipelines.train.checkpoint import Checkpoint, CheckpointFile
 from pipelines.train.input import in_order
 from pipelines.train.outputs import write_weights
 from tests.support.prepared import CLASSES, write_prepared
@@ -60,6 +60,7 @@ def runs(store: str) -> list[Any]:
 
     client = mlflow.MlflowClient(store)
     experiment = client.get_experiment_by_name("emotion")
+    assert experiment is not None
     return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"]))
 
 
@@ -246,10 +247,9 @@ def test_a_loss_that_is_not_a_number_ends_training(
     tmp_path: Path, trained: Callable[[Path], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_project(tmp_path / "a")
-    build = stage.build_classifier
 
     def poisoned(*args: Any, **kwargs: Any) -> Classifier:
-        classifier = build(*args, **kwargs)
+        classifier = build_classifier(*args, **kwargs)
         classifier.head[-1].bias.assign(np.full(len(CLASSES), np.nan))
         return classifier
 
@@ -276,13 +276,13 @@ def test_a_checkpoint_the_disk_has_no_room_for_ends_training_in_one_line(
     root = make_project(tmp_path / "a", models__lenet__epochs=1)
     (root / "models" / "lenet").mkdir(parents=True)
     (root / "models" / "lenet" / "model.weights.h5").write_bytes(b"of an earlier run")
-    save = stage.CheckpointFile.save
+    save = CheckpointFile.save
 
     def save_on_a_full_disk(self: Any, state: Checkpoint) -> None:
         with disk_ends_at(60_000):
             save(self, state)
 
-    monkeypatch.setattr(stage.CheckpointFile, "save", save_on_a_full_disk)
+    monkeypatch.setattr(CheckpointFile, "save", save_on_a_full_disk)
     with pytest.raises(OutputError, match=r"checkpoint\.npz: cannot be written \(File too large\)"):
         trained(root)
     assert (root / "models" / "lenet" / "model.weights.h5").read_bytes() == b"of an earlier run"

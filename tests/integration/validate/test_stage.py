@@ -36,7 +36,7 @@ Rows = list[dict[str, Any]]
 
 def sound_rows(per_class: int = 8) -> Rows:
     """Three splits, three labels, everyone and everything once."""
-    rows = []
+    rows: Rows = []
     for split in SPLITS:
         for label in ("happy", "neutral", "sad"):
             for _ in range(per_class):

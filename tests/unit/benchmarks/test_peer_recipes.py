@@ -2,6 +2,7 @@
 
 import base64
 import email
+import email.policy
 import json
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ def picture_in(way: peers.Way) -> bytes:
     """The picture as the server finds it in the request's body."""
     body = way.encode(PICTURE)
     if way.content_type == peers.FORM:
-        message = email.message_from_bytes(b"Content-Type: " + way.content_type.encode() + b"\r\n\r\n" + body)
-        (part,) = message.get_payload()  # type: ignore[misc]  # of parts, since it is multipart
-        assert part.get_param("name", header="content-disposition") == "file"  # type: ignore[union-attr]  # likewise
-        return bytes(part.get_payload(decode=True))  # type: ignore[union-attr,arg-type]  # likewise
+        head = b"Content-Type: " + way.content_type.encode() + b"\r\n\r\n"
+        (part,) = email.message_from_bytes(head + body, policy=email.policy.HTTP).iter_parts()
+        assert part["content-disposition"].params["name"] == "file"
+        content: Any = part.get_payload(decode=True)
+        return bytes(content)
     if way.content_type != peers.JSON:
         return body
-    content: Any = json.loads(body)
-    text = content.get("image_data") or content["inputs"][0]
+    asked: Any = json.loads(body)
+    text = asked.get("image_data") or asked["inputs"][0]
     return base64.b64decode(text if isinstance(text, str) else text["data"][0])
 
 

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from fastapi.routing import APIWebSocketRoute
 from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
 from pipelines.architectures import load_architecture
@@ -73,11 +74,12 @@ def keys(block: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in block.model_fields.items():
         key = prefix + (field.alias or name)
         inner = model_of(field.annotation)
-        by_name = {dict[str, ModelParams]: ModelParams, dict[str, QuantizationParams]: QuantizationParams}
         if inner is not None:
             yield from keys(inner, f"{key}.")
-        elif (each := by_name.get(field.annotation)) is not None:  # type: ignore[call-overload] # a generic alias
-            yield from keys(each, f"{key}.A.")
+        elif field.annotation == dict[str, ModelParams]:
+            yield from keys(ModelParams, f"{key}.A.")
+        elif field.annotation == dict[str, QuantizationParams]:
+            yield from keys(QuantizationParams, f"{key}.A.")
         else:
             yield key, field
 
@@ -245,8 +247,9 @@ def exposed(metrics: Metrics) -> Iterator[str]:
     """Names as Prometheus sees them, with labels: `mien_requests_total{route,method,status}`."""
     registry: CollectorRegistry = metrics._registry
     for collector in registry._collector_to_names:
+        assert isinstance(collector, MetricWrapperBase)
         [family] = collector.describe()
-        labels = ",".join(getattr(collector, "_labelnames", ()))
+        labels = ",".join(collector._labelnames)
         name = f"{family.name}_total" if family.type == "counter" else family.name
         yield f"{name}{{{labels}}}" if labels else name
 

@@ -20,7 +20,7 @@ SHORTEST = 12
 """Characters below which a piece of text says nothing."""
 
 
-def written(node: ast.expr) -> str | None:
+def written(node: ast.AST) -> str | None:
     """The text of a string or an f-string, values as `GAP`; None for anything else."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -44,17 +46,16 @@ def model(*, names: dict[str, str], nodes: list[int], unused: bool = False) -> o
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
-PLAIN = {"names": {}, "nodes": [0, 1, 2, 3, 4]}
-OTHER = {
-    "names": {
-        name: f"{name}__77" for name in ("number", "sum", "a", "b", "n0", "n1", "unk__1", "graph", "doc")
-    },
-    "nodes": [0, 1, 4, 2, 3],
-}
+plain = partial(model, names={}, nodes=[0, 1, 2, 3, 4])
+other = partial(
+    model,
+    names={name: f"{name}__77" for name in ("number", "sum", "a", "b", "n0", "n1", "unk__1", "graph", "doc")},
+    nodes=[0, 1, 4, 2, 3],
+)
 
 
 def test_names_and_order_leave_no_trace() -> None:
-    first, second = canonical(model(**PLAIN)), canonical(model(**OTHER, unused=True))
+    first, second = canonical(plain()), canonical(other(unused=True))
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
 
 
@@ -76,27 +77,27 @@ def reshaped(item: onnx.ModelProto, *shapes: list[int]) -> onnx.ModelProto:
 
 
 def test_a_reshape_to_the_shape_that_was_there_leaves_no_trace() -> None:
-    plain = canonical(model(**PLAIN)).SerializeToString(deterministic=True)
+    expected = canonical(plain()).SerializeToString(deterministic=True)
     for shapes in ([[-1, 2]], [[-1, 2], [-1, 2]]):
-        assert canonical(reshaped(model(**PLAIN), *shapes)).SerializeToString(deterministic=True) == plain
+        assert canonical(reshaped(plain(), *shapes)).SerializeToString(deterministic=True) == expected
 
 
 def test_a_reshape_that_changes_something_stays() -> None:
-    kept = canonical(reshaped(model(**PLAIN), [2, -1], [-1, 2]))
+    kept = canonical(reshaped(plain(), [2, -1], [-1, 2]))
     assert [node.op_type for node in kept.graph.node].count("Reshape") == 2
 
 
 def test_another_weight_is_another_file() -> None:
-    changed = model(**PLAIN)
+    changed = plain()
     changed.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([1, 3], np.float32), "a"))
-    assert canonical(changed).SerializeToString() != canonical(model(**PLAIN)).SerializeToString()
+    assert canonical(changed).SerializeToString() != canonical(plain()).SerializeToString()
 
 
 def test_it_computes_what_it_computed() -> None:
     image = np.array([[1, 2], [250, 0]], np.uint8)
     names = ["probabilities", "heatmap", "embedding"]
     answers = []
-    for item in (model(**OTHER), canonical(model(**OTHER))):
+    for item in (other(), canonical(other())):
         onnx.checker.check_model(item, full_check=True)
         session = onnxruntime.InferenceSession(item.SerializeToString(), providers=["CPUExecutionProvider"])
         answers.append(session.run(names, {"image": image}))
@@ -105,7 +106,7 @@ def test_it_computes_what_it_computed() -> None:
 
 
 def test_open_axis_is_called_batch_and_outputs_stand_in_the_contracts_order() -> None:
-    graph = canonical(model(**OTHER)).graph
+    graph = canonical(other()).graph
     assert [value.name for value in graph.output] == ["probabilities", "heatmap", "embedding"]
     for value in (*graph.input, *graph.output):
         assert value.type.tensor_type.shape.dim[0].dim_param == "batch"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -35,9 +36,9 @@ def test_adding_images_moves_none(before: list[str], added: list[str], seed: int
 
 
 @given(NAMES, st.randoms())
-def test_the_order_of_files_does_not_matter(names: list[str], random: object) -> None:
+def test_the_order_of_files_does_not_matter(names: list[str], random: Random) -> None:
     shuffled = list(names)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis types its random as object
+    random.shuffle(shuffled)
     assert splits(placed(*map(source, names))) == splits(placed(*map(source, shuffled)))
 
 

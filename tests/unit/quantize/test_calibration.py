@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pipelines.quantize.calibration import Observed
+from pipelines.quantize.calibration import Method, Observed
 from tests.support.graphs import build
 
 LEVELS = (0, 51, 102, 255)
@@ -30,7 +30,7 @@ def _model(divisor: float) -> bytes:
         outputs={"out": ["batch", 4, 4, 3]},
         weights={"divisor": np.float32(divisor), "offset": np.float32(0.5)},
     )
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def test_minmax_is_the_extreme_of_all_pictures(pictures: np.ndarray) -> None:
@@ -46,11 +46,10 @@ def test_only_what_was_seen_counts(pictures: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("method", ["percentile", "entropy"])
-def test_the_other_methods_stay_within_what_was_seen(method: str, pictures: np.ndarray) -> None:
+def test_the_other_methods_stay_within_what_was_seen(method: Method, pictures: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     noisy = rng.integers(0, 256, (6, 4, 4, 3)).astype(np.uint8)
-    assert method in ("percentile", "entropy")
-    found = Observed(_model(255), ["centred", "out"], noisy).ranges(method)  # type: ignore[arg-type]  # asserted
+    found = Observed(_model(255), ["centred", "out"], noisy).ranges(method)
     low, high = found["centred"]
     assert -0.5 <= low < -0.3
     assert 0.3 < high <= 0.51

@@ -10,7 +10,7 @@ import pytest
 from pipelines.quantize.graph import Graph
 from pipelines.quantize.mixed_precision import RULES, int8_nodes
 from pipelines.quantize.qdq import activations
-from tests.support.graphs import Node, build
+from tests.support.graphs import Node, Shape, build
 
 RNG = np.random.default_rng(0)
 # What eight bits could take, in the order of the graph.
@@ -81,7 +81,11 @@ def graph() -> Graph:
         "w_logits": normal(4, 3),
         "w_back": normal(4, 6),
     }
-    outputs = {"probabilities": ["batch", 3], "heatmap": ["batch", 8, 8], "embedding": ["batch", 4]}
+    outputs: dict[str, Shape] = {
+        "probabilities": ["batch", 3],
+        "heatmap": ["batch", 8, 8],
+        "embedding": ["batch", 4],
+    }
     return Graph(build(nodes, inputs={"image": ["batch", 8, 8, 3]}, outputs=outputs, weights=weights))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -10,11 +12,11 @@ from pipelines.quantize.graph import Graph
 from pipelines.quantize.rewriting.attention import einsum_products, rows_of_scores
 from pipelines.quantize.rewriting.elementwise import average_pool, channel_order, first_pool, gelu, layer_norm
 from pipelines.quantize.rewriting.shapes import class_token, flat_products, idle_reshapes, static_shapes
-from tests.support.graphs import Node, build, live_operators, run
+from tests.support.graphs import Node, Shape, build, live_operators, run
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(0.5, 2, (3, 5, 8)).astype(np.float32)
-FLAT = {"x": ["batch", 5, 8]}
+FLAT: dict[str, Shape] = {"x": ["batch", 5, 8]}
 
 
 def _check(model: onnx.ModelProto, apply: object, *, found: int, **inputs: np.ndarray) -> onnx.ModelProto:
@@ -94,7 +96,7 @@ def test_einsum_of_attention_becomes_products() -> None:
         ("Einsum", ["weights", "v"], "heads", {"equation": "bnts,bsnh->btnh"}),
         ("Relu", ["heads"], "out", {}),
     ]
-    shape = ["batch", 6, 2, 4]
+    shape: Shape = ["batch", 6, 2, 4]
     model = build(nodes, inputs=dict.fromkeys("qkv", shape), outputs={"out": shape}, weights={})
     inputs = {name: RNG.normal(size=(3, 6, 2, 4)).astype(np.float32) for name in "qkv"}
     _check(model, einsum_products, found=2, **inputs)
@@ -119,7 +121,7 @@ def test_softmax_over_columns_becomes_one_over_rows() -> None:
         ("Transpose", ["columns"], "rows", {"perm": [0, 1, 3, 2]}),
         ("Relu", ["rows"], "out", {}),
     ]
-    shape = ["batch", 6, 2, 4]
+    shape: Shape = ["batch", 6, 2, 4]
     model = build(nodes, inputs={"q": shape, "k": shape}, outputs={"out": ["batch", 2, 6, 6]}, weights={})
     inputs = {name: RNG.normal(size=(3, 6, 2, 4)).astype(np.float32) for name in "qk"}
     _check(model, rows_of_scores, found=1, **inputs)
@@ -281,8 +283,8 @@ def test_the_first_pool_goes_before_its_relu(padding: str | None) -> None:
         pytest.param({"padding": None, "activation": "Sigmoid"}, id="another-activation"),
     ],
 )
-def test_a_pool_whose_order_matters_stays(changes: dict[str, object]) -> None:
-    _check(_first_layers(**changes), first_pool, found=0, x=PLANES)  # type: ignore[arg-type]  # by name above
+def test_a_pool_whose_order_matters_stays(changes: dict[str, Any]) -> None:
+    _check(_first_layers(**changes), first_pool, found=0, x=PLANES)
 
 
 @pytest.mark.parametrize(("order", "found"), [((2, 0, 1), 1), ((0, 0, 1), 0)], ids=["order", "choice"])

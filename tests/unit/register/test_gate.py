@@ -31,13 +31,13 @@ def thresholds(**values: float) -> GateParams:
 
 
 def failed(
-    candidate: Candidate = CANDIDATE, production: ProductionScores | None = None, **values: float
+    production: ProductionScores | None = None, candidate: Candidate = CANDIDATE, /, **values: float
 ) -> list[str]:
     return [check.name for check in judge(candidate, production, thresholds(**values)) if not check.passed]
 
 
 def production(*, recall: dict[str, float] | None = None, **changes: float) -> ProductionScores:
-    scores = Scores(overall=GOOD.overall | changes, recall=recall or GOOD.recall)
+    scores = Scores(overall={**GOOD.overall, **changes}, recall=recall or GOOD.recall)
     return ProductionScores(version=3, scores=scores)
 
 
@@ -70,24 +70,22 @@ def test_every_class_needs_its_recall() -> None:
 @pytest.mark.parametrize(
     ("theirs", "name", "drop"),
     [
-        ({"accuracy": 0.82}, "max_accuracy_drop", 0.02),
-        ({"macro_f1": 0.78}, "max_macro_f1_drop", 0.03),
-        ({"recall": {"happy": 0.9, "sad": 0.8}}, "max_class_recall_drop", 0.1),
+        (production(accuracy=0.82), "max_accuracy_drop", 0.02),
+        (production(macro_f1=0.78), "max_macro_f1_drop", 0.03),
+        (production(recall={"happy": 0.9, "sad": 0.8}), "max_class_recall_drop", 0.1),
     ],
 )
 def test_drop_against_production_may_be_as_large_as_allowed(
-    theirs: dict[str, object], name: str, drop: float
+    theirs: ProductionScores, name: str, drop: float
 ) -> None:
-    assert failed(production=production(**theirs), **{name: drop}) == []
-    [check] = failed(production=production(**theirs), **{name: drop - 0.001})
+    assert failed(theirs, **{name: drop}) == []
+    [check] = failed(theirs, **{name: drop - 0.001})
     assert check in (name, f"{name}.sad")
 
 
 def test_better_than_production_in_all_but_one_class_is_not_enough() -> None:
     other = production(accuracy=0.5, macro_f1=0.5, recall={"happy": 0.1, "sad": 0.9})
-    assert failed(production=other, max_accuracy_drop=0.0, max_class_recall_drop=0.1) == [
-        "max_class_recall_drop.sad"
-    ]
+    assert failed(other, max_accuracy_drop=0.0, max_class_recall_drop=0.1) == ["max_class_recall_drop.sad"]
 
 
 def test_without_production_nothing_is_compared() -> None:
@@ -105,7 +103,7 @@ def test_production_that_cannot_be_compared_fails_with_its_problem() -> None:
 
 def test_production_that_cannot_be_compared_does_not_matter_to_floors_alone() -> None:
     broken = ProductionScores(version=3, scores=None, problem="gone")
-    assert failed(production=broken, min_accuracy=0.5) == []
+    assert failed(broken, min_accuracy=0.5) == []
 
 
 def test_smoke_failure_is_reported_in_its_own_words() -> None:

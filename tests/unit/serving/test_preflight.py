@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ from serving.preflight import EXIT_STATUS, access_warning, address, check, exit_
 from serving.settings import Settings
 
 
-def settings_in(folder: Path, **given: object) -> Settings:
-    defaults = {
+def settings_in(folder: Path, **given: Any) -> Settings:
+    defaults: dict[str, Any] = {
         "model": str(folder / "model"),
         "cache_dir": folder / "cache",
         "database_url": f"sqlite:///{folder}/observations.db",

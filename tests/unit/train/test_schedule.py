@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -29,5 +31,5 @@ def test_warm_up_takes_at_most_half_of_a_short_phase() -> None:
 
 
 @pytest.mark.parametrize("kind", ["constant", "cosine"])
-def test_one_step_is_enough(kind: str) -> None:
+def test_one_step_is_enough(kind: Literal["constant", "cosine"]) -> None:
     assert learning_rates(kind, 0.2, steps=1, warmup_steps=3) == pytest.approx([0.2])

@@ -41,7 +41,8 @@ def settings(repository: Path, *names: str, checkpoint: str | None = None, **wei
 
 
 def origin(root: Path, name: str) -> Mapping[str, Any]:
-    return read_json(root / name / "origin.json")
+    read: dict[str, Any] = read_json(root / name / "origin.json")
+    return read
 
 
 def test_a_network_without_pretrained_weights_starts_from_scratch(repository: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import psutil
@@ -15,12 +16,12 @@ import pytest
 from serving.errors import ModelRefused, NotReady
 from serving.inference.admission import admit
 from serving.inference.model_slot import LiveModel, ModelSlot, release_memory
-from tests.support.onnx_models import CLASSES, make_contract, make_full_contract
-from tests.support.serving_models import LEVELS, cached_folder, flat, sha256_of
+from tests.support.onnx_models import CLASSES, Novelty, make_contract, make_full_contract
+from tests.support.serving_models import LEVELS, FolderOptions, cached_folder, flat, sha256_of
 
 
-def live(folder: Path, **options: object) -> LiveModel:
-    return admit(cached_folder(folder, **options), threads=1, max_batch=4)  # type: ignore[arg-type]
+def live(folder: Path, *, version: str = "1", **options: Unpack[FolderOptions]) -> LiveModel:
+    return admit(cached_folder(folder, version=version, **options), threads=1, max_batch=4)
 
 
 def test_admitted_model_answers_and_knows_itself(tmp_path: Path) -> None:
@@ -139,7 +140,9 @@ def test_a_model_with_every_block_of_version_2_is_admitted_and_tells_novelty(tmp
     # The test's graph gives the largest feature of the embedding.
     assert np.array_equal(answers.novelty, answers.embedding.max(axis=1))
     assert len(set(answers.novelty.tolist())) == len(LEVELS)
-    assert np.array_equal(answers.part(slice(40, 70)).novelty, answers.novelty[40:70])
+    part = answers.part(slice(40, 70)).novelty
+    assert part is not None
+    assert np.array_equal(part, answers.novelty[40:70])
 
 
 def without_novelty(stored: dict[str, np.ndarray]) -> None:
@@ -170,7 +173,7 @@ def test_the_self_test_covers_novelty(
     ("novelty", "step"),
     [("nan", "warm-up"), ("short", "warm-up"), ("column", "contract"), ("double", "contract")],
 )
-def test_another_novelty_than_promised_is_refused(tmp_path: Path, novelty: str, step: str) -> None:
+def test_another_novelty_than_promised_is_refused(tmp_path: Path, novelty: Novelty, step: str) -> None:
     folder = cached_folder(tmp_path / "m", contract=make_full_contract(), novelty=novelty, self_test=False)
     with pytest.raises(ModelRefused) as caught:
         admit(folder, threads=1, max_batch=4)
@@ -203,7 +206,7 @@ def test_leased_model_outlives_its_replacement_and_no_longer(tmp_path: Path) -> 
             session = weakref.ref(leased.classifier)
             slot.switch(live(tmp_path / "b", version="2", seed=1), "second")
             assert slot.require().identity.version == "2"
-            answer = leased.classifier.predict(flat(0)).probabilities.argmax()
+            answer = int(leased.classifier.predict(flat(0)).probabilities.argmax())
         assert session() is not None
         del leased
         assert (answer, session()) == (0, None)

@@ -158,8 +158,8 @@ def test_what_a_clock_that_was_ahead_left_does_not_count(ledger: DriftStore, sto
     ledger.keep(replace(result(2), time=NOW + YEAR_S), retention_s=10 * YEAR_S)
     assert ledger.newest(OURS) == result(1)
     assert ledger.recent(OURS, 9) == [result(1)]
-    ahead = [observation(number, time=NOW + YEAR_S + number) for number in range(3)]
-    store.write(Batch(observations=[*ahead, observation(7)]))
+    later = [observation(number, time=NOW + YEAR_S + number) for number in range(3)]
+    store.write(Batch(observations=[*later, observation(7)]))
     assert ledger.newest_observation(OURS) == NOW + 7
     assert ledger.count(OURS, up_to=10) == 1
     assert [row.observation.id for row in store.window(OURS.version, last_n=2).rows] == [id_of(7)]

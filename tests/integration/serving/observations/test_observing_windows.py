@@ -16,8 +16,11 @@ from tests.support.observing import NOW, id_of, observation
 COUNT = 6000
 
 
-def numbers(store: Store, **window: float) -> list[int]:
-    found = store.window("3", now=NOW + COUNT - 1, **window)
+def numbers(
+    store: Store, *, last_n: int | None = None, last_s: float | None = None, max_rows: int = 10_000
+) -> list[int]:
+    now = NOW + COUNT - 1
+    found = store.window("3", last_n=last_n, last_s=last_s, max_rows=max_rows, now=now)
     return [round(row.observation.time - NOW) for row in found.rows]
 
 

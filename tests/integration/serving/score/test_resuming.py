@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -122,7 +123,7 @@ def test_a_run_scores_what_was_there_when_it_began(tmp_path: Path, pictures: Pat
 @pytest.mark.parametrize(
     ("other", "chunk", "what"),
     [
-        ({"seed": 7}, CHUNK, "version"),
+        ({"version": 7}, CHUNK, "version"),
         ({"faces": "auto"}, CHUNK, "faces"),
         ({"embedding": True}, CHUNK, "embedding"),
         ({}, CHUNK + 1, "chunk"),
@@ -130,7 +131,7 @@ def test_a_run_scores_what_was_there_when_it_began(tmp_path: Path, pictures: Pat
     ids=["model", "faces", "embedding", "chunk"],
 )
 def test_another_model_or_other_options_are_refused(
-    tmp_path: Path, pictures: Path, other: dict[str, object], chunk: int, what: str
+    tmp_path: Path, pictures: Path, other: dict[str, Any], chunk: int, what: str
 ) -> None:
     out = begun(tmp_path, pictures)
     with pytest.raises(ScoringBegunOtherwise, match=f"begun with {what} .*remove that folder"):
@@ -147,7 +148,7 @@ def test_a_finished_file_is_neither_made_twice_nor_overwritten(tmp_path: Path, p
         files=COUNT, done=COUNT, failed=1
     )
     with pytest.raises(OutputTaken, match="remove it or name another"):
-        score_folder(scorer_in(tmp_path, seed=7), pictures, out, chunk=CHUNK)
+        score_folder(scorer_in(tmp_path, version=7), pictures, out, chunk=CHUNK)
     assert out.stat().st_mtime_ns == before
     foreign = tmp_path / "notes.parquet"
     foreign.write_text("mine")
@@ -176,7 +177,7 @@ def test_nothing_to_score_or_nowhere_to_write_is_one_line_and_leaves_nothing(tmp
         with pytest.raises(ScoringRefused, match=message) as caught:
             score_folder(scorer, tmp_path / folder, tmp_path / out)
         assert "\n" not in str(caught.value)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "model-0"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "model-1"]
 
 
 PROGRAM = """
@@ -195,7 +196,7 @@ score_folder(scorer, pictures, out, chunk=4)
 def test_killed_again_and_again_it_comes_to_the_same_file(tmp_path: Path) -> None:
     pictures = pictures_in(tmp_path / "pictures", 800)
     scorer_in(tmp_path)
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "model-0"), str(pictures)]
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "model-1"), str(pictures)]
     parts = tmp_path / "out.parquet.parts"
 
     def written() -> int:

@@ -16,7 +16,7 @@ import pytest
 from serving.errors import BadRequest
 from serving.inference.admission import admit
 from serving.score.scorer import Scorer, score_folder
-from serving.score.shards import PLAN_KEY
+from serving.score.shards import PLAN_KEY, ScoringProgress
 from serving.settings import Settings
 from tests.support.http_service import picture_of, ready, serving, settings_in
 from tests.support.onnx_models import CLASSES
@@ -117,7 +117,7 @@ def test_the_problems_are_distinguished(folder: Path, tmp_path: Path) -> None:
 def test_the_file_has_a_row_for_each_file_in_path_order_and_says_how_it_was_made(tmp_path: Path) -> None:
     pictures = pictures_in(tmp_path / "pictures", 50)
     scorer = scorer_in(tmp_path, embedding=True)
-    updates = []
+    updates: list[ScoringProgress] = []
     result = score_folder(scorer, pictures, tmp_path / "out.parquet", chunk=7, notify=updates.append)
     assert (result.files, result.done, result.failed) == (50, 50, 0)
     assert [progress.done for progress in updates] == [0, 7, 14, 21, 28, 35, 42, 49, 50]

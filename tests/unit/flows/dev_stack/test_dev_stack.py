@@ -34,7 +34,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def stack_on(mlflow: int, prefect: int, service: int, root: Path) -> Stack:
+def stack_on(ports: list[int], root: Path) -> Stack:
+    """Its ports in the order MLflow, Prefect, service."""
+    mlflow, prefect, service = ports
     given = {"MLFLOW_PORT": str(mlflow), "PREFECT_PORT": str(prefect), "MIEN_PORT": str(service)}
     return read_stack(given, root)
 
@@ -63,9 +65,9 @@ def test_taken_port_is_reported_with_the_setting_that_chooses_another(
     position: int, service: str, variable: str, tmp_path: Path
 ) -> None:
     ports = free_ports(3)
-    check_ports(stack_on(*ports, root=tmp_path))
+    check_ports(stack_on(ports, tmp_path))
     with socket.create_server(("127.0.0.1", ports[position])), pytest.raises(PortTaken) as caught:
-        check_ports(stack_on(*ports, root=tmp_path))
+        check_ports(stack_on(ports, tmp_path))
     assert str(caught.value).startswith(
         f"port {ports[position]} on 127.0.0.1, which {service} needs, is in use; "
         f"choose another one: `make up {variable}="
@@ -74,7 +76,7 @@ def test_taken_port_is_reported_with_the_setting_that_chooses_another(
 
 def test_one_port_for_two_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="two services have the same port"):
-        check_ports(stack_on(5000, 5000, 8000, root=tmp_path))
+        check_ports(stack_on([5000, 5000, 8000], tmp_path))
 
 
 def test_address_of_another_machine_is_reported(tmp_path: Path) -> None:

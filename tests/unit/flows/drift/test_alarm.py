@@ -69,7 +69,7 @@ def test_drift_lasts_when_the_given_number_of_windows_in_a_row_drifted(
     given: list[Window], expected: list[float] | None
 ) -> None:
     found = lasting_drift(results(given), consecutive=3)
-    assert (found and [result.time for result in found]) == expected
+    assert (None if found is None else [result.time for result in found]) == expected
 
 
 def test_the_reason_names_windows_version_and_columns_the_farthest_first() -> None:

@@ -26,8 +26,9 @@ def refused() -> Exception:
                 socket.create_connection(unused.getsockname(), timeout=5)
             except OSError as error:
                 raise DvcException("failed to upload") from error
-        except DvcException as error:
-            return error
+        except DvcException as failure:
+            kept: Exception = failure
+            return kept
     raise AssertionError("something listens on an unused port")
 
 

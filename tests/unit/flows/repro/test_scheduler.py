@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.repro.graph import Plan
@@ -25,7 +28,9 @@ PLAN = Plan(
 
 
 def progress(done: str = "", running: str = "", failed: str = "") -> PlanProgress:
-    states = {name: Completed() for name in done.split()} | {name: Failed() for name in failed.split()}
+    states: dict[str, State[Any]] = {name: Completed() for name in done.split()} | {
+        name: Failed() for name in failed.split()
+    }
     return PlanProgress(states, set(running.split()))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from serving.contract import InputSpec, crop_square, preprocess
+from serving.contract.model import Resize
 from tests.support.pictures import drawn_face, textured
 
 SPEC = InputSpec(height=16, width=24)
@@ -42,16 +43,15 @@ def test_gray_is_luminance_three_times() -> None:
 
 
 def test_gray_pictures_stay_what_they_are_in_gray() -> None:
-    gray = cv2.cvtColor(
-        cv2.cvtColor(textured(5, width=24, height=16), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB
-    )
-    assert (preprocess(gray, InputSpec(height=16, width=24, color="gray")) == gray).all()
+    gray = cv2.cvtColor(textured(5, width=24, height=16), cv2.COLOR_RGB2GRAY)
+    picture = np.repeat(gray[:, :, np.newaxis], 3, axis=2).astype(np.uint8)
+    assert (preprocess(picture, InputSpec(height=16, width=24, color="gray")) == picture).all()
 
 
 @pytest.mark.parametrize("resize", ["area", "linear", "cubic"])
-def test_a_flat_picture_stays_flat_under_every_filter(resize: str) -> None:
+def test_a_flat_picture_stays_flat_under_every_filter(resize: Resize) -> None:
     flat = np.full((50, 70, 3), 90, np.uint8)
-    assert (preprocess(flat, InputSpec(height=16, width=24, resize=resize)) == 90).all()  # type: ignore[arg-type]  # the parameter is one of the literals
+    assert (preprocess(flat, InputSpec(height=16, width=24, resize=resize)) == 90).all()
 
 
 def test_a_face_is_cut_out_with_its_margin() -> None:

@@ -9,7 +9,8 @@ from tests.support.pictures import textured
 
 
 def luminance(picture: np.ndarray) -> np.ndarray:
-    return np.round(picture @ np.array([0.299, 0.587, 0.114])).astype(float)
+    weighted: np.ndarray = picture @ np.array([0.299, 0.587, 0.114])
+    return weighted.round()
 
 
 def test_brightness_and_contrast_are_mean_and_deviation_of_luminance() -> None:

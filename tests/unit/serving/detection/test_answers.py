@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -28,18 +29,16 @@ CLASSES = ("angry", "happy", "sad")
 HAPPY = Emotion(emotion="happy", probability=0.7, probabilities={"angry": 0.1, "happy": 0.7, "sad": 0.2})
 
 
-def detection(**changes: object) -> Detection:
-    values: dict[str, object] = {
-        "id": "0" * 32,
-        "answer": HAPPY,
-        "faces": (FaceAnswer(face=Face((1, 2, 3, 4), 0.912345), answer=HAPPY),),
-        "whole": False,
-        "width": 64,
-        "height": 48,
-        "model": ModelReference(name="emotion", version="3", sha256="a" * 64, sample=True),
-        "timings": Timings(queue=0.1, decode=1.0, faces=2.0, preprocess=3.0, inference=4.0, total=10.1),
-    }
-    return Detection(**(values | changes))  # type: ignore[arg-type] # a mapping cannot be typed per key
+DETECTION = Detection(
+    id="0" * 32,
+    answer=HAPPY,
+    faces=(FaceAnswer(face=Face((1, 2, 3, 4), 0.912345), answer=HAPPY),),
+    whole=False,
+    width=64,
+    height=48,
+    model=ModelReference(name="emotion", version="3", sha256="a" * 64, sample=True),
+    timings=Timings(queue=0.1, decode=1.0, faces=2.0, preprocess=3.0, inference=4.0, total=10.1),
+)
 
 
 def test_an_id_is_a_uuid_of_version_7_that_tells_the_time() -> None:
@@ -78,7 +77,7 @@ def test_below_the_wanted_probability_there_is_no_emotion(least: float, emotion:
 
 
 def test_the_json_of_an_answer_names_everything() -> None:
-    body = as_json(detection())
+    body = as_json(DETECTION)
     assert body["emotion"] == "happy"
     assert body["faces"][0]["box"] == {"left": 1, "top": 2, "width": 3, "height": 4}
     assert body["faces"][0]["score"] == 0.9123
@@ -89,15 +88,15 @@ def test_the_json_of_an_answer_names_everything() -> None:
 
 
 def test_without_anything_to_look_at_the_three_answers_are_null() -> None:
-    body = as_json(detection(answer=None, faces=()))
+    body = as_json(replace(DETECTION, answer=None, faces=()))
     assert [body[name] for name in ("emotion", "probability", "probabilities")] == [None] * 3
 
 
 def test_an_explanation_has_a_grid_or_null() -> None:
     heatmap = np.array([[0.0, 0.123456], [0.5, 1.0]], np.float32)
-    body = as_json(detection(), places=[ExplainedInput(heatmap=heatmap, area=(-1, 0, 7, 8))])
+    body = as_json(DETECTION, places=[ExplainedInput(heatmap=heatmap, area=(-1, 0, 7, 8))])
     for explained in (body, body["faces"][0]):
         assert explained["heatmap"] == [[0.0, 0.1235], [0.5, 1.0]]
         assert explained["area"] == {"left": -1, "top": 0, "width": 7, "height": 8}
-    nothing = as_json(detection(answer=None, faces=()), places=[])
+    nothing = as_json(replace(DETECTION, answer=None, faces=()), places=[])
     assert nothing["heatmap"] is nothing["area"] is None

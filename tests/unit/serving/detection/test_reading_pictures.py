@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.contract import Face, FaceDetector, Image, InputSpec, decode, image_statistics, preprocess
-from serving.detection.image_reader import Detectors, Picture, PictureReader
+from serving.detection.image_reader import DetectorChoice, Detectors, FacesMode, Picture, PictureReader
 from serving.errors import BadRequest, FaceDetectorError, ImageTooLarge
 from tests.support.pictures import drawn_face, encoded, textured
 
@@ -44,12 +44,15 @@ PIXELS = decode(DATA, max_pixels=10_000)
 
 
 def read(
-    detector: FaceDetector | None, faces: str = "auto", spec: InputSpec = SPEC, **limits: int
+    detector: FaceDetector | None,
+    faces: FacesMode = "auto",
+    spec: InputSpec = SPEC,
+    *,
+    max_pixels: int = 10_000,
+    max_faces: int = 8,
 ) -> Picture:
-    reader = PictureReader(
-        FixedDetectors(detector), **({"max_pixels": 10_000, "max_faces": 8, "margin": 0.25} | limits)
-    )
-    return reader.read(DATA, spec, faces)  # type: ignore[arg-type] # parametrised
+    reader = PictureReader(FixedDetectors(detector), max_pixels=max_pixels, max_faces=max_faces, margin=0.25)
+    return reader.read(DATA, spec, faces)
 
 
 def test_every_face_becomes_an_input_with_the_configured_margin() -> None:
@@ -69,7 +72,9 @@ def test_a_model_trained_on_crops_brings_its_own_margin() -> None:
 @pytest.mark.parametrize(
     ("detector", "faces"), [(Blind(), "auto"), (None, "auto"), (FixedDetector(), "none")]
 )
-def test_without_a_face_the_whole_picture_is_the_input(detector: FaceDetector | None, faces: str) -> None:
+def test_without_a_face_the_whole_picture_is_the_input(
+    detector: FaceDetector | None, faces: FacesMode
+) -> None:
     picture = read(detector, faces)
     np.testing.assert_array_equal(picture.inputs, [preprocess(PIXELS, SPEC)])
     assert picture.whole
@@ -103,7 +108,9 @@ class Portrait:
 
 
 @pytest.mark.parametrize("faces", ["auto", "all"])
-def test_a_picture_filled_by_its_only_face_stays_whole_for_a_model_of_whole_pictures(faces: str) -> None:
+def test_a_picture_filled_by_its_only_face_stays_whole_for_a_model_of_whole_pictures(
+    faces: FacesMode,
+) -> None:
     picture = read(Portrait(0.5), faces)
     np.testing.assert_array_equal(picture.inputs, [preprocess(PIXELS, SPEC)])
     assert (picture.whole, len(picture.faces), picture.box) == (True, 1, None)
@@ -131,8 +138,8 @@ def test_a_real_detector_finds_a_drawn_face() -> None:
 
 
 @pytest.mark.parametrize(("choice", "kind"), [("auto", "HaarDetector"), ("haar", "HaarDetector")])
-def test_without_a_model_file_the_detector_is_haar(choice: str, kind: str) -> None:
-    detectors = Detectors(choice, face_model=None)  # type: ignore[arg-type] # parametrised
+def test_without_a_model_file_the_detector_is_haar(choice: DetectorChoice, kind: str) -> None:
+    detectors = Detectors(choice, face_model=None)
     assert type(detectors.of(SPEC)).__name__ == kind
 
 

@@ -111,4 +111,4 @@ def test_each_path_needs_its_scope(method: str, path: str, scope: str) -> None:
 
 
 def test_an_entry_is_what_the_settings_take() -> None:
-    assert Settings(api_keys=KEYS).api_keys == KEYS  # type: ignore[call-arg] # every field has a default
+    assert Settings(api_keys=KEYS).api_keys == KEYS

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from starlette.types import Message
 
 from serving.errors import BadRequest
 from serving.http.app import ROUTES
@@ -16,8 +17,6 @@ from serving.http.endpoint import Endpoint
 from serving.http.limits import RateLimit
 from serving.http.middleware import Edge, HttpMiddleware, RequestLimits, RouteTable
 from serving.http.request.body import HeldBytes
-
-Message = dict[str, Any]
 
 
 class Listener:

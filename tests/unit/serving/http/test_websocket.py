@@ -8,14 +8,13 @@ from typing import Any
 
 import orjson
 import pytest
+from starlette.types import Message
 
 from serving.errors import BadRequest
 from serving.http.auth import Access, hash_key
 from serving.http.limits import RateLimit
 from serving.http.middleware import Edge, RouteTable
 from serving.http.websocket import KEY_PREFIX, STREAM_NOTES, SUBPROTOCOL, WebSocketMiddleware
-
-Message = dict[str, Any]
 
 
 class Listener:
@@ -96,7 +95,7 @@ class Shaken:
             ),
             allowed_origins=pages,
         )
-        waiting = [
+        waiting: list[Message] = [
             {"type": "websocket.receive", "bytes": b"x"},
             {"type": "websocket.disconnect", "code": 1000},
         ]
@@ -241,10 +240,13 @@ def test_what_the_service_cannot_start_with_is_one_line(reason: str, logged: str
 
     sent: list[Message] = []
 
+    async def receive() -> Message:
+        raise AssertionError("nothing arrives before the start has failed")
+
     async def send(message: Message) -> None:
         sent.append(message)
 
     access = Access((), allow_anonymous=False)
     edge = Edge(routes=RouteTable([]), access=access, listener=Listener(), log_requests=True)
-    asyncio.run(WebSocketMiddleware(app, edge)({"type": "lifespan"}, send, send))
+    asyncio.run(WebSocketMiddleware(app, edge)({"type": "lifespan"}, receive, send))
     assert sent == [{"type": "lifespan.startup.failed", "message": logged}]

@@ -75,7 +75,7 @@ def model(make: Callable[[str], onnx.GraphProto], location: str) -> bytes:
         ir_version=10,
         functions=functions,
     )
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 GRAPHS = [initializer, constant, subgraph, sparse, called]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from serving.observations.buffer import Buffer
-from serving.observations.records import Feedback
+from serving.observations.records import Feedback, StoredObservation
 from tests.support.observing import NOW, SWITCH, id_of, observation
 
 
@@ -18,6 +18,12 @@ def filled(count: int, **size: int) -> Buffer:
     for number in range(count):
         buffer.add(observation(number), None)
     return buffer
+
+
+def found(buffer: Buffer, number: int) -> StoredObservation:
+    item = buffer.find(id_of(number))
+    assert item is not None
+    return item
 
 
 def taken_ids(buffer: Buffer, rows: int) -> list[str]:
@@ -60,9 +66,9 @@ def test_notes_are_bounded_too() -> None:
 
 def test_an_observation_is_found_until_it_is_written() -> None:
     buffer = filled(2)
-    assert buffer.find(id_of(1)).observation == observation(1)
+    assert found(buffer, 1).observation == observation(1)
     buffer.take(1)
-    assert buffer.find(id_of(0)).observation == observation(0)
+    assert found(buffer, 0).observation == observation(0)
     buffer.done()
     assert buffer.find(id_of(0)) is None
 
@@ -73,7 +79,7 @@ def test_feedback_joins_its_waiting_observation_and_the_last_one_counts() -> Non
     assert buffer.note_if_waiting(feedback(0, "sad"))
     buffer.take(1)
     assert buffer.note_if_waiting(feedback(0, "happy"))
-    assert buffer.find(id_of(0)).feedback == "happy"
+    assert found(buffer, 0).feedback == "happy"
 
 
 def test_a_removed_observation_takes_its_feedback_along() -> None:
