@@ -14,6 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from serving.contract import Box, Face
+from serving.detection import bodies
 from serving.detection.image_reader import Picture
 from serving.inference.model_slot import LiveModel, ModelIdentity
 from serving.inference.onnx_classifier import Prediction
@@ -158,33 +159,54 @@ def emotion_of(row: NDArray[Any], classes: Sequence[str], *, min_probability: fl
     )
 
 
-def as_json(detection: Detection, *, places: Sequence[ExplainedInput] | None = None) -> dict[str, Any]:
-    """The answer as `/detect` gives it; with `places`, one for each input, as `/explain` does."""
+def as_json(detection: Detection) -> bodies.Detection:
+    """The answer as `/detect` gives it."""
     timings = detection.timings
-    body: dict[str, Any] = {
+    return {
         "id": detection.id,
         **_emotion(detection.answer),
         "faces": [
-            {"box": _box(item.face.box), "score": round(item.face.score, 4), **_emotion(item.answer)}
+            {"box": area_json(item.face.box), "score": round(item.face.score, 4), **_emotion(item.answer)}
             for item in detection.faces
         ],
         "whole_image": detection.whole,
         "image": {"width": detection.width, "height": detection.height},
-        "model": model_json(detection.model),
-        "timings_ms": {name: round(getattr(timings, name), 3) for name in Timings.__slots__},
+        "model": _model(detection.model),
+        "timings_ms": {
+            "queue": round(timings.queue, 3),
+            "decode": round(timings.decode, 3),
+            "faces": round(timings.faces, 3),
+            "preprocess": round(timings.preprocess, 3),
+            "inference": round(timings.inference, 3),
+            "total": round(timings.total, 3),
+        },
     }
-    if places is not None:
-        body |= _place(places[0] if places else None)
-        # As many as faces; or one, of a whole picture, in which there is one face or none.
-        for face, place in zip(body["faces"], places, strict=False):
-            face |= _place(place)
-    return body
 
 
-def model_json(model: ModelReference) -> dict[str, Any]:
+def explanation_json(detection: Detection, places: Sequence[ExplainedInput]) -> bodies.Explanation:
+    """The answer as `/explain` gives it; with one place for each input: each face, or the whole picture."""
+    body = as_json(detection)
+    heatmaps = [_heatmap(place) for place in places]
+    faces: list[bodies.ExplainedFace] = [
+        # Places are as many as faces; or one, of a whole picture, in which there is one face or none.
+        {**face, **heatmap}
+        for face, heatmap in zip(body["faces"], heatmaps, strict=False)
+    ]
+    first: bodies.Heatmap = heatmaps[0] if heatmaps else {"heatmap": None, "area": None}
+    return {**body, "faces": faces, **first}
+
+
+def _model(model: ModelReference) -> bodies.ModelReference:
     """Which model answered, as every answer carries it; `canary` is there only when it is true."""
-    body = {"name": model.name, "version": model.version, "sha256": model.sha256, "sample": model.sample}
-    return body | {"canary": True} if model.canary else body
+    body: bodies.ModelReference = {
+        "name": model.name,
+        "version": model.version,
+        "sha256": model.sha256,
+        "sample": model.sample,
+    }
+    if model.canary:
+        body["canary"] = True
+    return body
 
 
 def encode(body: Any) -> bytes:
@@ -192,7 +214,7 @@ def encode(body: Any) -> bytes:
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _emotion(answer: Emotion | None) -> dict[str, Any]:
+def _emotion(answer: Emotion | None) -> bodies.Emotion:
     if answer is None:
         return {"emotion": None, "probability": None, "probabilities": None}
     return {
@@ -202,18 +224,15 @@ def _emotion(answer: Emotion | None) -> dict[str, Any]:
     }
 
 
-def _place(place: ExplainedInput | None) -> dict[str, Any]:
-    if place is None:
-        return {"heatmap": None, "area": None}
-    return {"heatmap": _grid(place.heatmap), "area": _box(place.area)}
+def _heatmap(place: ExplainedInput) -> bodies.Heatmap:
+    rows = [[round(float(value), _HEATMAP_DIGITS) for value in row] for row in place.heatmap]
+    return {"heatmap": rows, "area": area_json(place.area)}
 
 
-def _grid(heatmap: NDArray[Any]) -> list[list[float]]:
-    return [[round(float(value), _HEATMAP_DIGITS) for value in row] for row in heatmap]
-
-
-def _box(box: Box) -> dict[str, int]:
-    return dict(zip(("left", "top", "width", "height"), box, strict=True))
+def area_json(box: Box) -> bodies.Area:
+    """A rectangle as answers give it."""
+    left, top, width, height = box
+    return {"left": left, "top": top, "width": width, "height": height}
 
 
 def observation_of(

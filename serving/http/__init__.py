@@ -8,7 +8,7 @@ auth         API keys, scopes, rates
 problems     the table that maps errors to statuses
 request/     options and bodies of requests → pictures, files, JSON
 routes/      one file per group of endpoints: read the request, call the core, write the response
-openapi/     components of the OpenAPI document
+openapi      the OpenAPI document, from the types that are written to the wire
 server/      uvicorn: connections, protocols, processes
 telemetry/   metrics, logs, traces
 """

@@ -34,6 +34,7 @@ from serving.http.auth import CANARY_HEADER, Access
 from serving.http.endpoint import Dependencies
 from serving.http.limits import make_rate
 from serving.http.middleware import Edge, HttpMiddleware, RequestLimits, RouteTable
+from serving.http.openapi import describe
 from serving.http.problems import router_refusal
 from serving.http.request.body import HeldBytes
 from serving.http.routes import (
@@ -107,7 +108,7 @@ def create_app(settings: Settings, *, before_start: Callable[[], None] = lambda:
     )
     for group in _GROUPS:
         app.include_router(group.routes.router)
-    app.openapi = cache(lambda: docs.describe(app))  # type: ignore[method-assign] # FastAPI's documented way
+    app.openapi = cache(lambda: describe(app))  # type: ignore[method-assign] # FastAPI's documented way
     app.add_exception_handler(HTTPException, router_refusal)
     app.add_middleware(_wrap, settings=settings, metrics=metrics, held=held, traces=traces)
     if settings.cors_origins:

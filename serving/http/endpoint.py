@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from pydantic import ConfigDict, with_config
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
@@ -26,8 +27,7 @@ from serving.detection.tensors import TensorAnswerer
 from serving.drift.monitor import DriftMonitor
 from serving.experiments.manager import Experiments
 from serving.http.auth import Scope
-from serving.http.openapi.components import ref
-from serving.http.problems import MEDIA_TYPE, TABLE
+from serving.http.problems import MEDIA_TYPE, TABLE, Problem
 from serving.http.server.connections import Connections
 from serving.http.stream import Streams
 from serving.http.telemetry.metrics import Metrics
@@ -96,6 +96,17 @@ class Endpoint:
     """Maximum number of bytes of a request body."""
 
 
+Schema = Mapping[str, object]
+"""A part of the OpenAPI document that is written by hand."""
+# The string under a field of a decorated dataclass is its description in the document.
+documented = with_config(ConfigDict(use_attribute_docstrings=True))
+
+
+def ref(name: str) -> dict[str, str]:
+    """Return a reference to a component of the OpenAPI document."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
 ACCESS = (401, 403, 429)
 """Problem statuses of endpoints that check access."""
 BODY = (400, 408, 413, 415)
@@ -109,10 +120,10 @@ class Answer:
     text: str
     status: int = 200
     model: Any = None
-    """Type of the JSON body; None if `content` describes the body, or there is none."""
-    content: Mapping[str, object] | None = None
-    """Media type → its description (OpenAPI 3.1)."""
-    links: Mapping[str, object] | None = None
+    """Type of the JSON body; None without one."""
+    content: Schema | None = None
+    """Media type, besides JSON → its description (OpenAPI 3.1)."""
+    links: Schema | None = None
 
     def described(self) -> dict[str, object]:
         """Return the arguments of FastAPI's `responses`."""
@@ -120,14 +131,14 @@ class Answer:
         return {"description": self.text} | {name: value for name, value in found.items() if value}
 
 
-def _problems(statuses: Iterable[int], name: str) -> dict[int | str, dict[str, Any]]:
+def _problems(statuses: Iterable[int], kind: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """Describe the problem responses, by status, with the titles of `problems.TABLE`."""
     return {
         status: {
             "description": "; ".join(
                 dict.fromkeys(kind.title for kind in TABLE.values() if kind.status == status)
             ),
-            "content": {MEDIA_TYPE: {"schema": ref(name)}},
+            "content": {MEDIA_TYPE: {"schema": ref(kind.__name__)}},
         }
         for status in sorted(statuses)
     }
@@ -136,12 +147,12 @@ def _problems(statuses: Iterable[int], name: str) -> dict[int | str, dict[str, A
 class Routes:
     """The endpoints of one file in `serving.http.routes`."""
 
-    def __init__(self, tag: str, *, problem: str = "Problem") -> None:
+    def __init__(self, tag: str, *, problem: type[Problem] = Problem) -> None:
         """Create an empty list.
 
         Args:
             tag: name of the group in the OpenAPI document.
-            problem: name of the component that describes the group's problem responses.
+            problem: type of the group's problem responses.
         """
         self.endpoints: list[Endpoint] = []
         self._problem = problem
@@ -157,8 +168,8 @@ class Routes:
         max_bytes: Callable[[Dependencies], int] = small_body,
         answer: Answer | type | None = None,
         problems: Iterable[int] = (),
-        parameters: Sequence[Mapping[str, object]] = (),
-        body: Mapping[str, object] | None = None,
+        parameters: Sequence[Schema] = (),
+        body: Schema | None = None,
     ) -> Callable[[H], H]:
         """Declare the decorated function as an endpoint, and describe it in the OpenAPI document.
 

@@ -12,14 +12,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Annotated, NotRequired
 
 import orjson
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
+from typing_extensions import TypedDict
 
 from serving import errors
+from serving.detection.bodies import EXAMPLE_ID
 from serving.errors import ServingError
 
 SCORING_PATHS = frozenset({"/invocations", "/ping", "/health", "/version"})
@@ -33,14 +37,40 @@ _MLFLOW_CODES = {
 }
 
 
-def protocol_members(path: str, *, status: int, detail: str) -> dict[str, str]:
-    """Return the additional members of a problem that the clients of a path read."""
-    if path == "/v2" or path.startswith("/v2/"):
-        return {"error": detail}
-    if path in SCORING_PATHS:
-        otherwise = "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR"
-        return {"error_code": _MLFLOW_CODES.get(status, otherwise), "message": detail}
-    return {}
+TYPE_PREFIX = "urn:mien:problem:"
+
+
+class Problem(TypedDict):
+    """RFC 9457."""
+
+    type: Annotated[str, Field(pattern=f"^{TYPE_PREFIX}[a-z-]+$")]
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: Annotated[str, Field(description="What was got, what was expected, what to do.")]
+    request_id: NotRequired[str]
+
+
+class InferProblem(Problem):
+    """RFC 9457, with the protocol's own `error`, which is the same as `detail`."""
+
+    error: str
+
+
+class ScoringProblem(Problem):
+    """RFC 9457, with the members of MLflow's errors."""
+
+    error_code: str
+    message: str
+
+
+EXAMPLE_PROBLEM: Problem = {
+    "type": "urn:mien:problem:image-too-large",
+    "title": "Too many pixels",
+    "status": 413,
+    "detail": "the image has 20000×20000 = 400000000 pixels, at most 32000000 are accepted; "
+    "send a smaller one",
+    "request_id": EXAMPLE_ID,
+}
 
 
 _SECURITY_HEADERS = (
@@ -57,7 +87,6 @@ ADDED_HEADERS = (*_SECURITY_HEADERS, _POLICY)
 # A close frame carries at most 123 bytes of text (RFC 6455, 5.5).
 _REASON_BYTES = 123
 MEDIA_TYPE = "application/problem+json"
-TYPE_PREFIX = "urn:mien:problem:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +147,10 @@ def kind_of(error: BaseException) -> ProblemKind:
     return INTERNAL
 
 
-def problem(error: BaseException, *, request_id: str | None = None) -> dict[str, str | int]:
+def problem(error: BaseException, *, request_id: str | None = None) -> Problem:
     """Return the body for an exception; it reveals nothing of an exception that is not in the table."""
     kind = kind_of(error)
-    body: dict[str, str | int] = {
+    body: Problem = {
         "type": TYPE_PREFIX + kind.slug,
         "title": kind.title,
         "status": kind.status,
@@ -135,11 +164,21 @@ def problem(error: BaseException, *, request_id: str | None = None) -> dict[str,
 
 
 def response(error: BaseException, *, request_id: str | None = None, path: str = "") -> Response:
-    """Return the response for an exception, with the members of `protocol_members` for `path`."""
-    body = problem(error, request_id=request_id)
-    status = kind_of(error).status
-    body |= protocol_members(path, status=status, detail=str(body["detail"]))
-    return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=_headers(error))
+    """Return the response for an exception, with the members that the clients of `path` read."""
+    body = _for_path(problem(error, request_id=request_id), path)
+    return Response(
+        orjson.dumps(body), status_code=body["status"], media_type=MEDIA_TYPE, headers=_headers(error)
+    )
+
+
+def _for_path(body: Problem, path: str) -> Problem | InferProblem | ScoringProblem:
+    detail, status = body["detail"], body["status"]
+    if path == "/v2" or path.startswith("/v2/"):
+        return InferProblem(**body, error=detail)
+    if path in SCORING_PATHS:
+        otherwise = "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR"
+        return ScoringProblem(**body, error_code=_MLFLOW_CODES.get(status, otherwise), message=detail)
+    return body
 
 
 def close_reason(error: BaseException) -> str:

@@ -204,7 +204,7 @@ class Stream:
                 body = await self._answered(frame)
             finally:
                 self._release(frame)
-            await self._send(body | {"frame": frame.number, "dropped": self.dropped})
+            await self._send({**body, "frame": frame.number, "dropped": self.dropped})
 
     async def _next(self) -> _Frame | None:
         while self._waiting is None:
@@ -226,20 +226,19 @@ class Stream:
         # Counted from the scheduled time, not from now, so that a camera's jitter does not drop frames.
         self._answer_at = max(self._answer_at + 1 / self._limits.frames_per_s, now)
 
-    async def _answered(self, frame: _Frame) -> dict[str, Any]:
+    async def _answered(self, frame: _Frame) -> Mapping[str, object]:
         record = time.monotonic() >= self._record_at
         # Only recorded frames are traced: all of them would be too many, as with observations.
         traces = self._dependencies.traces if record else None
         trace = traces.begin(self._headers) if traces is not None else None
-        body = await self._result(frame, record=record)
+        status, body = await self._result(frame, record=record)
         if traces is not None:
-            status = int(body.get("status", _OK))
             outcome = RequestOutcome(method="WS", route="/stream", status=status, request_id=self._request_id)
             traces.end(trace, outcome)
         return body
 
-    async def _result(self, frame: _Frame, *, record: bool) -> dict[str, Any]:
-        """Return the answer or the problem: one bad frame must not end the stream."""
+    async def _result(self, frame: _Frame, *, record: bool) -> tuple[int, Mapping[str, object]]:
+        """Return status and answer, or problem: one bad frame must not end the stream."""
         try:
             if frame.error is not None:
                 raise frame.error
@@ -250,16 +249,17 @@ class Stream:
             if not isinstance(error, ServingError):
                 _log.error("could not answer a frame", exc_info=error, extra={"request_id": self._request_id})
             self._dependencies.listener.frame("refused")
-            return problem(error, request_id=self._request_id)
+            refusal = problem(error, request_id=self._request_id)
+            return refusal["status"], refusal
         self._dependencies.listener.detection(detection)
         self._dependencies.listener.frame("answered")
         # Without a face there is no observation.
         recorded = record and detection.answer is not None
         if recorded:
             self._record_at = time.monotonic() + RECORD_EVERY_S
-        return as_json(detection) | {"recorded": recorded}
+        return _OK, {**as_json(detection), "recorded": recorded}
 
-    async def _send(self, body: dict[str, Any]) -> None:
+    async def _send(self, body: Mapping[str, object]) -> None:
         try:
             async with asyncio.timeout(self._limits.idle_s):
                 await self._socket.send_text(encode(body).decode())
@@ -268,7 +268,7 @@ class Stream:
 
     async def close_with(self, error: ServingError) -> None:
         """Send the problem as a message, for programs, and as the close reason, which browsers show."""
-        body = problem(error, request_id=self._request_id) | {"dropped": self.dropped}
+        body = {**problem(error, request_id=self._request_id), "dropped": self.dropped}
         # Do not wait long for a client that does not read.
         with suppress(WebSocketDisconnect, TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):

@@ -20,10 +20,10 @@ from typing import Any, Literal, cast
 
 import orjson
 
-from serving.contract import IMAGE, OUTPUTS, Image, InputSpec
+from serving.contract import IMAGE, Image, InputSpec
 from serving.errors import BadRequest, PayloadTooLarge
 from serving.inference.onnx_classifier import Prediction
-from serving.protocols import tensors
+from serving.protocols import bodies, tensors
 
 FORMATS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 _SPLIT_KEYS = frozenset({"columns", "data", "index"})
@@ -69,8 +69,13 @@ def read_request(body: bytes, spec: InputSpec, *, most: int, max_file_bytes: int
 
 def write_answer(prediction: Prediction) -> bytes:
     """The answer, named as the graph's outputs; as `mlflow models serve` gives it for a tensor."""
-    predictions = {name: getattr(prediction, name) for name in OUTPUTS}
-    return orjson.dumps({"predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY)
+    predictions: bodies.NamedOutputs = {
+        "probabilities": prediction.probabilities,
+        "heatmap": prediction.heatmap,
+        "embedding": prediction.embedding,
+    }
+    body: bodies.Predictions = {"predictions": predictions}
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _cells(name: str, value: object, most: int) -> list[Any]:

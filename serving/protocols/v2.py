@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import orjson
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from serving.contract import IMAGE, OUTPUTS, PROBABILITIES, Image, InputSpec, ModelContract
 from serving.errors import BadRequest
 from serving.inference.onnx_classifier import Prediction
-from serving.protocols import tensors
+from serving.protocols import bodies, tensors
 
 EXTENSIONS = ("binary_tensor_data", "classification", "parameters")
 UINT8, FP32, BYTES = "UINT8", "FP32", "BYTES"
@@ -230,6 +230,10 @@ class EncodedResponse:
     """Bytes of its JSON; None when all of it is JSON."""
 
 
+class _RepeatedId(TypedDict, total=False):
+    id: str
+
+
 def write_answer(
     request: InferRequest, prediction: Prediction, model: ModelInfo, *, ids: Sequence[str]
 ) -> EncodedResponse:
@@ -241,19 +245,22 @@ def write_answer(
         model: that gave it.
         ids: of the observations, one for each picture; empty when nothing was recorded.
     """
-    outputs: list[dict[str, Any]] = []
+    outputs: list[bodies.OutputTensor] = []
     buffers: list[bytes | memoryview] = []
     for wanted in request.outputs:
         output, buffer = _output(wanted, getattr(prediction, wanted.name), model.classes)
         outputs.append(output)
         if buffer is not None:
             buffers.append(buffer)
-    body: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
-    if request.id is not None:
-        body["id"] = request.id
-    # Parameters are texts, numbers or booleans in this protocol, no lists.
-    body["parameters"] = {"sha256": model.sha256, **({"ids": ",".join(ids)} if ids else {})}
-    body["outputs"] = outputs
+    repeated: _RepeatedId = {"id": request.id} if request.id is not None else {}
+    body: bodies.InferAnswer = {
+        "model_name": model.name,
+        "model_version": model.version,
+        **repeated,
+        # Parameters are texts, numbers or booleans in this protocol, no lists.
+        "parameters": {"sha256": model.sha256, **({"ids": ",".join(ids)} if ids else {})},
+        "outputs": outputs,
+    }
     header = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     if not any(output.binary for output in request.outputs):
         return EncodedResponse(body=header, header_length=None)
@@ -262,15 +269,16 @@ def write_answer(
 
 def _output(
     wanted: Output, array: NDArray[np.float32], classes: Sequence[str]
-) -> tuple[dict[str, Any], bytes | memoryview | None]:
+) -> tuple[bodies.OutputTensor, bytes | memoryview | None]:
     """The output's JSON, and its bytes when they are to follow."""
+    output: bodies.OutputTensor
     if wanted.classification:
         rows = [_ranked(row, classes, wanted.classification) for row in array]
-        output = {"name": wanted.name, "datatype": BYTES, "shape": [len(rows), len(rows[0])]}
+        output = {"name": wanted.name, "datatype": "BYTES", "shape": [len(rows), len(rows[0])]}
         flat: Any = [text for row in rows for text in row]
         buffer: bytes | memoryview = tensors.texts(flat) if wanted.binary else b""
     else:
-        output = {"name": wanted.name, "datatype": FP32, "shape": list(array.shape)}
+        output = {"name": wanted.name, "datatype": "FP32", "shape": list(array.shape)}
         ordered = np.ascontiguousarray(array, "<f4")
         flat, buffer = ordered.reshape(-1), ordered.reshape(-1).view(np.uint8).data
     if not wanted.binary:
@@ -284,12 +292,7 @@ def _ranked(row: NDArray[np.float32], classes: Sequence[str], count: int) -> lis
     return [f"{row[index]:f}:{index}:{classes[index]}" for index in best]
 
 
-def server_metadata(*, name: str, version: str, extensions: Sequence[str]) -> dict[str, Any]:
-    """What the server is."""
-    return {"name": name, "version": version, "extensions": list(extensions)}
-
-
-def model_metadata(model: ModelInfo, contract: ModelContract, sample: Prediction) -> dict[str, Any]:
+def model_metadata(model: ModelInfo, contract: ModelContract, sample: Prediction) -> bodies.ModelMetadata:
     """What the model takes and gives.
 
     Args:
@@ -308,5 +311,5 @@ def model_metadata(model: ModelInfo, contract: ModelContract, sample: Prediction
     }
 
 
-def _tensor(name: str, datatype: str, shape: list[int]) -> dict[str, Any]:
+def _tensor(name: str, datatype: str, shape: list[int]) -> bodies.TensorMetadata:
     return {"name": name, "datatype": datatype, "shape": shape}

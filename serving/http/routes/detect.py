@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, NotRequired
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
+from serving.detection import bodies
 from serving.detection.detector import Explanation, Options
-from serving.detection.responses import as_json
+from serving.detection.responses import as_json, explanation_json
 from serving.errors import NotAcceptable, Overloaded
 from serving.http.auth import client_id_of, mark_canary
-from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
-from serving.http.openapi.components import Schema, ref
-from serving.http.problems import problem
+from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes, Schema
+from serving.http.problems import Problem, problem
 from serving.http.request.body import (
     FORM_OVERHEAD_BYTES,
     Upload,
@@ -81,11 +83,21 @@ _LINKS: Schema = {
 }
 
 
-def _json(name: str) -> Schema:
-    return {JSON: {"schema": ref(name)}}
-
-
 routes = Routes("detection")
+
+
+class BatchEntry(TypedDict):
+    """Either a result or a problem."""
+
+    file: Annotated[str, Field(description="The client's name of the file.")]
+    result: NotRequired[bodies.Detection]
+    problem: NotRequired[Problem]
+
+
+class Batch(TypedDict):
+    """One entry for each file, in order."""
+
+    results: list[BatchEntry]
 
 
 def _picture_bytes(dependencies: Dependencies) -> int:
@@ -100,7 +112,7 @@ def _batch_bytes(dependencies: Dependencies) -> int:
     "POST",
     "/detect",
     max_bytes=_picture_bytes,
-    answer=Answer(text="The faces and their emotions.", content=_json("Detection"), links=_LINKS),
+    answer=Answer(text="The faces and their emotions.", model=bodies.Detection, links=_LINKS),
     problems=_PICTURE_PROBLEMS,
     parameters=_QUERY,
     body=_PICTURE,
@@ -119,7 +131,7 @@ async def detect(request: Request) -> Response:
     "POST",
     "/detect/batch",
     max_bytes=_batch_bytes,
-    answer=Answer(text="One result or one problem for each file, in order.", content=_json("Batch")),
+    answer=Answer(text="One result or one problem for each file, in order.", model=Batch),
     problems=(*ACCESS, *BODY, 503),
     parameters=_QUERY,
     body=_PICTURES,
@@ -137,16 +149,14 @@ async def detect_batch(request: Request) -> Response:
     # All pictures failed because the service is overloaded: the client should retry, as with one picture.
     if len(failures) == len(answers) and isinstance(failures[0], Overloaded):
         raise failures[0]
-    results = [
-        {"file": file.name, **_entry(answer, request)} for file, answer in zip(files, answers, strict=True)
-    ]
-    canary = any("canary" in entry["result"]["model"] for entry in results if "result" in entry)
-    return mark_canary(json_response({"results": results}), canary=canary)
+    entries = [_entry(file.name, answer, request) for file, answer in zip(files, answers, strict=True)]
+    canary = any("canary" in entry["result"]["model"] for entry in entries if "result" in entry)
+    return mark_canary(json_response(Batch(results=entries)), canary=canary)
 
 
 async def _answer(
     dependencies: Dependencies, file: Upload, options: Options, live: LiveModel, subject: str | None
-) -> dict[str, Any] | Exception:
+) -> bodies.Detection | Exception:
     if file.error is not None:
         return file.error
     try:
@@ -158,10 +168,10 @@ async def _answer(
     return as_json(detection)
 
 
-def _entry(answer: dict[str, Any] | Exception, request: Request) -> dict[str, Any]:
+def _entry(name: str, answer: bodies.Detection | Exception, request: Request) -> BatchEntry:
     if isinstance(answer, Exception):
-        return {"problem": problem(answer, request_id=request.state.request_id)}
-    return {"result": answer}
+        return {"file": name, "problem": problem(answer, request_id=request.state.request_id)}
+    return {"file": name, "result": answer}
 
 
 @routes.add(
@@ -170,7 +180,8 @@ def _entry(answer: dict[str, Any] | Exception, request: Request) -> dict[str, An
     max_bytes=_picture_bytes,
     answer=Answer(
         text="The faces, their emotions and heatmaps.",
-        content={**_json("Explanation"), PNG: {"schema": {"type": "string", "format": "binary"}}},
+        model=bodies.Explanation,
+        content={PNG: {"schema": {"type": "string", "format": "binary"}}},
         links=_LINKS,
     ),
     problems=(*_PICTURE_PROBLEMS, 406),
@@ -189,7 +200,7 @@ async def explain(request: Request) -> Response:
     canary = explanation.detection.model.canary
     dependencies.metrics.detection(explanation.detection)
     if explanation.overlay is None:
-        body = as_json(explanation.detection, places=explanation.places)
+        body = explanation_json(explanation.detection, explanation.places)
         return mark_canary(json_response(body), canary=canary)
     response = Response(explanation.overlay, media_type=PNG, headers=_summary(explanation))
     return mark_canary(response, canary=canary)

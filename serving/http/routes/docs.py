@@ -9,14 +9,10 @@ import re
 from html import escape
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from serving.http.endpoint import Routes
-from serving.http.openapi.components import COMPONENTS
-from serving.http.openapi.protocol_components import COMPONENTS as PROTOCOL_COMPONENTS
 from serving.http.request.body import json_response
 
 _STYLE = """
@@ -121,35 +117,3 @@ async def docs(request: Request) -> Response:
     """The OpenAPI document as a page."""
     page = render_reference(request.app.openapi())
     return HTMLResponse(page, headers={"content-security-policy": POLICY})
-
-
-def describe(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document: the types of the routes and the handwritten components."""
-    document = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
-    )
-    generated = {name: _without_titles(schema) for name, schema in document["components"]["schemas"].items()}
-    document["components"] = {
-        "schemas": {**COMPONENTS, **generated, **PROTOCOL_COMPONENTS},
-        "securitySchemes": {
-            "bearer": {"type": "http", "scheme": "bearer"},
-            "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-        },
-    }
-    # Keys are required only if some are configured.
-    document["security"] = [{}, {"bearer": []}, {"header": []}]
-    return document
-
-
-def _without_titles(schema: Any) -> Any:
-    """Remove the titles that pydantic derives from the names of types and fields."""
-    if isinstance(schema, list):
-        return [_without_titles(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    # A text: the value of a key `title` that is a schema belongs to a field of this name.
-    return {
-        name: _without_titles(value)
-        for name, value in schema.items()
-        if name != "title" or not isinstance(value, str)
-    }

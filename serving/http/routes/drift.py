@@ -15,11 +15,11 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from serving.detection.bodies import Count, Fraction, NotNegative, Time, iso_time
 from serving.drift.monitor import DriftStatus
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.errors import NotFound
-from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes
-from serving.http.openapi.components import Count, Fraction, NotNegative, Time, documented, iso_time
+from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes, documented
 from serving.http.request.body import json_response
 
 routes = Routes("drift")

@@ -12,8 +12,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.http.endpoint import ACCESS, Dependencies, Routes
-from serving.http.openapi.components import Count, Schema, Sha256, Time, documented, iso_time
+from serving.detection.bodies import Count, Sha256, Time, iso_time
+from serving.http.endpoint import ACCESS, Dependencies, Routes, Schema, documented
 from serving.http.request.body import json_response, read_limit
 from serving.http.routes.shadow import Canary, canary_state
 from serving.inference.model_slot import LiveModel

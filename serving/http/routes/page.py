@@ -9,10 +9,10 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.detection.bodies import Fraction, Length, Positive
 from serving.errors import NotFound
 from serving.http.auth import Caller
-from serving.http.endpoint import Dependencies, Endpoint, Routes
-from serving.http.openapi.components import Fraction, Length, Positive, documented
+from serving.http.endpoint import Dependencies, Endpoint, Routes, documented
 from serving.http.request.body import json_response
 from serving.http.static import PageFile, page_files
 from serving.http.stream import RECORD_EVERY_S

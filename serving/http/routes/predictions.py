@@ -10,23 +10,21 @@ from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.detection.responses import is_id
-from serving.errors import BadRequest, NotFound
-from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
-from serving.http.openapi.components import (
+from serving.detection.bodies import (
     EXAMPLE_ID,
     Area,
     Count,
     Fraction,
     Id,
-    Length,
     NotNegative,
-    Schema,
     Sha256,
+    Size,
     Time,
-    documented,
     iso_time,
 )
+from serving.detection.responses import area_json, is_id
+from serving.errors import BadRequest, NotFound
+from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes, Schema, documented
 from serving.http.request.body import json_response, read_json
 from serving.observations.records import StoredObservation
 
@@ -59,14 +57,6 @@ class FeedbackStored:
     id: Id
     emotion: str
     predicted: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Size:
-    """Size of the upright picture, px."""
-
-    width: Length
-    height: Length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,9 +144,9 @@ def _body(recorded: StoredObservation) -> Prediction:
         probabilities=dict(zip(classes, probabilities, strict=True)),
         entropy=round(seen.entropy, 6),
         faces=seen.faces,
-        box=Area.of(seen.box) if seen.box else None,
+        box=area_json(seen.box) if seen.box else None,
         whole_image=seen.box is None,
-        image=Size(width=seen.width, height=seen.height),
+        image={"width": seen.width, "height": seen.height},
         input=InputStatistics(
             brightness=round(seen.brightness, 6),
             contrast=round(seen.contrast, 6),

@@ -13,12 +13,12 @@ from starlette.responses import Response
 from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
 from serving.errors import NotFound
-from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
-from serving.http.openapi.components import Schema, ref
+from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes, Schema, ref
+from serving.http.problems import InferProblem
 from serving.http.request.body import json_response, read_body
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
-from serving.protocols import tensors, v2
+from serving.protocols import bodies, tensors, v2
 from serving.protocols.tensors import LENGTH_HEADER, body_bytes
 
 BINARY, JSON = "application/octet-stream", "application/json"
@@ -58,16 +58,12 @@ _MODEL_PROBLEMS = (*ACCESS, 404, 503)
 _INFER_PROBLEMS = (*_MODEL_PROBLEMS, *BODY)
 
 
-def _json(component: str, text: str) -> Answer:
-    return Answer(text=text, content={JSON: {"schema": ref(component)}})
-
-
-_READY = _json("Ready", "The model is live.")
-_METADATA = _json("ModelMetadata", "Tensors of the model.")
-_ANSWERED = Answer(
-    text="The outputs.", content={JSON: {"schema": ref("InferAnswer")}, BINARY: _BINARY_CONTENT}
-)
-routes = Routes("open inference protocol", problem="InferProblem")
+_READY = Answer(text="The model is live.", model=bodies.ModelReady)
+_METADATA = Answer(text="Tensors of the model.", model=bodies.ModelMetadata)
+_ANSWERED = Answer(text="The outputs.", model=bodies.InferAnswer, content={BINARY: _BINARY_CONTENT})
+_LIVE = Answer(text="The process runs.", model=bodies.Live)
+_ANY_READY = Answer(text="A model is live.", model=bodies.Ready)
+routes = Routes("open inference protocol", problem=InferProblem)
 
 
 def _tensor_bytes(dependencies: Dependencies) -> int:
@@ -79,37 +75,32 @@ def _tensor_bytes(dependencies: Dependencies) -> int:
     return min(settings.max_batch_bytes, body_bytes(live.contract.input, most=settings.max_tensor_images))
 
 
-@routes.add(
-    "GET",
-    "/v2",
-    answer=_json("ServerMetadata", "Name, version and extensions of the server."),
-    problems=ACCESS,
-)
+@routes.add("GET", "/v2", answer=bodies.ServerMetadata, problems=ACCESS)
 async def server(request: Request) -> Response:
     """The server's name, version and extensions."""
     return json_response(
-        v2.server_metadata(name="mien", version=request.app.version, extensions=v2.EXTENSIONS)
+        bodies.ServerMetadata(name="mien", version=request.app.version, extensions=[*v2.EXTENSIONS])
     )
 
 
-@routes.add("GET", "/v2/health/live", scope="open", logged=False, answer=_json("Live", "The process runs."))
+@routes.add("GET", "/v2/health/live", scope="open", logged=False, answer=_LIVE)
 async def live(request: Request) -> Response:
     """200 while the process runs, with or without a model."""
-    return json_response({"live": True})
+    return json_response(bodies.Live(live=True))
 
 
-@routes.add("GET", "/v2/health/ready", scope="open", logged=False, answer=_READY, problems=(503,))
+@routes.add("GET", "/v2/health/ready", scope="open", logged=False, answer=_ANY_READY, problems=(503,))
 async def ready(request: Request) -> Response:
     """200 when a model is live, 503 with the reason otherwise."""
     dependencies: Dependencies = request.state.dependencies
     dependencies.slot.require()
-    return json_response({"ready": True})
+    return json_response(bodies.Ready(ready=True))
 
 
 @routes.add(
     "POST",
     "/v2/repository/index",
-    answer=_json("RepositoryIndex", "The live model."),
+    answer=Answer(text="The live model.", model=list[bodies.RepositoryModel]),
     problems=(*ACCESS, *BODY, 503),
     body=_INDEX_BODY,
 )
@@ -121,7 +112,7 @@ async def index(request: Request) -> Response:
     if current is None:
         return json_response([])
     identity = current.identity
-    state = {"name": identity.name, "version": identity.version, "state": "READY", "reason": ""}
+    state = bodies.RepositoryModel(name=identity.name, version=identity.version, state="READY", reason="")
     return json_response([state])
 
 
@@ -151,7 +142,7 @@ async def metadata(request: Request) -> Response:
 )
 async def model_ready(request: Request) -> Response:
     """200 if this model is live."""
-    return json_response({"name": _requested_model(request).identity.name, "ready": True})
+    return json_response(bodies.ModelReady(name=_requested_model(request).identity.name, ready=True))
 
 
 @routes.add(

@@ -11,23 +11,21 @@ from starlette.responses import PlainTextResponse, Response
 
 from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
-from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes
-from serving.http.openapi.components import ref
+from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes, ref
+from serving.http.problems import ScoringProblem
 from serving.http.request.body import read_body
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
-from serving.protocols import mlflow_scoring, tensors
+from serving.protocols import bodies, mlflow_scoring, tensors
 from serving.settings import Settings
 
 JSON = "application/json"
 
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _LIVE = Answer(text="A model is live.", content=_TEXT)
-_PREDICTIONS = Answer(
-    text="Predictions for every picture, in order.", content={JSON: {"schema": ref("Predictions")}}
-)
+_PREDICTIONS = Answer(text="Predictions for every picture, in order.", model=bodies.Predictions)
 
-routes = Routes("mlflow scoring", problem="ScoringProblem")
+routes = Routes("mlflow scoring", problem=ScoringProblem)
 
 
 def _batch_bytes(dependencies: Dependencies) -> int:

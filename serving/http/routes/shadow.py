@@ -11,24 +11,30 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.detection.bodies import Count, Fraction, NotNegative, Sha256, Time, iso_time
 from serving.experiments.agreement import Agreement
 from serving.experiments.canary import Canary as RunningCanary
 from serving.experiments.report import CanaryState, report
 from serving.experiments.shadow import ShadowStatus
-from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes
-from serving.http.openapi.components import (
-    Count,
-    Fraction,
-    ModelName,
-    NotNegative,
-    Sha256,
-    Time,
-    documented,
-    iso_time,
-)
+from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes, documented
 from serving.http.request.body import json_response
+from serving.inference.model_slot import ModelIdentity
 
 routes = Routes("model")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelName:
+    """A model by its name, version and digest."""
+
+    name: str
+    version: str
+    sha256: Sha256
+
+    @classmethod
+    def of(cls, model: ModelIdentity) -> ModelName:
+        """Return the name of a model."""
+        return cls(name=model.name, version=model.version, sha256=model.sha256)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 from tests.support.http_service import picture_of, ready, serving, settings_in
 from tests.support.pictures import drawn_face, encoded
@@ -40,7 +40,18 @@ def check(document: dict[str, Any], method: str, path: str, answer: httpx.Respon
     assert str(answer.status_code) in promised
     content = promised[str(answer.status_code)]["content"]
     schema = content[answer.headers["content-type"].partition(";")[0]]["schema"]
-    Draft202012Validator({**schema, "components": document["components"]}).validate(answer.json())
+    whole = closed({**schema, "components": document["components"]})
+    Draft202012Validator(whole).validate(answer.json())
+
+
+def closed(schema: Any) -> Any:
+    """The schema, which also refuses keys that it does not declare."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inside = {name: closed(value) for name, value in schema.items()}
+    return {"additionalProperties": False, **inside} if "properties" in schema else inside
 
 
 def test_every_schema_is_one_and_accepts_its_own_example(document: dict[str, Any]) -> None:
@@ -83,5 +94,35 @@ def test_the_other_endpoints(client: httpx.Client, document: dict[str, Any]) -> 
     check(document, "post", "/feedback", client.post("/feedback", json={"id": id}))
     check(document, "get", "/predictions/{id}", client.get(f"/predictions/{id}"))
     check(document, "get", "/predictions/{id}", client.get("/predictions/1"))
-    for path in ("/model", "/model/history", "/livez", "/readyz"):
+    for path in (
+        "/model", "/model/history", "/model/card", "/model/shadow", "/drift", "/about", "/livez", "/readyz",
+    ):  # fmt: skip
         check(document, "get", path, client.get(path))
+
+
+def test_the_standard_protocols(client: httpx.Client, document: dict[str, Any]) -> None:
+    for path in ("/v2", "/v2/health/live", "/v2/health/ready"):
+        check(document, "get", path, client.get(path))
+    check(document, "post", "/v2/repository/index", client.post("/v2/repository/index"))
+    check(document, "post", "/v2/repository/index", client.post("/v2/repository/index", content=b"{"))
+    live = client.get("/model").json()["live"]
+    model, of_model = "/v2/models/{name}", f"/v2/models/{live['name']}"
+    for rest in ("", "/ready"):
+        check(document, "get", model + rest, client.get(of_model + rest))
+    check(document, "get", model, client.get("/v2/models/unknown"))
+    shape = client.get(of_model).json()["inputs"][0]["shape"]
+    pixels = np.zeros((1, *shape[1:]), np.uint8)
+    tensor = {"name": "image", "datatype": "UINT8", "shape": pixels.shape, "data": pixels.ravel().tolist()}
+    texts = [{"name": "probabilities", "parameters": {"classification": 2}}]
+    for request in ({"inputs": [tensor]}, {"inputs": [tensor], "id": "7", "outputs": texts}, {}):
+        check(document, "post", f"{model}/infer", client.post(f"{of_model}/infer", json=request))
+    for pictures in (pixels, pixels[:0]):
+        answer = client.post("/invocations", json={"inputs": pictures.tolist()})
+        check(document, "post", "/invocations", answer)
+
+
+def test_an_answer_with_an_undeclared_key_is_noticed(client: httpx.Client, document: dict[str, Any]) -> None:
+    answer = client.get("/readyz")
+    other = httpx.Response(200, headers=answer.headers, json=answer.json() | {"mood": "good"})
+    with pytest.raises(ValidationError, match="mood"):
+        check(document, "get", "/readyz", other)

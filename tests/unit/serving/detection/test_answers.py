@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from serving.contract import Face
+from serving.detection.bodies import Area
 from serving.detection.responses import (
     Detection,
     Emotion,
@@ -21,6 +22,7 @@ from serving.detection.responses import (
     as_json,
     emotion_of,
     encode,
+    explanation_json,
     is_id,
     new_id,
 )
@@ -84,6 +86,11 @@ def test_the_json_of_an_answer_names_everything() -> None:
     assert body["model"] == {"name": "emotion", "version": "3", "sha256": "a" * 64, "sample": True}
     assert body["timings_ms"]["total"] == 10.1
     assert "heatmap" not in body
+    # Programs may rely on the order, for example where they show the answer.
+    assert list(orjson.loads(encode(body))) == [
+        "id", "emotion", "probability", "probabilities", "faces", "whole_image", "image", "model",
+        "timings_ms",
+    ]  # fmt: skip
     assert orjson.loads(encode(body)) == body
 
 
@@ -94,9 +101,10 @@ def test_without_anything_to_look_at_the_three_answers_are_null() -> None:
 
 def test_an_explanation_has_a_grid_or_null() -> None:
     heatmap = np.array([[0.0, 0.123456], [0.5, 1.0]], np.float32)
-    body = as_json(DETECTION, places=[ExplainedInput(heatmap=heatmap, area=(-1, 0, 7, 8))])
-    for explained in (body, body["faces"][0]):
-        assert explained["heatmap"] == [[0.0, 0.1235], [0.5, 1.0]]
-        assert explained["area"] == {"left": -1, "top": 0, "width": 7, "height": 8}
-    nothing = as_json(replace(DETECTION, answer=None, faces=()), places=[])
-    assert nothing["heatmap"] is nothing["area"] is None
+    body = explanation_json(DETECTION, [ExplainedInput(heatmap=heatmap, area=(-1, 0, 7, 8))])
+    face = body["faces"][0]
+    area = Area(left=-1, top=0, width=7, height=8)
+    for explained in ((body["heatmap"], body["area"]), (face["heatmap"], face["area"])):
+        assert explained == ([[0.0, 0.1235], [0.5, 1.0]], area)
+    nothing = explanation_json(replace(DETECTION, answer=None, faces=()), [])
+    assert (nothing["heatmap"], nothing["area"]) == (None, None)
