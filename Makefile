@@ -22,7 +22,7 @@ HOST ?= 127.0.0.1
 MLFLOW_PORT ?= 5000
 PREFECT_PORT ?= 4200
 
-.PHONY: help setup data run test check lint types unit benchmark ui profile reproduce lock clean bandit audit images serve up train docs relocate shape
+.PHONY: help setup data run test check lint types unit coverage benchmark ui profile reproduce lock clean bandit audit images serve up train docs relocate shape
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,7 +62,7 @@ lint: setup ## run ruff and check the import contracts
 	@ruff format --check .
 	@lint-imports --no-logo 2>/dev/null || lint-imports
 
-types: setup ## run mypy in strict mode
+types: setup ## run mypy in strict mode, on code and tests
 	@mypy
 
 shape: setup ## show sizes and imports of the source tree; fail where they got worse (tests/shape.toml)
@@ -70,6 +70,12 @@ shape: setup ## show sizes and imports of the source tree; fail where they got w
 
 unit: setup ## run the tests that need neither TensorFlow nor servers
 	@python -m pytest tests/unit
+
+coverage: setup ## run the unit tests and measure what they reach; fail below `fail_under` of pyproject.toml
+	@coverage erase
+	@coverage run -m pytest tests/unit
+	@coverage combine --quiet
+	@coverage report
 
 benchmark: setup ## measure every figure of docs/benchmarks.md, on an idle machine (needs wrk and a package index)
 	@python -m benchmarks.report
@@ -117,4 +123,4 @@ lock: setup ## resolve requirements/*.txt again from pyproject.toml
 
 clean: ## delete what git ignores and the pipeline can make again, except mlruns/ and data/
 	@git clean -fdXq -- prepared validation weights models onnx evaluations reports .checkpoints site
-	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
