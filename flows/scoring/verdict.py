@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def compute_verdict(
         with compute_in_process(request) as done:
             if done.html is not None:
                 shutil.copyfile(done.html, out.with_name(f"{out.name}.drift.html"))
-            text = json.dumps(done.result.to_dict() | {"answers": total}, indent=2)
+            text = json.dumps(asdict(done.result) | {"answers": total}, indent=2)
             out.with_name(f"{out.name}.drift.json").write_text(text + "\n", encoding="utf-8")
             return done.result
 

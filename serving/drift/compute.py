@@ -7,7 +7,6 @@ can be read by everybody on a machine) and leaves `result.json`, and with a verd
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -158,7 +157,7 @@ def main() -> None:
     request = DriftRequest.loads(sys.stdin.readline())
     result = compute(request, folder)
     temporary = folder / f".{RESULT}"
-    temporary.write_text(json.dumps(result.to_dict()), encoding="utf-8")
+    temporary.write_text(result.dumps(), encoding="utf-8")
     temporary.replace(folder / RESULT)
 
 

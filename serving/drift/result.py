@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from serving.errors import ServingError
 
@@ -129,47 +132,26 @@ class DriftResult:
         """Note to show next to `quality.estimated`; None without one."""
         return CAVEAT if self.verdict == "drift" and self.quality else None
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+    def dumps(self) -> str:
+        """Write the result as JSON."""
+        return json.dumps(asdict(self))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DriftResult:
-        """Read what `to_dict` wrote; keys of a later release are ignored.
+    def loads(cls, text: str | bytes) -> DriftResult:
+        """Read what `dumps` wrote; keys of a later release are ignored.
 
         Raises:
-            ValueError: a field is missing.
+            ValueError: a field is missing or of the wrong type.
         """
         try:
-            given = _known(cls, values)
-            quality = given.get("quality")
-            return cls(
-                **given
-                | {
-                    "window": _made(WindowFacts, given.get("window")),
-                    "reference": _made(ReferenceFacts, given.get("reference")),
-                    "columns": tuple(_made(ColumnDrift, column) for column in given.get("columns", ())),
-                    "quality": None if quality is None else _quality(quality),
-                }
-            )
-        except (KeyError, TypeError) as error:
+            return _reader().validate_json(text)
+        except ValidationError as error:
             raise ValueError(f"not a drift result: {error}") from error
 
 
-def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {item.name: values[item.name] for item in fields(kind) if item.name in values}
-
-
-def _made(kind: type, values: Mapping[str, Any] | None) -> Any:
-    return None if values is None else kind(**_known(kind, values))
-
-
-def _quality(values: Mapping[str, Any]) -> Quality:
-    return Quality(
-        reference=_made(Measured, values["reference"]),
-        feedback=_made(Measured, values["feedback"]),
-        estimated=_made(Estimated, values["estimated"]),
-    )
+@cache
+def _reader() -> TypeAdapter[DriftResult]:
+    return TypeAdapter(DriftResult)
 
 
 @dataclass(frozen=True, kw_only=True)

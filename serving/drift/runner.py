@@ -8,7 +8,6 @@ A failure of the process (an exception, kill −9, a timeout) gives a result wit
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import tempfile
@@ -97,7 +96,7 @@ def _run(request: DriftRequest, folder: Path, *, timeout_s: float, ending: threa
     if text := stderr_file.read_text(encoding="utf-8", errors="replace").strip():
         _log.info("standard error of the process that computes drift: %s", text)
     try:
-        return DriftResult.from_dict(json.loads((folder / RESULT).read_bytes()))
+        return DriftResult.loads((folder / RESULT).read_bytes())
     except (OSError, ValueError) as error:
         raise DriftFailed(reason=_cause(status, stderr_file)) from error
 

@@ -7,7 +7,6 @@ further ahead come from a wrong clock: they do not count, and `ahead` reports th
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 import zlib
@@ -62,7 +61,7 @@ class DriftStore:
             query = query.where(drift_results.c.verdict != "unknown")
         with self._database.opened() as connection:
             text = connection.scalar(query)
-        return None if text is None else DriftResult.from_dict(json.loads(text))
+        return None if text is None else DriftResult.loads(text)
 
     def recent(self, model: ModelKey, limit: int) -> list[DriftResult]:
         """Return at most `limit` results of a model, newest first.
@@ -72,7 +71,7 @@ class DriftStore:
         """
         with self._database.opened() as connection:
             texts = connection.scalars(_of(model, drift_results.c.result).limit(limit)).all()
-        return [DriftResult.from_dict(json.loads(text)) for text in texts]
+        return [DriftResult.loads(text) for text in texts]
 
     def report(self, model: ModelKey) -> bytes | None:
         """Return the report page of the model's newest verdict, HTML in UTF-8; None without one.
@@ -96,7 +95,7 @@ class DriftStore:
             "model_version": result.model_version,
             "model_sha256": result.model_sha256,
             "verdict": result.verdict,
-            "result": json.dumps(result.to_dict()),
+            "result": result.dumps(),
             "report": None if html is None else zlib.compress(html),
         }
         model = ModelKey(version=result.model_version, sha256=result.model_sha256)

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 NOTHING = ""
 """The shadow's answer where it found no face to look at."""
@@ -25,6 +24,32 @@ class ModelPair:
     shadow: tuple[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class DurationsRecord:
+    """`Durations` in a file."""
+
+    total_s: float
+    steps: tuple[tuple[int, int], ...]
+    """(step, number of durations)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreementRecord:
+    """`Agreement` in a file."""
+
+    live_model: tuple[str, str]
+    shadow_model: tuple[str, str]
+    since: float
+    answers: tuple[tuple[str, str, int], ...]
+    """(the live model's emotion, the shadow's, how often)."""
+    distances: Mapping[str, float]
+    live: DurationsRecord
+    shadow: DurationsRecord
+    dropped: int
+    failed: int
+    last_error: tuple[float, str]
+
+
 @dataclass(kw_only=True)
 class Durations:
     """Histogram of durations."""
@@ -41,6 +66,15 @@ class Durations:
         """Add the durations of another histogram."""
         self.total_s += other.total_s
         self.steps.update(other.steps)
+
+    def record(self) -> DurationsRecord:
+        """Return the histogram as it is written to a file."""
+        return DurationsRecord(total_s=self.total_s, steps=tuple(sorted(self.steps.items())))
+
+    @classmethod
+    def of(cls, record: DurationsRecord) -> Durations:
+        """Return the histogram of a record."""
+        return cls(total_s=record.total_s, steps=Counter(dict(record.steps)))
 
     def summary_ms(self) -> dict[str, float] | None:
         """Return mean, median and 95th percentile in ms; None without durations."""
@@ -103,61 +137,38 @@ class Agreement:
         self.failed += other.failed
         self.last_error = max(self.last_error, other.last_error)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {
-            "live_model": self.pair.live,
-            "shadow_model": self.pair.shadow,
-            "since": self.since,
-            "answers": [[*key, count] for key, count in sorted(self.answers.items())],
-            "distances": self.distances,
-            "live": _durations(self.live),
-            "shadow": _durations(self.shadow),
-            "dropped": self.dropped,
-            "failed": self.failed,
-            "last_error": self.last_error,
-        }
+    def record(self) -> AgreementRecord:
+        """Return the counts as they are written to a file."""
+        return AgreementRecord(
+            live_model=self.pair.live,
+            shadow_model=self.pair.shadow,
+            since=self.since,
+            answers=tuple((*key, count) for key, count in sorted(self.answers.items())),
+            distances=self.distances,
+            live=self.live.record(),
+            shadow=self.shadow.record(),
+            dropped=self.dropped,
+            failed=self.failed,
+            last_error=self.last_error,
+        )
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Agreement:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            ValueError: a field is missing or of the wrong type.
-        """
-        try:
-            pair = ModelPair(live=_two(values["live_model"]), shadow=_two(values["shadow_model"]))
-            time, reason = values["last_error"]
-            return cls(
-                pair=pair,
-                since=float(values["since"]),
-                answers=Counter({(one, other): int(count) for one, other, count in values["answers"]}),
-                distances={name: float(value) for name, value in values["distances"].items()},
-                live=_read_durations(values["live"]),
-                shadow=_read_durations(values["shadow"]),
-                dropped=int(values["dropped"]),
-                failed=int(values["failed"]),
-                last_error=(float(time), str(reason)),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"the counts cannot be read ({error})") from error
+    def of(cls, record: AgreementRecord) -> Agreement:
+        """Return the counts of a record."""
+        return cls(
+            pair=ModelPair(live=record.live_model, shadow=record.shadow_model),
+            since=record.since,
+            answers=Counter({(live, shadow): count for live, shadow, count in record.answers}),
+            distances=dict(record.distances),
+            live=Durations.of(record.live),
+            shadow=Durations.of(record.shadow),
+            dropped=record.dropped,
+            failed=record.failed,
+            last_error=record.last_error,
+        )
 
 
 def total_variation(live: Mapping[str, float], shadow: Mapping[str, float]) -> float:
     """Distance between two probability vectors, by emotion: 0 when equal, 1 when nothing is shared."""
     emotions = live.keys() | shadow.keys()
     return sum(abs(live.get(emotion, 0.0) - shadow.get(emotion, 0.0)) for emotion in emotions) / 2
-
-
-def _two(values: Any) -> tuple[str, str]:
-    version, sha256 = values
-    return str(version), str(sha256)
-
-
-def _durations(durations: Durations) -> dict[str, Any]:
-    return {"total_s": durations.total_s, "steps": sorted(durations.steps.items())}
-
-
-def _read_durations(values: Mapping[str, Any]) -> Durations:
-    steps = Counter({int(step): int(count) for step, count in values["steps"]})
-    return Durations(total_s=float(values["total_s"]), steps=steps)

@@ -6,8 +6,9 @@ The agreement report has agreement, chance-corrected agreement, distances and du
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from serving.experiments.agreement import NOTHING, Agreement
 from serving.inference.model_slot import LiveModel, ModelIdentity
@@ -16,21 +17,45 @@ _DIGITS = 6
 _NO_FACE = "no face"
 
 
-def report(agreement: Agreement) -> dict[str, Any]:
-    """Return the agreement report as JSON values; figures that need answers are None without any."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmotionAgreement:
+    """Agreement for one emotion of the live model; figures that need answers are None without any."""
+
+    compared: int
+    agreed: int
+    agreement: float | None
+    kappa: float | None
+    mean_probability_difference: float | None
+    shadow: Mapping[str, int]
+    """The shadow's emotion → how often."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgreementSummary:
+    """Agreement of the shadow with the live model; figures that need answers are None without any."""
+
+    compared: int
+    agreed: int
+    agreement: float | None
+    kappa: float | None
+    mean_probability_difference: float | None
+    emotions: Mapping[str, EmotionAgreement]
+    """By the live model's emotion."""
+
+
+def summarize(agreement: Agreement) -> AgreementSummary:
+    """Compute the figures of a report from counts."""
     answers = agreement.answers
-    emotions = sorted({live for live, _ in answers})
     compared = answers.total()
-    return {
-        "compared": compared,
-        **_agreed(compared, sum(count for (live, shadow), count in answers.items() if live == shadow)),
-        "kappa": kappa(answers),
-        "mean_probability_difference": _ratio(sum(agreement.distances.values()), compared),
-        "emotions": {emotion: _emotion(agreement, emotion) for emotion in emotions},
-        "latency_ms": {"live": agreement.live.summary_ms(), "shadow": agreement.shadow.summary_ms()},
-        "dropped": agreement.dropped,
-        "failed": agreement.failed,
-    }
+    agreed = sum(count for (live, shadow), count in answers.items() if live == shadow)
+    return AgreementSummary(
+        compared=compared,
+        agreed=agreed,
+        agreement=_ratio(agreed, compared),
+        kappa=kappa(answers),
+        mean_probability_difference=_ratio(sum(agreement.distances.values()), compared),
+        emotions={emotion: _emotion(agreement, emotion) for emotion in sorted({live for live, _ in answers})},
+    )
 
 
 def kappa(answers: Counter[tuple[str, str]]) -> float | None:
@@ -55,24 +80,21 @@ def kappa(answers: Counter[tuple[str, str]]) -> float | None:
     return None if expected == 1 else round((observed - expected) / (1 - expected), _DIGITS)
 
 
-def _emotion(agreement: Agreement, emotion: str) -> dict[str, Any]:
+def _emotion(agreement: Agreement, emotion: str) -> EmotionAgreement:
     answers = agreement.answers
     shadow_counts = {shadow: count for (live, shadow), count in sorted(answers.items()) if live == emotion}
-    compared = sum(shadow_counts.values())
+    compared, agreed = sum(shadow_counts.values()), shadow_counts.get(emotion, 0)
     against_rest: Counter[tuple[str, str]] = Counter()
     for (live, shadow), count in answers.items():
         against_rest[str(live == emotion), str(shadow == emotion)] += count
-    return {
-        "compared": compared,
-        **_agreed(compared, shadow_counts.get(emotion, 0)),
-        "kappa": kappa(against_rest),
-        "mean_probability_difference": _ratio(agreement.distances.get(emotion, 0.0), compared),
-        "shadow": {_NO_FACE if name == NOTHING else name: count for name, count in shadow_counts.items()},
-    }
-
-
-def _agreed(compared: int, agreed: int) -> dict[str, Any]:
-    return {"agreed": agreed, "agreement": _ratio(agreed, compared)}
+    return EmotionAgreement(
+        compared=compared,
+        agreed=agreed,
+        agreement=_ratio(agreed, compared),
+        kappa=kappa(against_rest),
+        mean_probability_difference=_ratio(agreement.distances.get(emotion, 0.0), compared),
+        shadow={_NO_FACE if name == NOTHING else name: count for name, count in shadow_counts.items()},
+    )
 
 
 def _ratio(part: float, whole: int) -> float | None:

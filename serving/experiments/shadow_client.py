@@ -10,11 +10,12 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from serving.detection.image_reader import DetectorChoice, FacesMode
 from serving.inference.model_slot import ModelIdentity
@@ -96,10 +97,12 @@ def read_reply(connection: Connection) -> ShadowReply:
     Raises:
         EOFError: the shadow process has ended.
     """
-    values: dict[str, Any] = orjson.loads(connection.recv_bytes())
-    model = values.pop("model")
-    values["logs"] = tuple(tuple(line) for line in values["logs"])
-    return ShadowReply(model=ModelIdentity.from_dict(model) if model else None, **values)
+    return _reply_reader().validate_json(connection.recv_bytes())
+
+
+@cache
+def _reply_reader() -> TypeAdapter[ShadowReply]:
+    return TypeAdapter(ShadowReply)
 
 
 _LOOK_S = 0.2

@@ -11,15 +11,12 @@ began earlier than those in the file and are dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from serving.experiments.agreement import Agreement
+from serving.experiments.agreement import Agreement, AgreementRecord
 from serving.inference.model_slot import ModelIdentity
-from serving.model_sync.state import locked, read_json, replace_json
+from serving.model_sync.state import locked, read_record, write_record
 
 JOURNAL = "canary.json"
 """File name in the state folder of the live model."""
@@ -34,6 +31,39 @@ class Pause:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunningCandidate:
+    """A candidate that gets requests."""
+
+    candidate: ModelIdentity
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PausedCandidate:
+    """A candidate that gets no requests for a while."""
+
+    key: tuple[str, str]
+    """As `ModelIdentity.key`."""
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryNotes:
+    """Content of the journal."""
+
+    running: RunningCandidate | None = None
+    paused: PausedCandidate | None = None
+
+    def pause(self, candidate: ModelIdentity, now: float) -> Pause | None:
+        """Return the pause of a candidate at this time, if there is one."""
+        paused = self.paused
+        if paused is None or paused.key != candidate.key or now >= paused.until:
+            return None
+        return Pause(until=paused.until, reason=paused.reason)
+
+
 class CanaryJournal:
     """The canary's shared state: a file that is read and written under a lock."""
 
@@ -44,57 +74,40 @@ class CanaryJournal:
 
     def start(self, candidate: ModelIdentity, share: float) -> bool:
         """Record that a candidate gets this share; True if no other worker has recorded it yet."""
-        running = {"candidate": candidate.to_dict(), "share": share}
-        with self._opened() as notes:
-            new = notes.get("running") != running
-            notes["running"] = running
-            return new
+        running = RunningCandidate(candidate=candidate, share=share)
+        with locked(self._lock):
+            notes = self._read()
+            if notes.running == running:
+                return False
+            write_record(self._path, replace(notes, running=running))
+            return True
 
     def stop(self) -> ModelIdentity | None:
         """Record that no candidate runs; return the one that ran, unless another worker recorded it."""
         if not self._path.exists():
             return None
-        with self._opened() as notes:
-            return _candidate(notes.pop("running", None))
+        with locked(self._lock):
+            notes = self._read()
+            if notes.running is None:
+                return None
+            write_record(self._path, replace(notes, running=None))
+            return notes.running.candidate
 
     def pause(self, candidate: ModelIdentity, pause: Pause, now: float) -> bool:
         """Record the pause of a candidate; True if no other worker has recorded one yet."""
-        with self._opened() as notes:
-            new = _pause(notes, candidate, now) is None
-            if new:
-                notes["paused"] = {"key": list(candidate.key), "until": pause.until, "reason": pause.reason}
-            notes.pop("running", None)
+        with locked(self._lock):
+            notes = self._read()
+            new = notes.pause(candidate, now) is None
+            paused = PausedCandidate(key=candidate.key, until=pause.until, reason=pause.reason)
+            write_record(self._path, CanaryNotes(paused=paused if new else notes.paused))
             return new
 
     def paused(self, candidate: ModelIdentity, now: float) -> Pause | None:
         """Return the pause of a candidate at this time, if there is one."""
-        return _pause(read_json(self._path) or {}, candidate, now)
+        return self._read().pause(candidate, now)
 
-    @contextmanager
-    def _opened(self) -> Iterator[dict[str, Any]]:
-        with locked(self._lock):
-            notes = read_json(self._path) or {}
-            before = dict(notes)
-            yield notes
-            if notes != before:
-                replace_json(self._path, notes)
-
-
-def _candidate(running: object) -> ModelIdentity | None:
-    try:
-        return ModelIdentity.from_dict(running["candidate"]) if isinstance(running, dict) else None
-    except (KeyError, ValueError, AttributeError):
-        return None
-
-
-def _pause(notes: dict[str, Any], candidate: ModelIdentity, now: float) -> Pause | None:
-    noted = notes.get("paused")
-    if not isinstance(noted, dict) or noted.get("key") != list(candidate.key):
-        return None
-    until, reason = noted.get("until"), noted.get("reason")
-    if not isinstance(until, (int, float)) or now >= until:
-        return None
-    return Pause(until=until, reason=str(reason))
+    def _read(self) -> CanaryNotes:
+        return read_record(self._path, CanaryNotes) or CanaryNotes()
 
 
 COUNTS = "shadow.json"
@@ -122,12 +135,9 @@ class SharedCounts:
                 counted = kept
             elif kept is not None and counted.since < kept.since:
                 return
-            replace_json(self._path, counted.to_dict())
+            write_record(self._path, counted.record())
 
     def read(self) -> Agreement | None:
         """Return the counts of all workers; None when no readable file exists."""
-        values = read_json(self._path)
-        try:
-            return None if values is None else Agreement.from_dict(values)
-        except ValueError:
-            return None
+        record = read_record(self._path, AgreementRecord)
+        return None if record is None else Agreement.of(record)

@@ -20,12 +20,14 @@ import ctypes
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Strict, TypeAdapter
 
 from serving.contract import ModelContract
 from serving.errors import ModelRefused, NotReady
@@ -35,30 +37,39 @@ LINEAGE = "lineage.json"
 """File with the model's identity in its cache folder, written when the model is fetched."""
 
 
+def _encodable(text: str) -> str:
+    text.encode()
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+"""A text that every answer can carry: JSON's writer refuses a lone surrogate."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
     """One version of one model."""
 
-    name: str
+    name: Text
     """Of the registered model; for a file, its own name or its folder's."""
-    version: str
+    version: Text
     """Number in the registry, or `local` for a file."""
-    sha256: str
+    sha256: Text
     """Of the ONNX file, hexadecimal."""
-    source: str
+    source: Text
     """URI or path that it was fetched from."""
-    run_id: str | None = None
+    run_id: Text | None = None
     """MLflow run that it comes from."""
-    git_commit: str | None = None
+    git_commit: Text | None = None
     """Of the code that trained it."""
-    dataset: str = ""
+    dataset: Text = ""
     """Manifest hash of the data that it was trained on; empty when unknown."""
-    data_dvc: str | None = None
+    data_dvc: Text | None = None
     """DVC's hash of the original data."""
-    architecture: str = ""
-    weights: str = ""
+    architecture: Text = ""
+    weights: Text = ""
     """Where its training started."""
-    sample: bool = False
+    sample: Annotated[bool, Strict()] = False
     """Trained on the procedural sample: a demonstration, not for real faces."""
 
     @property
@@ -66,48 +77,22 @@ class ModelIdentity:
         """(version, sha256): what tells two models apart."""
         return self.version, self.sha256
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelIdentity:
-        """From what `to_dict` gave; keys of a later release are passed over.
-
-        Raises:
-            ValueError: a field is missing or of the wrong type.
-        """
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        for name, value in known.items():
-            if not (
-                isinstance(value, bool)
-                if name == "sample"
-                else _is_text(value) or (value is None and name in _OPTIONAL)
-            ):
-                raise ValueError(f"{name} is {value!r}")
-        try:
-            return cls(**known)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
-
-
-_OPTIONAL = {"run_id", "git_commit", "data_dvc"}
-
-
-def _is_text(value: object) -> bool:
-    """Whether every answer can carry it: JSON's writer refuses a lone surrogate."""
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+@cache
+def _reader() -> TypeAdapter[ModelIdentity]:
+    return TypeAdapter(ModelIdentity)
 
 
 def read_identity(folder: Path) -> ModelIdentity:
-    """Identity of the model in a cached folder.
+    """Identity of the model in a cached folder; keys of a later release are passed over.
 
     Raises:
         ModelRefused: the file is absent or damaged.
     """
     try:
-        return ModelIdentity.from_dict(json.loads((folder / LINEAGE).read_bytes()))
-    except (OSError, ValueError, AttributeError) as error:
+        # Not `validate_json`, whose error for a lone surrogate does not name the field.
+        return _reader().validate_python(json.loads((folder / LINEAGE).read_bytes()))
+    except (OSError, ValueError) as error:
         raise ModelRefused(
             version=folder.name, sha256="", step="lineage", reason=f"{LINEAGE} cannot be read ({error})"
         ) from error
@@ -115,7 +100,7 @@ def read_identity(folder: Path) -> ModelIdentity:
 
 def write_identity(folder: Path, identity: ModelIdentity) -> None:
     """Write the identity to the model's folder, before that folder is moved to its place in the cache."""
-    text = json.dumps(identity.to_dict(), indent=2, sort_keys=True)
+    text = json.dumps(asdict(identity), indent=2, sort_keys=True)
     (folder / LINEAGE).write_text(text + "\n", encoding="utf-8")
 
 

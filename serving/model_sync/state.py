@@ -17,14 +17,19 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import TypeAdapter
 
 from serving.inference.model_slot import ModelIdentity
 from serving.urls import SecretUrl
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 TARGET = "target.json"
 GOOD = "good.json"
@@ -85,22 +90,12 @@ def state_folder(cache: Path, location: str, tracking_uri: str) -> Path:
 
 def write_target(folder: Path, target: Target) -> None:
     """Replace the state file."""
-    replace_json(folder / TARGET, asdict(target))
+    write_record(folder / TARGET, target)
 
 
 def read_target(folder: Path) -> Target | None:
     """Read the state file; None when no readable file exists."""
-    values = read_json(folder / TARGET)
-    if values is None:
-        return None
-    try:
-        known = {field.name: values[field.name] for field in fields(Target) if field.name in values}
-        known["warnings"] = tuple(known.get("warnings", ()))
-        refused = known.get("refused")
-        known["refused"] = None if refused is None else RefusedDownload(**refused)
-        return Target(**known)
-    except TypeError:
-        return None
+    return read_record(folder / TARGET, Target)
 
 
 def target_stamp(folder: Path) -> tuple[int, int]:
@@ -112,17 +107,19 @@ def target_stamp(folder: Path) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
+@dataclass(frozen=True, kw_only=True)
+class GoodModel:
+    """The model that was switched to last."""
+
+    folder: str
+    """Folder of its files, relative to the state folder."""
+    identity: ModelIdentity
+
+
 def read_good(folder: Path) -> tuple[Path, ModelIdentity] | None:
     """Return folder and identity of the model that was switched to last; None when unknown."""
-    values = read_json(folder / GOOD)
-    try:
-        return (
-            None
-            if values is None
-            else (folder / str(values["folder"]), ModelIdentity.from_dict(values["identity"]))
-        )
-    except (KeyError, ValueError, AttributeError, TypeError):
-        return None
+    good = read_record(folder / GOOD, GoodModel)
+    return None if good is None else (folder / good.folder, good.identity)
 
 
 def write_good(folder: Path, model: Path, identity: ModelIdentity) -> ModelIdentity | None:
@@ -136,7 +133,7 @@ def write_good(folder: Path, model: Path, identity: ModelIdentity) -> ModelIdent
         previous = noted[1] if noted else None
         if previous != identity:
             relative = model.relative_to(folder).as_posix()
-            replace_json(folder / GOOD, {"folder": relative, "identity": identity.to_dict()})
+            write_record(folder / GOOD, GoodModel(folder=relative, identity=identity))
         return previous
 
 
@@ -148,8 +145,8 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def replace_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically.
+def write_record(path: Path, record: DataclassInstance) -> None:
+    """Write a dataclass as a JSON file, atomically.
 
     Raises:
         OSError: the file cannot be written.
@@ -157,17 +154,19 @@ def replace_json(path: Path, values: Mapping[str, Any]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(values, file, indent=2, sort_keys=True)
+            json.dump(asdict(record), file, indent=2, sort_keys=True)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object from a file; None when no readable file exists."""
+R = TypeVar("R")
+
+
+def read_record(path: Path, kind: type[R]) -> R | None:
+    """Read what `write_record` wrote, passing over keys of a later release; None without a readable file."""
     try:
-        values = json.loads(path.read_bytes())
+        return TypeAdapter(kind).validate_json(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return values if isinstance(values, dict) else None

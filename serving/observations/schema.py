@@ -18,7 +18,6 @@ import hashlib
 import json
 from dataclasses import fields
 from operator import attrgetter
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -154,6 +153,8 @@ latest_feedback = (
 )
 """The column `feedback` of a query on `observations`."""
 
+Row = dict[str, str | float | bytes | None]
+"""Column → value that a database driver takes."""
 _BOX = ("face_left", "face_top", "face_width", "face_height")
 _PLAIN = tuple(item.name for item in fields(Observation) if item.name != "box")
 _plain_values = attrgetter(*_PLAIN)
@@ -166,7 +167,7 @@ def level_of(id: str) -> int:
     return min((draw & -draw).bit_length() - 1, MAX_LEVEL) if draw else MAX_LEVEL
 
 
-def observation_row(observation: Observation) -> dict[str, Any]:
+def observation_row(observation: Observation) -> Row:
     """Columns of `observations`."""
     row = dict(zip(_PLAIN, _plain_values(observation), strict=True))
     row.update(zip(_BOX, observation.box or _NO_BOX, strict=True))
@@ -181,7 +182,7 @@ def read_observation(row: RowMapping) -> StoredObservation:
     return StoredObservation(observation=Observation(**values, box=box), feedback=row["feedback"])
 
 
-def model_row(model: ModelRecord) -> dict[str, Any]:
+def model_row(model: ModelRecord) -> Row:
     """Columns of `models`."""
     return {
         "version": model.version,
@@ -203,7 +204,7 @@ def read_model(row: RowMapping) -> ModelRecord:
     )
 
 
-def switch_row(switch: Switch) -> dict[str, Any]:
+def switch_row(switch: Switch) -> Row:
     """Columns of `switches`."""
     return {item.name: getattr(switch, item.name) for item in fields(Switch)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.detection.bodies import Count, Fraction, NotNegative, Sha256, Time, iso_time
-from serving.experiments.agreement import Agreement
+from serving.experiments.agreement import Agreement, Durations
 from serving.experiments.canary import Canary as RunningCanary
-from serving.experiments.report import CanaryState, report
+from serving.experiments.report import CanaryState, summarize
 from serving.experiments.shadow import ShadowStatus
 from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes, documented
 from serving.http.request.body import json_response
@@ -181,13 +181,27 @@ def _body(status: ShadowStatus) -> Shadow:
 
 def _report(counted: Agreement) -> ShadowReport:
     failed_at, reason = counted.last_error
+    summary = summarize(counted)
     return ShadowReport(
         live=_key(counted.pair.live),
         shadow=_key(counted.pair.shadow),
         since=iso_time(counted.since),
-        **report(counted),
+        compared=summary.compared,
+        agreed=summary.agreed,
+        agreement=summary.agreement,
+        kappa=summary.kappa,
+        mean_probability_difference=summary.mean_probability_difference,
+        emotions={name: ShadowEmotion(**asdict(one)) for name, one in summary.emotions.items()},
+        latency_ms=BothLatencies(live=_latency(counted.live), shadow=_latency(counted.shadow)),
+        dropped=counted.dropped,
+        failed=counted.failed,
         last_error=LastError(time=iso_time(failed_at), reason=reason) if reason else None,
     )
+
+
+def _latency(durations: Durations) -> Latency | None:
+    ms = durations.summary_ms()
+    return Latency(**ms) if ms else None
 
 
 def canary_state(canary: RunningCanary | None) -> Canary | None:

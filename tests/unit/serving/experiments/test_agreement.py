@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from serving.experiments.agreement import NOTHING, Agreement, Durations, ModelPair, total_variation
-from serving.experiments.report import kappa, report
+from serving.experiments.report import kappa, summarize
 from serving.experiments.shared_state import COUNTS, SharedCounts
 
 PAIR = ModelPair(live=("1", "a" * 64), shadow=("2", "b" * 64))
@@ -26,22 +26,22 @@ def counted(*answers: tuple[str, str, int], since: float = 100.0, pair: ModelPai
 
 
 def test_agreement_is_reported_overall_and_by_the_live_models_emotion() -> None:
-    summary = report(counted(("happy", "happy", 6), ("happy", "sad", 2), ("sad", "sad", 2)))
-    assert (summary["compared"], summary["agreed"], summary["agreement"]) == (10, 8, 0.8)
+    summary = summarize(counted(("happy", "happy", 6), ("happy", "sad", 2), ("sad", "sad", 2)))
+    assert (summary.compared, summary.agreed, summary.agreement) == (10, 8, 0.8)
     # By hand: both say happy with 0.8 · 0.6 and sad with 0.2 · 0.4, so 0.56 by chance.
-    assert summary["kappa"] == pytest.approx((0.8 - 0.56) / (1 - 0.56), abs=1e-6)
-    assert summary["mean_probability_difference"] == pytest.approx(0.15)
-    happy = summary["emotions"]["happy"]
-    assert (happy["compared"], happy["agreed"], happy["agreement"]) == (8, 6, 0.75)
-    assert happy["shadow"] == {"happy": 6, "sad": 2}
-    assert happy["mean_probability_difference"] == pytest.approx(2 * 0.75 / 8)
-    assert summary["emotions"]["sad"]["agreement"] == 1.0
+    assert summary.kappa == pytest.approx((0.8 - 0.56) / (1 - 0.56), abs=1e-6)
+    assert summary.mean_probability_difference == pytest.approx(0.15)
+    happy = summary.emotions["happy"]
+    assert (happy.compared, happy.agreed, happy.agreement) == (8, 6, 0.75)
+    assert happy.shadow == {"happy": 6, "sad": 2}
+    assert happy.mean_probability_difference == pytest.approx(2 * 0.75 / 8)
+    assert summary.emotions["sad"].agreement == 1.0
 
 
 def test_where_the_shadow_saw_no_face_it_did_not_agree() -> None:
-    summary = report(counted(("happy", NOTHING, 1), ("happy", "happy", 1)))
-    assert summary["agreement"] == 0.5
-    assert summary["emotions"]["happy"]["shadow"] == {"no face": 1, "happy": 1}
+    summary = summarize(counted(("happy", NOTHING, 1), ("happy", "happy", 1)))
+    assert summary.agreement == 0.5
+    assert summary.emotions["happy"].shadow == {"no face": 1, "happy": 1}
 
 
 def test_kappa_is_scikit_learns() -> None:
@@ -51,10 +51,10 @@ def test_kappa_is_scikit_learns() -> None:
     theirs = np.where(random.random(300) < 0.6, ours, names[random.integers(0, 4, 300)])
     pairs = Counter(zip(ours.tolist(), theirs.tolist(), strict=True))
     assert kappa(pairs) == pytest.approx(cohen_kappa_score(ours, theirs), abs=1e-6)
-    summary = report(counted(*((one, other, count) for (one, other), count in pairs.items())))
+    summary = summarize(counted(*((one, other, count) for (one, other), count in pairs.items())))
     for name in names.tolist():
         expected = cohen_kappa_score(ours == name, theirs == name)
-        assert summary["emotions"][name]["kappa"] == pytest.approx(expected, abs=1e-6)
+        assert summary.emotions[name].kappa == pytest.approx(expected, abs=1e-6)
 
 
 def test_without_anything_to_tell_apart_there_is_no_kappa() -> None:
@@ -63,14 +63,11 @@ def test_without_anything_to_tell_apart_there_is_no_kappa() -> None:
 
 
 def test_nothing_counted_is_reported_as_null() -> None:
-    summary = report(counted())
-    assert (summary["compared"], summary["agreement"], summary["kappa"], summary["emotions"]) == (
-        0,
-        None,
-        None,
-        {},
-    )
-    assert summary["latency_ms"] == {"live": None, "shadow": None}
+    nothing = counted()
+    summary = summarize(nothing)
+    assert (summary.compared, summary.agreement, summary.kappa) == (0, None, None)
+    assert summary.emotions == {}
+    assert (nothing.live.summary_ms(), nothing.shadow.summary_ms()) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +104,13 @@ def full() -> Agreement:
     return made
 
 
-def test_counts_are_read_back_as_written() -> None:
-    assert Agreement.from_dict(json.loads(json.dumps(full().to_dict()))) == full()
+def test_counts_are_read_back_as_written(tmp_path: Path) -> None:
+    SharedCounts(tmp_path).add(full())
+    assert SharedCounts(tmp_path).read() == full()
+    assert set(json.loads((tmp_path / COUNTS).read_bytes())) == {
+        "live_model", "shadow_model", "since", "answers", "distances", "live", "shadow", "dropped", "failed",
+        "last_error",
+    }  # fmt: skip
 
 
 def test_workers_add_up_to_one_report(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,13 @@ def test_is_read_back_as_written(tmp_path: Path) -> None:
 
 
 def test_keys_of_a_later_release_are_passed_over(tmp_path: Path) -> None:
-    (tmp_path / LINEAGE).write_text(json.dumps(IDENTITY.to_dict() | {"mood": "good"}))
+    (tmp_path / LINEAGE).write_text(json.dumps(asdict(IDENTITY) | {"mood": "good"}))
     assert read_identity(tmp_path) == IDENTITY
 
 
 @pytest.mark.parametrize("change", [{"version": 3}, {"sample": "yes"}, {"name": None}, {"source": "\udcff"}])
 def test_a_wrong_type_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
-    (tmp_path / LINEAGE).write_text(json.dumps(IDENTITY.to_dict() | change))
+    (tmp_path / LINEAGE).write_text(json.dumps(asdict(IDENTITY) | change))
     with pytest.raises(ModelRefused, match=next(iter(change))):
         read_identity(tmp_path)
 
