@@ -31,7 +31,7 @@ from serving.drift.quality import estimate
 from serving.drift.result import DriftRequest
 from serving.drift.thresholds import DRAWS, Traffic, null_scores, simultaneous_quantiles
 
-# The sample's people are 0–239; these were never drawn for it.
+# The sample's people are 0–1399; these were never drawn for it.
 _TUNING, _TABLE, _SHIFTED, _GLASSES = 2000, 10_000, 12_000, 13_000
 _SEED = 20
 _CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -50,7 +50,7 @@ class Visits:
     """Whether the lengths vary; otherwise each is the mean."""
 
 
-_USUAL = Visits(name="visits of 7 pictures on average, geometric", mean=7)
+_USUAL = Visits(name="visits of 3 pictures on average, geometric", mean=3)
 
 
 def main() -> None:
@@ -80,8 +80,8 @@ def _table(service: Service, reference: Reference, *, windows: int, rows: int) -
     traffics = [
         _USUAL,
         Visits(name="every picture of another person", mean=1),
-        Visits(name="visits of exactly 7", mean=7, geometric=False),
-        Visits(name="visits of 14 on average, twice what is assumed", mean=14),
+        Visits(name="visits of exactly 3", mean=3, geometric=False),
+        Visits(name="visits of 6 on average, twice what is assumed", mean=6),
     ]
     for visits in traffics:
         _report(f"no shift; {visits.name}", reference, usual, limits, visits, windows=windows, rows=rows)
@@ -102,8 +102,8 @@ def _shifts() -> dict[str, SampleSpec]:
 
 
 def _spec(first: int, *, people: int) -> SampleSpec:
-    """One picture of each emotion of `people` people."""
-    return SampleSpec(per_class=people, seed=_SEED, identities=(first, first + people - 1))
+    """One picture of each emotion of each of `people` people."""
+    return SampleSpec(per_class=people, seed=_SEED, identities=(first, first + people - 1), per_person=7)
 
 
 def _false_alarms() -> float:

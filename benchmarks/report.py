@@ -64,6 +64,7 @@ PARTS = (
         command=("benchmarks.quantization", "--recorded"),
         quick=("--architectures", "lenet", "--rounds", "5"),
     ),
+    Part(name="difficulty", command=("benchmarks.difficulty",), quick=()),
     Part(name="pipeline", command=("benchmarks.pipeline",), quick=("--quick",)),
     Part(name="scale", command=("benchmarks.scale",), quick=("--quick",)),
     Part(name="training", command=("benchmarks.training",), quick=("--rounds", "1"), markdown=False),

@@ -1,7 +1,7 @@
 """`python -m benchmarks.sample`: how fast sample images are drawn and written; about 20 s.
 
 It prints images/s with one process and with one per core, start of the processes included, the best of some
-rounds (the machine may have other work). Expected: ≥300 images/s with two processes at 96 px.
+rounds (the machine may have other work). Expected: ≥300 images/s with two processes at 72 px.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from sample_faces.dataset import SampleSpec, write_sample
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Speed of the sample's drawing.")
-    parser.add_argument("--per-class", type=int, default=240)
-    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--per-class", type=int, default=600)
+    parser.add_argument("--size", type=int, default=72)
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     spec = SampleSpec(per_class=arguments.per_class, seed=20, size_px=arguments.size)

@@ -109,7 +109,11 @@ def _drawn(cache: Path, *, most: int) -> Path:
         print(f"drawing {per_class * _CLASSES:,} pictures into {folder}", file=sys.stderr, flush=True)
         cache.mkdir(parents=True, exist_ok=True)
         spec = SampleSpec(
-            per_class=per_class, seed=_SEED, size_px=_SIDE_PX, identities=(0, max(1, per_class - 1))
+            per_class=per_class,
+            seed=_SEED,
+            size_px=_SIDE_PX,
+            identities=(0, max(1, per_class - 1)),
+            per_person=_CLASSES,
         )
         write_sample(spec, folder)
     return folder

@@ -2,7 +2,7 @@
 
     python -m docs.example_faces
 
-People and expressions are those of the committed sample's test split, drawn larger; see `sample_faces`.
+People are those of the committed sample's test split, drawn larger and as portraits; see `sample_faces`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def lay(picture: NDArray[np.float32], cutout: NDArray[np.float32], *, left: int,
 def main() -> None:
     """Write the files."""
     FOLDER.mkdir(exist_ok=True)
-    spec = SampleSpec(per_class=1, seed=SEED, size_px=400)
+    spec = SampleSpec(
+        per_class=1, seed=SEED, size_px=400, framing="portrait", clarity="subtle", low_light=0.0
+    )
     pictures = {
         label: draw_image(spec, Shot(label=label, identity=person, number=0))
         for label, person in ALONE.items()

@@ -1,7 +1,8 @@
 """Draw the procedural sample dataset.
 
-    python -m sample_faces --per-class 240 --seed 20 --out data     # the committed sample, about 5 s
-    python -m sample_faces --per-class 40 --out drifted --identities 1000-1039 --glasses 1 --low-light 1
+    python -m sample_faces --out data                               # the committed sample, about 15 s
+    python -m sample_faces --per-class 40 --out drifted --identities 2000-2100 --glasses 1 --low-light 1
+    python -m sample_faces --framing portrait --expressions subtle --out harder
     python -m sample_faces --sheet docs/images/sample.jpg           # the picture in the README
 
 The same arguments give the same bytes, on any number of cores.
@@ -15,8 +16,9 @@ from pathlib import Path
 
 from pipelines.core.cli import run_stage
 from pipelines.core.errors import SampleError
-from sample_faces.action_units import CLASSES
+from sample_faces.action_units import CLARITIES, CLASSES
 from sample_faces.dataset import SampleSpec, write_sample
+from sample_faces.scene import FRAMINGS
 from sample_faces.sheet import draw_sheet, write_sheet
 
 _SHEET_PX = 104
@@ -41,12 +43,23 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sample_faces", description="Draw faces with emotions.")
-    parser.add_argument("--per-class", type=int, default=240, metavar="N", help="images of each class (240)")
+    parser.add_argument("--per-class", type=int, default=600, metavar="N", help="images of each class (600)")
     parser.add_argument("--seed", type=int, default=20, metavar="S", help="of people and pictures (20)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write, one subfolder per class")
-    parser.add_argument("--size", type=int, metavar="PX", help="rows and columns of an image (96)")
-    parser.add_argument("--identities", default="0-239", metavar="A-B", help="people, first to last (0-239)")
+    parser.add_argument("--size", type=int, metavar="PX", help="rows and columns of an image (72)")
+    parser.add_argument(
+        "--identities", default="0-1399", metavar="A-B", help="people, first to last (0-1399)"
+    )
+    parser.add_argument(
+        "--per-person", type=int, default=3, metavar="N", help="images of a person, 1-7, before the next (3)"
+    )
     parser.add_argument("--processes", type=int, metavar="P", help="worker processes (one per core)")
+    parser.add_argument(
+        "--framing", choices=FRAMINGS, default="face", help="forehead to chin, or head and neck (face)"
+    )
+    parser.add_argument(
+        "--expressions", choices=CLARITIES, default="clear", help="how strongly they tend to show (clear)"
+    )
     shift = parser.add_argument_group("shifts, for drift tests")
     shift.add_argument(
         "--darker", type=float, default=0.0, metavar="F", help="take this share of brightness away"
@@ -61,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--glasses", type=float, default=0.16, metavar="SHARE", help="people with glasses (0.16)"
     )
     shift.add_argument(
-        "--low-light", type=float, default=0.0, metavar="SHARE", help="images in low light (0)"
+        "--low-light", type=float, default=0.05, metavar="SHARE", help="images in low light (0.05)"
     )
     sheet = parser.add_argument_group("contact sheet")
     sheet.add_argument("--sheet", type=Path, metavar="FILE", help="write one picture instead of a folder")
@@ -75,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
 def _spec(arguments: argparse.Namespace) -> SampleSpec:
     _check("--per-class", arguments.per_class, 1, 1_000_000)
     _check("--seed", arguments.seed, 0, 2**63 - 1)
-    size_px = arguments.size or (_SHEET_PX if arguments.sheet else 96)
+    _check("--per-person", arguments.per_person, 1, len(CLASSES))
+    size_px = arguments.size or (_SHEET_PX if arguments.sheet else SampleSpec.size_px)
     _check("--size", size_px, 32, 512)
     for name in ("glasses", "low_light", "darker"):
         _check(f"--{name.replace('_', '-')}", getattr(arguments, name), 0, 1)
@@ -89,6 +103,9 @@ def _spec(arguments: argparse.Namespace) -> SampleSpec:
         seed=arguments.seed,
         size_px=size_px,
         identities=_identities(arguments.identities),
+        per_person=arguments.per_person,
+        framing=arguments.framing,
+        clarity=arguments.expressions,
         class_mix=_class_mix(arguments.class_mix),
         glasses=arguments.glasses,
         low_light=arguments.low_light,
@@ -105,7 +122,7 @@ def _check(option: str, value: float, low: float, high: float) -> None:
 def _identities(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)-(\d+)", text)
     if not match or int(match[1]) > int(match[2]):
-        raise SampleError(option="--identities", got=repr(text), expected="FIRST-LAST, such as 0-239")
+        raise SampleError(option="--identities", got=repr(text), expected="FIRST-LAST, such as 0-1399")
     return int(match[1]), int(match[2])
 
 

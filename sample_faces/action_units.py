@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,12 @@ _NOISE: Mapping[int, float] = {
 _NOISE_PEAK = 0.22
 """Upper end of such a twitch, on the scale of intensities (1 = the strongest a face can do)."""
 
+Clarity = Literal["clear", "subtle"]
+"""How strongly emotions tend to show."""
+CLARITIES: tuple[Clarity, ...] = ("clear", "subtle")
+_SHAPES: Mapping[Clarity, tuple[float, float]] = {"clear": (2.4, 0.9), "subtle": (1.7, 1.15)}
+"""Parameters of the beta distributions of intensities: medians 0.80 and 0.64."""
+
 _FULL, _BARE = 1.0, 0.08
 """Intensities: FACS level E (maximum), and less than level A (trace)."""
 
@@ -100,9 +107,9 @@ def express(units: Mapping[int, float]) -> Expression:
     return Expression(activation=activation)
 
 
-def draw_intensity(rng: np.random.Generator) -> float:
+def draw_intensity(rng: np.random.Generator, clarity: Clarity = "subtle") -> float:
     """Draw how strongly an emotion shows: from barely visible to full, often clear."""
-    return float(_BARE + (_FULL - _BARE) * rng.beta(1.7, 1.15))
+    return float(_BARE + (_FULL - _BARE) * rng.beta(*_SHAPES[clarity]))
 
 
 def draw_expression(label: str, intensity: float, rng: np.random.Generator) -> Expression:

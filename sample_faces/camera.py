@@ -37,7 +37,7 @@ def photograph(
         uint8 [size_px, size_px, 3], RGB.
     """
     rng = np.random.default_rng(scene.seed)
-    framed = _frame(head, scene, size_px)
+    framed = _frame(head, framing(scene, head.shape[0], size_px), size_px)
     cover = framed[..., 3:] * np.float32(1 / 255)
     picture = framed[..., :3] + (1 - cover) * _backdrop(scene, rng, size_px)
     picture = paint_occluder(picture, scene, identity)
@@ -61,13 +61,23 @@ def _metered(identity: Identity) -> float:
     return float((_METERED_ON / luma) ** 0.25)
 
 
-def _frame(head: NDArray[np.float32], scene: Scene, size_px: int) -> NDArray[np.float32]:
-    """Roll, zoom and shift, in one resampling."""
-    source = head.shape[0]
-    zoom = scene.zoom * size_px / source
+def framing(scene: Scene, source_px: int, size_px: int) -> NDArray[np.float64]:
+    """Where the photograph shows each point of the painted head: roll, zoom, shift and window.
+
+    Returns:
+        float64 [2, 3]: affine, from px of the painted head (`source_px`) to px of the photograph.
+    """
+    zoom = scene.zoom * size_px / source_px
     pivot = np.array((0.5, 0.56))  # between nose and mouth, where zooming keeps most of the face
-    turn = cv2.getRotationMatrix2D((pivot * source).tolist(), -scene.pose.roll_deg, zoom)
-    turn[:, 2] += pivot * (size_px - source) + np.array(scene.shift) * size_px
+    turn = cv2.getRotationMatrix2D((pivot * source_px).tolist(), -scene.pose.roll_deg, zoom)
+    turn[:, 2] += pivot * (size_px - source_px) + np.array(scene.shift) * size_px
+    window = scene.window
+    turn[:, 2] -= np.array((window.left, window.top)) * size_px
+    return np.asarray(turn / window.side, np.float64)
+
+
+def _frame(head: NDArray[np.float32], turn: NDArray[np.float64], size_px: int) -> NDArray[np.float32]:
+    """What the affine map shows of a head, in one resampling."""
     soft = cv2.GaussianBlur(head, (3, 3), 0.6)  # about two source pixels per pixel: no aliasing
     framed = cv2.warpAffine(soft, turn, (size_px, size_px), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(framed, np.float32)

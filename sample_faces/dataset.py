@@ -1,7 +1,8 @@
 """Which images there are, what each is called, and writing them: many processes, the same bytes.
 
 Each image is drawn from its own random streams, so it depends neither on how many images there are nor on how
-many processes draw them: every person has one image per class and round, `id0123_happy_00.jpg` is the first.
+many processes draw them. A person has at most one image of a class in each round; `id0123_happy_00.jpg` is of
+the first.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import SampleError
 from pipelines.core.io import replacing_folder
-from sample_faces.action_units import CLASSES, draw_expression, draw_intensity
+from sample_faces.action_units import CLASSES, Clarity, Expression, draw_expression, draw_intensity
 from sample_faces.camera import photograph
-from sample_faces.identity import draw_identity
+from sample_faces.identity import Identity, draw_identity
 from sample_faces.portrait import paint_portrait
-from sample_faces.scene import draw_scene
+from sample_faces.scene import Framing, Scene, draw_scene
 from serving.cores import usable_cores
 
-_OVERSAMPLING = 2
+_OVERSAMPLING: Mapping[Framing, int] = {"face": 3, "portrait": 2}
+"""Side of the painted head, as a multiple of the photograph's: about two painted pixels for one."""
 _QUALITY = 90
 _CHUNK = 16
 _PERSON, _PICTURE = 1, 2
@@ -40,14 +42,19 @@ class SampleSpec:
 
     per_class: int
     seed: int
-    size_px: int = 96
-    identities: tuple[int, int] = (0, 239)
+    size_px: int = 72
+    identities: tuple[int, int] = (0, 1399)
     """First and last person, inclusive."""
+    per_person: int = 3
+    """Images of each person before the next one comes, each of another class; at most as many as classes."""
+    framing: Framing = "face"
+    clarity: Clarity = "clear"
+    """How strongly emotions tend to show."""
     class_mix: Mapping[str, float] = field(default_factory=dict)
     """Share (0–1) of some classes among all images; the others share the rest equally."""
     glasses: float = 0.16
     """Share of people with glasses."""
-    low_light: float = 0.0
+    low_light: float = 0.05
     """Share of images taken in low light."""
     darker: float = 0.0
     """Brightness taken away from every image, 0–1."""
@@ -71,14 +78,18 @@ class Shot:
 
 
 def plan_shots(spec: SampleSpec) -> list[Shot]:
-    """All images of a sample, by class, then in the order of their numbers."""
+    """All images of a sample, by class, then in the order of their numbers.
+
+    People take turns: the classes are dealt in their order, `per_person` at a time.
+    """
     first, last = spec.identities
     people = last - first + 1
-    return [
-        Shot(label=label, identity=first + index % people, number=index // people)
-        for label, count in class_counts(spec).items()
-        for index in range(count)
-    ]
+    shots = []
+    for place, (label, count) in enumerate(class_counts(spec).items()):
+        for index in range(count):
+            number, person = divmod((index * len(CLASSES) + place) // spec.per_person, people)
+            shots.append(Shot(label=label, identity=first + person, number=number))
+    return shots
 
 
 def class_counts(spec: SampleSpec) -> dict[str, int]:
@@ -104,33 +115,53 @@ def class_counts(spec: SampleSpec) -> dict[str, int]:
     return dict(zip(CLASSES, np.diff(stops, prepend=0).tolist(), strict=True))
 
 
-def draw_image(spec: SampleSpec, shot: Shot, *, intensity: float | None = None) -> NDArray[np.uint8]:
-    """Draw one image.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sitting:
+    """What one image shows: all that is known of it without painting it."""
+
+    person: Identity
+    intensity: float
+    """Of the expression, 0–1; without meaning where the class is neutral."""
+    expression: Expression
+    scene: Scene
+
+
+def draw_sitting(spec: SampleSpec, shot: Shot, *, intensity: float | None = None) -> Sitting:
+    """Draw who is on an image, with what expression, under what circumstances.
 
     Args:
-        spec: seed, size and shifts.
+        spec: seed, framing, clarity and shares.
         shot: person, class, number.
         intensity: of the expression, 0–1; drawn when not given.
-
-    Returns:
-        uint8 [size, size, 3], RGB.
     """
     person = draw_identity(
         np.random.default_rng((spec.seed, _PERSON, shot.identity)), glasses_share=spec.glasses
     )
     rng = np.random.default_rng((spec.seed, _PICTURE, CLASSES.index(shot.label), shot.identity, shot.number))
-    drawn = draw_intensity(rng)
-    expression = draw_expression(shot.label, drawn if intensity is None else intensity, rng)
-    scene = draw_scene(rng, low_light_share=spec.low_light)
+    drawn = draw_intensity(rng, spec.clarity)
+    shown = drawn if intensity is None else intensity
+    expression = draw_expression(shot.label, shown, rng)
+    scene = draw_scene(rng, low_light_share=spec.low_light, framing=spec.framing)
+    return Sitting(person=person, intensity=shown, expression=expression, scene=scene)
+
+
+def draw_image(spec: SampleSpec, shot: Shot, *, intensity: float | None = None) -> NDArray[np.uint8]:
+    """Draw one image; arguments as of `draw_sitting`.
+
+    Returns:
+        uint8 [size, size, 3], RGB.
+    """
+    sitting = draw_sitting(spec, shot, intensity=intensity)
+    scene = sitting.scene
     head = paint_portrait(
-        person,
-        expression,
+        sitting.person,
+        sitting.expression,
         pose=scene.pose,
         light=scene.light,
         gaze=scene.gaze,
-        size_px=_OVERSAMPLING * spec.size_px,
+        size_px=_OVERSAMPLING[spec.framing] * spec.size_px,
     )
-    return _shift(photograph(head, scene, person, size_px=spec.size_px), spec)
+    return _shift(photograph(head, scene, sitting.person, size_px=spec.size_px), spec)
 
 
 def write_sample(spec: SampleSpec, folder: Path, *, processes: int | None = None) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sample_faces.canvas import Pixels
 from sample_faces.head import tone
 from sample_faces.identity import Colour, Identity
-from sample_faces.scene import Scene
+from sample_faces.scene import Scene, Window
 
 _SHIFT = 4
 """Fractional bits of coordinates that OpenCV draws with."""
@@ -20,23 +20,26 @@ _SHIFT = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Sheet:
-    """What is laid over the picture, at twice its size; coordinates are shares of it."""
+    """What is laid over the picture, at twice its size; coordinates are shares of the portrait."""
 
     pixels: Pixels
     """uint8 [2 × size, 2 × size, 4], premultiplied RGBA."""
     rng: np.random.Generator
     level: float
     """Light on things in front of the face, 1 = as painted."""
+    window: Window
+    """What of the portrait the picture shows."""
 
     def line(self, points: NDArray[np.float64], width: float, colour: Colour) -> None:
-        thick = max(1, round(width * len(self.pixels)))
+        thick = max(1, round(width * len(self.pixels) / self.window.side))
         cv2.polylines(self.pixels, [self._fixed(points)], False, (*colour, 255), thick, cv2.LINE_AA, _SHIFT)
 
     def fill(self, points: NDArray[np.float64], colour: Colour) -> None:
         cv2.fillPoly(self.pixels, [self._fixed(points)], (*colour, 255), cv2.LINE_AA, _SHIFT)
 
     def _fixed(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
-        return np.rint(points * (len(self.pixels) << _SHIFT)).astype(np.int32)
+        shown = (points - (self.window.left, self.window.top)) / self.window.side
+        return np.rint(shown * (len(self.pixels) << _SHIFT)).astype(np.int32)
 
 
 def paint_occluder(picture: NDArray[np.float32], scene: Scene, identity: Identity) -> NDArray[np.float32]:
@@ -57,6 +60,7 @@ def paint_occluder(picture: NDArray[np.float32], scene: Scene, identity: Identit
         pixels=np.zeros((2 * size, 2 * size, 4), np.uint8),
         rng=np.random.default_rng((scene.seed, 5)),
         level=scene.light.ambient + 0.8 * scene.light.key,
+        window=scene.window,
     )
     _OCCLUDERS[scene.occluder](sheet, identity)
     small = cv2.resize(sheet.pixels, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)

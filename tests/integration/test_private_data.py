@@ -150,7 +150,7 @@ def test_make_fetches_the_sample_and_own_pictures_from_their_own_remotes(
     checkout: Checkout, tmp_path: Path
 ) -> None:
     assert make_data(checkout).returncode == 0
-    assert len(list((checkout.root / "data").rglob("*.jpg"))) == 1680
+    assert len(list((checkout.root / "data").rglob("*.jpg"))) == 4200
 
     checkout.own_pictures()
     for command in (

@@ -57,7 +57,7 @@ def shown(text: str, name: str) -> str:
 
 def test_these_are_its_commands(text: str) -> None:
     """A command that is new here needs a test below; the test command is what runs them."""
-    curl = 'curl -F "file=@data/happy/id0000_happy_00.jpg" localhost:8000/detect'
+    curl = 'curl -F "file=@data/happy/id0001_happy_00.jpg" localhost:8000/detect'
     assert commands(text) == ["make run", "make test", "make serve", curl, "make up"]
 
 

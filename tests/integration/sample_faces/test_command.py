@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ import yaml
 from PIL import Image
 
 from pipelines.core.io import sha256_of
+from pipelines.core.params import load_params
+from pipelines.prepare.splitting import carve
 from sample_faces.action_units import CLASSES
 from sample_faces.dataset import SampleSpec, draw_image, plan_shots
 
-COMMITTED = SampleSpec(per_class=240, seed=20)
+COMMITTED = SampleSpec(per_class=600, seed=20)
 
 
 def sample(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -48,7 +51,7 @@ def test_files_are_rgb_jpegs_in_class_folders(drawn: Path) -> None:
     assert sorted(path.name for path in drawn.iterdir()) == list(CLASSES)
     for path in drawn.rglob("*.jpg"):
         with Image.open(path) as image:
-            assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (96, 96))
+            assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (72, 72))
         assert re.fullmatch(rf"id\d{{4}}_{path.parent.name}_\d\d\.jpg", path.name)
 
 
@@ -99,6 +102,7 @@ def test_somebody_elses_folder_is_left_alone(repository: Path, tmp_path: Path) -
         (["--blur", "-1"], "--blur"),
         (["--glasses", "2"], "--glasses"),
         (["--identities", "9-3"], "--identities"),
+        (["--per-person", "8"], "--per-person"),
         (["--class-mix", "happy"], "--class-mix"),
         (["--class-mix", "bored=0.5"], "--class-mix"),
         (["--processes", "0"], "--processes"),
@@ -141,11 +145,42 @@ def test_the_committed_sample_is_complete(repository: Path) -> None:
     files = committed_files(repository)
     assert set(files) == {f"{shot.label}/{shot.name}" for shot in plan_shots(COMMITTED)}
     assert all(path.is_file() for path in files.values())
+    assert sum(path.stat().st_size for path in files.values()) <= 12_000_000
+
+
+def test_the_committed_sample_has_a_thousand_test_pictures(repository: Path) -> None:
+    params = load_params(repository / "params.yaml")
+    fractions = {"test": params.prepare.test_fraction, "val": params.prepare.val_fraction}
+    splits = Counter(
+        carve(f"id{shot.identity:04d}", seed=params.seed, fractions=fractions)
+        for shot in plan_shots(COMMITTED)
+    )
+    assert splits["test"] >= 1000
+    assert splits["val"] >= 400
+
+
+def test_the_default_options_draw_the_committed_sample(repository: Path, tmp_path: Path) -> None:
+    sample("--per-class", "3", "--out", tmp_path / "few", cwd=repository)
+    committed = committed_files(repository)
+    for name in digests(tmp_path / "few"):
+        few, stored = (
+            np.asarray(Image.open(path), float) for path in (tmp_path / "few" / name, committed[name])
+        )
+        assert np.abs(few - stored).mean() < 1
+
+
+def test_framing_and_expressions_reach_the_files(drawn: Path, repository: Path, tmp_path: Path) -> None:
+    out = tmp_path / "portraits"
+    options = ("--framing", "portrait", "--expressions", "subtle")
+    sample("--per-class", "3", "--seed", "5", *options, "--out", out, cwd=repository)
+    before, after = digests(drawn), digests(out)
+    assert before.keys() == after.keys()
+    assert not set(before.values()) & set(after.values())
 
 
 def test_the_committed_sample_is_what_the_command_draws(repository: Path) -> None:
     files = committed_files(repository)
-    for shot in plan_shots(COMMITTED)[::97]:
+    for shot in plan_shots(COMMITTED)[::197]:
         stored = Image.open(io.BytesIO(files[f"{shot.label}/{shot.name}"].read_bytes()))
         difference = np.asarray(stored, float) - draw_image(COMMITTED, shot)
         # JPEG at quality 90 moves a level by about 2; another picture differs by 30 and more.

@@ -8,8 +8,10 @@ import pytest
 from sample_faces.action_units import (
     ACCOMPANYING,
     ACTION_UNITS,
+    CLARITIES,
     CLASSES,
     PROTOTYPES,
+    Clarity,
     draw_expression,
     draw_intensity,
     express,
@@ -75,12 +77,21 @@ def test_unrelated_twitches_stay_weak() -> None:
     assert (drawn.max(axis=(1, 2)) > 0.05).mean() > 0.5
 
 
-def test_intensities_reach_from_barely_visible_to_full() -> None:
+@pytest.mark.parametrize(("clarity", "median"), [("clear", 0.78), ("subtle", 0.64)])
+def test_intensities_reach_from_barely_visible_to_full(clarity: Clarity, median: float) -> None:
     rng = np.random.default_rng(4)
-    drawn = np.array([draw_intensity(rng) for _ in range(2000)])
+    drawn = np.array([draw_intensity(rng, clarity) for _ in range(2000)])
     assert drawn.min() < 0.15
     assert drawn.max() > 0.97
-    assert 0.5 < np.median(drawn) < 0.8
+    assert np.median(drawn) == pytest.approx(median, abs=0.03)
+
+
+def test_clear_expressions_are_barely_visible_less_often() -> None:
+    rng = np.random.default_rng(4)
+    clear, subtle = (
+        np.mean([draw_intensity(rng, clarity) < 0.25 for _ in range(5000)]) for clarity in CLARITIES
+    )
+    assert 0.01 < clear < 0.5 * subtle
 
 
 def test_express_sets_both_halves() -> None:
