@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from pipelines.architectures import Architecture, _registry
 from pipelines.core.errors import ParamsError
 from pipelines.core.params import ModelParams, QuantizationParams
-from sample_faces.action_units import CLASSES
-from sample_faces.dataset import SampleSpec, draw_image, plan_shots
+from sample_faces.dataset import SampleSpec, Shot, draw_image
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/architectures.md"
 NAME = "squeeze"
+LABELS = ("happy", "surprise")
 
 
 def block(language: str) -> str:
@@ -47,28 +47,27 @@ def test_the_network_is_what_its_text_says(entry: Architecture) -> None:
     assert narrower.shape == (None, 16, 16, 32)
 
 
-def drawn(people: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Three pictures of each person of the sample, float32 [n, 48, 48, 3], and their classes."""
-    first, last = people
-    per_class = (last - first + 1) * 3 // len(CLASSES)
-    spec = SampleSpec(per_class=per_class, seed=20, size_px=48, identities=people)
-    shots = plan_shots(spec)
-    pictures = np.stack([draw_image(spec, shot) for shot in shots]).astype(np.float32)
-    return pictures, np.array([CLASSES.index(shot.label) for shot in shots])
+def drawn(people: range) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """A clearly happy and a clearly surprised face of each, float32 [n, 32, 32, 3], and which it is."""
+    spec = SampleSpec(per_class=1, seed=20, size_px=32)
+    shots = [Shot(label=label, identity=person, number=0) for person in people for label in LABELS]
+    pictures = [draw_image(spec, shot, intensity=1.0) for shot in shots]
+    return np.stack(pictures).astype(np.float32), np.array([LABELS.index(shot.label) for shot in shots])
 
 
-def test_it_learns_the_sample(entry: Architecture) -> None:
+def test_it_learns(entry: Architecture) -> None:
+    """Two classes of small pictures: the sample itself takes minutes."""
     import keras
 
     keras.utils.set_random_seed(20)
-    image = keras.Input((48, 48, 3))
+    image = keras.Input((32, 32, 3))
     features = keras.layers.GlobalAveragePooling2D()(entry.build(image, entry.parse_options({})))
-    network = keras.Model(image, keras.layers.Dense(len(CLASSES), activation="softmax")(features))
+    network = keras.Model(image, keras.layers.Dense(len(LABELS), activation="softmax")(features))
     network.compile("adamw", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    network.fit(*drawn((0, 489)), batch_size=32, epochs=6, verbose=0)
-    _, accuracy = network.evaluate(*drawn((1000, 1069)), verbose=0)
-    # Guessing reaches 0.14. The guide's own settings see 50 times as many pictures and reach 0.6 and more.
-    assert accuracy > 0.3
+    network.fit(*drawn(range(120)), batch_size=16, epochs=12, verbose=0)
+    _, accuracy = network.evaluate(*drawn(range(1000, 1060)), verbose=0)
+    # Guessing reaches 0.5; seen were 0.78 to 0.86 in the last epochs.
+    assert accuracy > 0.7
 
 
 @pytest.mark.parametrize("options", [{"squeze": [8]}, {"squeeze": []}], ids=["unknown", "empty"])
