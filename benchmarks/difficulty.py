@@ -22,7 +22,7 @@ from sample_faces.dataset import SampleSpec, Shot, Sitting, draw_sitting, plan_s
 
 COMMITTED = SampleSpec(per_class=600, seed=20)
 _OTHERS = replace(COMMITTED, per_class=1000, identities=(100_000, 102_333))
-"""People the ceiling's classifiers learn from; nobody else draws these numbers."""
+"""Pictures from which the ceiling's classifiers learn; none of these people is in the sample."""
 _MODELS = ("vgg", "lenet", "vit")
 _BOUNDS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _FAINT, _TURNED_DEG, _TILTED_DEG, _LOOSE = 0.25, 15.0, 9.0, 0.70
