@@ -3,7 +3,7 @@
 Printed, as Markdown: how strongly expressions show; the share of hard pictures, with the accuracy of some
 models on those of the test split; and the ceiling, the accuracy of classifiers that are given the true action
 units instead of pixels. These learn from people who are not in the sample and are judged on all its pictures.
-Expected: a ceiling of 0.96–0.99, networks below it, and every hard kind below the rest.
+Expected: a ceiling of 0.997, networks below it, and every hard kind below the rest.
 """
 
 from __future__ import annotations
