@@ -69,6 +69,9 @@ _NOISE: Mapping[int, float] = {
 _NOISE_PEAK = 0.22
 """Upper end of such a twitch, on the scale of intensities (1 = the strongest a face can do)."""
 
+_FREE = 0.2
+"""How often (0–1) a unit is active in a freely drawn expression."""
+
 Clarity = Literal["clear", "subtle"]
 """How strongly emotions tend to show."""
 CLARITIES: tuple[Clarity, ...] = ("clear", "subtle")
@@ -134,6 +137,20 @@ def draw_expression(label: str, intensity: float, rng: np.random.Generator) -> E
     rate = np.fromiter((_NOISE[unit] for unit in ACTION_UNITS), np.float32, count)
     activation += np.where(twitch < rate, _NOISE_PEAK * strength, 0.0)
     # Posed and felt expressions differ a little between the halves (FACS codes them apart).
+    tilt = (asymmetry - 0.5) * 0.3
+    both = np.stack([activation * (1 - tilt), activation * (1 + tilt)], axis=1)
+    return Expression(activation=np.clip(both, 0, 1).astype(np.float32))
+
+
+def draw_free_expression(rng: np.random.Generator) -> Expression:
+    """Draw action units independently of each other: faces of no emotion in particular.
+
+    Each unit is active in a fifth of the faces: on average three or four of the eighteen are, as in an
+    emotion's prototype; the halves differ as those of `draw_expression`.
+    """
+    count = len(ACTION_UNITS)
+    active, strength, asymmetry = rng.random((3, count)).astype(np.float32)
+    activation = np.where(active < _FREE, strength, 0.0)
     tilt = (asymmetry - 0.5) * 0.3
     both = np.stack([activation * (1 - tilt), activation * (1 + tilt)], axis=1)
     return Expression(activation=np.clip(both, 0, 1).astype(np.float32))

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import cv2
@@ -152,6 +153,15 @@ def draw_image(spec: SampleSpec, shot: Shot, *, intensity: float | None = None) 
         uint8 [size, size, 3], RGB.
     """
     sitting = draw_sitting(spec, shot, intensity=intensity)
+    return _shift(paint_sitting(sitting, framing=spec.framing, size_px=spec.size_px), spec)
+
+
+def paint_sitting(sitting: Sitting, *, framing: Framing, size_px: int) -> NDArray[np.uint8]:
+    """Paint and photograph one sitting.
+
+    Returns:
+        uint8 [size_px, size_px, 3], RGB.
+    """
     scene = sitting.scene
     head = paint_portrait(
         sitting.person,
@@ -159,9 +169,9 @@ def draw_image(spec: SampleSpec, shot: Shot, *, intensity: float | None = None) 
         pose=scene.pose,
         light=scene.light,
         gaze=scene.gaze,
-        size_px=_OVERSAMPLING[spec.framing] * spec.size_px,
+        size_px=_OVERSAMPLING[framing] * size_px,
     )
-    return _shift(photograph(head, scene, sitting.person, size_px=spec.size_px), spec)
+    return photograph(head, scene, sitting.person, size_px=size_px)
 
 
 def write_sample(spec: SampleSpec, folder: Path, *, processes: int | None = None) -> int:
@@ -191,14 +201,23 @@ def write_sample(spec: SampleSpec, folder: Path, *, processes: int | None = None
 
 def _encoded(spec: SampleSpec, shots: Sequence[Shot], processes: int) -> Iterator[tuple[Shot, bytes]]:
     chunks = [shots[start : start + _CHUNK] for start in range(0, len(shots), _CHUNK)]
-    # Fresh interpreters with one BLAS thread each: the matrices are small, and the sums the same everywhere.
+    with drawing_processes(min(processes, max(1, len(chunks)))) as pool:
+        for chunk, encoded in zip(chunks, pool.imap(_Encoder(spec), chunks), strict=True):
+            yield from zip(chunk, encoded, strict=True)
+
+
+@contextmanager
+def drawing_processes(count: int) -> Iterator[Pool]:
+    """Processes that draw pictures: fresh interpreters with one thread each.
+
+    The matrices are small, and with one thread the sums are the same everywhere.
+    """
     context = multiprocessing.get_context("spawn")
     with (
         _environment(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
-        context.Pool(min(processes, max(1, len(chunks))), initializer=_one_thread) as pool,
+        context.Pool(count, initializer=_one_thread) as pool,
     ):
-        for chunk, encoded in zip(chunks, pool.imap(_Encoder(spec), chunks), strict=True):
-            yield from zip(chunk, encoded, strict=True)
+        yield pool
 
 
 @contextmanager

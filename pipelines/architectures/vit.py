@@ -1,15 +1,17 @@
 """A Vision Transformer from scratch: patches, class token, learned positions, pre-norm encoder.
 
-Dosovitskiy et al., 2021, "An image is worth 16x16 words: Transformers for image recognition at scale".
+Dosovitskiy et al., 2021, "An image is worth 16x16 words: Transformers for image recognition at scale"; its
+section 3.1 also takes the tokens from the feature map of a convolutional network, here from that of Xiao et
+al., 2021, "Early convolutions help transformers see better".
 """
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.architectures._registry import Options, Tokens, architecture
+from pipelines.architectures._registry import SHORT_TRAINING, Options, Tokens, architecture
 from pipelines.core.errors import ParamsError
 
 # The paper's code. Keras' default counts the area of a patch among the outputs, which makes tokens four times
@@ -27,6 +29,11 @@ class VitOptions(Options):
 
     patch_px: int = Field(default=8, ge=1, le=64)
     """Side of a patch; must divide the image's sides."""
+    stem: Literal["patches", "convolutions"] = "patches"
+    """How a patch becomes a token: one linear map, or 3×3 convolutions, each halving the side.
+
+    From some thousand pictures the linear map learns nothing; see docs/benchmarks.md.
+    """
     width: int = Field(default=96, ge=4, le=2048)
     """Length of a token."""
     depth: int = Field(default=4, ge=1, le=48)
@@ -42,6 +49,8 @@ class VitOptions(Options):
     def _heads_divide_width(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        if self.stem == "convolutions" and self.patch_px.bit_count() != 1:
+            raise ValueError(f"patch_px ({self.patch_px}) must be a power of two for stem: convolutions")
         return self
 
 
@@ -65,13 +74,7 @@ def vit(image: Any, options: VitOptions) -> Tokens:
         raise ParamsError(key="models.vit.options.patch_px", got=options.patch_px, expected=expected)
 
     tensor = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
-    tensor = keras.layers.Conv2D(
-        options.width,
-        options.patch_px,
-        strides=options.patch_px,
-        kernel_initializer=_PATCH_INITIALIZER,
-        name="patches",
-    )(tensor)
+    tensor = _stem(tensor, options)
     grid = (int(tensor.shape[1]), int(tensor.shape[2]))
     tensor = keras.layers.Reshape((grid[0] * grid[1], options.width))(tensor)
     tensor = _embedding(name="embedding")(tensor)
@@ -82,6 +85,25 @@ def vit(image: Any, options: VitOptions) -> Tokens:
         attentions.append(attention)
     tensor = keras.layers.LayerNormalization(epsilon=1e-6, name="encoder_norm")(tensor)
     return Tokens(tokens=tensor, attentions=tuple(attentions), grid=grid)
+
+
+def _stem(tensor: Any, options: VitOptions) -> Any:
+    """float32 [batch, H, W, 3] → tokens [batch, H/patch, W/patch, width]."""
+    import keras
+
+    side = options.patch_px
+    if options.stem == "convolutions":
+        halvings = side.bit_length() - 1
+        for step in range(halvings):
+            # Doubled with each halving of the side, the last one half as wide as a token (Xiao et al., 2021).
+            filters = max(8, options.width >> (halvings - step))
+            tensor = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False)(tensor)
+            tensor = keras.layers.BatchNormalization(momentum=SHORT_TRAINING)(tensor)
+            tensor = keras.layers.ReLU()(tensor)
+        side = 1
+    return keras.layers.Conv2D(
+        options.width, side, strides=side, kernel_initializer=_PATCH_INITIALIZER, name="patches"
+    )(tensor)
 
 
 def _block(tensor: Any, options: VitOptions) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ class Origin:
     """Where the initial weights of an architecture come from: `weights/ARCHITECTURE/origin.json`."""
 
     origin: str
-    """`scratch`, `imagenet`, or `hf:CHECKPOINT`."""
+    """`scratch`, `imagenet`, `drawn` (faces), or `hf:CHECKPOINT`."""
     reason: str
     """The same wherever the same weights were found, so that a moved file retrains nothing."""
     file: str | None

@@ -101,8 +101,9 @@ class ValidateParams(_Block):
 class WeightsParams(_Block):
     """Where pretrained weights come from."""
 
-    source: Literal["auto", "imagenet", "scratch"]
-    """`auto`: folder, cache, download; `imagenet`: the same, or fail; `scratch`: none."""
+    source: Literal["auto", "drawn", "imagenet", "scratch"]
+    """`auto`: folder, cache, download, then `drawn`; `drawn`: pretrained on drawn faces; `imagenet`: folder,
+    cache, download, or fail; `scratch`: none."""
     offline: Literal["scratch", "fail"]
     """What `auto` does if no pretrained weights are available."""
     timeout_s: Annotated[float, Field(gt=0, le=60)]

@@ -56,7 +56,7 @@ class Evaluation(Scores):
     title: str
     """Display name."""
     weights: str
-    """Where training started: `scratch`, `imagenet`, or `hf:CHECKPOINT`."""
+    """Where training started: `scratch`, `imagenet`, `drawn` (faces), or `hf:CHECKPOINT`."""
     parameters: int
     size_mb: float
     """Of the ONNX file, 10⁶ bytes."""

@@ -23,6 +23,9 @@ def load_tensorflow(*, gpu: bool = True) -> Any:
     Returns:
         The module.
     """
+    # oneDNN's kernels are TensorFlow's default only where the processor has AVX-512 VNNI; without them LeNet
+    # trains at a third of the speed and a ViT at two thirds (docs/benchmarks.md).
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _without_chatter(), _as_if_absent(_NEVER_ASKED_OF_KERAS):
         import tensorflow as tf
 

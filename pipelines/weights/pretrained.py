@@ -1,7 +1,7 @@
 """Loads pretrained weights into a network, from `weights/ARCHITECTURE/`, the output of the `weights` stage.
 
-origin.json   {"origin": "scratch" | "imagenet" | "hf:…", "reason": …, "file": name or null}
-NAME          Keras' own weights file, or the folder of a Hugging Face checkpoint
+origin.json   {"origin": "scratch" | "imagenet" | "hf:…" | "drawn", "reason": …, "file": name or null}
+NAME          Keras' own weights file, the folder of a Hugging Face checkpoint, or a file of `drawn`
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pipelines.core.model_results import Origin
 from pipelines.core.params import ModelParams
 from pipelines.core.records import read_record
 from pipelines.model.keras_classifier import Classifier
+from pipelines.weights.drawn import DRAWN, load_drawn
 
 SCRATCH = "scratch"
 ORIGIN = "origin.json"
@@ -55,7 +56,7 @@ def completed(name: str, params: ModelParams, folder: Path) -> ModelParams:
     """
     architecture = load_architecture(name)
     origin = read_origin(name, folder)
-    if architecture.complete is None or origin.file is None:
+    if architecture.complete is None or origin.file is None or origin.origin == DRAWN:
         return params
     options = architecture.parse_options(params.options)
     with _translated(name, origin=origin, folder=folder):
@@ -71,7 +72,7 @@ def load_pretrained(classifier: Classifier, folder: Path) -> str:
         folder: weights folder of its architecture.
 
     Returns:
-        The origin as the contract names it: `scratch` (nothing was loaded), `imagenet`, `hf:…`.
+        The origin as the contract names it: `scratch` (nothing was loaded), `imagenet`, `hf:…`, `drawn`.
 
     Raises:
         WeightsUnavailable: the file is missing, truncated, or of another network.
@@ -80,7 +81,8 @@ def load_pretrained(classifier: Classifier, folder: Path) -> str:
     origin = read_origin(architecture.name, folder)
     if origin.file is not None:
         with _translated(architecture.name, origin=origin, folder=folder):
-            (architecture.load or _load_weights)(classifier.backbone, folder / origin.file)
+            load = load_drawn if origin.origin == DRAWN else architecture.load or _load_weights
+            load(classifier.backbone, folder / origin.file)
     return origin.origin
 
 

@@ -1,7 +1,8 @@
 """`python -m pipelines.weights`: find pretrained weights for every architecture of `params.yaml`.
 
-Without a network connection and without weights, networks train from scratch (`weights.offline`), with a
-warning. The output for one architecture is `origin.json` and the weights, replaced only when they differ.
+The order of the sources is that of `weights.source`; weights pretrained on drawn faces come with the project.
+Without any weights, networks train from scratch (`weights.offline`), with a warning. The output for one
+architecture is `origin.json` and the weights, replaced only when they differ.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pipelines.core.io import replacing_folder
 from pipelines.core.model_results import Origin
 from pipelines.core.params import Params, WeightsParams, load_params
 from pipelines.core.records import read_record, write_record
+from pipelines.weights.drawn import DRAWN, SHIPPED, problem_with_drawn
 from pipelines.weights.local import (
     CHECKPOINT_FILES,
     FOLDER_VARIABLE,
@@ -122,8 +124,11 @@ def resolve_all(params: Params, *, root: Path = paths.WEIGHTS) -> None:
     with tempfile.TemporaryDirectory() as folder:
         missing: dict[str, str] = {}
         for name, pretrained in wanted.items():
+            if params.weights.source == "drawn" and _settle_drawn(name, params, root=root):
+                continue
             if pretrained is None or params.weights.source == "scratch":
-                settle(root / name, _from_scratch(name, params.weights))
+                if params.weights.source != "auto" or not _settle_drawn(name, params, root=root):
+                    settle(root / name, _from_scratch(name, params.weights))
                 continue
             found, complaints = find_local(name, pretrained, output=root / name)
             if found is None:
@@ -134,7 +139,33 @@ def resolve_all(params: Params, *, root: Path = paths.WEIGHTS) -> None:
         asked = {name: pretrained for name in missing if (pretrained := wanted[name]) is not None}
         lost = _fetch_all(asked, params.weights, root=root, folder=Path(folder))
     failed = {name: "; ".join(filter(None, (missing[name], reason))) for name, reason in lost.items()}
+    if params.weights.source == "auto":
+        failed = {
+            name: why for name, why in failed.items() if not _settle_drawn(name, params, root=root, why=why)
+        }
     _go_without(failed, wanted, params.weights, root=root)
+
+
+def _settle_drawn(name: str, params: Params, *, root: Path, why: str = "") -> bool:
+    """Take the weights that were pretrained on drawn faces, if there are some that fit.
+
+    Args:
+        name: of the architecture.
+        params: with its options.
+        root: of the stage's output.
+        why: why better ones are not available, to print.
+    """
+    path = SHIPPED / f"{name}.safetensors"
+    if not path.exists():
+        return False
+    problem = problem_with_drawn(path, name, params.model(name))
+    if problem is not None:
+        _say(name, "no drawn weights", [problem])
+        return False
+    _say(name, f"weights pretrained on drawn faces: {path.name}", [why] if why else ())
+    found = Found(path=path, name=path.name, where=DRAWN)
+    settle(root / name, Resolved(origin=DRAWN, reason=description(path, path.name), found=found))
+    return True
 
 
 def _check_folder() -> None:
@@ -155,6 +186,8 @@ def _from_scratch(name: str, weights: WeightsParams) -> Resolved:
     architecture = load_architecture(name)
     if architecture.pretrained is None:
         reason = "not pretrained"
+    elif weights.source == "drawn":
+        reason = "no drawn weights for these options"
     elif weights.source == "scratch":
         reason = "weights.source is scratch"
     else:

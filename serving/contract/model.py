@@ -163,7 +163,7 @@ class ModelContract:
     architecture: str
     """Name in the architecture registry, with `-int8` and the like for variants."""
     weights: str
-    """Where training started: `scratch`, `imagenet`, or `hf:CHECKPOINT`."""
+    """Where training started: `scratch`, `imagenet`, `drawn` (faces), or `hf:CHECKPOINT`."""
     temperature: float
     """Calibration temperature already applied inside the graph (Guo et al., 2017); > 0."""
     dataset: str

@@ -84,6 +84,18 @@ def test_imports_against_the_layers() -> None:
     ]
 
 
+def test_a_nested_package_may_have_a_layer_of_its_own() -> None:
+    graph = {
+        "pipelines.pretrain.a": {"sample_faces.b", "pipelines.core.c"},
+        "sample_faces.b": {"pipelines.core.c"},
+        "pipelines.core.c": {"sample_faces.b", "pipelines.pretrain.a"},
+    }
+    assert shape.upward_imports(graph) == [
+        "pipelines.core.c imports pipelines.pretrain.a",
+        "pipelines.core.c imports sample_faces.b",
+    ]
+
+
 def test_rooms_are_direct_children_and_their_imports_are_counted_once() -> None:
     graph = {
         "pipelines.train.stage": {"pipelines.core.io", "pipelines.core.paths"},

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from pipelines.core.errors import WeightsUnavailable
 from pipelines.core.params import Params, parse_params
+from pipelines.weights import stage
+from pipelines.weights.drawn import DrawnCard, deciding_options, write_drawn
 from pipelines.weights.pretrained import read_origin
 from pipelines.weights.stage import resolve_all
 from tests.support.files import read_json
@@ -18,6 +21,31 @@ from tests.support.weight_files import serving, write_checkpoint, write_hdf5
 
 KERAS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 CHECKPOINT = "hf://some/vit"
+
+
+@pytest.fixture(autouse=True)
+def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of the drawn weights that come with the project."""
+    folder = tmp_path / "drawn_faces"
+    folder.mkdir()
+    monkeypatch.setattr(stage, "SHIPPED", folder)
+    return folder
+
+
+def write_drawn_weights(folder: Path, params: Params, name: str) -> Path:
+    """A file of drawn weights for an architecture with its options in `params`."""
+    path = folder / f"{name}.safetensors"
+    card = DrawnCard(
+        architecture=name,
+        options=deciding_options(name, params.model(name)),
+        pictures=1,
+        steps=1,
+        sizes_px=[64],
+        processor_s=1,
+        figures={},
+    )
+    write_drawn(path, {"kernel": np.ones((2, 3), np.float32)}, card)
+    return path
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +152,56 @@ def test_offline_it_fails_where_weights_are_insisted_on(
     with pytest.raises(WeightsUnavailable, match=r"mobilenet_v2.*MIEN_WEIGHTS_DIR"):
         resolve_all(settings(repository, "mobilenet_v2", **weights), root=tmp_path / "w")
     assert not (tmp_path / "w" / "mobilenet_v2").exists()
+
+
+@pytest.mark.parametrize("source", ["drawn", "auto"])
+def test_drawn_weights_are_taken_without_a_network(
+    repository: Path, tmp_path: Path, drawn: Path, source: str
+) -> None:
+    params = settings(repository, "mobilenet_v2", "vit_pretrained", "lenet", source=source, offline="fail")
+    files = {name: write_drawn_weights(drawn, params, name) for name in ("mobilenet_v2", "vit_pretrained")}
+    resolve_all(params, root=tmp_path / "w")
+    for name, path in files.items():
+        record = read_origin(name, tmp_path / "w" / name)
+        assert (record.origin, record.file) == ("drawn", path.name)
+        assert (tmp_path / "w" / name / path.name).read_bytes() == path.read_bytes()
+    assert origin(tmp_path / "w", "lenet")["origin"] == "scratch"
+
+
+@pytest.mark.parametrize(("source", "taken"), [("drawn", "drawn"), ("auto", "imagenet")])
+def test_the_source_decides_which_weights_come_first(
+    repository: Path, tmp_path: Path, no_network: Path, drawn: Path, source: str, taken: str
+) -> None:
+    params = settings(repository, "mobilenet_v2", source=source)
+    write_drawn_weights(drawn, params, "mobilenet_v2")
+    write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    resolve_all(params, root=tmp_path / "w")
+    assert origin(tmp_path / "w", "mobilenet_v2")["origin"] == taken
+
+
+def test_drawn_weights_of_other_options_are_passed_over_and_the_others_are_looked_for(
+    repository: Path, tmp_path: Path, no_network: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = settings(repository, "mobilenet_v2", source="drawn")
+    options = {"alpha": 0.5}
+    other = params.model("mobilenet_v2").model_copy(update={"options": options})
+    path = write_drawn_weights(
+        drawn, params.model_copy(update={"models": {"mobilenet_v2": other}}), "mobilenet_v2"
+    )
+    write_hdf5(no_network / ".keras" / "models" / KERAS_FILE)
+    resolve_all(params, root=tmp_path / "w")
+    assert path.exists()
+    assert origin(tmp_path / "w", "mobilenet_v2")["origin"] == "imagenet"
+    assert "alpha: 0.5" in capsys.readouterr().out
+
+
+def test_scratch_and_imagenet_never_take_drawn_weights(repository: Path, tmp_path: Path, drawn: Path) -> None:
+    params = settings(repository, "mobilenet_v2", source="scratch")
+    write_drawn_weights(drawn, params, "mobilenet_v2")
+    resolve_all(params, root=tmp_path / "w")
+    assert origin(tmp_path / "w", "mobilenet_v2")["origin"] == "scratch"
+    with pytest.raises(WeightsUnavailable):
+        resolve_all(settings(repository, "mobilenet_v2", source="imagenet"), root=tmp_path / "w")
 
 
 def test_scratch_ignores_what_could_be_had_and_drops_what_was(

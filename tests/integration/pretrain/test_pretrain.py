@@ -1,0 +1,126 @@
+"""`python -m pipelines.pretrain` in small: it learns, and a killed run equals an unbroken one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.weights.drawn import load_drawn, read_card, read_drawn
+from tests.support.networks import OPTIONS, small_classifier
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """A folder with parameters in which VGG is small."""
+    import yaml
+
+    folder = tmp_path_factory.mktemp("project")
+    params = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+    params["models"]["vgg"]["options"] = OPTIONS["vgg"]
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    return folder
+
+
+def command(out: str, *more: str) -> Sequence[str]:
+    """Two thousand pictures, of which half are trained on."""
+    return (
+        *(sys.executable, "-m", "pipelines.pretrain", "vgg", "--pictures", "2000", "--batch-size", "50"),
+        *("--phases", f"32:1,64:{EPOCHS - 1}", "--out", out, *more),
+    )
+
+
+def environment(repository: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(repository), "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+@pytest.fixture(scope="module")
+def unbroken(project: Path, repository: Path) -> Path:
+    """The file of a run that nothing stopped."""
+    subprocess.run(
+        command("unbroken", "--folder", "first"),
+        cwd=project,
+        env=environment(repository),
+        check=True,
+        timeout=400,
+    )
+    return project / "unbroken" / "vgg.safetensors"
+
+
+def test_it_learns_where_landmarks_are(unbroken: Path) -> None:
+    card = read_card(unbroken)
+    assert (card.architecture, card.pictures, card.steps) == ("vgg", 2000, EPOCHS * 20)
+    assert list(card.sizes_px) == [32, 64]
+    # Answering every picture with the mean leaves 0.084 (30,000 pictures).
+    assert card.figures["landmark_error"] < 0.08
+
+
+def test_a_killed_run_continues_to_the_same_weights(unbroken: Path, project: Path, repository: Path) -> None:
+    second = project / "second"
+    second.mkdir()
+    (second / "pictures").symlink_to(project / "first" / "pictures")
+    arguments = command("resumed", "--folder", "second")
+    with subprocess.Popen(
+        arguments, cwd=project, env=environment(repository), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "epoch 1 " in line and "landmark_error" in line:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    done = subprocess.run(
+        arguments,
+        cwd=project,
+        env=environment(repository),
+        check=True,
+        timeout=400,
+        capture_output=True,
+        text=True,
+    )
+    assert "epoch 1 " not in done.stdout
+    for expected, got in zip(
+        read_drawn(unbroken), read_drawn(project / "resumed" / "vgg.safetensors"), strict=True
+    ):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_network_takes_the_file_and_keeps_its_head(unbroken: Path) -> None:
+    classifier = small_classifier("vgg")
+    head = [np.array(weight) for layer in classifier.head for weight in layer.weights]
+    load_drawn(classifier.backbone, unbroken)
+    for variable, expected in zip(classifier.backbone.weights, read_drawn(unbroken), strict=True):
+        np.testing.assert_array_equal(np.array(variable), expected)
+    for layer_weight, before in zip(
+        (weight for layer in classifier.head for weight in layer.weights), head, strict=True
+    ):
+        np.testing.assert_array_equal(np.array(layer_weight), before)
+
+
+def test_a_network_of_another_size_refuses_the_file(unbroken: Path) -> None:
+    classifier = small_classifier("vgg", options={"filters": [8, 12], "convolutions": [1, 2]})
+    with pytest.raises(ValueError, match="shapes"):
+        load_drawn(classifier.backbone, unbroken)
+
+
+@pytest.mark.parametrize("phases", ["64:1,32:1", "48:1,64:1", "64:0", "all"])
+def test_phases_that_do_not_fit_are_refused(project: Path, repository: Path, phases: str) -> None:
+    done = subprocess.run(
+        command("refused", "--phases", phases),
+        cwd=project,
+        env=environment(repository),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: --phases")
