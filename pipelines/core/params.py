@@ -121,6 +121,12 @@ class AugmentationParams(_Block):
     """Largest change of scale either way."""
     shift: Annotated[float, Field(ge=0, le=0.5)]
     """Largest shift either way, as a fraction of the side."""
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of images with a rectangle of random pixels (Zhong et al., 2020)."""
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Parameter of the beta distribution of mixing shares (Zhang et al., 2018); 0 mixes nothing."""
+    cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """The same for pasted rectangles (Yun et al., 2019); with `mixup` each batch takes one of the two."""
 
 
 class EarlyStopping(_Block):
@@ -137,16 +143,24 @@ class TrainingParams(_Block):
 
     batch_size: Annotated[int, Field(ge=1, le=4096)]
     """Images per step, over all devices."""
-    optimizer: Literal["adam", "adamw"]
-    """Kingma & Ba, 2015; Loshchilov & Hutter, 2019."""
+    optimizer: Literal["adam", "adamw", "sgd"]
+    """Kingma & Ba, 2015; Loshchilov & Hutter, 2019; SGD with Nesterov's momentum (Sutskever et al., 2013)."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of `sgd`."""
     weight_decay: Annotated[float, Field(ge=0, le=1)]
-    """Decoupled decay, used by `adamw`."""
+    """Decoupled decay, used by `adamw` and `sgd`."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Per step, of the moving average of weights that is validated and kept; 0 keeps the weights."""
     schedule: Literal["constant", "cosine"]
     """Learning rate over the epochs of a phase."""
     warmup_epochs: Annotated[int, Field(ge=0)]
     """Linear rise from 0 before the schedule."""
     class_weights: bool
     """Weight the loss by inverse class frequency."""
+    sampling: Literal["natural", "balanced"] = "natural"
+    """`balanced`: every epoch has as many images of each class, those of rare ones repeatedly."""
+    logit_adjustment: Annotated[float, Field(ge=0, le=4)] = 0.0
+    """Factor of the log class frequencies that the loss adds to the logits (Menon et al., 2021: 1)."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     """Szegedy et al., 2016."""
     early_stopping: EarlyStopping
@@ -155,6 +169,20 @@ class TrainingParams(_Block):
     """Mixed precision pays on GPUs, and bfloat16 on CPUs with AVX512-BF16."""
     cache_mib: Annotated[int, Field(ge=0)]
     """Decoded images up to this size stay in memory, beyond it they are cached on disk."""
+
+    @model_validator(mode="after")
+    def _one_correction_of_class_frequencies(self) -> Self:
+        used = {
+            "class_weights": self.class_weights,
+            "sampling: balanced": self.sampling == "balanced",
+            "logit_adjustment": self.logit_adjustment > 0,
+        }
+        if sum(used.values()) > 1:
+            names = " and ".join(name for name, is_used in used.items() if is_used)
+            raise ValueError(
+                f"at most one of class_weights, sampling: balanced, logit_adjustment, not {names}"
+            )
+        return self
 
 
 class HeadParams(_Block):

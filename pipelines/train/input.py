@@ -7,17 +7,25 @@ mapped; every epoch then gathers its batches by index. Order and augmentation of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.errors import ClassMissing, NoImages, OutputError
 from pipelines.core.params import AugmentationParams
-from pipelines.train.augmentation import Images, augment, is_idle, random_transforms
+from pipelines.train.augmentation import (
+    Images,
+    augment,
+    changes_geometry,
+    erase,
+    random_boxes,
+    random_transforms,
+)
+from pipelines.train.mixing import Mix, mix_images, mix_targets, random_mix
 from serving.contract.model import InputSpec
 
 # Read at once; large enough to keep both cores decoding, small enough for flat memory.
@@ -116,6 +124,21 @@ def _room(shape: tuple[int, ...], *, cache_mib: int, cache: Path) -> Images:
         raise OutputError(path=cache, reason=error.strerror or str(error)) from error
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Epoch:
+    """What an epoch draws at random; one row per step."""
+
+    order: NDArray[np.int64]
+    """[steps, b], index of each picture."""
+    transforms: NDArray[np.float32] | None
+    """[steps, b, 2, 3]; see `random_transforms`."""
+    boxes: NDArray[np.int64] | None
+    """[steps, b, 4]; see `random_boxes`."""
+    noise: Images
+    """uint8 [H, W, 3] that erased boxes show."""
+    mixes: list[Mix | None]
+
+
 class Batches:
     """Training batches of one epoch after another."""
 
@@ -128,6 +151,7 @@ class Batches:
         seed: int,
         augmentation: AugmentationParams,
         weights: NDArray[np.float32] | None,
+        sampling: Literal["natural", "balanced"] = "natural",
     ) -> None:
         """Take what stays the same over the epochs.
 
@@ -138,29 +162,29 @@ class Batches:
             seed: of order and augmentation.
             augmentation: ranges.
             weights: of each class, [classes]; None for equal ones.
+            sampling: whether an epoch has the classes as often as the split, or equally often.
         """
         self._split = split
         self._targets = np.eye(classes, dtype=np.float32)
         self._weights = np.ones(classes, np.float32) if weights is None else weights
         self._seed = seed
         self._augmentation = augmentation
+        self._sampling = sampling
         self.size = min(batch_size, len(split))
         """Pictures per step."""
         self.steps = len(split) // self.size
         """Steps per epoch; what is left over is left out, other pictures in every epoch."""
 
     def epoch(self, epoch: int) -> Any:
-        """A `tf.data.Dataset` of (uint8 [b, H, W, 3], one-hot [b, classes], weight [b])."""
+        """A `tf.data.Dataset` of (uint8 [b, H, W, 3], targets [b, classes], weight [b])."""
         import tensorflow as tf
 
-        order, transforms = self._draw(epoch)
+        drawn = self._draw(epoch)
         shape = (self.size, *self._split.images.shape[1:])
 
         def batch(step: Any) -> Any:
             parts = tf.numpy_function(
-                lambda index: self._make(order[index], None if transforms is None else transforms[index]),
-                [step],
-                [tf.uint8, tf.float32, tf.float32],
+                lambda index: self._make(drawn, int(index)), [step], [tf.uint8, tf.float32, tf.float32]
             )
             for part, sizes in zip(
                 parts, (shape, (self.size, len(self._targets)), (self.size,)), strict=True
@@ -171,24 +195,61 @@ class Batches:
         dataset = tf.data.Dataset.range(self.steps).map(batch, num_parallel_calls=2, deterministic=True)
         return _unsharded(dataset.prefetch(_AHEAD))
 
-    def _draw(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+    def pictures(self, epoch: int, *, steps: int) -> Iterator[Images]:
+        """The pictures of the first `steps` batches of an epoch, uint8 [b, H, W, 3]."""
+        drawn = self._draw(epoch)
+        for step in range(min(steps, self.steps)):
+            yield self._make(drawn, step)[0]
+
+    def _draw(self, epoch: int) -> _Epoch:
         rng = np.random.default_rng((self._seed, epoch))
         count = self.steps * self.size
-        order = rng.permutation(len(self._split))[:count].reshape(self.steps, self.size)
-        if is_idle(self._augmentation):
-            return order, None
+        order = self._order(rng, count)
+        params = self._augmentation
         height, width = self._split.images.shape[1:3]
-        transforms = random_transforms(self._augmentation, rng, count=count, height=height, width=width)
-        return order, transforms.reshape(self.steps, self.size, 2, 3)
+        shape: dict[str, int] = {"count": count, "height": height, "width": width}
+        transforms = random_transforms(params, rng, **shape) if changes_geometry(params) else None
+        boxes = random_boxes(params.erasing, rng, **shape) if params.erasing else None
+        noise = rng.integers(0, 256, (height, width, 3), np.uint8) if params.erasing else None
+        by_step = (self.steps, self.size)
+        return _Epoch(
+            order=order.reshape(by_step),
+            transforms=None if transforms is None else transforms.reshape(*by_step, 2, 3),
+            boxes=None if boxes is None else boxes.reshape(*by_step, 4),
+            noise=np.empty((0, 0, 3), np.uint8) if noise is None else noise,
+            mixes=[
+                random_mix(params, rng, size=self.size, height=height, width=width) for _ in range(self.steps)
+            ],
+        )
 
-    def _make(
-        self, chosen: NDArray[np.int64], transforms: NDArray[np.float32] | None
-    ) -> tuple[Images, NDArray[np.float32], NDArray[np.float32]]:
-        images = self._split.images[chosen]
-        if transforms is not None:
-            images = augment(images, transforms)
+    def _order(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        if self._sampling == "natural":
+            return rng.permutation(len(self._split))[:count]
+        classes = len(self._targets)
+        each = -(-count // classes)
+        chosen = [
+            _repeated(rng, np.flatnonzero(self._split.labels == label), each) for label in range(classes)
+        ]
+        return rng.permutation(np.concatenate(chosen))[:count]
+
+    def _make(self, drawn: _Epoch, step: int) -> tuple[Images, NDArray[np.float32], NDArray[np.float32]]:
+        chosen = drawn.order[step]
+        images = np.asarray(self._split.images[chosen])
+        if drawn.transforms is not None:
+            images = augment(images, drawn.transforms[step])
+        if drawn.boxes is not None:
+            images = erase(images, drawn.boxes[step], drawn.noise)
         labels = self._split.labels[chosen]
-        return np.asarray(images), self._targets[labels], self._weights[labels]
+        targets, weights, mix = self._targets[labels], self._weights[labels], drawn.mixes[step]
+        if mix is None:
+            return images, targets, weights
+        return (mix_images(images, mix), *mix_targets(targets, weights, mix))
+
+
+def _repeated(rng: np.random.Generator, indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """`count` of the indices, each as often as the others or once more."""
+    rounds = -(-count // len(indices))
+    return np.concatenate([rng.permutation(indices) for _ in range(rounds)])[:count]
 
 
 def in_order(images: Images, *, batch_size: int) -> Any:

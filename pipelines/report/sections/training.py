@@ -18,7 +18,7 @@ from pipelines.report.charts import chart
 from pipelines.report.formatting import data_uri
 from pipelines.report.inputs import Inputs, ModelInputs
 from pipelines.report.page import Heading, Section, absent
-from pipelines.train.augmentation import augment, is_idle, random_transforms
+from pipelines.train.augmentation import augment, changes_geometry, erase, random_boxes, random_transforms
 from serving.contract.arrays import Image
 
 if TYPE_CHECKING:
@@ -134,7 +134,10 @@ def augmentation_section(inputs: Inputs) -> Section:
         heading=_AUGMENTATION,
         context={
             "rows": rows,
-            "idle": is_idle(settings),
+            "idle": not (changes_geometry(settings) or settings.erasing),
+            "erasing": settings.erasing,
+            "mixup": settings.mixup,
+            "cutmix": settings.cutmix,
             "flip": settings.flip,
             "degrees": settings.rotation * 360,
             "zoom": settings.zoom,
@@ -145,10 +148,13 @@ def augmentation_section(inputs: Inputs) -> Section:
 
 def _variants(face: Image, inputs: Inputs, rng: np.random.Generator) -> Image:
     height, width = face.shape[:2]
-    transforms = random_transforms(
-        inputs.params.augmentation, rng, count=_VARIANTS, height=height, width=width
-    )
-    return augment(np.stack([face] * _VARIANTS), transforms)
+    settings = inputs.params.augmentation
+    transforms = random_transforms(settings, rng, count=_VARIANTS, height=height, width=width)
+    variants = augment(np.stack([face] * _VARIANTS), transforms)
+    if not settings.erasing:
+        return variants
+    boxes = random_boxes(settings.erasing, rng, count=_VARIANTS, height=height, width=width)
+    return erase(variants, boxes, rng.integers(0, 256, face.shape, np.uint8))
 
 
 _WEIGHTS = Heading("weights", "Origin of the initial weights", "Weights")

@@ -13,6 +13,7 @@ from pipelines.train import loop
 from pipelines.train.augmentation import random_transforms
 from pipelines.train.checkpoint import Checkpoint
 from pipelines.train.input import Batches, Split
+from pipelines.train.loop import recompute_batch_norm
 from pipelines.train.schedule import Phase, choose_layers, plan_phases
 from tests.support.prepared import CLASSES, write_prepared
 from tests.support.training_project import make_project, read_pictures, small_network
@@ -87,6 +88,53 @@ def test_pictures_left_over_by_one_epoch_are_shown_in_another() -> None:
     ]
     assert all(len(numbers) == 24 for numbers in shown)
     assert set.union(*shown) == set(range(30))
+
+
+def test_balanced_sampling_shows_the_classes_equally_often_and_all_pictures_of_rare_ones() -> None:
+    labels = np.repeat([0, 1, 2], [40, 14, 6])
+    images = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None, None, None], (60, 4, 4, 3))
+    batches = Batches(
+        Split(images=np.ascontiguousarray(images), labels=labels),
+        classes=3,
+        batch_size=6,
+        seed=5,
+        augmentation=OFF,
+        weights=None,
+        sampling="balanced",
+    )
+    shown = np.concatenate(list(batches.pictures(1, steps=10)))[:, 0, 0, 0]
+    assert np.bincount(labels[shown]).tolist() == [20, 20, 20]
+    assert len(set(shown[labels[shown] == 0])) == 20
+    assert set(shown[labels[shown] == 2]) == set(range(54, 60))
+    assert np.bincount(shown, minlength=60)[54:].min() >= 3
+
+
+def test_pictures_are_those_of_the_epochs_batches() -> None:
+    split = Split(
+        images=np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), np.uint8), labels=np.arange(30) % 3
+    )
+    mixed = ON.model_copy(update={"erasing": 0.5, "mixup": 0.4, "cutmix": 1.0})
+    batches = Batches(split, classes=3, batch_size=8, seed=5, augmentation=mixed, weights=None)
+    expected = [images for images, _, _ in batches.epoch(2).as_numpy_iterator()]
+    got = list(batches.pictures(2, steps=2))
+    assert len(got) == 2
+    np.testing.assert_array_equal(got, expected[:2])
+
+
+def test_batch_norm_statistics_are_the_mean_over_the_batches() -> None:
+    import keras
+
+    image = keras.Input((4, 4, 3))
+    norm = keras.layers.BatchNormalization(momentum=0.99)
+    frozen = keras.layers.BatchNormalization(trainable=False)
+    model = keras.Model(image, frozen(norm(image)))
+    batches = np.random.default_rng(0).integers(0, 256, (3, 16, 4, 4, 3), np.uint8)
+    recompute_batch_norm(model, batches)
+    values = batches.astype(float)
+    np.testing.assert_allclose(norm.moving_mean, values.mean(axis=(1, 2, 3)).mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, values.var(axis=(1, 2, 3)).mean(axis=0), rtol=1e-3)
+    np.testing.assert_array_equal(frozen.moving_mean, np.zeros(3))
+    assert norm.momentum == 0.99
 
 
 def test_a_batch_larger_than_the_split_is_the_split() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.core.errors import OutputError, PipelineError, TrainingFailed
+from pipelines.core.errors import OutputError, ParamsError, PipelineError, TrainingFailed
 from pipelines.core.io import sha256_of
 from pipelines.core.params import AugmentationParams, load_params
 from pipelines.model.keras_classifier import Classifier, build_classifier
@@ -23,7 +23,13 @@ from pipelines.train.checkpoint import Checkpoint, CheckpointFile
 from pipelines.train.input import in_order
 from pipelines.train.outputs import write_weights
 from tests.support.prepared import CLASSES, write_prepared
-from tests.support.training_project import make_project, read_pictures, set_params, small_network
+from tests.support.training_project import (
+    from_scratch,
+    make_project,
+    read_pictures,
+    set_params,
+    small_network,
+)
 
 OUTPUTS = ("model.weights.h5", "training.json", "history.csv")
 OFF = AugmentationParams(flip=False, rotation=0, zoom=0, shift=0)
@@ -147,17 +153,47 @@ class Interrupted(Exception):
     """Stands for a kill between two epochs."""
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+RECIPE: dict[str, Any] = {
+    "training__optimizer": "sgd",
+    "training__ema_decay": 0.8,
+    "training__class_weights": False,
+    "training__sampling": "balanced",
+    "augmentation__erasing": 0.25,
+    "augmentation__mixup": 0.2,
+    "augmentation__cutmix": 1.0,
+    "models__lenet__learning_rate": 0.02,
+}
+"""All that a run may draw at random and keep from step to step."""
+SMALL_VGG: dict[str, Any] = {
+    "architectures": ["vgg"],
+    "models__vgg__epochs": 4,
+    "models__vgg__options": {"filters": [8, 12], "convolutions": [1, 1]},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("lenet", {"training__precision": "float32"}),
+        ("lenet", {"training__precision": "mixed_float16"}),
+        ("lenet", RECIPE),
+        ("vgg", RECIPE | SMALL_VGG),
+    ],
+    ids=["float32", "mixed", "recipe", "recipe with batch norm"],
+)
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     tmp_path: Path,
-    trained: Callable[[Path], dict[str, Any]],
+    trained: Callable[..., dict[str, Any]],
     store: str,
     monkeypatch: pytest.MonkeyPatch,
-    precision: str,
+    name: str,
+    settings: dict[str, Any],
 ) -> None:
-    whole = make_project(tmp_path / "whole", training__precision=precision)
-    broken = make_project(tmp_path / "broken", training__precision=precision)
-    trained(whole)
+    whole = make_project(tmp_path / "whole", **settings)
+    broken = make_project(tmp_path / "broken", **settings)
+    for root in (whole, broken):
+        from_scratch(root, name)
+    trained(whole, name)
     save = stage._Listener.after_epoch
 
     def save_then_die(self: Any, state: Checkpoint, *, images_per_second: float) -> None:
@@ -167,15 +203,15 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
 
     monkeypatch.setattr(stage._Listener, "after_epoch", save_then_die)
     with pytest.raises(Interrupted):
-        trained(broken)
+        trained(broken, name)
     monkeypatch.setattr(stage._Listener, "after_epoch", save)
     assert runs(store)[0].info.status == "FAILED"
     count = len(runs(store))
-    trained(broken)
+    trained(broken, name)
 
-    for name in OUTPUTS:
-        path = Path("models") / "lenet" / name
-        assert (whole / path).read_bytes() == (broken / path).read_bytes(), name
+    for output in OUTPUTS:
+        path = Path("models") / name / output
+        assert (whole / path).read_bytes() == (broken / path).read_bytes(), output
     assert len(runs(store)) == count
     assert runs(store)[0].info.status == "FINISHED"
 
@@ -453,3 +489,47 @@ def test_label_smoothing_class_weights_and_adam_train(
     )
     assert trained(root)["best"]["val_accuracy"] > 0.6
     assert not (root / ".checkpoints" / "lenet").exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        RECIPE | {"augmentation__mixup": 0.0, "augmentation__cutmix": 0.0, "training__ema_decay": 0.0},
+        {"training__ema_decay": 0.8},
+        {"training__class_weights": False, "training__logit_adjustment": 1.0},
+        {"augmentation__mixup": 0.2},
+        {"augmentation__cutmix": 1.0},
+    ],
+    ids=["sgd", "ema", "logit adjustment", "mixup", "cutmix"],
+)
+def test_every_part_of_the_recipe_trains(
+    tmp_path: Path, trained: Callable[..., dict[str, Any]], settings: dict[str, Any]
+) -> None:
+    root = make_project(tmp_path / "a", **settings, models__lenet__epochs=8)
+    assert trained(root)["best"]["val_accuracy"] > 0.6
+
+
+def test_the_average_of_the_weights_is_kept(tmp_path: Path, trained: Callable[..., dict[str, Any]]) -> None:
+    """With a decay of almost 1 the average stays where the first step left it."""
+    stays = trained(make_project(tmp_path / "stays", training__ema_decay=0.99999))
+    moves = trained(make_project(tmp_path / "moves", training__ema_decay=0.0))
+    first, last = (read_history(tmp_path / "stays")[index] for index in (0, -1))
+    assert float(last["loss"]) < 0.9 * float(first["loss"])
+    assert float(last["val_loss"]) == pytest.approx(float(first["val_loss"]), rel=0.02)
+    assert moves["best"]["val_loss"] < 0.9 * stays["best"]["val_loss"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"training__class_weights": True, "training__sampling": "balanced"},
+        {"training__class_weights": True, "training__logit_adjustment": 1.0},
+    ],
+    ids=["sampling", "logits"],
+)
+def test_class_frequencies_are_corrected_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(make_project(tmp_path / "a", **settings))
+    with pytest.raises(ParamsError, match="class_weights"):
+        load_params()

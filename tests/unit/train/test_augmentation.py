@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import affine_transform
 
 from pipelines.core.params import AugmentationParams
-from pipelines.train.augmentation import augment, is_idle, random_transforms
+from pipelines.train.augmentation import augment, changes_geometry, erase, random_boxes, random_transforms
 
 OFF = {"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0}
 
@@ -29,7 +29,7 @@ def drawn(settings: AugmentationParams, *, count: int = 4, seed: int = 0) -> np.
 
 def test_nothing_switched_on_changes_nothing() -> None:
     images = pictures()
-    assert is_idle(params())
+    assert not changes_geometry(params())
     np.testing.assert_array_equal(augment(images, drawn(params())), images)
 
 
@@ -88,4 +88,30 @@ def test_the_originals_are_not_touched() -> None:
 
 @pytest.mark.parametrize("name", ["flip", "rotation", "zoom", "shift"])
 def test_any_single_setting_is_not_idle(name: str) -> None:
-    assert not is_idle(params(**{name: 0.1 if name != "flip" else True}))
+    assert changes_geometry(params(**{name: 0.1 if name != "flip" else True}))
+
+
+def test_erased_boxes_have_the_papers_areas_and_aspects() -> None:
+    boxes = random_boxes(1.0, np.random.default_rng(1), count=4000, height=64, width=48)
+    rows, columns = boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]
+    assert boxes.min() >= 0
+    assert boxes[:, 1].max() <= 64
+    assert boxes[:, 3].max() <= 48
+    # Boxes that reach both borders are cut and rounded; the others follow the distribution.
+    whole = (rows < 64) & (columns < 48) & (rows > 5) & (columns > 5)
+    area, aspect = (rows * columns / (64 * 48))[whole], (rows / columns)[whole]
+    assert 0.015 < area.min() < area.max() < 0.36
+    assert 0.25 < aspect.min() < aspect.max() < 4
+    assert abs(np.median(np.log(aspect))) < 0.1
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
+def test_a_share_of_the_pictures_is_erased_in_its_box_only(probability: float) -> None:
+    images = np.zeros((1000, 24, 32, 3), np.uint8)
+    boxes = random_boxes(probability, np.random.default_rng(2), count=1000, height=24, width=32)
+    noise = np.full((24, 32, 3), 7, np.uint8)
+    erased = erase(images, boxes, noise)
+    assert images.max() == 0
+    expected = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])
+    np.testing.assert_array_equal((erased[..., 0] == 7).sum(axis=(1, 2)), expected)
+    assert (expected > 0).mean() == pytest.approx(probability, abs=0.05)
