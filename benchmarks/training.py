@@ -1,15 +1,22 @@
-"""`python -m benchmarks.training`: cost of the input pipeline, as ratios within one run; about 3 minutes.
+"""`python -m benchmarks.training`: cost of the input pipeline, as ratios within one run; about 4 minutes.
 
 Each network trains at 64 px on random pictures from three feeds in turn, round after round: a NumPy
 array in memory handed to `fit`, the pipeline without augmentation, and the pipeline with it. It prints
 medians over the rounds of images/s and of each round's ratios. Expected: pipeline ÷ NumPy
 ≥ 0.95; augmentation on ÷ off ≥ 0.85 for LeNet and about 1 for VGG.
+
+Then oneDNN's kernels, which `load_tensorflow` switches on, against TensorFlow's own, each in a process of its
+own. Expected: about 1 where TensorFlow has them on by itself (processors with AVX-512 VNNI), elsewhere 3 for
+LeNet and 1.5 for a ViT.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,14 +34,22 @@ _OFF = AugmentationParams(flip=False, rotation=0, zoom=0, shift=0)
 _ON = AugmentationParams(flip=True, rotation=0.03, zoom=0.1, shift=0.06)
 # Enough for one to two seconds a round: entering `fit` must not count.
 _IMAGES = {"lenet": 1920, "vgg": 160}
+_STEPS = {"lenet": 60, "vgg": 5, "mobilenet_v2": 10, "vit": 30}
+_KERNELS = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Input pipeline against a NumPy array in memory.")
     parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--steps-of", choices=_STEPS, help="images/s of one network alone, then end")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     quiet_libraries()
+    if arguments.steps_of:
+        load_tensorflow()
+        print(_steps_per_second(arguments.steps_of) * _BATCH)
+        return
     load_tensorflow()
     print(f"{'':8}{'NumPy':>10}{'pipeline':>10}{'augmented':>10}   pipeline ÷ NumPy   augmented ÷ pipeline")
     for name, count in _IMAGES.items():
@@ -43,6 +58,33 @@ def main() -> None:
         augmented = _ratio(speeds["augmented"], speeds["pipeline"])
         medians = "".join(f"{statistics.median(values):10.0f}" for values in speeds.values())
         print(f"{name:8}{medians}   {pipeline:16.3f}   {augmented:20.3f}", flush=True)
+    print(f"\n{'':14}{'own kernels':>12}{'oneDNN':>10}   oneDNN ÷ own")
+    for name in _STEPS:
+        own, one = (
+            [_images_per_second(name, kernels) for _ in range(max(1, rounds // 3))] for kernels in ("0", "1")
+        )
+        medians = f"{statistics.median(own):12.0f}{statistics.median(one):10.0f}"
+        print(f"{name:14}{medians}   {_ratio(one, own):12.2f}", flush=True)
+
+
+def _images_per_second(name: str, kernels: str) -> float:
+    """Images per second of one network's training steps, in a process of its own."""
+    command = (sys.executable, "-m", "benchmarks.training", "--steps-of", name)
+    done = subprocess.run(
+        command, env={**os.environ, _KERNELS: kernels}, check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+def _steps_per_second(name: str) -> float:
+    model, split = _model(name), _pictures(_BATCH)
+    targets = np.eye(_CLASSES, dtype=np.float32)[split.labels]
+    for _ in range(3):
+        model.train_on_batch(split.images, targets)
+    start = time.perf_counter()
+    for _ in range(_STEPS[name]):
+        model.train_on_batch(split.images, targets)
+    return _STEPS[name] / (time.perf_counter() - start)
 
 
 def measure(name: str, *, count: int, rounds: int) -> Mapping[str, list[float]]:
