@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,19 @@ from serving.contract.model import InputSpec
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """Range in which `pipelines.tune` looks for a better value, both ends included."""
+
+    low: float
+    high: float
+    is_log: bool = False
+    """Whether factors matter, not differences."""
+
+
+LearningRate = Annotated[Rate, Tunable(1e-4, 1e-2, is_log=True)]
 # Cross-validated against the registry only by name here, so that reading parameters needs no Keras.
 _ARCHITECTURES = Path(__file__).parents[1] / "architectures"
 
@@ -115,17 +129,17 @@ class AugmentationParams(_Block):
 
     flip: bool
     """Mirror left and right, half the time."""
-    rotation: Annotated[float, Field(ge=0, le=0.5)]
+    rotation: Annotated[float, Field(ge=0, le=0.5), Tunable(0, 0.1)]
     """Largest rotation either way, as a fraction of a full turn."""
-    zoom: Annotated[float, Field(ge=0, le=0.5)]
+    zoom: Annotated[float, Field(ge=0, le=0.5), Tunable(0, 0.25)]
     """Largest change of scale either way."""
-    shift: Annotated[float, Field(ge=0, le=0.5)]
+    shift: Annotated[float, Field(ge=0, le=0.5), Tunable(0, 0.15)]
     """Largest shift either way, as a fraction of the side."""
-    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    erasing: Annotated[float, Field(ge=0, le=1), Tunable(0, 0.5)] = 0.0
     """Share of images with a rectangle of random pixels (Zhong et al., 2020)."""
-    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    mixup: Annotated[float, Field(ge=0, le=10), Tunable(0, 0.4)] = 0.0
     """Parameter of the beta distribution of mixing shares (Zhang et al., 2018); 0 mixes nothing."""
-    cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=10), Tunable(0, 1)] = 0.0
     """The same for pasted rectangles (Yun et al., 2019); with `mixup` each batch takes one of the two."""
 
 
@@ -147,7 +161,7 @@ class TrainingParams(_Block):
     """Kingma & Ba, 2015; Loshchilov & Hutter, 2019; SGD with Nesterov's momentum (Sutskever et al., 2013)."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of `sgd`."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0, le=1), Tunable(1e-4, 0.1, is_log=True)]
     """Decoupled decay, used by `adamw` and `sgd`."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Per step, of the moving average of weights that is validated and kept; 0 keeps the weights."""
@@ -161,7 +175,7 @@ class TrainingParams(_Block):
     """`balanced`: every epoch has as many images of each class, those of rare ones repeatedly."""
     logit_adjustment: Annotated[float, Field(ge=0, le=4)] = 0.0
     """Factor of the log class frequencies that the loss adds to the logits (Menon et al., 2021: 1)."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1), Tunable(0, 0.2)]
     """Szegedy et al., 2016."""
     early_stopping: EarlyStopping
     """Best weights are kept either way."""
@@ -190,7 +204,7 @@ class HeadParams(_Block):
 
     hidden: list[Count]
     """Units of each Dense + ReLU layer; the last one is the embedding."""
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1), Tunable(0, 0.6)]
     """After each hidden layer."""
 
 
@@ -199,7 +213,7 @@ class ModelParams(_Block):
 
     epochs: Annotated[int, Field(ge=1, le=1000)]
     """Of the only phase, or of the second (fine-tuning) where weights are pretrained."""
-    learning_rate: Rate
+    learning_rate: LearningRate
     """Of the only phase, or of the first (head) where weights are pretrained."""
     head_epochs: Annotated[int, Field(ge=0, le=1000)] = 0
     """First phase of a pretrained network: head only."""
