@@ -172,13 +172,13 @@ def _train(search: Search, params: Params, *, listener: loop.Listener) -> float:
 
 
 def tune(architecture: str, params: Params, *, minutes: float, trials: int | None, study_file: Path) -> Any:
-    """Search until the time is over or so many trials are done.
+    """Search until the time is over or `trials` are done.
 
     Args:
         architecture: its name.
         params: all parameters; the first trial has their values.
         minutes: how long, the last trial included.
-        trials: at most so many in this call; None for no limit.
+        trials: maximum in this call; None for no limit.
         study_file: SQLite file of all studies.
 
     Returns:
@@ -288,7 +288,7 @@ def main() -> None:
     )
     parser.add_argument("architecture", help="such as lenet")
     parser.add_argument("--minutes", type=float, default=60, metavar="M", help="how long to search (60)")
-    parser.add_argument("--trials", type=int, metavar="N", help="at most so many (no limit)")
+    parser.add_argument("--trials", type=int, metavar="N", help="maximum number (no limit)")
     parser.add_argument(
         "--study",
         type=Path,

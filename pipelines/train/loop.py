@@ -271,7 +271,7 @@ def _optimizer(training: TrainingParams, schedule: Any) -> Any:
 
     average: dict[str, Any] = {}
     if training.ema_decay:
-        # Keras' other way is to overwrite the weights that are trained every so many steps.
+        # Keras' other way is to overwrite the weights that are trained at intervals.
         average = {
             "use_ema": True,
             "ema_momentum": training.ema_decay,

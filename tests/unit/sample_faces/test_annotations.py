@@ -1,4 +1,4 @@
-"""Labels of drawn faces, held against the pictures: what is painted lies where its landmarks say."""
+"""Labels of drawn faces, compared with the pictures: what is painted is where its landmarks say."""
 
 from __future__ import annotations
 
