@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pipelines.core import paths
 from pipelines.core.cli import run_stage
 from pipelines.core.dataset import Dataset, read_dataset
-from pipelines.core.errors import ParamsError, TrainingFailed
+from pipelines.core.errors import OptionError, TrainingFailed
 from pipelines.core.model_results import Origin
 from pipelines.core.params import Params, Tunable, check_architecture, load_params
 from pipelines.train import loop
@@ -297,10 +297,10 @@ def main() -> None:
         help="SQLite file (.mien/tuning.db)",
     )
     arguments = parser.parse_args()
-    if arguments.minutes <= 0 or (arguments.trials is not None and arguments.trials < 1):
-        raise ParamsError(
-            key="--minutes, --trials", got=f"{arguments.minutes:g}, {arguments.trials}", expected="> 0"
-        )
+    if arguments.minutes <= 0:
+        raise OptionError(option="--minutes", got=arguments.minutes, expected="more than 0")
+    if arguments.trials is not None and arguments.trials < 1:
+        raise OptionError(option="--trials", got=arguments.trials, expected="at least 1")
     study = tune(
         check_architecture(arguments.architecture),
         load_params(),

@@ -55,6 +55,15 @@ class SampleError(PipelineError):
         )
 
 
+class OptionError(PipelineError):
+    """An option of a command is invalid."""
+
+    def __init__(self, *, option: str, got: object, expected: str) -> None:
+        self.option = option
+        self.got = got
+        super().__init__(f"{option}: got {got}, expected {expected}; correct it (see --help)")
+
+
 class StageRunning(PipelineError):
     """Another process runs the same stage of the same project."""
 

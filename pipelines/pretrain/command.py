@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from pipelines.architectures import load_architecture
-from pipelines.core.errors import ParamsError
+from pipelines.core.errors import OptionError
 from pipelines.core.params import Params, load_params
 from pipelines.pretrain.learning import PretrainedBackbone, PretrainPhase, Recipe, pretrain
 from pipelines.pretrain.pictures import draw_pictures
@@ -82,7 +82,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     largest = max(phase.size_px for phase in phases)
     if phases[-1].size_px != largest or any(largest % phase.size_px for phase in phases):
         expected = "the largest side last, and a multiple of the others"
-        raise ParamsError(key="--phases", got=arguments.phases, expected=expected)
+        raise OptionError(option="--phases", got=arguments.phases, expected=expected)
     return Recipe(
         architecture=arguments.architecture,
         phases=phases,
@@ -96,7 +96,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
 def _phase(text: str) -> PretrainPhase:
     match = re.fullmatch(r"(\d+):([1-9]\d*)", text.strip())
     if match is None or int(match[1]) < 1:
-        raise ParamsError(key="--phases", got=text, expected="PX:EPOCHS, such as 32:8")
+        raise OptionError(option="--phases", got=text, expected="PX:EPOCHS, such as 32:8")
     return PretrainPhase(size_px=int(match[1]), epochs=int(match[2]))
 
 

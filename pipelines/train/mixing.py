@@ -35,7 +35,8 @@ def random_mix(
         return None
     is_cut = bool(params.cutmix) and (not params.mixup or rng.random() < 0.5)
     partner = rng.permutation(size)
-    share = float(rng.beta(*[params.cutmix if is_cut else params.mixup] * 2))
+    alpha = params.cutmix if is_cut else params.mixup
+    share = float(rng.beta(alpha, alpha))
     if not is_cut:
         return Mix(partner=partner, share=share, box=None)
     box = _box(share, rng, height=height, width=width)

@@ -8,24 +8,27 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipelines.weights.drawn import load_drawn, read_card, read_drawn
-from tests.support.networks import OPTIONS, small_classifier
+from tests.support.networks import small_classifier
 
-EPOCHS = 3
+REPOSITORY = Path(__file__).parents[3]
+EPOCHS = 10
+SMALL: dict[str, Any] = {"filters": [16, 32, 64], "convolutions": [1, 1, 1]}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with parameters in which VGG is small."""
     import yaml
 
     folder = tmp_path_factory.mktemp("project")
-    params = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
-    params["models"]["vgg"]["options"] = OPTIONS["vgg"]
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    params["models"]["vgg"]["options"] = SMALL
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     return folder
 
@@ -34,42 +37,45 @@ def command(out: str, *more: str) -> Sequence[str]:
     """Two thousand pictures, of which half are trained on."""
     return (
         *(sys.executable, "-m", "pipelines.pretrain", "vgg", "--pictures", "2000", "--batch-size", "50"),
-        *("--phases", f"32:1,64:{EPOCHS - 1}", "--out", out, *more),
+        *("--phases", f"32:{EPOCHS - 2},64:2", "--learning-rate", "0.005", "--out", out, *more),
     )
 
 
-def environment(repository: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(repository), "TF_CPP_MIN_LOG_LEVEL": "2"}
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 @pytest.fixture(scope="module")
-def unbroken(project: Path, repository: Path) -> Path:
+def unbroken(project: Path) -> Path:
     """The file of a run that nothing stopped."""
     subprocess.run(
         command("unbroken", "--folder", "first"),
         cwd=project,
-        env=environment(repository),
+        env=environment(),
         check=True,
         timeout=400,
     )
     return project / "unbroken" / "vgg.safetensors"
 
 
-def test_it_learns_where_landmarks_are(unbroken: Path) -> None:
+def test_it_learns_where_landmarks_are(unbroken: Path, project: Path) -> None:
     card = read_card(unbroken)
     assert (card.architecture, card.pictures, card.steps) == ("vgg", 2000, EPOCHS * 20)
     assert list(card.sizes_px) == [32, 64]
-    # Answering every picture with the mean leaves 0.084 (30,000 pictures).
-    assert card.figures["landmark_error"] < 0.08
+    parts = [np.load(path) for path in (project / "first" / "pictures").glob("*.npz")]
+    landmarks = np.concatenate([part["landmarks"] for part in parts]).reshape(2000, -1, 2)
+    learned, shown = landmarks[:1000], landmarks[1000:]
+    of_the_mean = np.linalg.norm(shown - learned.mean(axis=0), axis=2).mean()
+    assert card.figures["landmark_error"] < 0.95 * of_the_mean
 
 
-def test_a_killed_run_continues_to_the_same_weights(unbroken: Path, project: Path, repository: Path) -> None:
+def test_a_killed_run_continues_to_the_same_weights(unbroken: Path, project: Path) -> None:
     second = project / "second"
     second.mkdir()
     (second / "pictures").symlink_to(project / "first" / "pictures")
     arguments = command("resumed", "--folder", "second")
     with subprocess.Popen(
-        arguments, cwd=project, env=environment(repository), stdout=subprocess.PIPE, text=True
+        arguments, cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -80,7 +86,7 @@ def test_a_killed_run_continues_to_the_same_weights(unbroken: Path, project: Pat
     done = subprocess.run(
         arguments,
         cwd=project,
-        env=environment(repository),
+        env=environment(),
         check=True,
         timeout=400,
         capture_output=True,
@@ -94,7 +100,7 @@ def test_a_killed_run_continues_to_the_same_weights(unbroken: Path, project: Pat
 
 
 def test_a_network_takes_the_file_and_keeps_its_head(unbroken: Path) -> None:
-    classifier = small_classifier("vgg")
+    classifier = small_classifier("vgg", options=SMALL)
     head = [np.array(weight) for layer in classifier.head for weight in layer.weights]
     load_drawn(classifier.backbone, unbroken)
     for variable, expected in zip(classifier.backbone.weights, read_drawn(unbroken), strict=True):
@@ -112,11 +118,11 @@ def test_a_network_of_another_size_refuses_the_file(unbroken: Path) -> None:
 
 
 @pytest.mark.parametrize("phases", ["64:1,32:1", "48:1,64:1", "64:0", "all"])
-def test_phases_that_do_not_fit_are_refused(project: Path, repository: Path, phases: str) -> None:
+def test_phases_that_do_not_fit_are_refused(project: Path, phases: str) -> None:
     done = subprocess.run(
         command("refused", "--phases", phases),
         cwd=project,
-        env=environment(repository),
+        env=environment(),
         check=False,
         capture_output=True,
         text=True,

@@ -37,7 +37,7 @@ def painted_with(sitting: Sitting, **colours: Colour) -> np.ndarray:
     """Luma of a painting of the same sitting in other colours, float [size, size]."""
     person = replace(sitting.person, **colours)  # type: ignore[arg-type]  # each is a colour
     picture = paint_sitting(replace(sitting, person=person), framing="face", size_px=SIZE_PX)
-    return picture.astype(float).sum(axis=2)
+    return np.asarray(picture.astype(float).sum(axis=2))
 
 
 def changed(sitting: Sitting, part_name: str) -> np.ndarray:
@@ -81,7 +81,8 @@ def test_lips_fill_their_outline() -> None:
 
 def test_labels_have_their_shapes_and_ranges() -> None:
     picture, known = draw_annotated(SEED, 5, size_px=64)
-    assert (picture.shape, picture.dtype) == ((64, 64, 3), np.uint8)
+    assert picture.shape == (64, 64, 3)
+    assert picture.dtype == np.uint8
     assert known.action_units.shape == (len(ACTION_UNITS), 2)
     assert known.action_units.min() >= 0
     assert known.action_units.max() <= 1

@@ -83,7 +83,7 @@ def test_the_loss_of_mixed_targets_is_the_mix_of_the_losses() -> None:
     mixed, weights = mix_targets(targets[labels], class_weight[labels], mix)
 
     def loss(which: np.ndarray) -> np.ndarray:
-        return -class_weight[labels[which]] * log[np.arange(4), labels[which]]
+        return np.asarray(-class_weight[labels[which]] * log[np.arange(4), labels[which]])
 
     expected = 0.3 * loss(np.arange(4)) + 0.7 * loss(mix.partner)
     np.testing.assert_allclose(-weights * (mixed * log).sum(axis=1), expected, rtol=1e-5)
