@@ -2,13 +2,13 @@
 
 import * as api from "./api.js";
 import { byId, h } from "./dom.js";
-import { DriftTab } from "./drift.js";
-import { Live } from "./live.js";
-import { Look } from "./look.js";
-import { ModelTab } from "./model.js";
+import { DriftTab } from "./drift_tab.js";
+import { Camera } from "./camera.js";
+import { PictureTab } from "./picture_tab.js";
+import { ModelTab } from "./model_tab.js";
 import { keptInWords } from "./privacy.js";
 import { Tabs } from "./tabs.js";
-import { sentence } from "./words.js";
+import { sentence } from "./problem_texts.js";
 
 // Seconds between two looks at which model is live: a promotion shows soon, a start sooner.
 const LOOK_S = 20;
@@ -22,25 +22,25 @@ const place = { area: byId("look-area"), stage: byId("stage"), side: byId("side"
 const seen = ({ model }) => {
   if (model.version !== state.model?.live?.version && !model.canary) refresh();
 };
-const live = new Live({
+const camera = new Camera({
   ...place,
   onanswer: seen,
-  onphoto: (file) => look.send(file),
-  onstop: () => look.reset(),
+  onphoto: (file) => pictureTab.send(file),
+  onstop: () => pictureTab.reset(),
 });
-const look = new Look({
+const pictureTab = new PictureTab({
   ...place,
   onanswer: seen,
   examples,
-  onsend: () => live.end(),
+  onsend: () => camera.end(),
   oncamera: () => {
-    look.stop();
-    live.start();
+    pictureTab.stop();
+    camera.start();
   },
 });
 const panels = { model: new ModelTab(byId("model")), drift: new DriftTab(byId("drift")) };
 const tabs = new Tabs(["look", "model", "drift"], (name) => {
-  if (name !== "look" && place.area.dataset.state === "live") live.stop();
+  if (name !== "look" && place.area.dataset.state === "live") camera.stop();
   panels[name]?.show();
 });
 
@@ -68,8 +68,8 @@ async function refresh() {
   const found = await known();
   const before = state.model;
   state.model = found;
-  tell(found);
-  if (before?.live?.sample !== found?.live?.sample && place.area.dataset.state === "empty") look.reset();
+  show(found);
+  if (before?.live?.sample !== found?.live?.sample && place.area.dataset.state === "empty") pictureTab.reset();
   timer = setTimeout(refresh, 1000 * (found && !found.live ? STARTING_S : LOOK_S));
 }
 
@@ -83,7 +83,7 @@ async function known() {
   }
 }
 
-function tell(found) {
+function show(found) {
   const chip = byId("live-model");
   chip.dataset.state = found ? (found.live ? "live" : "none") : "unknown";
   const name =

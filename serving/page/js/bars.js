@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { percent, titled } from "./format.js";
-import { hueOf } from "./hues.js";
+import { hueOf } from "./colours.js";
 
 /** Bars of {emotion: probability}, the highest first unless `ordered` keeps the model's order. */
 export function bars(probabilities, { ordered = false } = {}) {

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { percent, spokenPercent, titled } from "./format.js";
-import { hueOf } from "./hues.js";
+import { hueOf } from "./colours.js";
 import { placeLabels } from "./labels.js";
 
 /** A layer of boxes, each with a label; of several faces each has its number, as in the list beside. */

@@ -3,8 +3,8 @@
 import * as api from "./api.js";
 import { announce, h, icon } from "./dom.js";
 import { titled } from "./format.js";
-import { hueOf } from "./hues.js";
-import { inWords } from "./words.js";
+import { hueOf } from "./colours.js";
+import { inWords } from "./problem_texts.js";
 
 /** Asks whether the answer on the largest face is right. */
 export function feedbackPanel(answer, onproblem) {

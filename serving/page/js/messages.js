@@ -2,7 +2,7 @@
 
 import { key } from "./api.js";
 import { h } from "./dom.js";
-import { inWords } from "./words.js";
+import { inWords } from "./problem_texts.js";
 
 /** A message. `actions` are [words, function] pairs, the first one the most likely. */
 export function message({ title, text, actions = [], calm = false, quiet = false }, ...more) {

@@ -3,7 +3,7 @@
 import { Boxes } from "./boxes.js";
 import { h } from "./dom.js";
 import { counted } from "./format.js";
-import { SCALE, heatCanvas } from "./heat.js";
+import { SCALE, heatCanvas } from "./heatmap.js";
 import { drawn } from "./picture.js";
 
 // Longest side, px, of what is drawn: enough for the largest screen the stage has.

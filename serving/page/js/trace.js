@@ -2,7 +2,7 @@
 
 import { h, s } from "./dom.js";
 import { percent, titled } from "./format.js";
-import { hueOf } from "./hues.js";
+import { hueOf } from "./colours.js";
 
 const WINDOW_S = 30;
 // Without an answer for longer than this a line has a gap: there was no face.

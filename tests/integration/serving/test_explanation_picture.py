@@ -56,7 +56,7 @@ def cut(picture: Pixels, place: tuple[int, int, int, int]) -> Pixels:
 
 def color_of(emotion: str) -> tuple[int, ...]:
     """The page's colour of an emotion by day, out of the page's own files."""
-    hue = re.search(rf"^  {emotion}: \"(\w+)\"", (PAGE / "js/hues.js").read_text(), re.MULTILINE)
+    hue = re.search(rf"^  {emotion}: \"(\w+)\"", (PAGE / "js/colours.js").read_text(), re.MULTILINE)
     assert hue
     color = re.search(rf"--{hue[1]}: #(\w{{6}});", (PAGE / "css/base.css").read_text())
     assert color

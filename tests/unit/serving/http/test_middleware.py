@@ -222,7 +222,7 @@ def test_all_bodies_together_are_bounded_and_give_their_room_back() -> None:
         ("/predictions/12", "/predictions/{id}", {"id": "12"}),
         ("/predictions/{id}", "/predictions/{id}", {"id": "{id}"}),
         ("/predictions/1/2", "/predictions/1/2", None),
-        ("/page/0/js/live.js", "/page/{version}/{name:path}", {"version": "0", "name": "js/live.js"}),
+        ("/page/0/js/camera.js", "/page/{version}/{name:path}", {"version": "0", "name": "js/camera.js"}),
     ],
 )
 def test_an_endpoint_is_found_by_its_path(path: str, found: str, parameters: dict[str, str] | None) -> None:

@@ -3,11 +3,11 @@
 import * as api from "./api.js";
 import { h } from "./dom.js";
 import { bytes, counted, dateTime, number, percent, score, titled } from "./format.js";
-import { hueOf } from "./hues.js";
+import { hueOf } from "./colours.js";
 import { rendered } from "./markdown.js";
-import { Panel, absent, block, facts, figures, hash, table } from "./parts.js";
-import { trials } from "./trials.js";
-import { sentence } from "./words.js";
+import { Panel, absent, block, facts, figures, hash, table } from "./tab_elements.js";
+import { trials } from "./experiments.js";
+import { sentence } from "./problem_texts.js";
 
 /** Everything that is known of the live model. */
 export class ModelTab extends Panel {

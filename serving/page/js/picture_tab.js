@@ -3,14 +3,14 @@
 import { Answers, spoken } from "./answers.js";
 import * as api from "./api.js";
 import { announce, h } from "./dom.js";
-import { choices, dropZone } from "./entrance.js";
+import { choices, dropZone } from "./upload.js";
 import { message, problemMessage, countdown } from "./messages.js";
 import { Photo, looked } from "./photo.js";
 import { bitmapOf, pictureIn, smallerCopy } from "./picture.js";
 import { withRetries } from "./retry.js";
 
 /** Owns the stage and the cards beside it. */
-export class Look {
+export class PictureTab {
   /**
    * @param facts gives what /about says, `examples` the drawn faces that can be tried.
    * @param oncamera starts the camera; `onsend` is called for every picture, `onanswer` for every answer.

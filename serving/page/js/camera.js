@@ -34,7 +34,7 @@ const CAMERA = {
 };
 
 /** Owns stage and side while the camera runs. `onphoto` is given a still and ends it, `onstop` goes back. */
-export class Live {
+export class Camera {
   constructor({ area, stage, side, facts, onphoto, onstop, onanswer }) {
     Object.assign(this, { area, stage, side, facts, onphoto, onstop, onanswer });
   }

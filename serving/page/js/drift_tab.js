@@ -4,8 +4,8 @@ import * as api from "./api.js";
 import { columnCard, columnName } from "./columns.js";
 import { h } from "./dom.js";
 import { ago, counted, dateTime, percent } from "./format.js";
-import { Panel, absent, block, figures } from "./parts.js";
-import { sentence } from "./words.js";
+import { Panel, absent, block, figures } from "./tab_elements.js";
+import { sentence } from "./problem_texts.js";
 
 const BEFORE_RETRAINING = "Look at the charts before anything is retrained.";
 const VERDICTS = {

@@ -2,9 +2,9 @@
 
 import { h } from "./dom.js";
 import { dateTime, ms, number, percent, score, titled } from "./format.js";
-import { hueOf } from "./hues.js";
-import { absent, block, facts, figures, table } from "./parts.js";
-import { sentence } from "./words.js";
+import { hueOf } from "./colours.js";
+import { absent, block, facts, figures, table } from "./tab_elements.js";
+import { sentence } from "./problem_texts.js";
 
 /** What is known of both. */
 export function trials(shadow, canary) {
