@@ -22,7 +22,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from serving.errors import ServingError, StartRefused, StoreUnavailable
+from serving.errors import ServingError
+from serving.errors.operation import StartRefused, StoreUnavailable
 from serving.settings import PREFIX, Settings
 
 EXIT_STATUS = 3

@@ -31,7 +31,8 @@ from flows.training.flow import failed, run_command
 from pipelines.core.cli import quiet_libraries
 from pipelines.core.errors import PipelineError
 from serving.drift.result import DriftResult
-from serving.errors import ServingError, WindowTooSmall
+from serving.errors import ServingError
+from serving.errors.operation import WindowTooSmall
 from serving.model_sync.service import absolute_uri
 from serving.settings import Settings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from serving.drift.result import DriftRequest, DriftResult, WindowRule
 from serving.drift.runner import compute_in_process
 from serving.drift.store import DriftStore, ModelKey
-from serving.errors import WindowTooSmall
+from serving.errors.operation import WindowTooSmall
 from serving.inference.model_slot import ModelIdentity, read_identity
 from serving.model_sync.resolve import resolve_model
 from serving.observations.images import PictureFolder

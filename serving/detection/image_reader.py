@@ -38,7 +38,8 @@ from serving.contract import (
     preprocess,
 )
 from serving.contract.faces import YUNET_SHA256
-from serving.errors import BadRequest, FaceDetectorError, ImageFormatUnknown, PictureAsText
+from serving.errors import FaceDetectorError, ImageFormatUnknown, PictureAsText
+from serving.errors.requests import BadRequest
 
 # As a fraction of the picture's longer side. In the sample's pictures Haar's boxes have 0.58 to 0.89 of it.
 _PORTRAIT = 0.5

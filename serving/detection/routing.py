@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.detection.image_reader import FacesMode
-from serving.errors import ImageError, RequestError
+from serving.errors import ImageError
+from serving.errors.requests import RequestError
 from serving.inference.batching import Batcher, Work
 from serving.inference.model_slot import LiveModel, ModelIdentity
 from serving.observations.records import Observation

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serving.drift.data import FACE_SIZE, NUMBERS, Reference, Table
 from serving.drift.thresholds import Distance, JensenShannon, NormedWasserstein
-from serving.errors import ReferenceUnusable
+from serving.errors.operation import ReferenceUnusable
 
 COMPONENTS = 5
 """Number of principal components: on the sample's networks they carry 94 % of the variance."""

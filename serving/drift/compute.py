@@ -27,7 +27,8 @@ from serving.drift.result import (
 )
 from serving.drift.runner import REPORT, RESULT, SNAPSHOT
 from serving.drift.thresholds import Traffic, thresholds
-from serving.errors import DriftFailed, ServingError
+from serving.errors import ServingError
+from serving.errors.operation import DriftFailed
 from serving.observations.store import Store
 
 _METHODS = {False: "Wasserstein distance in standard deviations", True: "Jensen-Shannon distance"}

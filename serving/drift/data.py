@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.drift.result import WindowRule
-from serving.errors import BatchTooSmall, ReferenceUnusable, WindowTooSmall
+from serving.errors.operation import BatchTooSmall, ReferenceUnusable, WindowTooSmall
 from serving.observations.records import Observation, StoredObservation
 from serving.observations.store import Store
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from serving.drift.result import DriftRequest, DriftResult, WindowRule
 from serving.drift.runner import TIMEOUT_S, compute_in_process
 from serving.drift.store import DriftStore, ModelKey
-from serving.errors import DriftFailed, DriftUnknown, ServingError, TimesAhead, WindowTooSmall
+from serving.errors import ServingError
+from serving.errors.operation import DriftFailed, DriftUnknown, TimesAhead, WindowTooSmall
 from serving.inference.model_slot import LiveModel, ModelSlot
 from serving.observations.sampling import AHEAD_S
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.drift.result import DriftRequest, DriftResult, unknown_result
-from serving.errors import DriftFailed
+from serving.errors.operation import DriftFailed
 from serving.processes import Child
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from sqlalchemy import Column, ColumnElement, Select, delete, func, literal, sel
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.drift.result import DriftResult
-from serving.errors import TimesAhead
+from serving.errors.operation import TimesAhead
 from serving.observations.database import Database
 from serving.observations.sampling import AHEAD_S
 from serving.observations.schema import drift_lease, drift_results, observations

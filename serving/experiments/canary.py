@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal, Protocol, TypeVar
 
-from serving.errors import DeadlinePassed, QueueFull
+from serving.errors.requests import DeadlinePassed, QueueFull
 from serving.experiments.report import CanaryState, CanaryStatus, compare_models
 from serving.experiments.shared_state import CanaryJournal, Pause
 from serving.inference.batching import Batcher, Work

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from serving.errors import LocationInvalid
+from serving.errors.operation import LocationInvalid
 from serving.experiments import canary, shadow
 from serving.experiments.canary import Canary
 from serving.experiments.shadow import Shadow

@@ -28,7 +28,7 @@ from serving.detection.tensors import TensorAnswerer
 from serving.drift.monitor import DriftMonitor, DriftPlan
 from serving.drift.result import WindowRule
 from serving.drift.store import DriftStore
-from serving.errors import StoreUnavailable
+from serving.errors.operation import StoreUnavailable
 from serving.experiments.manager import make_experiments
 from serving.http.auth import CANARY_HEADER, Access
 from serving.http.endpoint import Dependencies

@@ -24,7 +24,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from serving.detection.responses import new_id
-from serving.errors import Forbidden, Unauthorized
+from serving.errors.requests import Forbidden, Unauthorized
 from serving.http.limits import RateLimiter
 
 if TYPE_CHECKING:

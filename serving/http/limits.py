@@ -20,7 +20,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
-from serving.errors import RateLimited
+from serving.errors.requests import RateLimited
 from serving.settings import MULTIPROCESS_VARIABLE, Settings
 
 # An entry takes about 200 bytes; above this number the least recently active client is removed.

@@ -18,12 +18,13 @@ from starlette.requests import Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import BodyIncomplete, BodyTooSlow, PayloadTooLarge, ServingError
+from serving.errors import ServingError
+from serving.errors.requests import BodyIncomplete, BodyTooSlow, PayloadTooLarge
 from serving.http import problems
 from serving.http.auth import Access, Caller, RequestHead
 from serving.http.endpoint import Endpoint
 from serving.http.request.body import HeldBytes
-from serving.http.request.compression import Decompressor, is_compressed
+from serving.http.request.compression import DecompressedBody, Decompressor, is_compressed
 from serving.http.telemetry.traces import RequestOutcome, Trace, Traces
 
 _log = logging.getLogger("serving.http")
@@ -218,8 +219,6 @@ class Exchange:
         self._started_reading = False
         self.receive: Receive = self._receive_plain
         """Receives the next part of the body, decompressed; raises the errors of both receive functions."""
-        self._decompressor: Decompressor | None = None
-        self._is_decompressed = False
 
     def check_announced(self) -> None:
         """Check the announced length and encoding before reading the body.
@@ -230,8 +229,12 @@ class Exchange:
         """
         encoding = self._headers.get(b"content-encoding", b"").decode("latin-1")
         if encoding and not self._complete and is_compressed(encoding):
-            self._decompressor = Decompressor(encoding, limit=self._limit)
-            self.receive = self._receive_decompressed
+            self.receive = DecompressedBody(
+                Decompressor(encoding, limit=self._limit),
+                receive=self._receive_plain,
+                receive_after=self._receive,
+                hold=self._hold,
+            ).receive
         announced = self._headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self._limit:
             raise PayloadTooLarge(limit=self._limit)
@@ -258,27 +261,6 @@ class Exchange:
             raise PayloadTooLarge(limit=self._limit)
         self._hold(count)
         return message
-
-    async def _receive_decompressed(self) -> Message:
-        """Receive the next decompressed part of a compressed body.
-
-        Raises:
-            BadRequest: the compressed data is damaged or incomplete.
-            ServingError: an error of `_receive_plain`.
-        """
-        decompressor = self._decompressor
-        if decompressor is None or self._is_decompressed:
-            return await self._receive()
-        while not decompressor.has_more and not self._complete:
-            decompressor.feed((await self._receive_plain()).get("body", b""))
-        data = decompressor.step()
-        self._hold(len(data))
-        self._is_decompressed = self._complete and not decompressor.has_more
-        if self._is_decompressed:
-            decompressor.finish()
-        # Let other tasks run between two steps.
-        await asyncio.sleep(0)
-        return {"type": "http.request", "body": data, "more_body": not self._is_decompressed}
 
     def _hold(self, count: int) -> None:
         self._shared.take(count)

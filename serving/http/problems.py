@@ -24,7 +24,7 @@ from typing_extensions import TypedDict
 
 from serving import errors
 from serving.detection.bodies import EXAMPLE_ID
-from serving.errors import ServingError
+from serving.errors import ServingError, operation, requests
 
 SCORING_PATHS = frozenset({"/invocations", "/ping", "/health", "/version"})
 # MLflow's error codes by status (mlflow.exceptions).
@@ -100,21 +100,21 @@ class ProblemKind:
 
 # The row of an exception's nearest listed ancestor applies; without a row it is a 500 without details.
 TABLE: Mapping[type[Exception], ProblemKind] = {
-    errors.BadRequest: ProblemKind(400, "bad-request", "The request is not valid"),
-    errors.BodyIncomplete: ProblemKind(400, "body-incomplete", "The body is incomplete"),
-    errors.Unauthorized: ProblemKind(401, "unauthorized", "A valid key is needed"),
-    errors.Forbidden: ProblemKind(403, "forbidden", "Not allowed"),
-    errors.NotFound: ProblemKind(404, "not-found", "Not found"),
-    errors.MethodNotAllowed: ProblemKind(405, "method-not-allowed", "The path does not take this method"),
-    errors.NotAcceptable: ProblemKind(406, "not-acceptable", "No accepted media type is available"),
-    errors.HeadTooSlow: ProblemKind(408, "head-too-slow", "The head of the request did not arrive in time"),
-    errors.BodyTooSlow: ProblemKind(408, "body-too-slow", "The body did not arrive in time"),
-    errors.StreamIdle: ProblemKind(408, "stream-idle", "The stream was idle for too long"),
-    errors.PayloadTooLarge: ProblemKind(413, "payload-too-large", "Too many bytes"),
-    errors.TooManyFiles: ProblemKind(413, "too-many-files", "Too many files"),
-    errors.TooManyPictures: ProblemKind(413, "too-many-pictures", "Too many pictures in one request"),
+    requests.BadRequest: ProblemKind(400, "bad-request", "The request is not valid"),
+    requests.BodyIncomplete: ProblemKind(400, "body-incomplete", "The body is incomplete"),
+    requests.Unauthorized: ProblemKind(401, "unauthorized", "A valid key is needed"),
+    requests.Forbidden: ProblemKind(403, "forbidden", "Not allowed"),
+    requests.NotFound: ProblemKind(404, "not-found", "Not found"),
+    requests.MethodNotAllowed: ProblemKind(405, "method-not-allowed", "The path does not take this method"),
+    requests.NotAcceptable: ProblemKind(406, "not-acceptable", "No accepted media type is available"),
+    requests.HeadTooSlow: ProblemKind(408, "head-too-slow", "The head of the request did not arrive in time"),
+    requests.BodyTooSlow: ProblemKind(408, "body-too-slow", "The body did not arrive in time"),
+    requests.StreamIdle: ProblemKind(408, "stream-idle", "The stream was idle for too long"),
+    requests.PayloadTooLarge: ProblemKind(413, "payload-too-large", "Too many bytes"),
+    requests.TooManyFiles: ProblemKind(413, "too-many-files", "Too many files"),
+    requests.TooManyPictures: ProblemKind(413, "too-many-pictures", "Too many pictures in one request"),
     errors.ImageTooLarge: ProblemKind(413, "image-too-large", "Too many pixels"),
-    errors.ContentUnsupported: ProblemKind(
+    requests.ContentUnsupported: ProblemKind(
         415, "content-unsupported", "The endpoint does not read this content type"
     ),
     errors.PictureAsText: ProblemKind(415, "picture-as-text", "A picture as text, not as bytes"),
@@ -122,16 +122,16 @@ TABLE: Mapping[type[Exception], ProblemKind] = {
         415, "image-format-unknown", "The service does not read this image format"
     ),
     errors.ImageError: ProblemKind(422, "image-unusable", "The picture cannot be decoded"),
-    errors.UpgradeRequired: ProblemKind(426, "upgrade-required", "This endpoint is a WebSocket"),
-    errors.RateLimited: ProblemKind(429, "rate-limited", "Too many requests"),
-    errors.HeadTooLarge: ProblemKind(431, "head-too-large", "Request line and header fields are too large"),
-    errors.NotReady: ProblemKind(503, "not-ready", "No model is live"),
-    errors.QueueFull: ProblemKind(503, "queue-full", "Too many pictures are waiting"),
-    errors.ConnectionsFull: ProblemKind(503, "connections-full", "Too many connections are open"),
-    errors.BodiesFull: ProblemKind(503, "bodies-full", "Too many bytes are being received at once"),
-    errors.StreamsFull: ProblemKind(503, "streams-full", "Too many streams are open"),
-    errors.DeadlinePassed: ProblemKind(503, "deadline-passed", "Not answered in time"),
-    errors.StoreUnavailable: ProblemKind(
+    requests.UpgradeRequired: ProblemKind(426, "upgrade-required", "This endpoint is a WebSocket"),
+    requests.RateLimited: ProblemKind(429, "rate-limited", "Too many requests"),
+    requests.HeadTooLarge: ProblemKind(431, "head-too-large", "Request line and header fields are too large"),
+    requests.NotReady: ProblemKind(503, "not-ready", "No model is live"),
+    requests.QueueFull: ProblemKind(503, "queue-full", "Too many pictures are waiting"),
+    requests.ConnectionsFull: ProblemKind(503, "connections-full", "Too many connections are open"),
+    requests.BodiesFull: ProblemKind(503, "bodies-full", "Too many bytes are being received at once"),
+    requests.StreamsFull: ProblemKind(503, "streams-full", "Too many streams are open"),
+    requests.DeadlinePassed: ProblemKind(503, "deadline-passed", "Not answered in time"),
+    operation.StoreUnavailable: ProblemKind(
         503, "store-unavailable", "The observation database is not reachable"
     ),
     errors.FaceDetectorError: ProblemKind(503, "face-detector-unusable", "The face detector cannot be used"),
@@ -189,26 +189,26 @@ def close_reason(error: BaseException) -> str:
 def from_status(status: int, detail: str, *, method: str, allowed: str) -> ServingError:
     """Return the error of the table for a refusal by the router."""
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return errors.MethodNotAllowed(got=method, allowed=allowed)
+        return requests.MethodNotAllowed(got=method, allowed=allowed)
     if status == HTTPStatus.NOT_FOUND:
-        return errors.NotFound("this path does not exist; see /docs")
-    return errors.BadRequest(detail)
+        return requests.NotFound("this path does not exist; see /docs")
+    return requests.BadRequest(detail)
 
 
 def _headers(error: BaseException) -> dict[str, str]:
     match error:
-        case errors.Overloaded() | errors.RateLimited():
-            return {"retry-after": str(errors.whole_seconds(error.retry_after_s))}
-        case errors.EncodingUnsupported():
+        case requests.Overloaded() | requests.RateLimited():
+            return {"retry-after": str(requests.whole_seconds(error.retry_after_s))}
+        case requests.EncodingUnsupported():
             # RFC 9110, 15.5.16.
             return {"accept-encoding": "gzip, deflate"}
-        case errors.Unauthorized():
+        case requests.Unauthorized():
             return {"www-authenticate": 'Bearer realm="mien"'}
-        case errors.UpgradeRequired():
+        case requests.UpgradeRequired():
             return {"upgrade": "websocket", "connection": "upgrade"}
-        case errors.MethodNotAllowed():
+        case requests.MethodNotAllowed():
             return {"allow": error.allowed}
-        case errors.StoreUnavailable():
+        case operation.StoreUnavailable():
             return {"retry-after": "5"}
         case _:
             return {}

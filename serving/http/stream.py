@@ -21,15 +21,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from serving.detection.detector import Detector, Options
 from serving.detection.responses import Detection, as_json, encode
-from serving.errors import (
-    BodiesFull,
-    NotReady,
-    Overloaded,
-    PayloadTooLarge,
-    ServingError,
-    StreamIdle,
-    StreamsFull,
-)
+from serving.errors import ServingError
+from serving.errors.requests import BodiesFull, NotReady, Overloaded, PayloadTooLarge, StreamIdle, StreamsFull
 from serving.http.problems import close_reason, problem
 from serving.http.request.body import HeldBytes, options_from
 from serving.http.telemetry.traces import RequestOutcome, Traces

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import Forbidden, NotFound, ServingError
+from serving.errors import ServingError
+from serving.errors.requests import Forbidden, NotFound
 from serving.http import problems
 from serving.http.auth import Caller, RequestHead
 from serving.http.middleware import (
@@ -35,7 +36,7 @@ SWITCHING = 101
 """Status of an accepted handshake."""
 _INTERNAL_ERROR = 1011
 # The last line of a traceback whose error message needs no traceback.
-_OWN_ERROR = re.compile(r"serving\.(?:errors|failures)\.\w+: (.*)")
+_OWN_ERROR = re.compile(r"serving\.errors(?:\.\w+)+: (.*)")
 STREAM_NOTES = "stream_notes"
 """Key of a WebSocket's state under which its endpoint stores extra fields for the access log."""
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract import HEATMAP, IMAGE, PROBABILITIES, ModelContract
-from serving.errors import ModelFileError, ModelRefused, ModelTimeout, NotReady
+from serving.errors import ModelFileError, ModelRefused, ModelTimeout
+from serving.errors.requests import NotReady
 from serving.inference.model_slot import LiveModel, ModelIdentity, read_identity
 from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier, Prediction
 from serving.inference.watchdog import WATCHDOG, call_when_lost

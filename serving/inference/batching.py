@@ -34,7 +34,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from serving.contract.arrays import Image
-from serving.errors import DeadlinePassed, ModelTimeout, NotReady, QueueFull
+from serving.errors import ModelTimeout
+from serving.errors.requests import DeadlinePassed, NotReady, QueueFull
 from serving.inference.model_slot import LiveModel, ModelSlot
 from serving.inference.onnx_classifier import BATCH_SIZES, Prediction, join_predictions
 from serving.inference.watchdog import WATCHDOG, call_when_lost

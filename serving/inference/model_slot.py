@@ -30,7 +30,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Strict, TypeAdapter
 
 from serving.contract import ModelContract
-from serving.errors import ModelRefused, NotReady
+from serving.errors import ModelRefused
+from serving.errors.requests import NotReady
 from serving.inference.onnx_classifier import OnnxClassifier
 
 LINEAGE = "lineage.json"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from serving.errors import LocationInvalid
+from serving.errors.operation import LocationInvalid
 
 MODEL_FILE = "model.onnx"
 TRACKING_URI = "MIEN_TRACKING_URI"

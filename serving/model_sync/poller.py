@@ -21,7 +21,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from serving.errors import ModelRefused, NothingRegistered, RegistryUnavailable
+from serving.errors import ModelRefused
+from serving.errors.operation import NothingRegistered, RegistryUnavailable
 from serving.inference.model_slot import LINEAGE, ModelIdentity, write_identity
 from serving.model_sync.location import MODEL_FILE, TRACKING_URI, OnDisk, parse_location
 from serving.model_sync.sources import DiskSource, FoundVersion, RegistrySource, Source

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.errors import RegistryUnavailable
+from serving.errors.operation import RegistryUnavailable
 from serving.model_sync.location import TRACKING_URI, parse_location
 from serving.model_sync.service import absolute_uri
 from serving.model_sync.state import Target, locked, read_target, state_folder

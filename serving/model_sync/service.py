@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.errors import StartRefused
+from serving.errors.operation import StartRefused
 from serving.inference.admission import LIMIT_S, InputCheck
 from serving.inference.model_slot import ModelSlot, Refusal
 from serving.model_sync.location import parse_location

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from serving.errors import NothingRegistered, RegistryUnavailable
+from serving.errors.operation import NothingRegistered, RegistryUnavailable
 from serving.model_sync.location import MODEL_FILE, OnDisk, Registered
 from serving.urls import SecretUrl, mask_urls
 

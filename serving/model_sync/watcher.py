@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Literal, Protocol
 
-from serving.errors import ModelRefused, ModelTimeout, NotReady
+from serving.errors import ModelRefused, ModelTimeout
+from serving.errors.requests import NotReady
 from serving.inference.admission import LIMIT_S, InputCheck, admit
 from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot, release_memory
 from serving.model_sync.state import Target, read_good, read_target, target_stamp, write_good

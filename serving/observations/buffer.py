@@ -13,7 +13,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from serving.errors import ImageError, RowsRefused, StoreError
+from serving.errors import ImageError
+from serving.errors.operation import RowsRefused, StoreError
 from serving.observations.images import PictureFolder
 from serving.observations.records import Feedback, ModelRecord, Observation, StoredObservation, Switch
 from serving.observations.store import Batch, Store

@@ -42,7 +42,13 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyE
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from serving.errors import RowsRefused, StoreIncomplete, StoreTooNew, StoreUnavailable, StoreUrlInvalid
+from serving.errors.operation import (
+    RowsRefused,
+    StoreIncomplete,
+    StoreTooNew,
+    StoreUnavailable,
+    StoreUrlInvalid,
+)
 from serving.observations.schema import SCHEMA_VERSION, metadata, schema_version
 from serving.urls import mask_urls
 

@@ -24,7 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from serving.errors import ObservationUnknown, StoreError, StoreUnavailable
+from serving.errors.operation import StoreError, StoreUnavailable
+from serving.errors.requests import ObservationUnknown
 from serving.observations.buffer import Buffer, Writer
 from serving.observations.images import PictureFolder
 from serving.observations.records import Feedback, ModelRecord, Observation, StoredObservation, Switch

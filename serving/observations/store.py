@@ -20,7 +20,8 @@ from sqlalchemy import ColumnElement, Connection, Double, String, Table, delete,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.contract import Box
-from serving.errors import ObservationUnknown, RowsRefused
+from serving.errors.operation import RowsRefused
+from serving.errors.requests import ObservationUnknown
 from serving.observations.database import Database
 from serving.observations.images import PictureFolder
 from serving.observations.records import Feedback, ModelRecord, Observation, StoredObservation, Switch

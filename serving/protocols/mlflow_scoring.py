@@ -21,7 +21,7 @@ from typing import Any, Literal, cast
 import orjson
 
 from serving.contract import IMAGE, Image, InputSpec
-from serving.errors import BadRequest, PayloadTooLarge
+from serving.errors.requests import BadRequest, PayloadTooLarge
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import bodies, tensors
 

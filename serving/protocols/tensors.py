@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from serving.contract import Image, InputSpec
-from serving.errors import BadRequest, TooManyPictures
+from serving.errors.requests import BadRequest, TooManyPictures
 
 CHANNELS = 3
 # `255, 255, 255], [`: what Python's json writes of one pixel, 17 characters, and some for the rows.

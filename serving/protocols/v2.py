@@ -18,7 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from serving.contract import IMAGE, OUTPUTS, PROBABILITIES, Image, InputSpec, ModelContract
-from serving.errors import BadRequest
+from serving.errors.requests import BadRequest
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import bodies, tensors
 

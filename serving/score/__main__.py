@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from serving.errors import StartRefused
+from serving.errors.operation import StartRefused
 from serving.libraries import limit_opencv
 from serving.preflight import read_settings
 

@@ -28,7 +28,9 @@ from serving.contract.arrays import Box, Image
 from serving.contract.preprocessing import ImageStatistics
 from serving.cores import usable_cores
 from serving.detection.image_reader import Detectors, FacesMode, Picture, PictureReader
-from serving.errors import PayloadTooLarge, ScoringRefused, ServingError
+from serving.errors import ServingError
+from serving.errors.operation import ScoringRefused
+from serving.errors.requests import PayloadTooLarge
 from serving.http.problems import INTERNAL, kind_of
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from serving.errors import OutputTaken, ScoringBegunOtherwise, ScoringRefused
+from serving.errors.operation import OutputTaken, ScoringBegunOtherwise, ScoringRefused
 from serving.score.listing import Listing
 
 PLAN_KEY = b"mien.scoring"

@@ -28,6 +28,6 @@ def scorer_in(
     """A scorer whose model lies in `folder`; each version has weights of its own."""
     model = folder / f"model-{version}"
     if not model.exists():
-        cached_folder(model, version=str(version), seed=version)
+        cached_folder(model, version=str(version), seed=version - 1)
     live = admit(model, threads=1, max_batch=16)
     return Scorer.configured(Settings(), live, faces=faces, embedding=embedding)

@@ -1,1 +1,1 @@
-"""What a request carries: options, pictures, forms, JSON; compressed bodies."""
+"""What a request carries: options, a picture or JSON (`body`), files (`form`), compressed bytes."""

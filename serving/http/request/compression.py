@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
+from collections.abc import Callable
 from types import MappingProxyType
 
-from serving.errors import BadRequest, EncodingUnsupported, PayloadTooLarge
+from starlette.types import Message, Receive
+
+from serving.errors.requests import BadRequest, EncodingUnsupported, PayloadTooLarge
 
 # zlib's window sizes: gzip (RFC 1952) and zlib (RFC 1950), which HTTP calls deflate.
 _CONTAINERS = MappingProxyType({"gzip": 31, "x-gzip": 31, "deflate": 15})
@@ -72,6 +76,55 @@ class Decompressor:
         """
         if not self._decompressor.eof:
             raise BadRequest(f"the {self._encoding} data in the body is incomplete; send it again")
+
+
+class DecompressedBody:
+    """Receives a compressed body as decompressed parts."""
+
+    def __init__(
+        self,
+        decompressor: Decompressor,
+        *,
+        receive: Receive,
+        receive_after: Receive,
+        hold: Callable[[int], None],
+    ) -> None:
+        """Wrap the reception of a body.
+
+        Args:
+            decompressor: new.
+            receive: receives the next part of the compressed body.
+            receive_after: receives what follows the body.
+            hold: called with the number of bytes of each decompressed part; an exception ends the reception.
+        """
+        self._decompressor = decompressor
+        self._receive = receive
+        self._receive_after = receive_after
+        self._hold = hold
+        self._is_received = False
+        self._is_decompressed = False
+
+    async def receive(self) -> Message:
+        """Receive the next decompressed part.
+
+        Raises:
+            BadRequest: the compressed data is damaged or incomplete.
+            ServingError: an error of the reception.
+        """
+        if self._is_decompressed:
+            return await self._receive_after()
+        while not self._decompressor.has_more and not self._is_received:
+            message = await self._receive()
+            self._is_received = not message.get("more_body", False)
+            self._decompressor.feed(message.get("body", b""))
+        data = self._decompressor.step()
+        self._hold(len(data))
+        self._is_decompressed = self._is_received and not self._decompressor.has_more
+        if self._is_decompressed:
+            self._decompressor.finish()
+        # Let other tasks run between two steps.
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": data, "more_body": not self._is_decompressed}
 
 
 def is_compressed(encoding: str) -> bool:

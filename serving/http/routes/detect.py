@@ -14,18 +14,12 @@ from typing_extensions import TypedDict
 from serving.detection import bodies
 from serving.detection.detector import Explanation, Options
 from serving.detection.responses import as_json, explanation_json
-from serving.errors import NotAcceptable, Overloaded
+from serving.errors.requests import NotAcceptable, Overloaded
 from serving.http.auth import client_id_of, mark_canary
 from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes, Schema
 from serving.http.problems import Problem, problem
-from serving.http.request.body import (
-    FORM_OVERHEAD_BYTES,
-    Upload,
-    json_response,
-    read_options,
-    read_picture,
-    read_pictures,
-)
+from serving.http.request.body import json_response, read_options, read_picture, read_pictures
+from serving.http.request.form import FORM_OVERHEAD_BYTES, Upload
 from serving.inference.model_slot import LiveModel
 
 JSON, PNG = "application/json", "image/png"

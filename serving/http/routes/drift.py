@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from serving.detection.bodies import Count, Fraction, NotNegative, Time, iso_time
 from serving.drift.monitor import DriftStatus
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
-from serving.errors import NotFound
+from serving.errors.requests import NotFound
 from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes, documented
 from serving.http.request.body import json_response
 

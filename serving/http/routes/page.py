@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.detection.bodies import Fraction, Length, Positive
-from serving.errors import NotFound
+from serving.errors.requests import NotFound
 from serving.http.auth import Caller
 from serving.http.endpoint import Dependencies, Endpoint, Routes, documented
 from serving.http.request.body import json_response

@@ -23,7 +23,7 @@ from serving.detection.bodies import (
     iso_time,
 )
 from serving.detection.responses import area_json, is_id
-from serving.errors import BadRequest, NotFound
+from serving.errors.requests import BadRequest, NotFound
 from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes, Schema, documented
 from serving.http.request.body import json_response, read_json
 from serving.observations.records import StoredObservation

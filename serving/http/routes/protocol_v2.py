@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
-from serving.errors import NotFound
+from serving.errors.requests import NotFound
 from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes, Schema, ref
 from serving.http.problems import InferProblem
 from serving.http.request.body import json_response, read_body

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from serving.errors import UpgradeRequired
+from serving.errors.requests import UpgradeRequired
 from serving.http.auth import client_id_of
 from serving.http.endpoint import ACCESS, Answer, Dependencies, Routes
 from serving.http.websocket import STREAM_NOTES

@@ -16,14 +16,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.detection.responses import new_id
-from serving.errors import (
-    BadRequest,
-    ConnectionsFull,
-    HeadTooLarge,
-    HeadTooSlow,
-    MethodNotAllowed,
-    ServingError,
-)
+from serving.errors import ServingError
+from serving.errors.requests import BadRequest, ConnectionsFull, HeadTooLarge, HeadTooSlow, MethodNotAllowed
 from serving.http import problems
 from serving.http.server.connections import STATE, Connections, EndReason
 

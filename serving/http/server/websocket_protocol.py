@@ -16,7 +16,8 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from serving.detection.responses import encode
-from serving.errors import BodiesFull, RateLimited, ServingError
+from serving.errors import ServingError
+from serving.errors.requests import BodiesFull, RateLimited
 from serving.http.limits import RateLimit
 from serving.http.problems import close_reason, problem
 from serving.http.server.connections import STATE, Connections

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from serving import preflight
-from serving.errors import LocationInvalid, ServingError, StartRefused, StoreTooNew, StoreUrlInvalid
+from serving.errors import ServingError
+from serving.errors.operation import LocationInvalid, StartRefused, StoreTooNew, StoreUrlInvalid
 from serving.observations import database
 from serving.observations.store import Store
 from serving.preflight import EXIT_STATUS, access_warning, address, check, exit_on_error, read_settings

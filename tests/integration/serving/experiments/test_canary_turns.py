@@ -13,7 +13,8 @@ import pytest
 
 from serving.contract import Image
 from serving.detection.routing import Turn, route_request
-from serving.errors import DeadlinePassed, ImageError
+from serving.errors import ImageError
+from serving.errors.requests import DeadlinePassed
 from serving.experiments.canary import Canary, CanaryOutcome
 from serving.experiments.shared_state import JOURNAL, CanaryJournal
 from serving.inference.admission import admit

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from serving.contract.arrays import Image
-from serving.errors import DeadlinePassed, NotReady, QueueFull
+from serving.errors.requests import DeadlinePassed, NotReady, QueueFull
 from serving.inference.admission import admit
 from serving.inference.batching import Batcher, Timing
 from serving.inference.model_slot import LiveModel, ModelSlot

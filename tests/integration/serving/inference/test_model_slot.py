@@ -13,7 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from serving.errors import ModelRefused, NotReady
+from serving.errors import ModelRefused
+from serving.errors.requests import NotReady
 from serving.inference.admission import admit
 from serving.inference.model_slot import LiveModel, ModelSlot, release_memory
 from tests.support.onnx_models import CLASSES, Novelty, make_contract, make_full_contract

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving.errors import StartRefused
+from serving.errors.operation import StartRefused
 from serving.inference.model_slot import ModelIdentity, ModelSlot
 from serving.model_sync.service import ModelSync
 from tests.support.mlflow_store import new_store

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import NothingRegistered, RegistryUnavailable
+from serving.errors.operation import NothingRegistered, RegistryUnavailable
 from serving.inference.model_slot import ModelIdentity, ModelSlot, read_identity
 from serving.model_sync.location import OnDisk, Registered, parse_location
 from serving.model_sync.poller import Poller

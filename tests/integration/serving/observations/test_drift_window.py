@@ -9,7 +9,7 @@ import pytest
 
 from serving.drift.data import read_current
 from serving.drift.result import WindowRule
-from serving.errors import WindowTooSmall
+from serving.errors.operation import WindowTooSmall
 from serving.observations.records import Feedback
 from serving.observations.store import Batch, Store
 from tests.support.observing import MODEL, NOW, observation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import inspect
 
-from serving.errors import StoreIncomplete, StoreTooNew
+from serving.errors.operation import StoreIncomplete, StoreTooNew
 from serving.observations.records import Feedback
 from serving.observations.store import Batch, Store
 from tests.support.observing import (

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from serving.errors import ObservationUnknown, StoreUnavailable
+from serving.errors.operation import StoreUnavailable
+from serving.errors.requests import ObservationUnknown
 from serving.observations.images import PictureFolder
 from serving.observations.recorder import Recorder
 from serving.observations.store import Batch, Store

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from serving.errors import ObservationUnknown, RowsRefused, StoreTooNew
+from serving.errors.operation import RowsRefused, StoreTooNew
+from serving.errors.requests import ObservationUnknown
 from serving.observations.images import PictureFolder
 from serving.observations.records import Feedback
 from serving.observations.schema import SCHEMA_VERSION

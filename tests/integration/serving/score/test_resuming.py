@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from serving.errors import OutputTaken, ScoringBegunOtherwise, ScoringRefused
+from serving.errors.operation import OutputTaken, ScoringBegunOtherwise, ScoringRefused
 from serving.score.scorer import score_folder
 from serving.score.shards import ScoringProgress
 from tests.support.scoring import pictures_in, scorer_in

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.errors import BadRequest
+from serving.errors.requests import BadRequest
 from serving.inference.admission import admit
 from serving.score.scorer import Scorer, score_folder
 from serving.score.shards import PLAN_KEY, ScoringProgress

@@ -7,7 +7,8 @@ import pytest
 
 from serving.contract import Face, FaceDetector, Image, InputSpec, decode, image_statistics, preprocess
 from serving.detection.image_reader import DetectorChoice, Detectors, FacesMode, Picture, PictureReader
-from serving.errors import BadRequest, FaceDetectorError, ImageTooLarge
+from serving.errors import FaceDetectorError, ImageTooLarge
+from serving.errors.requests import BadRequest
 from tests.support.pictures import drawn_face, encoded, textured
 
 SPEC = InputSpec(height=16, width=16)

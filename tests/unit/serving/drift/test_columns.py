@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from serving.drift.columns import COMPONENTS, columns_of
 from serving.drift.data import Reference, Table, read_reference
-from serving.errors import ReferenceUnusable
+from serving.errors.operation import ReferenceUnusable
 from tests.support.drift import reference_columns, write_reference
 
 

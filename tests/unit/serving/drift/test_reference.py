@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.drift.data import REFERENCE, read_reference
-from serving.errors import ReferenceUnusable
+from serving.errors.operation import ReferenceUnusable
 from tests.support.drift import reference_columns, write_reference
 
 

@@ -18,7 +18,7 @@ from serving.drift.result import (
     WindowRule,
     unknown_result,
 )
-from serving.errors import WindowTooSmall
+from serving.errors.operation import WindowTooSmall
 
 
 def column(name: str, score: float, threshold: float) -> ColumnDrift:

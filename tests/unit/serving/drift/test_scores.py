@@ -12,7 +12,7 @@ import pytest
 
 from serving.drift.data import read_scores
 from serving.drift.result import WindowRule
-from serving.errors import BatchTooSmall
+from serving.errors.operation import BatchTooSmall
 
 
 def write(path: Path, rows: int) -> Path:

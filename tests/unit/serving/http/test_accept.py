@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.errors import NotAcceptable
+from serving.errors.requests import NotAcceptable
 from serving.http.routes.detect import preferred
 
 OFFERED = ("application/json", "image/png")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.errors import Forbidden, Unauthorized
+from serving.errors.requests import Forbidden, Unauthorized
 from serving.http.app import ROUTES
 from serving.http.auth import Access, Caller, Origin, hash_key
 from serving.http.middleware import RouteTable

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from serving.errors import BadRequest, ContentUnsupported, PayloadTooLarge, TooManyFiles
-from serving.http.request.body import Upload, read_json, read_picture, read_pictures
+from serving.errors.requests import BadRequest, ContentUnsupported, PayloadTooLarge, TooManyFiles
+from serving.http.request.body import read_json, read_picture, read_pictures
+from serving.http.request.form import Upload
 
 BOUNDARY = "----frontier"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"

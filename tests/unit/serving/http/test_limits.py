@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.errors import RateLimited
+from serving.errors.requests import RateLimited
 from serving.http import limits
 from serving.http.limits import RateLimit
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from starlette.types import Message
 
-from serving.errors import BadRequest
+from serving.errors.requests import BadRequest
 from serving.http.app import ROUTES
 from serving.http.auth import Access
 from serving.http.endpoint import Endpoint

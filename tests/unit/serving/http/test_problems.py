@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from serving import errors
-from serving.errors import ServingError
+from serving.errors import ServingError, operation, requests
 from serving.http import problems
 from serving.http.problems import INTERNAL, TABLE, kind_of
 
@@ -21,28 +21,28 @@ NOT_FOR_CLIENTS = {
     errors.ContractInvalid,
     errors.SignatureMismatch,
     errors.ModelFileError,
-    errors.RequestError,
-    errors.Overloaded,
-    errors.StoreError,
-    errors.RowsRefused,
-    errors.StoreUrlInvalid,
-    errors.StoreTooNew,
-    errors.StoreIncomplete,
+    requests.RequestError,
+    requests.Overloaded,
+    operation.StoreError,
+    operation.RowsRefused,
+    operation.StoreUrlInvalid,
+    operation.StoreTooNew,
+    operation.StoreIncomplete,
     errors.ModelRefused,
-    errors.LocationInvalid,
-    errors.StartRefused,
-    errors.RegistryUnavailable,
-    errors.NothingRegistered,
-    errors.DriftUnknown,
+    operation.LocationInvalid,
+    operation.StartRefused,
+    operation.RegistryUnavailable,
+    operation.NothingRegistered,
+    operation.DriftUnknown,
     errors.ModelTimeout,
-    errors.TimesAhead,
-    errors.WindowTooSmall,
-    errors.BatchTooSmall,
-    errors.ReferenceUnusable,
-    errors.DriftFailed,
-    errors.ScoringRefused,
-    errors.OutputTaken,
-    errors.ScoringBegunOtherwise,
+    operation.TimesAhead,
+    operation.WindowTooSmall,
+    operation.BatchTooSmall,
+    operation.ReferenceUnusable,
+    operation.DriftFailed,
+    operation.ScoringRefused,
+    operation.OutputTaken,
+    operation.ScoringBegunOtherwise,
 }
 ALL: list[type[ServingError]] = [
     value
@@ -58,14 +58,14 @@ def test_every_error_has_a_row_or_is_not_for_clients(kind: type[ServingError]) -
 
 
 def test_the_nearest_ancestor_counts() -> None:
-    assert kind_of(errors.TooManyFiles(got=2, limit=1)).status == 413
-    assert kind_of(errors.BadRequest("no")).status == 400
+    assert kind_of(requests.TooManyFiles(got=2, limit=1)).status == 413
+    assert kind_of(requests.BadRequest("no")).status == 400
     assert kind_of(errors.ImageEmpty()).status == 422
     assert kind_of(errors.ImageTooLarge(width=9, height=9, max_pixels=1)).status == 413
 
 
 def test_the_body_is_that_of_rfc_9457() -> None:
-    answer = problems.response(errors.BadRequest("got 1, expected 2"), request_id="abc")
+    answer = problems.response(requests.BadRequest("got 1, expected 2"), request_id="abc")
     assert answer.media_type == "application/problem+json"
     assert orjson.loads(answer.body) == {
         "type": "urn:mien:problem:bad-request",
@@ -85,11 +85,11 @@ def test_an_unexpected_error_gives_nothing_away() -> None:
 @pytest.mark.parametrize(
     ("error", "name", "value"),
     [
-        (errors.QueueFull(waiting=1, limit=1), "retry-after", "1"),
-        (errors.NotReady(reason="no model"), "retry-after", "5"),
-        (errors.RateLimited(limit="1", retry_after_s=2.2), "retry-after", "3"),
-        (errors.Unauthorized("no key"), "www-authenticate", 'Bearer realm="mien"'),
-        (errors.MethodNotAllowed(got="PUT", allowed="GET, POST"), "allow", "GET, POST"),
+        (requests.QueueFull(waiting=1, limit=1), "retry-after", "1"),
+        (requests.NotReady(reason="no model"), "retry-after", "5"),
+        (requests.RateLimited(limit="1", retry_after_s=2.2), "retry-after", "3"),
+        (requests.Unauthorized("no key"), "www-authenticate", 'Bearer realm="mien"'),
+        (requests.MethodNotAllowed(got="PUT", allowed="GET, POST"), "allow", "GET, POST"),
     ],
     ids=lambda value: type(value).__name__,
 )

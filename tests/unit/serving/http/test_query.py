@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 
 from serving.detection.detector import Options
-from serving.errors import BadRequest
+from serving.errors.requests import BadRequest
 from serving.http.request.body import read_limit, read_options
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import RateLimited
+from serving.errors.requests import RateLimited
 from serving.http.limits import RATES_FILE, RateLimit, RateLimiter, SharedRateLimit, make_rate
 from serving.settings import MULTIPROCESS_VARIABLE, Settings
 
@@ -79,7 +79,7 @@ def test_what_an_earlier_boot_left_counts_for_nothing(tmp_path: Path, clock: Clo
 _WORKER = """
 import sys, time
 from pathlib import Path
-from serving.errors import RateLimited
+from serving.errors.requests import RateLimited
 from serving.http.limits import SharedRateLimit
 limit = SharedRateLimit(Path(sys.argv[1]), 50.0, 20)
 print("ready", flush=True)

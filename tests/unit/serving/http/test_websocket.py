@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import orjson
 import pytest
 from starlette.types import Message
 
-from serving.errors import BadRequest
+from serving.errors import ServingError
+from serving.errors.operation import StoreTooNew
+from serving.errors.requests import BadRequest
 from serving.http.auth import Access, hash_key
 from serving.http.limits import RateLimit
 from serving.http.middleware import Edge, RouteTable
@@ -224,13 +227,20 @@ def test_a_failure_after_the_handshake_ends_the_connection_and_gives_nothing_awa
     assert "the secret" in caplog.text
 
 
+TOO_NEW = StoreTooNew(url="sqlite:///x.db", found=9, known=3)
+NO_DETECTOR = ServingError("the face detector cannot be used")
+
+
+def as_traceback(error: Exception) -> str:
+    """What Starlette sends of an error at startup."""
+    return "".join(traceback.format_exception(error))
+
+
 @pytest.mark.parametrize(
     ("reason", "logged"),
     [
-        (
-            "Traceback …\n  File …\nserving.failures.StoreTooNew: its tables are newer\n",
-            "its tables are newer",
-        ),
+        (as_traceback(TOO_NEW), str(TOO_NEW)),
+        (as_traceback(NO_DETECTOR), str(NO_DETECTOR)),
         ("Traceback …\nRuntimeError: a bug", "Traceback …\nRuntimeError: a bug"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from serving.errors import NotReady, QueueFull
+from serving.errors.requests import NotReady, QueueFull
 from serving.inference.batching import JobQueue, full_batch_size
 
 PATIENCE_S = 20.0

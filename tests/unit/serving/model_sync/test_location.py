@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import LocationInvalid
+from serving.errors.operation import LocationInvalid
 from serving.model_sync.location import OnDisk, Registered, parse_location
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.errors import StoreUrlInvalid
+from serving.errors.operation import StoreUrlInvalid
 from serving.observations.store import Store
 
 

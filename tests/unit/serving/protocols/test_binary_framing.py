@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.errors import BadRequest
+from serving.errors.requests import BadRequest
 from serving.protocols import tensors
 
 

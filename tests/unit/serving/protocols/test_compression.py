@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.errors import BadRequest, EncodingUnsupported, PayloadTooLarge
+from serving.errors.requests import BadRequest, EncodingUnsupported, PayloadTooLarge
 from serving.http.request.compression import STEP_BYTES, Decompressor, is_compressed
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.contract import InputSpec
-from serving.errors import BadRequest, PayloadTooLarge, TooManyPictures
+from serving.errors.requests import BadRequest, PayloadTooLarge, TooManyPictures
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols.mlflow_scoring import ScoringRequest, read_request, write_answer
 

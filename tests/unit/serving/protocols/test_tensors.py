@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.contract import InputSpec
-from serving.errors import BadRequest, TooManyPictures
+from serving.errors.requests import BadRequest, TooManyPictures
 from serving.protocols import tensors
 
 SPEC = InputSpec(height=8, width=10)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.contract import InputSpec
-from serving.errors import BadRequest, TooManyPictures
+from serving.errors.requests import BadRequest, TooManyPictures
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import v2
 from serving.protocols.v2 import ModelInfo, write_answer
