@@ -13,6 +13,8 @@ from xdist.scheduler import LoadScopeScheduling
 from pipelines.core.cli import quiet_libraries
 
 quiet_libraries()
+# As `load_tensorflow` does: some tests import Keras first, and other kernels round otherwise.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # How long an example takes on a busy machine says nothing about the code.
 hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
