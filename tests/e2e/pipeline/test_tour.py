@@ -40,7 +40,7 @@ def printed(notebook: Any) -> str:
 
 def test_the_tour_trains_asks_explains_and_compares(executed: Any) -> None:
     text = printed(executed)
-    assert "168 pictures of 24 people, 7 classes" in text
+    assert "168 pictures of 56 people, 7 classes" in text
     assert "epoch 1 (scratch 1/1)" in text
     assert "test accuracy of version 1:" in text
     pictures = [output for output in outputs(executed) if "image/png" in output.get("data", {})]
