@@ -10,11 +10,10 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from pipelines.core.cli import quiet_libraries
+from pipelines.core.cli import quiet_libraries, use_onednn
 
 quiet_libraries()
-# As `load_tensorflow` does: some tests import Keras first, and other kernels round otherwise.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+use_onednn()
 # How long an example takes on a busy machine says nothing about the code.
 hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

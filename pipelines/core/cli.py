@@ -26,6 +26,7 @@ def run_stage(main: Callable[[], None]) -> None:
     temporary, else 1. Any other exception keeps its traceback, and has the same exit status.
     """
     quiet_libraries()
+    use_onednn()
     try:
         with _alone():
             main()
@@ -66,6 +67,16 @@ def _alone() -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def use_onednn() -> None:
+    """Let TensorFlow use oneDNN's kernels on every processor, unless the user chose otherwise.
+
+    They are its default only where the processor has AVX-512 VNNI; without them LeNet trains at a third of
+    the speed and a ViT at two thirds (docs/benchmarks.md). Call it before anything imports TensorFlow: two
+    processes with other kernels round differently.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def quiet_libraries() -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pipelines.core.cli import use_onednn
+
 _NEVER_ASKED_OF_KERAS = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
 """Keras imports them if they are there, to draw networks, take tables, be an estimator: 0.4 of its start."""
 
@@ -23,9 +25,7 @@ def load_tensorflow(*, gpu: bool = True) -> Any:
     Returns:
         The module.
     """
-    # oneDNN's kernels are TensorFlow's default only where the processor has AVX-512 VNNI; without them LeNet
-    # trains at a third of the speed and a ViT at two thirds (docs/benchmarks.md).
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    use_onednn()
     with _without_chatter(), _as_if_absent(_NEVER_ASKED_OF_KERAS):
         import tensorflow as tf
 
