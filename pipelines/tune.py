@@ -120,6 +120,8 @@ class _Reporter:
 
 
 def _objective(search: Search, trial: optuna.Trial) -> float:
+    import optuna
+
     values = {
         name: _rounded(trial.suggest_float(name, tunable.low, tunable.high, log=tunable.is_log))
         for name, tunable in tunables(search.params, search.architecture).items()
@@ -134,7 +136,7 @@ def _objective(search: Search, trial: optuna.Trial) -> float:
     try:
         best = _train(search, params, listener=_Reporter(trial, log, search))
     except BaseException as error:
-        log.abort("KILLED" if type(error).__name__ == "TrialPruned" else "FAILED", str(error))
+        log.abort("KILLED" if isinstance(error, optuna.TrialPruned) else "FAILED", str(error))
         raise
     log.finish([], {})
     return best

@@ -16,7 +16,7 @@ from pathlib import Path
 from pipelines.architectures import load_architecture
 from pipelines.core.errors import OptionError
 from pipelines.core.params import Params, load_params
-from pipelines.pretrain.learning import PretrainedBackbone, PretrainPhase, Recipe, pretrain
+from pipelines.pretrain.learning import HELD_OUT, PretrainedBackbone, PretrainPhase, Recipe, pretrain
 from pipelines.pretrain.pictures import draw_pictures
 from pipelines.train.loop import set_up
 from pipelines.weights.drawn import SHIPPED, DrawnCard, deciding_options, drawn_variables, write_drawn
@@ -77,7 +77,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
-    load_architecture(arguments.architecture)
+    pooling = load_architecture(arguments.architecture).pooling
+    if pooling != "average":
+        expected = "a network whose weights fit every side: one that ends in the mean of its feature map"
+        raise OptionError(
+            option="architecture", got=f"{arguments.architecture} ({pooling})", expected=expected
+        )
+    if arguments.pictures <= HELD_OUT:
+        expected = f"more than the {HELD_OUT:,} that show what was learned"
+        raise OptionError(option="--pictures", got=arguments.pictures, expected=expected)
+    if not 1 <= arguments.batch_size <= arguments.pictures - HELD_OUT:
+        expected = f"1 to {arguments.pictures - HELD_OUT:,}, the pictures to learn from"
+        raise OptionError(option="--batch-size", got=arguments.batch_size, expected=expected)
     phases = tuple(_phase(text) for text in arguments.phases.split(","))
     largest = max(phase.size_px for phase in phases)
     if phases[-1].size_px != largest or any(largest % phase.size_px for phase in phases):

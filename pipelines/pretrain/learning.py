@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from pipelines.pretrain.pictures import Pictures
 from pipelines.train.progress import Progress
 from pipelines.train.schedule import as_keras_schedule, learning_rates
 
-_HELD_OUT = 1000
+HELD_OUT = 1000
 """Pictures, the last ones, that show what was learned."""
 _WEIGHTS = {"action_units": 1.0, "landmarks": 1.0, "pose_deg": 0.25}
 """Of each kind of label in the loss; its targets share it equally."""
@@ -78,8 +79,8 @@ def pretrain(pictures: Pictures, recipe: Recipe, params: Params, *, checkpoint: 
     Raises:
         TrainingFailed: the loss is no longer a number.
     """
-    learned = pictures.part(slice(0, len(pictures) - _HELD_OUT))
-    shown = pictures.part(slice(len(pictures) - _HELD_OUT, None))
+    learned = pictures.part(slice(0, len(pictures) - HELD_OUT))
+    shown = pictures.part(slice(len(pictures) - HELD_OUT, None))
     targets = _Targets(learned)
     steps = len(learned) // recipe.batch_size
     rates = learning_rates(
@@ -89,7 +90,7 @@ def pretrain(pictures: Pictures, recipe: Recipe, params: Params, *, checkpoint: 
         warmup_steps=steps // 2,
     )
     state = _read_state(checkpoint, recipe, len(learned))
-    before = time.process_time()
+    before, figures = time.process_time(), None
     for index, phase in enumerate(recipe.phases):
         done = sum(earlier.epochs for earlier in recipe.phases[:index])
         classifier, model = _build(recipe, params, phase.size_px, targets=targets.count)
@@ -112,12 +113,12 @@ def pretrain(pictures: Pictures, recipe: Recipe, params: Params, *, checkpoint: 
             figures = _measure(model, shown, targets, size_px=phase.size_px)
             text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
             progress.finish(f"loss {loss:.4f}  {text}")
-    assert state is not None  # noqa: S101 - the recipe has an epoch
     return PretrainedBackbone(
         classifier=classifier,
         steps=len(rates),
-        processor_s=state.processor_s,
-        figures=_measure(model, shown, targets, size_px=recipe.phases[-1].size_px),
+        processor_s=state.processor_s if state else 0.0,
+        # A run whose last epoch was done before measures once.
+        figures=figures or _measure(model, shown, targets, size_px=recipe.phases[-1].size_px),
     )
 
 
@@ -216,16 +217,16 @@ def _epoch(
             _resized(pictures.images[chosen], phase.size_px),
             np.concatenate([targets.values[chosen], weighted], axis=1),
         )
-        total = float(loss)
+        total += float(loss)
         if not np.isfinite(total):
             raise TrainingFailed(
                 architecture=recipe.architecture,
-                reason=f"the loss became {total}, expected a finite number",
+                reason=f"the loss became {loss}, expected a finite number",
                 remedy="lower --learning-rate",
             )
-        progress.step(total)
+        progress.step(total / (step + 1))
     progress.trained()
-    return total
+    return total / steps
 
 
 def _resized(images: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
@@ -287,20 +288,24 @@ def _named(kind: str, arrays: Sequence[NDArray[Any]]) -> Iterator[tuple[str, NDA
 
 
 def _read_state(path: Path, recipe: Recipe, pictures: int) -> _State | None:
-    if not path.exists():
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in sorted(file.files)}
+        facts = json.loads(arrays["facts"].tobytes())
+    except FileNotFoundError:
         return None
-    with np.load(path, allow_pickle=False) as file:
-        facts = json.loads(file["facts"].tobytes())
-        if facts["key"] != _key(recipe, pictures):
-            print(f"{path} is of another recipe and is replaced", flush=True)
-            return None
-        names = sorted(file.files)
-        return _State(
-            epochs=facts["epochs"],
-            processor_s=facts["processor_s"],
-            model=[file[name] for name in names if name.startswith("model_")],
-            optimizer=[file[name] for name in names if name.startswith("optimizer_")],
-        )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        print(f"{path} cannot be read ({error}) and is replaced", flush=True)
+        return None
+    if facts["key"] != _key(recipe, pictures):
+        print(f"{path} is of another recipe and is replaced", flush=True)
+        return None
+    return _State(
+        epochs=facts["epochs"],
+        processor_s=facts["processor_s"],
+        model=[array for name, array in arrays.items() if name.startswith("model_")],
+        optimizer=[array for name, array in arrays.items() if name.startswith("optimizer_")],
+    )
 
 
 def _restore(model: Any, state: _State) -> None:

@@ -232,4 +232,6 @@ def _number(value: float | None) -> str:
 
 
 def _origin(weights: str) -> str:
-    return "random weights" if weights == "scratch" else weights
+    """Where training began, in words; what is not listed is its own name (`imagenet`, `hf:…`)."""
+    words = {"scratch": "random weights", "drawn": "weights that were pretrained on drawn faces"}
+    return words.get(weights, weights)

@@ -68,3 +68,8 @@ export function titled(name) {
   const words = String(name).replaceAll("_", " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
+
+const WEIGHTS = { scratch: "random weights", drawn: "weights that were pretrained on drawn faces" };
+
+/** Where a training began, of the contract's `weights`. */
+export const weightsInWords = (weights) => WEIGHTS[weights] ?? weights;

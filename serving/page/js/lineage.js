@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, h, icon } from "./dom.js";
-import { dateTime, percent, titled } from "./format.js";
+import { dateTime, percent, titled, weightsInWords } from "./format.js";
 
 /** Opens the dialog for an answer's id. */
 export async function openLineage(id, onproblem) {
@@ -53,7 +53,7 @@ export async function openLineage(id, onproblem) {
 }
 
 function origin(weights) {
-  return weights && `from ${weights === "scratch" ? "random weights" : weights}`;
+  return weights && `from ${weightsInWords(weights)}`;
 }
 
 function links(found) {

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { h } from "./dom.js";
-import { bytes, counted, dateTime, number, percent, score, titled } from "./format.js";
+import { bytes, counted, dateTime, number, percent, score, titled, weightsInWords } from "./format.js";
 import { hueOf } from "./colours.js";
 import { rendered } from "./markdown.js";
 import { Panel, absent, block, facts, figures, hash, table } from "./tab_elements.js";
@@ -74,7 +74,7 @@ function heading({ live, reason }, card) {
       "p",
       { class: "lead" },
       `${live.name} has answered since ${dateTime(live.since)}; `,
-      `its training began from ${live.weights === "scratch" ? "random weights" : live.weights}.`,
+      `its training began from ${weightsInWords(live.weights)}.`,
     ),
   );
 }

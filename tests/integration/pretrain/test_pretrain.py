@@ -117,10 +117,17 @@ def test_a_network_of_another_size_refuses_the_file(unbroken: Path) -> None:
         load_drawn(classifier.backbone, unbroken)
 
 
-@pytest.mark.parametrize("phases", ["64:1,32:1", "48:1,64:1", "64:0", "all"])
-def test_phases_that_do_not_fit_are_refused(project: Path, phases: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--phases", phases) for phases in ("64:1,32:1", "48:1,64:1", "64:0", "all")),
+        *(("--pictures", count) for count in ("0", "1000")),
+        *(("--batch-size", count) for count in ("0", "1001")),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(project: Path, option: str, value: str) -> None:
     done = subprocess.run(
-        command("refused", "--phases", phases),
+        command("refused", option, value),
         cwd=project,
         env=environment(),
         check=False,
@@ -129,4 +136,41 @@ def test_phases_that_do_not_fit_are_refused(project: Path, phases: str) -> None:
         timeout=100,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("error: --phases")
+    assert done.stderr.startswith(f"error: {option}: got {value}")
+
+
+@pytest.mark.parametrize("name", ["lenet", "vit"])
+def test_a_network_that_depends_on_the_side_is_refused(project: Path, name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.pretrain", name],
+        cwd=project,
+        env=environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: architecture: got {name}")
+    assert not (project / ".pretraining").exists()
+
+
+def test_a_damaged_checkpoint_is_replaced(unbroken: Path, project: Path) -> None:
+    folder = project / "damaged"
+    folder.mkdir()
+    (folder / "pictures").symlink_to(project / "first" / "pictures")
+    (folder / "vgg.npz").write_bytes(b"PK\x03\x04 and no more")
+    done = subprocess.run(
+        command("replaced", "--folder", "damaged"),
+        cwd=project,
+        env=environment(),
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert "cannot be read" in done.stdout
+    for expected, got in zip(
+        read_drawn(unbroken), read_drawn(project / "replaced" / "vgg.safetensors"), strict=True
+    ):
+        np.testing.assert_array_equal(got, expected)

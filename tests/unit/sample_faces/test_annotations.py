@@ -26,7 +26,7 @@ def landmarks(sitting: Sitting, name: str) -> np.ndarray:
     return annotate(sitting).landmarks[start : start + lengths[LANDMARKS.index(name)]]
 
 
-def frank(sitting: Sitting) -> Sitting:
+def unobstructed(sitting: Sitting) -> Sitting:
     """The same face looking ahead in good light: no noise, no glasses, nothing in the way."""
     scene = replace(sitting.scene, gaze=(0.0, 0.0), noise=0.0, blur=0.0, occluder="none")
     person = replace(sitting.person, glasses=False, beard="none", style="bald")
@@ -53,7 +53,7 @@ def open_eyed(count: int) -> list[Sitting]:
     """Sittings whose eyes are open and whose whole face is in the picture."""
     found = []
     for index in range(400):
-        sitting = frank(draw_annotated_sitting(SEED, index))
+        sitting = unobstructed(draw_annotated_sitting(SEED, index))
         known = annotate(sitting)
         closed = max(sitting.expression.side(unit)[half] for unit in (6, 7, 43) for half in (0, 1))
         if closed < 0.1 and known.landmarks.min() > 0.02 and known.landmarks.max() < 0.98:
