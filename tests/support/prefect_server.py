@@ -51,12 +51,20 @@ def newest_artifact(client: SyncPrefectClient, key: str) -> dict[str, Any]:
 
 @contextmanager
 def deployed(flow: str, name: str) -> Iterator[SyncPrefectClient]:
-    """A deployment that no worker looks at: what is started stays scheduled; deleted with its runs."""
+    """A deployment that no worker looks at: what is started stays scheduled.
+
+    Runs of its flow are deleted before and after: tests share the server, and others call the flow.
+    """
     with get_client(sync_client=True) as client:
+        _delete_runs(client, flow)
         client.create_deployment(client.create_flow_from_name(flow), name)
         try:
             yield client
         finally:
-            for run in runs_of(client, flow):
-                client.delete_flow_run(run.id)
+            _delete_runs(client, flow)
             client.delete_deployment(client.read_deployment_by_name(f"{flow}/{name}").id)
+
+
+def _delete_runs(client: SyncPrefectClient, flow: str) -> None:
+    for run in runs_of(client, flow):
+        client.delete_flow_run(run.id)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.support.http_process import PYTHON_M, UVICORN, answers, running
-from tests.support.http_service import picture_of, until
+from tests.support.http_service import PATIENCE_S, picture_of, until
 from tests.support.pictures import encoded, textured
 from tests.support.serving_models import model_folder
 from tests.support.streams import ending, metric, stream_of
@@ -60,6 +60,9 @@ def test_sigterm_ends_streams_after_the_frames_they_took(tmp_path: Path, command
     with running(tmp_path, command=command) as (process, client), stream_of(client) as socket:
         for _ in range(3):
             socket.send(slow)
+            # The service has it: otherwise the second can replace the first before anything looks at it.
+            assert socket.ping().wait(PATIENCE_S)
+            client.get("/health")
         # The first is being looked at and the last one waits.
         until(lambda: metric(client, 'mien_stream_frames_total{outcome="dropped"}') > 0)
         process.send_signal(signal.SIGTERM)
