@@ -90,9 +90,9 @@ class Settings(BaseSettings):
 
     # Faces
     face_detector: Literal["auto", "haar", "yunet", "none"] = "auto"
-    """For models trained on whole pictures: `auto` is YuNet when `MIEN_FACE_MODEL` is set, Haar otherwise."""
+    """For models trained on whole pictures: `auto` is YuNet where its file is found, Haar otherwise."""
     face_model: Path | None = None
-    """YuNet's model file, `face_detection_yunet_2023mar.onnx` of the OpenCV Zoo."""
+    """YuNet's file, in place of the one that a model version or the image brings."""
     face_margin: float = Field(default=0.15, ge=0, le=1)
     """Added on each side of a found face, for models trained on whole pictures; a fraction of the box."""
     max_faces: int = Field(default=32, ge=1)
@@ -202,12 +202,6 @@ class Settings(BaseSettings):
         if len(set(names)) != len(names):
             raise ValueError("two keys have one name; names must differ")
         return keys
-
-    @model_validator(mode="after")
-    def _check_faces(self) -> Settings:
-        if self.face_detector == "yunet" and self.face_model is None:
-            raise ValueError("MIEN_FACE_DETECTOR=yunet needs MIEN_FACE_MODEL, YuNet's model file")
-        return self
 
     @model_validator(mode="after")
     def _check_drift(self) -> Settings:

@@ -17,7 +17,7 @@ from flows.errors import FlowError
 from flows.scoring.sources import Source
 from serving.detection.image_reader import FacesMode
 from serving.inference.admission import admit
-from serving.score.scorer import BATCH, Scorer
+from serving.score.scorer import BATCH, Scorer, configured_detectors
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def load_scorer(
     cache = settings.cache_dir / _CACHE
     with resolve_model(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
         live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
+        configured_detectors(settings).adopt(found.folder)
         if reference is not None and (found.folder / REFERENCE).exists():
             shutil.copyfile(found.folder / REFERENCE, reference / REFERENCE)
     return Scorer.configured(settings, live, faces=faces, embedding=True)

@@ -122,6 +122,8 @@ class WeightsParams(_Block):
     """What `auto` does if no pretrained weights are available."""
     timeout_s: Annotated[float, Field(gt=0, le=60)]
     """For the first connection."""
+    face_detector: Literal["yunet", "none"] = "yunet"
+    """Whose file is found or downloaded for the service; `none`: Haar's cascade finds its faces."""
 
 
 class AugmentationParams(_Block):

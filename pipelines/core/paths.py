@@ -33,6 +33,8 @@ VALIDATED = Path("validation") / "passed.json"
 """Holds the manifest's hash only: a changed threshold that still passes retrains nothing."""
 
 WEIGHTS = Path("weights")
+FACE_MODEL = WEIGHTS / "face_model"
+"""`origin.json`, and YuNet's file where it was found."""
 MODELS = Path("models")
 ONNX = Path("onnx")
 EVALUATIONS = Path("evaluations")

@@ -1,4 +1,4 @@
-"""Read original pictures by their locators.
+"""Read original pictures by their locators, and find the face detector's file.
 
 A *locator* is a short text that says where a picture lies relative to the repository's root:
 `data/happy/x.jpg`, or `data/fer2013.csv#123` for data row 123 of a CSV file. The manifest keeps it,
@@ -7,6 +7,7 @@ so that evaluation can read the original again, through the model's own contract
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.core import pixel_table
+from pipelines.core.paths import FACE_MODEL
 from serving.contract import Image, decode_with_header
+from serving.contract.faces import FACE_MODEL_VARIABLE, YUNET_FILE
 from serving.libraries import MOST_ORIGINAL_PIXELS
 
 _ROW = re.compile(rf"(.*(?:^|/){re.escape(pixel_table.NAME)})#(\d+)", re.ASCII)
@@ -64,3 +67,12 @@ def read_original(locator: str, root: Path) -> Original:
     data = (root / locator).read_bytes()
     image, header = decode_with_header(data, max_pixels=MOST_ORIGINAL_PIXELS)
     return Original(image=image, mode=header.mode, orientation=header.orientation, bytes=len(data))
+
+
+def face_model_file() -> Path | None:
+    """YuNet's file: the one that `MIEN_FACE_MODEL` names, else that of the stage `weights`; None: neither."""
+    setting = os.environ.get(FACE_MODEL_VARIABLE)
+    if setting:
+        return Path(setting)
+    stored = FACE_MODEL / YUNET_FILE
+    return stored if stored.is_file() else None

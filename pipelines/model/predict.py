@@ -8,7 +8,6 @@ Preprocessing follows the contract inside the model file, so two models may want
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,10 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.core.errors import DataError, ModelFileError
-from pipelines.core.source_images import read_image
+from pipelines.core.source_images import face_model_file, read_image
 from serving import errors
 from serving.contract import (
-    FACE_MODEL_VARIABLE,
     FaceDetector,
     FaceDetectorError,
     Image,
@@ -148,13 +146,12 @@ def read_original(locator: str, root: Path) -> Image:
 
 
 def find_face_detector(name: str) -> FaceDetector:
-    """The detector called `name`; YuNet reads the file that `MIEN_FACE_MODEL` names.
+    """The detector called `name`; YuNet reads the file that `MIEN_FACE_MODEL` names, else that of `weights`.
 
     Raises:
         DataError: the detector is not available.
     """
-    model = os.environ.get(FACE_MODEL_VARIABLE)
     try:
-        return find_detector(name, Path(model) if model else None)
+        return find_detector(name, face_model_file())
     except FaceDetectorError as error:
         raise DataError(str(error)) from error

@@ -8,7 +8,6 @@ prepared/ and reports/prepare.json. docs/benchmarks.md has its speed.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ from pipelines.core.params import PrepareParams, load_params
 from pipelines.core.paths import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED
 from pipelines.core.records import write_record
 from pipelines.core.sample_remote import check_remote
-from pipelines.core.source_images import Source
+from pipelines.core.source_images import Source, face_model_file
 from pipelines.prepare.duplicates import find_duplicates, find_near_duplicates
 from pipelines.prepare.images import CHUNK, Failure, Settings, Task, process_all
 from pipelines.prepare.listing import Found, find_sources
@@ -37,7 +36,6 @@ from pipelines.prepare.minimum import Move, fill_up
 from pipelines.prepare.presence import check_presence
 from pipelines.prepare.splitting import Placed, Placement, path_in, place
 from pipelines.prepare.summary import Outcome, describe, report
-from serving.contract.faces import FACE_MODEL_VARIABLE
 from serving.cores import usable_cores
 
 _NAMED = 10
@@ -230,7 +228,6 @@ def main() -> None:
     """Run the stage on the repository's own paths."""
     check_remote(Path())
     params = load_params()
-    model = os.environ.get(FACE_MODEL_VARIABLE)
     began = time.perf_counter()
     outcome = prepare(
         DATA,
@@ -239,7 +236,7 @@ def main() -> None:
         params=params.prepare,
         seed=params.seed,
         minimum=params.validate_.min_per_class_and_split,
-        face_model=Path(model) if model else None,
+        face_model=face_model_file(),
     )
     result = report(outcome)
     write_record(PREPARE_REPORT, result)

@@ -6,6 +6,7 @@ reference.parquet   predictions for held-out pictures: the reference for drift
 selftest.npz        sample inputs and outputs, to verify a downloaded copy
 metrics.json        every test metric
 comparison.json     comparison table in which the model was selected
+face_detection_…    YuNet's file and licence, if the stage `weights` found it, for the service
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ from pipelines.register.runs import RunRef, complete_run
 from pipelines.report import model_card
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry, Version
+from pipelines.weights.face_model import copy_face_model
+from serving.contract.faces import YUNET_FILE
 
 
 def register(root: Path, params: Params, *, experiment: str | None = None) -> str:
@@ -161,6 +163,9 @@ def _write_extras(
     write_self_test(folder / package.SELF_TEST, classifier, evaluated.samples)
     write_record(folder / package.METRICS, case.selected.metrics)
     shutil.copyfile(root / paths.COMPARISON, folder / package.COMPARISON)
+    face_model = root / paths.FACE_MODEL / YUNET_FILE
+    if face_model.is_file():
+        copy_face_model(face_model, folder)
 
 
 def main() -> None:

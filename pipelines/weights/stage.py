@@ -23,6 +23,12 @@ from pipelines.core.model_results import Origin
 from pipelines.core.params import Params, WeightsParams, load_params
 from pipelines.core.records import read_record, write_record
 from pipelines.weights.drawn import DRAWN, SHIPPED, problem_with_drawn
+from pipelines.weights.face_model import (
+    FaceModelUnavailable,
+    addresses,
+    download_face_model,
+    find_face_model,
+)
 from pipelines.weights.local import (
     CHECKPOINT_FILES,
     FOLDER_VARIABLE,
@@ -42,6 +48,10 @@ from pipelines.weights.remote import (
     hub_address,
     reachable,
 )
+from serving.contract.faces import YUNET_FILE
+
+NO_FACE_MODEL = "none"
+"""`origin` of a face model that was not found or not wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +117,9 @@ def _files(checkpoint: Path) -> Iterable[Path]:
 
 def main() -> None:
     """Resolve the weights of all architectures."""
-    resolve_all(load_params())
+    params = load_params()
+    resolve_all(params)
+    resolve_face_model(params.weights)
 
 
 def resolve_all(params: Params, *, root: Path = paths.WEIGHTS) -> None:
@@ -144,6 +156,36 @@ def resolve_all(params: Params, *, root: Path = paths.WEIGHTS) -> None:
             name: why for name, why in failed.items() if not _settle_drawn(name, params, root=root, why=why)
         }
     _go_without(failed, wanted, params.weights, root=root)
+
+
+def resolve_face_model(weights: WeightsParams, *, folder: Path = paths.FACE_MODEL) -> None:
+    """Write YuNet's file into a folder, or why it is missing: nothing but the service's speed depends on it.
+
+    Args:
+        weights: parameters.
+        folder: output; a file that is there already is kept.
+    """
+    if weights.face_detector == "none":
+        settle(folder, Resolved(origin=NO_FACE_MODEL, reason="weights.face_detector is none"))
+        return
+    own = os.environ.get(FOLDER_VARIABLE)
+    places = [folder / YUNET_FILE, *([Path(own).expanduser() / YUNET_FILE] if own else [])]
+    path, complaints = find_face_model(places)
+    if path is None:
+        there = reachable(addresses(), timeout_s=weights.timeout_s)
+        lost = [url for url in addresses() if url not in there]
+        complaints += [f"{url} does not answer within {weights.timeout_s:g} s" for url in lost]
+        try:
+            path = download_face_model(sorted(there, key=addresses().index), timeout_s=weights.timeout_s)
+        except FaceModelUnavailable as error:
+            complaints += [str(error)] if there else []
+    if path is None:
+        _say("face detector", "WITHOUT YuNet: the service finds faces with Haar's cascade", complaints)
+        settle(folder, Resolved(origin=NO_FACE_MODEL, reason=f"{YUNET_FILE} was not available"))
+        return
+    _say("face detector", f"YuNet: {path}", complaints)
+    found = Found(path=path, name=YUNET_FILE, where="face model")
+    settle(folder, Resolved(origin="opencv_zoo", reason=description(path, YUNET_FILE), found=found))
 
 
 def _settle_drawn(name: str, params: Params, *, root: Path, why: str = "") -> bool:

@@ -11,13 +11,9 @@ sample's test pictures the accuracy of a LeNet is 76 % on whole pictures and 70 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -30,15 +26,12 @@ from serving.contract import (
     Image,
     ImageStatistics,
     InputSpec,
-    ModelContract,
     decode,
-    detector_file,
-    find_detector,
     image_statistics,
     preprocess,
 )
-from serving.contract.faces import YUNET_SHA256
-from serving.errors import FaceDetectorError, ImageFormatUnknown, PictureAsText
+from serving.detection.detectors import Detectors
+from serving.errors import ImageFormatUnknown, PictureAsText
 from serving.errors.requests import BadRequest
 
 # As a fraction of the picture's longer side. In the sample's pictures Haar's boxes have 0.58 to 0.89 of it.
@@ -62,7 +55,6 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{64,}|data:")
 
 FacesMode = Literal["auto", "all", "none"]
-DetectorChoice = Literal["auto", "haar", "yunet", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,85 +82,6 @@ class Picture:
     def box(self) -> Box | None:
         """Of the face whose crop is the first input; None when that is the whole picture."""
         return self.faces[0].box if self.faces and not self.whole else None
-
-
-class Detectors:
-    """The face detector that fits a model: its own when it was trained on crops, else the configured one."""
-
-    def __init__(self, choice: DetectorChoice, *, face_model: Path | None) -> None:
-        """Create the detectors; files are read on first use.
-
-        Args:
-            choice: for models trained on whole pictures.
-            face_model: YuNet's file. Models that were trained with it need the official file; for others
-                another file works, with a warning by `check`.
-        """
-        self._choice = choice
-        self._face_model = face_model
-        # Each detector's file is read once.
-        self._named: Callable[[str, str | None], FaceDetector] = cache(
-            lambda name, sha256: find_detector(name, face_model, sha256=sha256)
-        )
-        self._automatic = "yunet" if face_model else "haar"
-
-    def of(self, spec: InputSpec) -> FaceDetector | None:
-        """Detector for a model's pictures; None when looking for faces is switched off.
-
-        Raises:
-            FaceDetectorError: the detector's file is not configured, or cannot be used.
-        """
-        if self._choice == "none":
-            return None
-        if spec.detector is not None:
-            return self._named(spec.detector, YUNET_SHA256)
-        return self._named(self._automatic if self._choice == "auto" else self._choice, None)
-
-    def check(self, contract: ModelContract) -> tuple[str, ...]:
-        """Check whether faces can be found for a model; return warnings.
-
-        Raises:
-            FaceDetectorError: the detector that the model was trained with cannot be used.
-        """
-        spec = contract.input
-        if self._choice == "none" and spec.detector is not None:
-            return (
-                f"the model was trained on faces that {spec.detector} found, and looking for faces is "
-                "switched off: it gets whole pictures; unset MIEN_FACE_DETECTOR",
-            )
-        try:
-            self.of(spec)
-        except FaceDetectorError as error:
-            if spec.detector is not None:
-                raise
-            return (f"{error}; until then only requests with faces=none are answered",)
-        return (*self._foreign_file(), *self._other_boxes(contract))
-
-    def _other_boxes(self, contract: ModelContract) -> tuple[str, ...]:
-        """A warning if the model's crops were calibrated with another file of its detector."""
-        wanted, name = contract.face_detector, contract.input.detector
-        if wanted is None or name is None:
-            return ()
-        file = detector_file(name, self._face_model)
-        got = hashlib.sha256(file.read_bytes()).hexdigest()
-        if got == wanted.sha256:
-            return ()
-        return (
-            f"the model's crops were calibrated with {wanted.name} (sha256 {wanted.sha256[:12]}…), this "
-            f"service finds faces with {file.name} (sha256 {got[:12]}…): crops may differ; install that file",
-        )
-
-    def _foreign_file(self) -> tuple[str, ...]:
-        try:
-            data = self._face_model.read_bytes() if self._face_model else b""
-        except OSError:
-            return ()
-        got = hashlib.sha256(data).hexdigest()
-        if not data or got == YUNET_SHA256:
-            return ()
-        return (
-            f"MIEN_FACE_MODEL={self._face_model} has sha256 {got}, which is not that of the OpenCV Zoo's "
-            f"face_detection_yunet_2023mar.onnx ({YUNET_SHA256}); check where it comes from",
-        )
 
 
 class PictureReader:

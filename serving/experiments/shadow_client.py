@@ -17,7 +17,8 @@ from pathlib import Path
 import orjson
 from pydantic import TypeAdapter
 
-from serving.detection.image_reader import DetectorChoice, FacesMode
+from serving.detection.detectors import DetectorChoice
+from serving.detection.image_reader import FacesMode
 from serving.inference.model_slot import ModelIdentity
 from serving.processes import Child
 

@@ -17,7 +17,8 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from serving.detection.image_reader import Detectors, FacesMode, PictureReader
+from serving.detection.detectors import Detectors
+from serving.detection.image_reader import FacesMode, PictureReader
 from serving.errors import ServingError
 from serving.experiments.shadow_client import ShadowReply, ShadowSetup, read_question, read_setup, send_reply
 from serving.inference.model_slot import LiveModel, ModelSlot
@@ -50,7 +51,7 @@ class ShadowWorker:
             role="shadow",
         )
         self._reader = PictureReader(
-            Detectors(setup.face_detector, face_model=setup.face_model),
+            Detectors(setup.face_detector, face_model=setup.face_model, cache_dir=setup.cache),
             max_pixels=setup.max_pixels,
             max_faces=setup.max_faces,
             margin=setup.face_margin,

@@ -22,7 +22,8 @@ from starlette.types import ASGIApp
 
 from serving.cores import usable_cores
 from serving.detection.detector import Detector
-from serving.detection.image_reader import Detectors, PictureReader
+from serving.detection.detectors import Detectors
+from serving.detection.image_reader import PictureReader
 from serving.detection.responses import ObservationSink, SwitchLog
 from serving.detection.tensors import TensorAnswerer
 from serving.drift.monitor import DriftMonitor, DriftPlan
@@ -219,7 +220,9 @@ def _dependencies(
     slot = ModelSlot()
     store, recorder = _observations(settings)
     history = SwitchLog(recorder)
-    detectors = Detectors(settings.face_detector, face_model=settings.face_model)
+    detectors = Detectors(
+        settings.face_detector, face_model=settings.face_model, cache_dir=settings.cache_dir
+    )
     model_sync = _model_sync(settings, slot, history, detectors)
     experiments = make_experiments(
         settings,
@@ -255,6 +258,7 @@ def _dependencies(
     return Dependencies(
         settings=settings,
         slot=slot,
+        detectors=detectors,
         batcher=batcher,
         detector=detector,
         model_sync=model_sync,

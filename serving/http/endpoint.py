@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from serving.detection.detector import Detector
+from serving.detection.detectors import Detectors
 from serving.detection.tensors import TensorAnswerer
 from serving.drift.monitor import DriftMonitor
 from serving.experiments.manager import Experiments
@@ -45,6 +46,7 @@ class Dependencies:
 
     settings: Settings
     slot: ModelSlot
+    detectors: Detectors
     batcher: Batcher
     detector: Detector
     model_sync: ModelSync

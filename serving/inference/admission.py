@@ -41,8 +41,9 @@ _LOOK_S = 0.1
 # ONNX Runtime ends a cancelled run between two operators; the process may end without the rest.
 _END_S = 1.0
 
-InputCheck = Callable[[ModelContract], tuple[str, ...]]
-"""Checks whether pictures can be prepared for a model; returns warnings, raises an error if not."""
+InputCheck = Callable[[ModelContract, Path], tuple[str, ...]]
+"""Checks whether pictures can be prepared for a model with the files in a folder; returns warnings, raises an
+error if not."""
 
 
 def admit(
@@ -141,7 +142,7 @@ class _Admission:
             )
         contract = classifier.contract
         with self._refusing("detector"):
-            notes = self._usable(contract) if self._usable is not None else ()
+            notes = self._usable(contract, folder) if self._usable is not None else ()
         with self._refusing("warm-up"):
             _warm_up(classifier, self._max_batch)
         with self._refusing("self-test"):

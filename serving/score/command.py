@@ -17,7 +17,7 @@ from serving.inference.admission import admit
 from serving.inference.model_slot import LiveModel
 from serving.model_sync.resolve import resolve_model
 from serving.preflight import read_settings
-from serving.score.scorer import BATCH, CHUNK, Scorer, score_folder
+from serving.score.scorer import BATCH, CHUNK, Scorer, configured_detectors, score_folder
 from serving.score.shards import ScoringProgress
 from serving.settings import Settings
 
@@ -60,7 +60,8 @@ def fetch_model(settings: Settings, location: str) -> LiveModel:
     cache = settings.cache_dir / "scoring"
     with resolve_model(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
         live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
-    for warning in (*found.warnings, *live.warnings):
+        notes = configured_detectors(settings).adopt(found.folder)
+    for warning in (*found.warnings, *live.warnings, *notes):
         print(f"warning: {warning}", file=sys.stderr)
     return live
 

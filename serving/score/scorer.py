@@ -27,7 +27,8 @@ import pyarrow as pa
 from serving.contract.arrays import Box, Image
 from serving.contract.preprocessing import ImageStatistics
 from serving.cores import usable_cores
-from serving.detection.image_reader import Detectors, FacesMode, Picture, PictureReader
+from serving.detection.detectors import Detectors
+from serving.detection.image_reader import FacesMode, Picture, PictureReader
 from serving.errors import ServingError
 from serving.errors.operation import ScoringRefused
 from serving.errors.requests import PayloadTooLarge
@@ -61,6 +62,11 @@ class _PictureData:
     faces: int
     box: Box | None
     statistics: ImageStatistics | None
+
+
+def configured_detectors(settings: Settings) -> Detectors:
+    """The service's face detectors with these settings."""
+    return Detectors(settings.face_detector, face_model=settings.face_model, cache_dir=settings.cache_dir)
 
 
 class Scorer:
@@ -117,7 +123,7 @@ class Scorer:
         cls, settings: Settings, live: LiveModel, *, faces: FacesMode = "auto", embedding: bool = False
     ) -> Scorer:
         """Create a scorer that reads pictures as the service does with these settings; see `__init__`."""
-        detectors = Detectors(settings.face_detector, face_model=settings.face_model)
+        detectors = configured_detectors(settings)
         reader = PictureReader(
             detectors,
             max_pixels=settings.max_pixels,
@@ -126,6 +132,7 @@ class Scorer:
         )
         made = cls(live, reader, faces=faces, embedding=embedding, max_bytes=settings.max_bytes)
         made.plan |= settings.model_dump(mode="json", include=_READING)
+        made.plan["detector"] = detectors.name(live.contract.input)
         return made
 
     def tables(self, folder: Path, chunks: Iterable[Sequence[str]]) -> Iterator[pa.Table]:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.detection.bodies import Count, Sha256, Time, iso_time
+from serving.detection.detectors import Detectors
 from serving.http.endpoint import ACCESS, Dependencies, Routes, Schema, documented
 from serving.http.request.body import json_response, read_limit
 from serving.http.routes.shadow import Canary, canary_state
@@ -45,6 +46,8 @@ class LiveModelFacts:
     notice: str | None
     since: Time
     size_bytes: Count
+    face_detector: str | None
+    """Detector that finds faces for this model; null if looking for faces is switched off."""
     contract: Mapping[str, Any]
     lineage: Mapping[str, Any]
 
@@ -89,7 +92,7 @@ async def model(request: Request) -> Response:
     live = dependencies.slot.current
     return json_response(
         Model(
-            live=_live(live) if live else None,
+            live=_live(live, dependencies.detectors) if live else None,
             reason=dependencies.slot.reason,
             following=_following(dependencies.model_sync.status()),
             canary=canary_state(dependencies.experiments.canary),
@@ -106,7 +109,7 @@ async def history(request: Request) -> Response:
     return json_response(History(switches=[_switch(row) for row in rows]))
 
 
-def _live(live: LiveModel) -> LiveModelFacts:
+def _live(live: LiveModel, detectors: Detectors) -> LiveModelFacts:
     identity, contract = live.identity, live.contract
     return LiveModelFacts(
         name=identity.name,
@@ -118,6 +121,7 @@ def _live(live: LiveModel) -> LiveModelFacts:
         notice=SAMPLE_NOTICE if identity.sample else None,
         since=iso_time(live.since),
         size_bytes=live.classifier.size_bytes,
+        face_detector=detectors.name(contract.input),
         contract=orjson.loads(contract.to_json()),
         lineage={
             "source": identity.source,

@@ -139,7 +139,9 @@ const meter = (share, hue) =>
     score(share),
   );
 
-function expects({ contract, size_bytes: size, architecture }) {
+const DETECTORS = { haar: "Haar's cascade, which misses turned faces", yunet: "YuNet" };
+
+function expects({ contract, size_bytes: size, architecture, face_detector: detector }) {
   const { input } = contract;
   const crop =
     input.crop === "face"
@@ -159,6 +161,7 @@ function expects({ contract, size_bytes: size, architecture }) {
           `${input.width} × ${input.height} px, ${input.color === "gray" ? "shades of gray" : "colour"}`,
         ],
         ["is shown", crop],
+        ["faces are found by", DETECTORS[detector] ?? "no detector: looking for faces is switched off"],
         ["calibration", `temperature ${number(contract.temperature)}`],
         ["file", `${bytes(size)} of ONNX`],
       ]),

@@ -96,7 +96,6 @@ def test_a_full_disk_does_not_end_the_start(tmp_path: Path, monkeypatch: pytest.
         ("MIEN_KEEP_IMAGES", "1.5", "MIEN_KEEP_IMAGES='1.5': "),
         ("MIEN_FACE_DETECTOR", "best", "MIEN_FACE_DETECTOR='best': "),
         ("MIEN_API_KEYS", "secret", "MIEN_API_KEYS: an entry is not NAME:SCOPE:SHA256"),
-        ("MIEN_FACE_DETECTOR", "yunet", "settings: MIEN_FACE_DETECTOR=yunet needs MIEN_FACE_MODEL"),
     ],
 )
 def test_a_setting_is_named_with_what_it_got(

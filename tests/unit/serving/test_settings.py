@@ -38,7 +38,6 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MIEN_PORT", "high"),
         ("MIEN_TIMEOUT_S", "0"),
         ("MIEN_KEEP_IMAGES", "1.5"),
-        ("MIEN_FACE_DETECTOR", "yunet"),
         ("MIEN_API_KEYS", "secret"),
         ("MIEN_API_KEYS", f"app:root:{HASH}"),
         ("MIEN_API_KEYS", f"app:predict:{HASH},app:admin:{HASH}"),

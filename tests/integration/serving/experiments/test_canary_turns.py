@@ -291,7 +291,8 @@ def test_a_shared_state_that_cannot_be_written_does_not_prevent_a_pause(tmp_path
 def test_only_the_answer_that_was_given_is_recorded(tmp_path: Path) -> None:
     """Through the real detector, whose work records before the batch is settled."""
     from serving.detection.detector import Detector, Options
-    from serving.detection.image_reader import Detectors, PictureReader
+    from serving.detection.detectors import Detectors
+    from serving.detection.image_reader import PictureReader
     from tests.support.http_service import picture_of
 
     async def test(world: World) -> None:

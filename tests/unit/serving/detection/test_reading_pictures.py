@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from serving.contract import Face, FaceDetector, Image, InputSpec, decode, image_statistics, preprocess
-from serving.detection.image_reader import DetectorChoice, Detectors, FacesMode, Picture, PictureReader
+from serving.detection.detectors import DetectorChoice, Detectors
+from serving.detection.image_reader import FacesMode, Picture, PictureReader
 from serving.errors import FaceDetectorError, ImageTooLarge
 from serving.errors.requests import BadRequest
 from tests.support.pictures import drawn_face, encoded, textured
