@@ -106,6 +106,8 @@ class Export:
     """Rows and columns."""
     embedding: int
     """Length."""
+    flip_average: Annotated[bool | None, OPTIONAL] = None
+    """True if the file averages a picture with its mirror image, otherwise None."""
     twin: Annotated[FloatModel | None, OPTIONAL] = None
     """None for a float32 model, as `settings`."""
     settings: Annotated[QuantizationParams | None, OPTIONAL] = None

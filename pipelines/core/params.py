@@ -234,6 +234,8 @@ class ExportParams(_Block):
     """ONNX operator set; 18 is the newest that tf2onnx 1.17 writes."""
     tolerance: Annotated[float, Field(gt=0, le=1e-2)]
     """Largest difference between ONNX Runtime and Keras, any output."""
+    flip_average: bool = False
+    """Average every picture with its mirror image inside the graph, at twice the cost."""
 
 
 class QuantizationParams(_Block):

@@ -28,6 +28,8 @@ class Answers:
     """[n], its probability, in [0, 1]."""
     heatmaps: Heatmaps
     """float32 [n, rows, columns] in [0, 1]."""
+    flip_average: bool
+    """Whether the model averages each picture with its mirror image."""
 
     def predicted(self, index: int) -> str:
         """Name of the predicted class of picture `index`."""
@@ -54,6 +56,7 @@ def answer(path: Path, pictures: Image) -> Answers:
         top=top,
         confidence=prediction.probabilities[np.arange(len(top)), top],
         heatmaps=prediction.heatmap,
+        flip_average=classifier.contract.flip_average,
     )
 
 

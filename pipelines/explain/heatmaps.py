@@ -5,6 +5,8 @@ The ONNX file computes the same in closed form; `explain` compares the two.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,21 +21,44 @@ _TINY = 1e-12
 """Keeps 0 / 0 out of a map without any evidence."""
 
 
-def keras_heatmaps(classifier: Classifier, images: Image, *, top: NDArray[np.intp]) -> Heatmaps:
+@dataclass(frozen=True, kw_only=True)
+class _Raw:
+    maps: Heatmaps
+    """≥ 0, before they are scaled to [0, 1]."""
+    floor: NDArray[np.float32]
+    """[n, 1, 1]: a smaller maximum is replaced by it."""
+
+
+def keras_heatmaps(
+    classifier: Classifier, images: Image, *, top: NDArray[np.intp], flip_average: bool = False
+) -> Heatmaps:
     """Compute heatmaps, for one class per picture.
 
     Args:
         classifier: with trained weights.
         images: uint8 [n, H, W, 3], RGB.
         top: class index per picture, int [n]; a ViT's rollout does not depend on it.
+        flip_average: whether to average each map with that of the mirror image, flipped back.
 
     Returns:
         float32 [n, rows, columns] in [0, 1].
     """
+    raw = _raw(classifier, images, top=top)
+    if flip_average:
+        mirrored = _raw(classifier, images[:, :, ::-1], top=top)
+        raw = _Raw(
+            maps=np.mean([raw.maps, mirrored.maps[:, :, ::-1]], axis=0),
+            floor=np.mean([raw.floor, mirrored.floor], axis=0),
+        )
+    highest = np.maximum(raw.maps.max(axis=(1, 2), keepdims=True), raw.floor)
+    return np.asarray(raw.maps / np.maximum(highest, _TINY), dtype=np.float32)
+
+
+def _raw(classifier: Classifier, images: Image, *, top: NDArray[np.intp]) -> _Raw:
     batch = images.astype(np.float32)
     if classifier.pooling == "token":
-        return attention_rollout(classifier, batch)
-    return grad_cam(classifier, batch, top=top)
+        return _attention_rollout(classifier, batch)
+    return _grad_cam(classifier, batch, top=top)
 
 
 def method(classifier: Classifier) -> str:
@@ -41,13 +66,13 @@ def method(classifier: Classifier) -> str:
     return "attention rollout" if classifier.pooling == "token" else "Grad-CAM"
 
 
-def grad_cam(classifier: Classifier, batch: NDArray[np.float32], *, top: NDArray[np.intp]) -> Heatmaps:
+def _grad_cam(classifier: Classifier, batch: NDArray[np.float32], *, top: NDArray[np.intp]) -> _Raw:
     """Grad-CAM (Selvaraju et al., 2017) with `tf.GradientTape`.
 
     Returns:
-        float32 [n, rows, columns]: ReLU of the feature map's channels, weighted by the mean gradient of
-        the class's logit with respect to them, over its maximum. A map with little more than
-        rounding errors stays faint, exactly as in the exported graph (`LEAST_EVIDENCE`).
+        ReLU of the feature map's channels, weighted by the mean gradient of the class's logit with respect
+        to them. The floor keeps a map with little more than rounding errors faint, exactly as in the
+        exported graph (`LEAST_EVIDENCE`).
     """
     import keras
     import tensorflow as tf
@@ -62,17 +87,14 @@ def grad_cam(classifier: Classifier, batch: NDArray[np.float32], *, top: NDArray
     weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
     evidence = np.asarray(weights * features, dtype=np.float32)
     magnitude = np.abs(evidence).sum(axis=-1).max(axis=(1, 2), keepdims=True)
-    return normalized(np.maximum(evidence.sum(axis=-1), 0), floor=LEAST_EVIDENCE * magnitude)
+    return _Raw(maps=np.maximum(evidence.sum(axis=-1), 0), floor=LEAST_EVIDENCE * magnitude)
 
 
-def attention_rollout(classifier: Classifier, batch: NDArray[np.float32]) -> Heatmaps:
+def _attention_rollout(classifier: Classifier, batch: NDArray[np.float32]) -> _Raw:
     """Attention rollout (Abnar & Zuidema, 2020) from the class token to the patches.
 
     Heads are averaged, the residual connection counts half (section 3 of the paper), and the blocks'
-    matrices are multiplied, first block rightmost.
-
-    Returns:
-        float32 [n, rows, columns] over its maximum.
+    matrices are multiplied, first block rightmost. There is no floor.
     """
     from keras import ops
 
@@ -86,10 +108,4 @@ def attention_rollout(classifier: Classifier, batch: NDArray[np.float32]) -> Hea
     rows, columns = classifier.grid
     # The class token is the first; its attention to itself does not belong to a region of the picture.
     patches = np.asarray(ops.reshape(rollout[:, 0, 1:], (-1, rows, columns)), dtype=np.float32)
-    return normalized(patches, floor=0.0)
-
-
-def normalized(heatmaps: Heatmaps, *, floor: NDArray[np.float32] | float) -> Heatmaps:
-    """Divide each map, float32 [n, rows, columns] ≥ 0, by its maximum, or by `floor` where that is larger."""
-    highest = np.maximum(heatmaps.max(axis=(1, 2), keepdims=True), floor)
-    return np.asarray(heatmaps / np.maximum(highest, _TINY), dtype=np.float32)
+    return _Raw(maps=patches, floor=np.zeros((len(patches), 1, 1), np.float32))

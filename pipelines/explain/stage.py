@@ -105,7 +105,8 @@ def _from_keras(architecture: str, pictures: Image, exported: Answers) -> tuple[
     record = read_training_record(paths.training_record(architecture))
     classifier = trained_classifier(record, paths.trained_weights(architecture))
     # The class the ONNX file chose: where two tie, rounding could make Keras choose the other.
-    return method(classifier), keras_heatmaps(classifier, pictures, top=exported.top)
+    heatmaps = keras_heatmaps(classifier, pictures, top=exported.top, flip_average=exported.flip_average)
+    return method(classifier), heatmaps
 
 
 def _difference(quantized: Answers, float_answers: Answers) -> QuantizedDifference:

@@ -1,8 +1,8 @@
 """From a trained Keras network to one ONNX file.
 
-calibration   the temperature, fitted on validation logits
 heatmaps      Grad-CAM in closed form and attention rollout, as graph operations
-inference     pictures → probabilities, heatmap, embedding: the function that is exported
+inference     pictures → probabilities, heatmap, embedding: that function, and its temperature
+flip_average  averages of a picture and its mirror image
 conversion    that function → ONNX, the same bytes every time
 canonical     names and order that the graph alone decides
 pictures      prepared pictures as arrays

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.core.errors import ExportFailed
+from pipelines.export.flip_average import both
 from pipelines.export.inference import Logits
 from pipelines.export.parity import BATCHES, Answers, differences, least_difference, varied
 from pipelines.export.pictures import read_pictures
 from serving.contract.arrays import Image
-from serving.contract.model import EMBEDDING, HEATMAP, PROBABILITIES
+from serving.contract.model import EMBEDDING, HEATMAP, PROBABILITIES, ModelContract
 from serving.inference.sessions import open_session
 
 # Pictures among which those for the comparison are chosen, spread evenly over the split.
 _CANDIDATES = 64
 # Predictions closer than this many tolerances could not be distinguished.
 _APART = 10
+_Runner = Callable[[Image], Answers]
 
 
 def compare(
     model: bytes,
     *,
-    architecture: str,
+    contract: ModelContract,
     logits: Logits,
     function: Any,
-    temperature: float,
     pictures: Sequence[Path],
     tolerance: float,
 ) -> dict[str, float]:
@@ -37,10 +37,9 @@ def compare(
 
     Args:
         model: the ONNX file.
-        architecture: of the trained network.
+        contract: of the file.
         logits: the network itself, see `inference.keras_logits`.
         function: the exported function before its conversion.
-        temperature: that `function` and `model` divide the logits by.
         pictures: prepared ones that it was not trained on, at least five.
         tolerance: largest difference allowed in any output.
 
@@ -50,14 +49,22 @@ def compare(
     Raises:
         ExportFailed: they differ by more, or the answers are too alike to prove anything.
     """
+    architecture = contract.architecture
     if len(pictures) < max(BATCHES):
         raise ExportFailed(
             architecture=architecture,
             reason=f"got {len(pictures)} test pictures to compare on, expected at least {max(BATCHES)}",
             remedy="add some to data/ or raise prepare.test_fraction",
         )
-    images = _chosen(function, pictures, margin=_APART * tolerance)
-    expected = _answers(logits, function, images=images, temperature=temperature)
+
+    def run(images: Image) -> Answers:
+        import tensorflow as tf
+
+        batch = tf.constant(both(images) if contract.flip_average else images)
+        return {name: np.asarray(values) for name, values in function(batch).items()}
+
+    images = _chosen(run, pictures, margin=_APART * tolerance)
+    expected = _answers(logits, run, images=images, temperature=contract.temperature)
     _check_varied(expected, architecture, least=_APART * tolerance)
     apart = differences(open_session(model, threads=1), images, expected)
     for output, difference in apart.items():
@@ -72,11 +79,11 @@ def compare(
     return apart
 
 
-def _chosen(function: Any, pictures: Sequence[Path], *, margin: float) -> Image:
+def _chosen(run: _Runner, pictures: Sequence[Path], *, margin: float) -> Image:
     """Pictures with answers far apart, uint8 [5, H, W, 3]."""
     spread = np.linspace(0, len(pictures) - 1, min(_CANDIDATES, len(pictures))).astype(int)
     candidates = read_pictures([pictures[index] for index in spread])
-    answers = _run(function, candidates)
+    answers = run(candidates)
     # Where two classes tie, two runtimes may explain different ones, neither being wrong; and a map without
     # any evidence is zero in both, even if the formula is wrong.
     first_two = np.sort(answers[PROBABILITIES], axis=1)[:, -2:]
@@ -84,17 +91,11 @@ def _chosen(function: Any, pictures: Sequence[Path], *, margin: float) -> Image:
     return candidates[varied(answers[PROBABILITIES], max(BATCHES), first=telling)]
 
 
-def _answers(logits: Logits, function: Any, *, images: Image, temperature: float) -> Answers:
-    """Probabilities from the network itself; heatmap and embedding, which it lacks, from `function`."""
+def _answers(logits: Logits, run: _Runner, *, images: Image, temperature: float) -> Answers:
+    """Probabilities from the network itself; heatmap and embedding, which it lacks, from the function."""
     from scipy.special import softmax
 
-    return {**_run(function, images), PROBABILITIES: softmax(logits(images) / temperature, axis=1)}
-
-
-def _run(function: Any, images: Image) -> dict[str, NDArray[np.float32]]:
-    import tensorflow as tf
-
-    return {name: np.asarray(values) for name, values in function(tf.constant(images)).items()}
+    return {**run(images), PROBABILITIES: softmax(logits(images) / temperature, axis=1)}
 
 
 def _check_varied(expected: Answers, architecture: str, *, least: float) -> None:

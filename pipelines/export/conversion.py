@@ -12,6 +12,7 @@ from collections import OrderedDict
 from typing import Any
 
 from pipelines.export.canonical import canonical
+from pipelines.export.flip_average import add_mirrors
 from serving.contract.model import IMAGE, METADATA_KEY, ModelContract
 
 # The passes of tf2onnx that change these graphs. Each copies all weights: with the other seven, EfficientNet-
@@ -30,7 +31,8 @@ def to_onnx(function: Any, contract: ModelContract, *, opset: int) -> Any:
 
     Args:
         function: takes `image`, returns a dictionary of the contract's outputs.
-        contract: written into the metadata.
+        contract: written into the metadata; with `flip_average` mirror images are added to the batch that
+            `function` is given.
         opset: ONNX operator set.
 
     Returns:
@@ -40,7 +42,10 @@ def to_onnx(function: Any, contract: ModelContract, *, opset: int) -> Any:
         Exception: TensorFlow's and tf2onnx's own exceptions for an operation they cannot convert.
     """
     graph, names = _frozen(function)
-    model = canonical(_converted(graph, names, opset=opset))
+    converted = _converted(graph, names, opset=opset)
+    if contract.flip_average:
+        add_mirrors(converted)
+    model = canonical(converted)
     model.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
     return model
 

@@ -7,6 +7,7 @@ Grad-CAM needs is a product of their kernels, with a row of zeros for every unit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipelines.architectures import Pooling
@@ -19,6 +20,16 @@ from pipelines.architectures import Pooling
 LEAST_EVIDENCE = 0.1
 # Keeps 0 / 0 out of a map without any evidence.
 _TINY = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawHeatmap:
+    """Maps before they are scaled to [0, 1]."""
+
+    values: Any
+    """float32 [batch, h, w], ≥ 0."""
+    floor: Any | None
+    """float32 [batch, 1, 1], what a smaller maximum is replaced by, see `LEAST_EVIDENCE`; None: none."""
 
 
 def score_gradient(top: Any, kernels: Sequence[Any], *, preactivations: Sequence[Any]) -> Any:
@@ -40,7 +51,7 @@ def score_gradient(top: Any, kernels: Sequence[Any], *, preactivations: Sequence
     return gradient
 
 
-def grad_cam(features: Any, gradient: Any, *, pooling: Pooling) -> Any:
+def grad_cam(features: Any, gradient: Any, *, pooling: Pooling) -> RawHeatmap:
     """Grad-CAM (Selvaraju et al., 2017): the feature map weighted by each channel's mean gradient, ReLU.
 
     Args:
@@ -50,7 +61,7 @@ def grad_cam(features: Any, gradient: Any, *, pooling: Pooling) -> Any:
         pooling: between the two.
 
     Returns:
-        float32 [batch, h, w] in [0, 1]; its maximum is 1 unless there is hardly any evidence for the class.
+        Maps [batch, h, w] with the floor below which there is hardly any evidence for the class.
     """
     import tensorflow as tf
 
@@ -61,10 +72,10 @@ def grad_cam(features: Any, gradient: Any, *, pooling: Pooling) -> Any:
     weights /= height * width if pooling == "average" else 1
     evidence = features * weights[:, tf.newaxis, tf.newaxis, :]
     magnitude = tf.reduce_max(tf.reduce_sum(tf.abs(evidence), axis=-1), axis=(1, 2), keepdims=True)
-    return scaled(tf.nn.relu(tf.reduce_sum(evidence, axis=-1)), floor=LEAST_EVIDENCE * magnitude)
+    return RawHeatmap(values=tf.nn.relu(tf.reduce_sum(evidence, axis=-1)), floor=LEAST_EVIDENCE * magnitude)
 
 
-def rollout(attentions: Sequence[Any], grid: tuple[int, int]) -> Any:
+def rollout(attentions: Sequence[Any], grid: tuple[int, int]) -> RawHeatmap:
     """Attention rollout (Abnar & Zuidema, 2020): how much of each patch reaches the class token.
 
     Args:
@@ -72,7 +83,7 @@ def rollout(attentions: Sequence[Any], grid: tuple[int, int]) -> Any:
         grid: rows and columns of patches; tokens = 1 + rows · columns.
 
     Returns:
-        float32 [batch, rows, columns] in [0, 1] with maximum 1.
+        Maps [batch, rows, columns] without a floor: attention is a share of 1 and never vanishes.
     """
     import tensorflow as tf
 
@@ -83,13 +94,17 @@ def rollout(attentions: Sequence[Any], grid: tuple[int, int]) -> Any:
         mixed = tf.reduce_mean(attention, axis=1)
         # Half for the residual connection, as the paper has it; rows then still sum to 1.
         reach = 0.5 * tf.matmul(reach, mixed) + 0.5 * reach
-    patches = tf.reshape(reach[:, 0, 1:], (-1, *grid))
-    return scaled(patches, floor=_TINY)
+    return RawHeatmap(values=tf.reshape(reach[:, 0, 1:], (-1, *grid)), floor=None)
 
 
-def scaled(heatmap: Any, *, floor: Any) -> Any:
-    """Divide each map by its maximum, or by `floor` where that is larger."""
+def scaled(heatmap: RawHeatmap) -> Any:
+    """Divide each map by its maximum, or by its floor where that is larger.
+
+    Returns:
+        float32 [batch, h, w] in [0, 1].
+    """
     import tensorflow as tf
 
-    highest = tf.reduce_max(heatmap, axis=(1, 2), keepdims=True)
-    return heatmap / tf.maximum(tf.maximum(highest, floor), _TINY)
+    highest = tf.reduce_max(heatmap.values, axis=(1, 2), keepdims=True)
+    floor = _TINY if heatmap.floor is None else heatmap.floor
+    return heatmap.values / tf.maximum(tf.maximum(highest, floor), _TINY)

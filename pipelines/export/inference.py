@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.export.heatmaps import grad_cam, rollout, score_gradient
+from pipelines.export.flip_average import mean_heatmap, mean_rows
+from pipelines.export.heatmaps import RawHeatmap, grad_cam, rollout, scaled, score_gradient
 from pipelines.model.keras_classifier import Classifier
 from serving.contract.arrays import Image
 from serving.contract.model import EMBEDDING, HEATMAP, IMAGE, PROBABILITIES
@@ -34,7 +35,9 @@ class HeadOutputs:
     """Before each ReLU, input side first, float32 [batch, units]."""
 
 
-def inference_function(classifier: Classifier, *, temperature: float, height: int, width: int) -> Any:
+def inference_function(
+    classifier: Classifier, *, temperature: float, height: int, width: int, flip_average: bool = False
+) -> Any:
     """Trace the exported function.
 
     Args:
@@ -42,6 +45,7 @@ def inference_function(classifier: Classifier, *, temperature: float, height: in
         temperature: logits are divided by it before the softmax; > 0.
         height: rows of the picture, px.
         width: columns of the picture, px.
+        flip_average: whether `image` is 2 · batch pictures, see `flip_average.both`, which are averaged.
 
     Returns:
         A TensorFlow concrete function: `image` uint8 [batch, height, width, 3] →
@@ -54,13 +58,16 @@ def inference_function(classifier: Classifier, *, temperature: float, height: in
 
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # no types
     def infer(image: Any) -> dict[str, Any]:
-        return _answer(classifier, tf.cast(image, tf.float32), temperature=temperature)
+        pictures = tf.cast(image, tf.float32)
+        return _answer(classifier, pictures, temperature=temperature, flip_average=flip_average)
 
     return infer.get_concrete_function()
 
 
-def keras_logits(classifier: Classifier, *, height: int, width: int) -> Logits:
-    """The Keras model as it was trained.
+def keras_logits(classifier: Classifier, *, height: int, width: int, flip_average: bool = False) -> Logits:
+    """The Keras model as it was trained; with `flip_average` the mean over a picture and its mirror image.
+
+    The last layer is linear, so the mean of two logits is the logit of the mean of two embeddings.
 
     Traced once for batches of any size; for a deep network, tracing takes longer than all predictions.
     """
@@ -73,7 +80,13 @@ def keras_logits(classifier: Classifier, *, height: int, width: int) -> Logits:
         # A plain graph: Keras' own `predict` would first compile one with XLA, for longer than it then runs.
         return classifier.model(tf.cast(image, tf.float32), training=False)
 
-    return lambda images: np.asarray(infer(tf.constant(images)))
+    def logits(images: Image) -> NDArray[np.float32]:
+        return np.asarray(infer(tf.constant(images)))
+
+    def averaged(images: Image) -> NDArray[np.float32]:
+        return np.asarray((logits(images) + logits(images[:, :, ::-1])) / 2, np.float32)
+
+    return averaged if flip_average else logits
 
 
 def head_outputs(classifier: Classifier, features: Any) -> HeadOutputs:
@@ -95,32 +108,37 @@ def head_outputs(classifier: Classifier, features: Any) -> HeadOutputs:
     )
 
 
-def class_heatmap(classifier: Classifier, features: Any, head: HeadOutputs) -> Any:
-    """Grad-CAM of the top class, float32 [batch, h, w] in [0, 1]."""
-    import tensorflow as tf
-
+def class_heatmap(classifier: Classifier, features: Any, head: HeadOutputs, *, top: Any) -> RawHeatmap:
+    """Grad-CAM [batch, h, w] of one class per picture, `top`: int64 [batch]."""
     gradient = score_gradient(
-        tf.argmax(head.logits, axis=-1),
+        top,
         [layer.kernel for layer in classifier.head],
         preactivations=head.preactivations,
     )
     return grad_cam(features, gradient, pooling=classifier.pooling)
 
 
-def _answer(classifier: Classifier, image: Any, *, temperature: float) -> dict[str, Any]:
+def _answer(classifier: Classifier, image: Any, *, temperature: float, flip_average: bool) -> dict[str, Any]:
     import tensorflow as tf
 
     outputs = classifier.backbone(image, training=False)
     features = outputs[0] if classifier.pooling == "token" else outputs
     head = head_outputs(classifier, features)
+    logits, embedding = head.logits, head.embedding
+    if flip_average:
+        embedding = mean_rows(embedding)
+        logits = _dense(embedding, classifier.head[-1])
     if classifier.pooling == "token":
         heatmap = rollout(outputs[1:], classifier.grid)
     else:
-        heatmap = class_heatmap(classifier, features, head)
+        top = tf.argmax(logits, axis=-1)
+        # A picture and its mirror image explain the same class, that of their mean.
+        top = tf.concat([top, top], axis=0) if flip_average else top
+        heatmap = class_heatmap(classifier, features, head, top=top)
     return {
-        PROBABILITIES: tf.nn.softmax(head.logits / temperature),
-        HEATMAP: heatmap,
-        EMBEDDING: head.embedding,
+        PROBABILITIES: tf.nn.softmax(logits / temperature),
+        HEATMAP: scaled(mean_heatmap(heatmap) if flip_average else heatmap),
+        EMBEDDING: embedding,
     }
 
 

@@ -66,7 +66,7 @@ def export_model(
         weights: `model.weights.h5`.
         manifest: beside the prepared pictures; `val` calibrates, `test` is compared on.
         folder: replaced as a whole.
-        params: operator set and tolerance.
+        params: operator set, tolerance, whether mirror images are averaged in.
 
     Returns:
         What `export.json` holds.
@@ -80,25 +80,27 @@ def export_model(
     """
     facts = read_training_record(record)
     classifier = trained_classifier(facts, weights)
-    logits = keras_logits(classifier, height=facts.input.height, width=facts.input.width)
+    height, width, flip_average = facts.input.height, facts.input.width, params.flip_average
+    logits = keras_logits(classifier, height=height, width=width, flip_average=flip_average)
     calibration = _calibrated(logits, facts, manifest=manifest)
     function = inference_function(
         classifier,
         temperature=calibration.temperature,
-        height=facts.input.height,
-        width=facts.input.width,
+        height=height,
+        width=width,
+        flip_average=flip_average,
     )
-    model = converted(function, _contract(facts, calibration), opset=params.opset)
+    contract = _contract(facts, calibration, flip_average=flip_average)
+    model = converted(function, contract, opset=params.opset)
     parity = compare(
         model,
-        architecture=facts.architecture,
+        contract=contract,
         logits=logits,
         function=function,
-        temperature=calibration.temperature,
         pictures=read_split(manifest, "test", classes=facts.classes).paths,
         tolerance=params.tolerance,
     )
-    values = _record(classifier, calibration, model=model, parity=parity, opset=params.opset)
+    values = _record(classifier, calibration, model=model, parity=parity, params=params)
     with replacing_folder(folder) as temporary:
         (temporary / "model.onnx").write_bytes(model)
         write_record(temporary / "export.json", values)
@@ -110,7 +112,7 @@ def _calibrated(logits: Logits, facts: TrainingRecord, *, manifest: Path) -> Cal
     return fit_temperature(np.concatenate([logits(batch) for batch in in_batches(split.paths)]), split.labels)
 
 
-def _contract(facts: TrainingRecord, calibration: Calibration) -> ModelContract:
+def _contract(facts: TrainingRecord, calibration: Calibration, *, flip_average: bool) -> ModelContract:
     return ModelContract(
         classes=facts.classes,
         input=facts.input,
@@ -118,6 +120,7 @@ def _contract(facts: TrainingRecord, calibration: Calibration) -> ModelContract:
         weights=facts.weights,
         temperature=calibration.temperature,
         dataset=facts.dataset,
+        flip_average=flip_average,
     )
 
 
@@ -160,7 +163,7 @@ def _record(
     *,
     model: bytes,
     parity: Mapping[str, float],
-    opset: int,
+    params: ExportParams,
 ) -> Export:
     return Export(
         architecture=classifier.architecture.name,
@@ -171,7 +174,8 @@ def _record(
         parity={name: float(f"{apart:.0e}") for name, apart in parity.items()},
         size_bytes=len(model),
         sha256=hashlib.sha256(model).hexdigest(),
-        opset=opset,
+        opset=params.opset,
         heatmap=tuple(classifier.grid),
         embedding=int(classifier.head[-1].kernel.shape[0]),
+        flip_average=params.flip_average or None,
     )

@@ -159,6 +159,7 @@ def _record(
         opset=_opset(content),
         heatmap=answers.heatmap.shape[1:],
         embedding=int(answers.embedding.shape[1]),
+        flip_average=quantized.contract.flip_average or None,
         twin=FloatModel(
             sha256=float_model.sha256,
             size_bytes=float_model.size_bytes,

@@ -196,6 +196,7 @@ def _model(facts: Facts) -> str:
         ("input", f"{spec.height}×{spec.width} px, {spec.color}, {face}"),
         ("training", f"{training.epochs_run} epochs, best epoch {training.best_epoch}"),
         ("calibration", f"temperature {facts.export.temperature:.3f}"),
+        *([("prediction", "mean of picture and mirror image")] if facts.export.flip_average else []),
         ("file", f"{facts.export.size_bytes / 1e6:.2f} MB ONNX, sha256 `{facts.export.sha256[:12]}`"),
         *_quantized(facts),
         ("latency", f"{facts.p50_ms:.2f} ms, median, batch 1, one thread; {facts.timing}"),

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from pipelines.core.errors import ParamsError
 from pipelines.core.params import HeadParams, ModelParams, known_architectures
-from pipelines.export.heatmaps import LEAST_EVIDENCE
+from pipelines.export.heatmaps import LEAST_EVIDENCE, scaled
 from pipelines.export.inference import class_heatmap, head_outputs, inference_function
 from pipelines.model.keras_classifier import Classifier, build_classifier
 from tests.support.networks import CLASSES, HEAD, SIDE, lively, pictures, small_classifier
@@ -71,7 +71,8 @@ def test_closed_form_heatmap_is_grad_cam_by_gradient_tape(name: str) -> None:
     floor = LEAST_EVIDENCE * np.abs(evidence).sum(axis=-1).max(axis=(1, 2))
     expected /= np.maximum(expected.max(axis=(1, 2)), floor)[:, None, None]
     assert np.ptp(expected) > 0.1
-    got = class_heatmap(classifier, features, head_outputs(classifier, features))
+    outputs = head_outputs(classifier, features)
+    got = scaled(class_heatmap(classifier, features, outputs, top=tf.argmax(outputs.logits, axis=-1)))
     np.testing.assert_allclose(got, expected, atol=1e-4)
 
 

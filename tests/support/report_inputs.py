@@ -264,6 +264,7 @@ def _answers(count: int, *, seed: int) -> Answers:
         top=rng.integers(0, len(CLASSES), count),
         confidence=rng.uniform(0.3, 1, count).astype(np.float32),
         heatmaps=_heatmaps(count, seed=seed),
+        flip_average=False,
     )
 
 

@@ -19,6 +19,7 @@ from pipelines.core.params import ExportParams, load_params
 from pipelines.core.records import write_record
 from pipelines.explain import stage
 from pipelines.explain.heatmaps import keras_heatmaps, method
+from pipelines.export.flip_average import both
 from pipelines.export.inference import inference_function
 from pipelines.export.stage import export_model
 from pipelines.model.predict import open_model
@@ -82,15 +83,18 @@ def inside(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return root
 
 
+@pytest.mark.parametrize("flip_average", [False, True], ids=["plain", "averaged"])
 @pytest.mark.parametrize("name", KINDS)
 def test_differentiation_agrees_with_the_closed_form_that_is_exported(
-    name: str, networks: dict[str, Any]
+    name: str, flip_average: bool, networks: dict[str, Any]
 ) -> None:
     classifier, images = networks[name], pictures(9, side=32)
-    function = inference_function(classifier, temperature=1.3, height=32, width=32)
-    answers = {key: value.numpy() for key, value in function(image=images).items()}
+    function = inference_function(classifier, temperature=1.3, height=32, width=32, flip_average=flip_average)
+    batch = both(images) if flip_average else images
+    answers = {key: value.numpy() for key, value in function(image=batch).items()}
 
-    heatmaps = keras_heatmaps(classifier, images, top=answers["probabilities"].argmax(1))
+    top = answers["probabilities"].argmax(1)
+    heatmaps = keras_heatmaps(classifier, images, top=top, flip_average=flip_average)
 
     assert heatmaps.shape == (9, *classifier.grid)
     np.testing.assert_allclose(heatmaps, answers["heatmap"], atol=1e-4)
@@ -173,6 +177,23 @@ def test_a_vision_transformer_can_be_the_selected_one(inside: Path) -> None:
     stage.main()
 
     assert read_json(inside / paths.EXPLANATIONS / "explain.json")["method"] == "attention rollout"
+
+
+@pytest.mark.parametrize("name", ["lenet", "vit"])
+def test_a_file_that_averages_mirror_images_is_explained_by_averages(inside: Path, name: str) -> None:
+    export_model(
+        record=inside / paths.training_record(name),
+        weights=inside / paths.trained_weights(name),
+        manifest=inside / paths.MANIFEST,
+        folder=(inside / paths.onnx_model(name)).parent,
+        params=ExportParams(opset=18, tolerance=1e-4, flip_average=True),
+    )
+    write_record(inside / paths.COMPARISON, comparison(name))
+
+    stage.main()
+
+    agreement = read_json(inside / paths.EXPLANATIONS / "explain.json")["agreement"]
+    assert 0 < agreement["max_difference"] <= 1e-4
 
 
 def test_an_int8_variant_is_explained_beside_its_twin(inside: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pipelines.report.model_card import SAMPLE_WARNING, Facts, is_sample, read_facts, render, render_short
@@ -45,6 +47,12 @@ def test_data_is_counted_from_the_manifest(facts: Facts) -> None:
 
 def test_time_of_an_answer_stands_with_machine_date_and_calibration(facts: Facts) -> None:
     assert f"| latency | 2.50 ms, median, batch 1, one thread; {SAID} |" in render(facts)
+
+
+def test_average_with_the_mirror_image_is_stated_where_there_is_one(facts: Facts) -> None:
+    averaged = replace(facts, export=replace(facts.export, flip_average=True))
+    assert "| prediction | mean of picture and mirror image |" in render(averaged)
+    assert "| prediction |" not in render(facts)
 
 
 def test_tables_are_whole(facts: Facts) -> None:
