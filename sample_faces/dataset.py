@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pipelines.core.errors import SampleError
 from pipelines.core.io import replacing_folder
 from sample_faces.action_units import CLASSES, Clarity, Expression, draw_expression, draw_intensity
+from sample_faces.attributes import FILE, attributes_table
 from sample_faces.camera import photograph
 from sample_faces.identity import Identity, draw_identity
 from sample_faces.portrait import paint_portrait
@@ -135,15 +136,17 @@ def draw_sitting(spec: SampleSpec, shot: Shot, *, intensity: float | None = None
         shot: person, class, number.
         intensity: of the expression, 0–1; drawn when not given.
     """
-    person = draw_identity(
-        np.random.default_rng((spec.seed, _PERSON, shot.identity)), glasses_share=spec.glasses
-    )
+    person = _draw_person(spec, shot.identity)
     rng = np.random.default_rng((spec.seed, _PICTURE, CLASSES.index(shot.label), shot.identity, shot.number))
     drawn = draw_intensity(rng, spec.clarity)
     shown = drawn if intensity is None else intensity
     expression = draw_expression(shot.label, shown, rng)
     scene = draw_scene(rng, low_light_share=spec.low_light, framing=spec.framing)
     return Sitting(person=person, intensity=shown, expression=expression, scene=scene)
+
+
+def _draw_person(spec: SampleSpec, number: int) -> Identity:
+    return draw_identity(np.random.default_rng((spec.seed, _PERSON, number)), glasses_share=spec.glasses)
 
 
 def draw_image(spec: SampleSpec, shot: Shot, *, intensity: float | None = None) -> NDArray[np.uint8]:
@@ -175,7 +178,7 @@ def paint_sitting(sitting: Sitting, *, framing: Framing, size_px: int) -> NDArra
 
 
 def write_sample(spec: SampleSpec, folder: Path, *, processes: int | None = None) -> int:
-    """Draw a whole sample into `folder/<class>/`; the folder is replaced when all is drawn.
+    """Draw a sample into `folder/<class>/`, with `attributes.csv`; the folder is replaced when all is drawn.
 
     Args:
         spec: what to draw.
@@ -196,6 +199,9 @@ def write_sample(spec: SampleSpec, folder: Path, *, processes: int | None = None
             (target / label).mkdir()
         for shot, data in _encoded(spec, shots, processes or usable_cores()):
             (target / shot.label / shot.name).write_bytes(data)
+        people = sorted({shot.identity for shot in shots})
+        drawn = ((f"id{number:04d}", _draw_person(spec, number)) for number in people)
+        (target / FILE).write_bytes(attributes_table(drawn))
     return len(shots)
 
 
@@ -243,7 +249,7 @@ def _check_folder(folder: Path) -> None:
     foreign = [
         path
         for path in sorted(folder.rglob("*") if folder.is_dir() else [folder])
-        if not (path.parent == folder and path.name in CLASSES) and not ours.fullmatch(path.name)
+        if not (path.parent == folder and path.name in (*CLASSES, FILE)) and not ours.fullmatch(path.name)
     ]
     if foreign:
         raise SampleError(

@@ -29,11 +29,11 @@ Beard = Literal["none", "stubble", "moustache", "goatee", "full"]
 Colour = tuple[float, float, float]
 """Red, green, blue in 0–255."""
 
-# From the lightest to the darkest of ten tones, after the Monk Skin Tone scale (Monk, 2019), warmed.
-_SKIN = (
+SKIN_TONES = (
     (248, 225, 208), (243, 211, 187), (235, 196, 164), (224, 177, 141), (205, 156, 118),
     (178, 128, 93), (150, 104, 75), (124, 84, 61), (99, 68, 51), (80, 56, 45),
 )  # fmt: skip
+"""RGB, from the lightest to the darkest of ten, after the Monk Skin Tone scale (Monk, 2019), warmed."""
 _DARK_HAIR = ((26, 23, 24), (38, 29, 26), (58, 40, 31))
 _HAIR = (
     *_DARK_HAIR, (92, 60, 40), (120, 70, 40), (158, 112, 64), (204, 166, 106), (226, 196, 142),
@@ -101,8 +101,8 @@ def draw_identity(rng: np.random.Generator, *, glasses_share: float) -> Identity
     """
     soft = rng.random() < 0.5
     age = float(rng.beta(1.1, 1.8))
-    tone = float(rng.beta(0.9, 1.1)) * (len(_SKIN) - 1)
-    skin = _jitter(_between(_SKIN, tone), 5, rng)
+    tone = float(rng.beta(0.9, 1.1)) * (len(SKIN_TONES) - 1)
+    skin = _jitter(_between(SKIN_TONES, tone), 5, rng)
     hair = _draw_hair(tone, age, rng)
     make_up = float(rng.random() ** 2) if soft and rng.random() < 0.6 else 0.0
     styles = _SOFT_STYLES if soft else _STRONG_STYLES

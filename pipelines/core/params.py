@@ -268,6 +268,8 @@ class EvaluateParams(_Block):
     """Who finds faces when a model trained on whole pictures is measured on crops."""
     face_margin: Annotated[float, Field(ge=0, le=1)]
     """Around those faces; the service's own default, `MIEN_FACE_MARGIN`."""
+    min_group_images: Annotated[int, Field(ge=1)] = 30
+    """Test pictures that a value of an attribute (`data/attributes.csv`) needs to be a group of its own."""
 
 
 class LatencyParams(_Block):

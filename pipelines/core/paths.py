@@ -9,6 +9,8 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 DATA = Path("data")
+ATTRIBUTES = DATA / "attributes.csv"
+"""Attributes of people or pictures that the user brings, see `pipelines.core.attributes`."""
 
 PREPARED = Path("prepared")
 PREPARED_IMAGES = PREPARED / "images"

@@ -15,6 +15,7 @@ from pipelines.core import paths
 from pipelines.core.records import OPTIONAL, read_record
 from pipelines.core.variants import architecture_of
 from pipelines.machine import Machine
+from pipelines.metrics.attributes import AttributeScores
 from pipelines.metrics.summary import BasicScores, ClassScores, ComparedScores, TestScores
 
 
@@ -45,6 +46,8 @@ class Scores:
     """Of the test split, by class."""
     slices: Mapping[str, Mapping[str, BasicScores]]
     """Of the test split, by kind of slice (`brightness`) and slice (`low`)."""
+    attributes: Annotated[Mapping[str, AttributeScores] | None, OPTIONAL] = None
+    """Of the test split, by the columns of `data/attributes.csv`; None without that file."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ import numpy as np
 from pipelines import metrics
 from pipelines.architectures import Architecture, load_architecture
 from pipelines.core import paths
+from pipelines.core.attributes import Attributes, read_attributes
 from pipelines.core.dataset import Dataset, read_dataset
 from pipelines.core.errors import ModelFileError
 from pipelines.core.io import replacing, write_json
@@ -90,6 +91,8 @@ def score(
     *,
     samples: int,
     seed: int,
+    attributes: Attributes | None = None,
+    min_group_images: int = 1,
 ) -> Scores:
     """All metrics of one variant.
 
@@ -99,6 +102,8 @@ def score(
         classes: in the order of the model's outputs.
         samples: bootstrap resamples.
         seed: of the bootstrap.
+        attributes: of people or pictures, if the data bring some.
+        min_group_images: values of an attribute with fewer test pictures are left out.
     """
     test, val = answers(predictions, "test", classes), answers(predictions, "val", classes)
     rows = manifest.loc[predictions.index[predictions["split"] == "test"]]
@@ -109,6 +114,19 @@ def score(
         val=metrics.brief(val.matrix),
         classes=metrics.by_class(test),
         slices={name: metrics.by_slice(test, masks) for name, masks in slices.items()},
+        attributes=None
+        if attributes is None
+        else {
+            column: metrics.by_attribute(
+                test,
+                rows["group"].to_numpy(),
+                attributes.of(column, files=list(rows["source"]), groups=list(rows["group"])),
+                min_images=min_group_images,
+                samples=samples,
+                seed=seed,
+            )
+            for column in attributes.columns
+        },
     )
 
 
@@ -198,10 +216,19 @@ def main() -> None:
         margin=params.evaluate.face_margin,
     )
     rows = manifest[manifest["split"].isin(SPLITS)]
+    attributes = read_attributes(paths.ATTRIBUTES)
     samples = params.evaluate.bootstrap_samples
     for (name, classifier), cropped in zip(classifiers.items(), crops, strict=True):
         predictions = predict_rows(classifier, rows, Path())
-        scores = score(predictions, manifest, dataset.classes, samples=samples, seed=params.seed)
+        scores = score(
+            predictions,
+            manifest,
+            dataset.classes,
+            samples=samples,
+            seed=params.seed,
+            attributes=attributes,
+            min_group_images=params.evaluate.min_group_images,
+        )
         evaluation = describe(name, architecture, classifier, scores=scores, crops=cropped)
         write(evaluation, predictions, dataset.classes)
         print(one_line(evaluation))

@@ -4,12 +4,14 @@ classification  confusion matrix and its metrics, top-k, ROC, log loss
 calibration     reliability bins, expected calibration error
 bootstrap       95 % intervals, resampling persons rather than pictures
 slices          parts of the test set by brightness, contrast, sharpness, colour
+attributes      groups of people by given attributes, and the gaps between them
 summary         all of these for one model's answers, as they go into metrics.json
 
 A metric that is undefined (a class without pictures, a division by nothing) is NaN in arrays and None
 where a single number is returned; `rounded` turns both into JSON's null.
 """
 
+from pipelines.metrics.attributes import AttributeScores, Estimate, GroupScores, by_attribute
 from pipelines.metrics.bootstrap import group_confusions, intervals
 from pipelines.metrics.calibration import Reliability, expected_calibration_error, reliability
 from pipelines.metrics.classification import (
@@ -49,9 +51,12 @@ __all__ = [
     "GRAY_MODES",
     "METRICS",
     "Answers",
+    "AttributeScores",
     "BasicScores",
     "ClassScores",
     "ComparedScores",
+    "Estimate",
+    "GroupScores",
     "Metric",
     "Reliability",
     "Score",
@@ -59,6 +64,7 @@ __all__ = [
     "accuracy",
     "balanced_accuracy",
     "brief",
+    "by_attribute",
     "by_class",
     "by_slice",
     "cohen_kappa",

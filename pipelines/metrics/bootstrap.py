@@ -54,14 +54,25 @@ def intervals(
     Returns:
         Name → lower and upper bound; None with fewer than two groups, which say nothing about spread.
     """
-    groups = len(confusions)
-    if groups < 2:
+    if len(confusions) < 2:
         return dict.fromkeys(statistics)
-    random = np.random.default_rng(seed)
-    flat = confusions.reshape(groups, -1)
-    resampled = np.concatenate([_weights(random, groups, count) @ flat for count in _blocks(samples)])
-    matrices = resampled.reshape(samples, *confusions.shape[1:])
+    matrices = resampled(confusions, samples=samples, seed=seed)
     return {name: _central(statistic(matrices)) for name, statistic in statistics.items()}
+
+
+def resampled(confusions: NDArray[np.float64], *, samples: int, seed: int) -> NDArray[np.float64]:
+    """Sums over resampled groups, float64 [samples, …].
+
+    Args:
+        confusions: float64 [groups, …], counts of each group.
+        samples: number of resamples.
+        seed: the same seed draws the same groups.
+    """
+    random = np.random.default_rng(seed)
+    groups = len(confusions)
+    flat = confusions.reshape(groups, -1)
+    drawn = np.concatenate([_weights(random, groups, count) @ flat for count in _blocks(samples)])
+    return drawn.reshape(samples, *confusions.shape[1:])
 
 
 def _central(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -58,6 +58,16 @@ def macro_f1(matrix: Matrix) -> Floats:
     return _mean_defined(f1(matrix))
 
 
+def mean_false_positive_rate(matrix: Matrix) -> Floats:
+    """Mean over classes of how often a class is answered where it is wrong, float64 [...], in [0, 1].
+
+    Of a class: false positives ÷ pictures of the other classes. Classes without those do not count.
+    """
+    false = matrix.sum(-2) - _hits(matrix)
+    others = matrix.sum((-2, -1))[..., np.newaxis] - matrix.sum(-1)
+    return _mean_defined(_ratio(false, others))
+
+
 def cohen_kappa(matrix: Matrix) -> Floats:
     """Agreement beyond chance, float64 [...], in [-1, 1] (Cohen, 1960).
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.core.errors import DataError
+from pipelines.core.paths import ATTRIBUTES
 
 LEFT_BEHIND = frozenset(
     {
@@ -41,6 +42,8 @@ LEFT_BEHIND = frozenset(
     }
 )
 """Names, in lower case, of files that operating systems, NAS boxes and photo programs leave in folders."""
+_BESIDE_CLASSES = frozenset({ATTRIBUTES.name})
+"""Files of the data's folder that other stages read."""
 # Windows' mark of a downloaded file, `photo.jpg:Zone.Identifier`; archivers replace the colon.
 _DOWNLOAD_MARK = "zone.identifier"
 # Synology stores a file's resource fork and attributes beside it.
@@ -90,7 +93,7 @@ class FolderReader:
         for entry in self._entries(folder):
             if self._is_folder(entry):
                 found.append(folder / entry.name)
-            else:
+            elif entry.name not in _BESIDE_CLASSES:
                 self._pass_over(entry, _special(entry) or "it lies in no folder of a class")
         return found
 

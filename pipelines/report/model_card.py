@@ -18,6 +18,7 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.model_results import Export, TrainingRecord, read_export, read_training_record
 from pipelines.core.results import Crops, Evaluation, Timing, read_evaluation, read_latencies
 from pipelines.core.variants import architecture_of
+from pipelines.metrics.attributes import AttributeScores, Estimate, measures_of
 from pipelines.metrics.summary import BasicScores, ClassScores, TestScores
 
 # File names that `python -m sample_faces` writes; other data sets do not match by chance.
@@ -131,6 +132,8 @@ def _figures(facts: Facts) -> Iterator[str]:
     yield f"## Metrics on the test pictures\n\n{_overall(facts.metrics.test)}"
     yield _by_class(facts.metrics.classes)
     yield f"## Metrics by slice\n\n{_by_slice(facts.metrics.slices)}"
+    if facts.metrics.attributes:
+        yield f"## Metrics by group of people\n\n{_by_attribute(facts.metrics.attributes)}"
     yield f"## Whole pictures and face crops\n\n{_crops(facts.metrics.crops)}"
     yield f"## Data\n\n{_data(facts)}"
     yield f"## Model\n\n{_model(facts)}"
@@ -162,6 +165,31 @@ def _by_slice(slices: Mapping[str, Mapping[str, BasicScores]]) -> str:
         if scores.images
     ]
     return table(("slice", "pictures", "accuracy", "macro-F1"), rows)
+
+
+def _by_attribute(attributes: Mapping[str, AttributeScores]) -> str:
+    rows = [
+        (f"{column}: {value}", str(scores.images), *(_interval(one) for one in measures_of(scores)))
+        for column, found in attributes.items()
+        for value, scores in found.groups.items()
+    ]
+    gaps = [
+        (f"{column}: largest gap", "", *(_interval(gap) for gap in found.gaps.values()))
+        for column, found in attributes.items()
+        if found.gaps
+    ]
+    head = ("group", "pictures", "accuracy", "recall", "false-positive rate")
+    note = (
+        "Recall and false-positive rate are means over classes; brackets: 95 % interval, bootstrap by person."
+        " Attributes were given with the data, not inferred from pictures."
+    )
+    return f"{table(head, [*rows, *gaps])}\n\n{note}"
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return _number(estimate.value)
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _crops(crops: Crops) -> str:

@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 from pipelines.report.inputs import Inputs
 from pipelines.report.page import Section
-from pipelines.report.sections import comparison, data, examples, headline, quality, slices, training
+from pipelines.report.sections import (
+    attributes,
+    comparison,
+    data,
+    examples,
+    headline,
+    quality,
+    slices,
+    training,
+)
 
 _SECTIONS: tuple[Callable[[Inputs], Section], ...] = (
     comparison.section,
@@ -14,6 +23,7 @@ _SECTIONS: tuple[Callable[[Inputs], Section], ...] = (
     quality.roc_section,
     quality.calibration_section,
     slices.section,
+    attributes.section,
     examples.mistakes_section,
     examples.heatmaps_section,
     training.training_section,

@@ -153,6 +153,11 @@ def test_no_folder_at_all_is_the_same(tmp_path: Path) -> None:
         find_sources(tmp_path / "data", root=tmp_path)
 
 
+def test_files_beside_the_classes_are_passed_over_and_named_but_not_the_attributes(data: Path) -> None:
+    touch(data, "happy/a.png", "attributes.csv", "notes.txt")
+    assert [item.path for item in find_sources(data, root=data.parent).passed_over] == ["data/notes.txt"]
+
+
 def test_an_empty_class_folder_is_not_passed_over(data: Path) -> None:
     touch(data, "happy/a.png")
     (data / "sad").mkdir()

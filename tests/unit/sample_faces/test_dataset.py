@@ -5,15 +5,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from pipelines.core.attributes import read_attributes
 from pipelines.core.errors import SampleError
 from sample_faces.action_units import CLASSES
-from sample_faces.dataset import SampleSpec, Shot, class_counts, draw_image, draw_sitting, plan_shots
-from sample_faces.identity import draw_identity
+from sample_faces.attributes import attributes_of
+from sample_faces.dataset import (
+    SampleSpec,
+    Shot,
+    class_counts,
+    draw_image,
+    draw_sitting,
+    plan_shots,
+    write_sample,
+)
+from sample_faces.identity import SKIN_TONES, draw_identity
 from sample_faces.scene import Window
 
 SPEC = SampleSpec(per_class=4, seed=3, size_px=64)
@@ -233,3 +244,34 @@ def test_class_mix_gives_the_share_and_keeps_the_total() -> None:
 def test_impossible_mixes_are_refused(mix: dict[str, float]) -> None:
     with pytest.raises(SampleError, match="--class-mix"):
         class_counts(replace(SPEC, class_mix=mix))
+
+
+def test_attributes_are_those_of_the_drawn_people(tmp_path: Path) -> None:
+    spec = replace(SPEC, per_class=2, identities=(40, 60))
+    write_sample(spec, tmp_path / "data", processes=1)
+    found = read_attributes(tmp_path / "data" / "attributes.csv")
+    assert found is not None
+    assert found.key == "group"
+    assert set(found.rows) == {f"id{shot.identity:04d}" for shot in plan_shots(spec)}
+    glasses = dict(
+        zip(
+            found.rows,
+            found.of("glasses", files=[""] * len(found.rows), groups=list(found.rows)),
+            strict=True,
+        )
+    )
+    people = {
+        name: draw_identity(np.random.default_rng((3, 1, int(name[2:]))), glasses_share=spec.glasses)
+        for name in found.rows
+    }
+    assert glasses == {name: "yes" if person.glasses else "no" for name, person in people.items()}
+    # An earlier sample is replaced, with its attributes.
+    assert write_sample(spec, tmp_path / "data", processes=1) == 14
+
+
+@pytest.mark.parametrize(
+    ("tone", "name"), [(0, "light"), (2, "light"), (3, "medium"), (6, "medium"), (7, "dark"), (9, "dark")]
+)
+def test_skin_is_named_by_its_place_among_the_tones(tone: int, name: str) -> None:
+    person = draw_identity(np.random.default_rng(1), glasses_share=0)
+    assert attributes_of(replace(person, skin=SKIN_TONES[tone]))["skin"] == name
