@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import pandas
 
 SPLITS = ("val", "test")
-BY_TERCILE = ("brightness", "contrast", "sharpness")
 # Enough for a smooth curve on a page, few enough for seven curves in one plot.
 ROC_POINTS = 200
 # Probabilities of two processors differ beyond; metrics and table start from the same rounded values.
@@ -107,7 +106,7 @@ def score(
     """
     test, val = answers(predictions, "test", classes), answers(predictions, "val", classes)
     rows = manifest.loc[predictions.index[predictions["split"] == "test"]]
-    slices = {name: metrics.tercile_slices(rows[name].to_numpy(np.float64)) for name in BY_TERCILE}
+    slices = {name: metrics.tercile_slices(rows[name].to_numpy(np.float64)) for name in metrics.BY_TERCILE}
     slices["mode"] = metrics.color_slices(list(rows["mode"]))
     return Scores(
         test=metrics.overall(test, rows["group"].to_numpy(), samples=samples, seed=seed),

@@ -1,7 +1,7 @@
 """Metrics of a classifier's predictions: NumPy only, so that every evaluation process starts quickly.
 
 classification  confusion matrix and its metrics, top-k, ROC, log loss
-calibration     reliability bins, expected calibration error
+calibration     reliability bins, expected calibration error, Brier losses
 bootstrap       95 % intervals, resampling persons rather than pictures
 slices          parts of the test set by brightness, contrast, sharpness, colour
 attributes      groups of people by given attributes, and the gaps between them
@@ -12,8 +12,15 @@ where a single number is returned; `rounded` turns both into JSON's null.
 """
 
 from pipelines.metrics.attributes import AttributeScores, Estimate, GroupScores, by_attribute
-from pipelines.metrics.bootstrap import group_confusions, intervals
-from pipelines.metrics.calibration import Reliability, expected_calibration_error, reliability
+from pipelines.metrics.bootstrap import group_confusions, group_sums, intervals, resampled
+from pipelines.metrics.calibration import (
+    Reliability,
+    brier_losses,
+    calibration_error_of,
+    calibration_terms,
+    expected_calibration_error,
+    reliability,
+)
 from pipelines.metrics.classification import (
     accuracy,
     balanced_accuracy,
@@ -28,7 +35,7 @@ from pipelines.metrics.classification import (
     roc_curve,
     top_k_accuracy,
 )
-from pipelines.metrics.slices import GRAY_MODES, color_slices, tercile_slices
+from pipelines.metrics.slices import BY_TERCILE, GRAY_MODES, color_slices, tercile_slices
 from pipelines.metrics.summary import (
     DECIMALS,
     METRICS,
@@ -47,6 +54,7 @@ from pipelines.metrics.summary import (
 )
 
 __all__ = [
+    "BY_TERCILE",
     "DECIMALS",
     "GRAY_MODES",
     "METRICS",
@@ -65,14 +73,18 @@ __all__ = [
     "balanced_accuracy",
     "brief",
     "by_attribute",
+    "brier_losses",
     "by_class",
     "by_slice",
+    "calibration_error_of",
+    "calibration_terms",
     "cohen_kappa",
     "color_slices",
     "confusion_matrix",
     "expected_calibration_error",
     "f1",
     "group_confusions",
+    "group_sums",
     "intervals",
     "log_loss",
     "macro_f1",
@@ -80,6 +92,7 @@ __all__ = [
     "precision",
     "recall",
     "reliability",
+    "resampled",
     "roc_auc",
     "roc_curve",
     "rounded",

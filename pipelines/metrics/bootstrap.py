@@ -36,6 +36,36 @@ def group_confusions(
     return counts.reshape(len(names), classes, classes).astype(np.float64)
 
 
+def group_sums(values: NDArray[np.float64], groups: NDArray[Any]) -> NDArray[np.float64]:
+    """Sum values over the pictures of each group: float64 [groups, ...].
+
+    Args:
+        values: float64 [n, ...], whose sums a statistic is computed from.
+        groups: [n], person or other group of each picture.
+    """
+    names, index = np.unique(groups, return_inverse=True)
+    sums = np.zeros((len(names), *values.shape[1:]))
+    np.add.at(sums, index, values)
+    return sums
+
+
+def resampled(sums: NDArray[np.float64], *, samples: int, seed: int) -> NDArray[np.float64]:
+    """Sums over groups drawn with replacement: float64 [samples, ...].
+
+    All other axes share the same resamples, so that two models side by side are compared in pairs.
+
+    Args:
+        sums: float64 [groups, ...], from `group_sums` or `group_confusions`.
+        samples: number of resamples.
+        seed: the same seed draws the same groups.
+    """
+    groups = len(sums)
+    random = np.random.default_rng(seed)
+    flat = sums.reshape(groups, -1)
+    drawn = np.concatenate([_weights(random, groups, count) @ flat for count in _blocks(samples)])
+    return drawn.reshape(samples, *sums.shape[1:])
+
+
 def intervals(
     confusions: NDArray[np.float64],
     statistics: Mapping[str, Statistic],
@@ -58,21 +88,6 @@ def intervals(
         return dict.fromkeys(statistics)
     matrices = resampled(confusions, samples=samples, seed=seed)
     return {name: _central(statistic(matrices)) for name, statistic in statistics.items()}
-
-
-def resampled(confusions: NDArray[np.float64], *, samples: int, seed: int) -> NDArray[np.float64]:
-    """Sums over resampled groups, float64 [samples, …].
-
-    Args:
-        confusions: float64 [groups, …], counts of each group.
-        samples: number of resamples.
-        seed: the same seed draws the same groups.
-    """
-    random = np.random.default_rng(seed)
-    groups = len(confusions)
-    flat = confusions.reshape(groups, -1)
-    drawn = np.concatenate([_weights(random, groups, count) @ flat for count in _blocks(samples)])
-    return drawn.reshape(samples, *confusions.shape[1:])
 
 
 def _central(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -30,7 +30,7 @@ def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Re
         confidence: float64 [n], probability of the predicted class, in [0, 1].
         right: bool [n], whether the prediction was right.
     """
-    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    bins = _bins(confidence)
     count = np.bincount(bins, minlength=BINS).astype(np.int64)
     means = [
         np.divide(
@@ -51,3 +51,38 @@ def expected_calibration_error(table: Reliability) -> float | None:
         return None
     gaps = np.abs(table.accuracy - table.confidence)
     return float(np.nansum(gaps * table.count) / total)
+
+
+def calibration_terms(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What each picture adds to the expected calibration error: float64 [n, BINS, 3].
+
+    In the bin of its confidence 1, its confidence, and 1 if it is right; their sums over any pictures, for
+    example over a resample, go to `calibration_error_of`.
+    """
+    terms = np.zeros((len(confidence), BINS, 3))
+    values = np.stack([np.ones(len(confidence)), confidence, right], axis=1)
+    terms[np.arange(len(confidence)), _bins(confidence)] = values
+    return terms
+
+
+def calibration_error_of(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Expected calibration error [...] of sums [..., BINS, 3] of `calibration_terms`; NaN if empty."""
+    gaps = np.abs(sums[..., 1] - sums[..., 2]).sum(-1)
+    total = sums[..., 0].sum(-1)
+    return np.asarray(np.where(total > 0, gaps / np.maximum(total, 1), np.nan), dtype=np.float64)
+
+
+def brier_losses(actual: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared distance of each picture's probabilities from its class, float64 [n], in [0, 2].
+
+    Their mean is the Brier score in its original form, summed over the classes (Brier, 1950, "Verification of
+    Forecasts Expressed in Terms of Probability"): 0 is perfect, and an equal probability for each of seven
+    classes has 0.857.
+    """
+    wanted = np.zeros_like(probabilities)
+    wanted[np.arange(len(actual)), actual] = 1
+    return np.asarray(((probabilities - wanted) ** 2).sum(axis=1), dtype=np.float64)
+
+
+def _bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 """bool [n], True for the pictures of the slice."""
 
+BY_TERCILE = ("brightness", "contrast", "sharpness")
+"""Columns of the manifest that are cut into terciles."""
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 """Pillow's modes with one channel of light (and perhaps one of transparency); all others are colour."""
 

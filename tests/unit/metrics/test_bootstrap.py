@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipelines.metrics import accuracy, confusion_matrix, group_confusions, intervals, macro_f1
+from pipelines.metrics import (
+    accuracy,
+    confusion_matrix,
+    group_confusions,
+    group_sums,
+    intervals,
+    macro_f1,
+    resampled,
+)
 
 
 def _answers(pictures: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -83,3 +91,19 @@ def test_statistics_share_their_resamples() -> None:
 def test_one_group_has_no_interval() -> None:
     sums = group_confusions(np.array([0, 1]), np.array([0, 0]), groups=np.array(["a", "a"]), classes=2)
     assert intervals(sums, {"accuracy": accuracy}, samples=100, seed=0) == {"accuracy": None}
+
+
+def test_sums_of_groups_are_those_of_their_pictures() -> None:
+    values = np.arange(12, dtype=float).reshape(6, 2)
+    sums = group_sums(values, np.array(list("bababa")))
+    assert sums.tolist() == [[2 + 6 + 10, 3 + 7 + 11], [0 + 4 + 8, 1 + 5 + 9]]
+
+
+def test_resamples_are_sums_of_as_many_groups_and_shared_by_the_other_axes() -> None:
+    first = np.array([1.0, 10.0, 100.0])
+    drawn = resampled(np.stack([np.ones(3), first, 2 * first], axis=1), samples=500, seed=0)
+    assert set(drawn[:, 0]) == {3.0}
+    assert (drawn[:, 2] == 2 * drawn[:, 1]).all()
+    # Three draws of 1, 10 and 100: all 27 results have a digit sum of 3, and 10 of them differ.
+    assert {sum(map(int, str(int(one)))) for one in drawn[:, 1]} == {3}
+    assert len(set(drawn[:, 1])) == 10

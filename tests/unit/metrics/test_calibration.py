@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.metrics import expected_calibration_error, reliability
+from pipelines.metrics import (
+    brier_losses,
+    calibration_error_of,
+    calibration_terms,
+    expected_calibration_error,
+    reliability,
+)
 from pipelines.metrics.calibration import BINS
 
 
@@ -41,3 +47,18 @@ def test_an_empty_bin_has_no_mean() -> None:
 
 def test_no_predictions_have_no_error() -> None:
     assert expected_calibration_error(reliability(np.empty(0), np.empty(0, dtype=bool))) is None
+
+
+def test_error_of_summed_terms_is_that_of_the_pictures() -> None:
+    random = np.random.default_rng(2)
+    confidence, right = random.random((2, 300)), random.random((2, 300)) < 0.6
+    sums = np.stack([calibration_terms(*one).sum(0) for one in zip(confidence, right, strict=True)])
+    expected = [expected_calibration_error(reliability(*one)) for one in zip(confidence, right, strict=True)]
+    assert calibration_error_of(sums) == pytest.approx(expected)
+    assert np.isnan(calibration_error_of(np.zeros((15, 3))))
+
+
+def test_brier_losses_by_hand() -> None:
+    probabilities = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3]])
+    losses = brier_losses(np.array([0, 0, 0, 2]), probabilities)
+    assert losses == pytest.approx([0, 2, 0.25 + 0.0625 + 0.0625, 2 / 3])
