@@ -1,7 +1,8 @@
 """Fail if the quality gate rejected the model: `python -m pipelines.verdict`.
 
 This is the last stage, after `report` and `register`, so that a rejected model ends the run with an
-explanation and exit status 1. An experiment (`dvc exp run`) registers nothing and never fails here.
+explanation and exit status 1. A model that is held passes, with the reasons. An experiment (`dvc exp run`)
+registers nothing and never fails here.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ def verdict(path: Path) -> str:
     """
     record = read_verdict(path)
     if record.experiment:
-        would = "would pass" if record.passed else "would not pass"
+        would = {"passed": "would pass", "held": "would be held", "failed": "would not pass"}[record.outcome]
         return f"{record.architecture} {would}; {'; '.join(record.reasons)}"
     if not record.passed:
         raise GateRejected(architecture=record.architecture, reasons=record.reasons)
+    if record.held:
+        return f"{record.architecture} is registered without an alias: {'; '.join(record.reasons)}"
     return f"{record.architecture} passed the quality gate"
 
 

@@ -66,10 +66,12 @@ def comparison_row(row: ComparisonRow, selected: str) -> dict[str, str]:
 def verdict(decision: Decision, checks: Sequence[Check], *, tracking_uri: str, report: str) -> str:
     """The gate's decision with every check, as Markdown."""
     title = "passed the quality gate" if decision.passed else "did not pass the quality gate"
+    if decision.held:
+        title = "is held: the quality gate could not show that it is not worse than production"
     lines = [f"## {decision.architecture} {title}", ""]
     lines += [f"* {reason}" for reason in decision.reasons]
     lines += ["", f"**Registered:** {_registered(decision, tracking_uri)}  ", f"**Report:** {report}", ""]
-    lines += ["| passed | check | value | threshold | production |", "|---|---|---|---|---|"]
+    lines += ["| state | check | value | threshold | production |", "|---|---|---|---|---|"]
     lines += [_check(check) for check in checks]
     return "\n".join(lines)
 
@@ -98,4 +100,5 @@ def _registered(decision: Decision, tracking_uri: str) -> str:
 def _check(check: Check) -> str:
     cells: Sequence[object] = [check.value, check.threshold, check.production]
     numbers = " | ".join("" if cell is None else f"{cell:.4g}" for cell in cells)
-    return f"| {'✓' if check.passed else '✗'} | {check.reason} | {numbers} |"
+    mark = {"passed": "✓", "unclear": "?", "failed": "✗"}[check.state]
+    return f"| {mark} | {check.reason} | {numbers} |"

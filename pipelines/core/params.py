@@ -309,16 +309,38 @@ class GateParams(_Block):
     min_accuracy: Fraction | None
     min_macro_f1: Fraction | None
     min_class_recall: Fraction | None
+    min_slice_accuracy: Fraction | None = None
+    """In every slice of the test images by brightness, contrast, sharpness, colour and face size."""
     max_accuracy_drop: Fraction | None
-    """Against production, on the same test images."""
+    """Margin against production, on the same test images; the 95 % interval of the drop must be below it."""
     max_macro_f1_drop: Fraction | None
-    """Against production."""
+    """Margin against production."""
     max_class_recall_drop: Fraction | None
-    """Against production, for every class."""
+    """Margin against production, for every class."""
+    max_slice_accuracy_drop: Fraction | None = None
+    """Margin against production, for every slice."""
+    max_ece: Fraction | None = None
+    """Expected calibration error."""
+    max_brier: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Brier score, summed over the classes."""
     max_latency_ms: Annotated[float, Field(gt=0)] | None
     """p50 at batch 1, one thread."""
     max_size_mb: Annotated[float, Field(gt=0)] | None
     """10⁶ bytes."""
+    floors: Literal["point", "bound"] = "point"
+    """What must keep to `min_…`, `max_ece`, `max_brier`: the value, or the worse end of its 95 % interval."""
+    on_unclear: Literal["pass", "fail", "hold"] = "hold"
+    """What to do if the test images show neither that a drop is within its margin nor that it is larger;
+    `hold`: register the model without an alias."""
+    slice_images: Count = 50
+    """Slices with fewer test images are not judged."""
+    bootstrap_samples: Annotated[int, Field(ge=1000)] = 4000
+    """Resamples (of groups) behind the gate's intervals."""
+
+    @property
+    def thresholds(self) -> dict[str, float | None]:
+        """Values of `min_…` and `max_…`, each of which is one kind of check."""
+        return {name: value for name, value in self.model_dump().items() if name.startswith(("min_", "max_"))}
 
 
 class RegisterParams(_Block):

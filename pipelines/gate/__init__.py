@@ -1,8 +1,11 @@
 """The quality gate: decides whether the selected model may be registered. It publishes nothing.
 
-rules        checks computed from metrics and thresholds
-evaluation   evaluates the selected and the production model on the same pictures; smoke test
-record       the verdict in `reports/gate.json`
-remedies     what to do about each failed check
-stage        the DVC stage
+estimates       metrics of one or two models with 95 % intervals, by resampling people
+noninferiority  whether a drop is within its margin, larger, or unclear
+rules           checks computed from estimates and thresholds
+evaluation      evaluates the selected model and compares it with production; smoke test
+production      the production model's answers to the same pictures
+record          the verdict in `reports/gate.json`
+remedies        what to do about each failed or unclear check
+stage           the DVC stage
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,19 +18,23 @@ import pandas as pd
 
 from pipelines.core import paths
 from pipelines.core.dataset import Dataset, read_dataset
-from pipelines.core.errors import GateError, ModelFileError, RegistryError
+from pipelines.core.errors import GateError, ModelFileError
 from pipelines.core.io import sha256_of
 from pipelines.core.manifest import read_manifest
-from pipelines.core.params import Params
+from pipelines.core.params import GateParams, Params
 from pipelines.core.records import as_json
-from pipelines.core.reference import predicted_classes, self_test_images
+from pipelines.core.reference import PROBABILITY_DIGITS, predicted_classes, self_test_images
 from pipelines.core.results import read_comparison, read_latencies
 from pipelines.core.variants import all_variants
 from pipelines.gate import rules
-from pipelines.gate.record import GateVerdict, Latency, ProductionModel, Subject
+from pipelines.gate.estimates import Measured, Pictures, measure, measure_calibration
+from pipelines.gate.noninferiority import drops, mcnemar
+from pipelines.gate.production import ProductionLookup, production_answers
+from pipelines.gate.record import GateVerdict, Latency, Subject
+from pipelines.metrics import BY_TERCILE, color_slices, tercile_slices
+from pipelines.metrics.classification import Indices
 from pipelines.model.predict import open_model, predict_sources
 from pipelines.register.runs import VariantResults, read_results
-from pipelines.tracking.registry import MODEL_FILE, PRODUCTION, Registry, Version, look
 from serving.contract.arrays import Image
 from serving.contract.model import OUTPUTS
 from serving.cores import usable_cores
@@ -107,38 +112,8 @@ class EvaluatedModel:
     rows: pd.DataFrame
     """Rows of the manifest, test split, in the order of `prediction`."""
     prediction: Prediction
-    scores: rules.Scores
     samples: Image
     """Sample inputs of the network, uint8 [n, H, W, 3]."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProductionLookup:
-    """The registry's production version; the registry is only read."""
-
-    registry: Registry | None
-    version: Version | None
-    problem: str | None = None
-    """Why the registry could not be reached."""
-
-    @property
-    def model(self) -> ProductionModel | None:
-        """The production model as recorded in a verdict; None if nothing is in production."""
-        version = self.version
-        return None if version is None else ProductionModel(version=version.number, sha256=version.identity)
-
-
-def look_up_production(model: str) -> ProductionLookup:
-    """Find the production version, without creating a store if there is none yet.
-
-    Args:
-        model: name of the registered model.
-    """
-    try:
-        registry = look(model)
-        return ProductionLookup(registry=registry, version=registry.aliased(PRODUCTION) if registry else None)
-    except RegistryError as error:
-        return ProductionLookup(registry=None, version=None, problem=str(error))
 
 
 def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = None) -> GateInputs:
@@ -193,26 +168,79 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
     )  # fmt: skip
 
 
-def judge(root: Path, case: GateInputs, params: Params, production: ProductionLookup) -> GateVerdict:
+def judge(root: Path, case: GateInputs, params: Params, lookup: ProductionLookup) -> GateVerdict:
     """Evaluate both models and apply the rules.
 
     Raises:
         GateError: the model was trained on a different data set.
     """
-    evaluated = evaluate(root, case)
+    gate, evaluated = params.gate, evaluate(root, case)
+    pictures, sources = _pictures(evaluated, gate), list(evaluated.rows["source"])
+    production = (
+        None
+        if lookup.has(case.subject.sha256)
+        else production_answers(root, lookup, sources=sources, classes=pictures.classes)
+    )
+    predicted = [predicted_classes(evaluated.prediction, pictures.classes)]
+    if production and production.predicted is not None:
+        predicted.append(list(production.predicted))
+    answers = [pictures.indices(one) for one in predicted]
+    measured = measure(pictures, answers, samples=gate.bootstrap_samples)
+    exact = np.asarray(evaluated.prediction.probabilities, dtype=np.float64)
+    calibration = measure_calibration(
+        pictures, exact.round(PROBABILITY_DIGITS), samples=gate.bootstrap_samples
+    )
     candidate = rules.Candidate(
-        scores=evaluated.scores,
+        scores={name: one.estimate for name, one in (measured | calibration).items()},
         latency_ms=case.subject.latency.p50_ms,
         measured=str(case.subject.latency.timing),
         size_mb=case.onnx.stat().st_size / 1e6,
         smoke=smoke_test(case.onnx, evaluated.samples),
     )
-    found, problem = _production_scores(root, case, evaluated, production)
+    compared = _compare(pictures, answers, measured, gate) if len(answers) > 1 else None
+    found = None
+    if production is not None:
+        found = rules.ProductionScores(
+            version=production.version, compared=compared, problem=production.problem
+        )
     return GateVerdict.of(
         case.subject,
-        rules.judge(candidate, found, params.gate),
-        production=None if _is_itself(case, production) else production.model,
-        production_known=problem is None,
+        rules.judge(candidate, found, gate),
+        production=None if lookup.has(case.subject.sha256) else lookup.model,
+        production_known=production is None or production.reached,
+        hold=gate.on_unclear == "hold",
+    )
+
+
+def _compare(
+    pictures: Pictures, answers: Sequence[Indices], measured: Mapping[str, Measured], gate: GateParams
+) -> rules.PairedComparison:
+    """Compare production's predicted classes with the candidate's."""
+    candidate, production = answers
+    return rules.PairedComparison(
+        scores={name: float(one.values[1]) for name, one in measured.items()},
+        drops=drops(measured, rules.margins(measured, gate)),
+        images=len(pictures.actual),
+        people=pictures.people,
+        mcnemar=mcnemar(pictures.actual, candidate, production),
+    )
+
+
+def _pictures(evaluated: EvaluatedModel, gate: GateParams) -> Pictures:
+    """Describe the test pictures, with the slices that have enough of them."""
+    rows, contract = evaluated.rows, evaluated.classifier.contract
+    kinds = {name: tercile_slices(rows[name].to_numpy(np.float64)) for name in BY_TERCILE}
+    kinds["mode"] = color_slices(list(rows["mode"]))
+    if contract.input.crop == "none":  # otherwise the size of the face is not recorded
+        sides = np.minimum(rows["width"].to_numpy(), rows["height"].to_numpy())
+        kinds["face_size"] = tercile_slices(sides.astype(np.float64))
+    slices = {f"{kind}: {part}": mask for kind, parts in kinds.items() for part, mask in parts.items()}
+    index = {name: position for position, name in enumerate(contract.classes)}
+    return Pictures(
+        classes=contract.classes,
+        actual=np.array([index[label] for label in rows["label"]], dtype=np.int64),
+        groups=rows["group"].to_numpy(),
+        slices={name: mask for name, mask in slices.items() if mask.sum() >= gate.slice_images},
     )
 
 
@@ -226,64 +254,11 @@ def evaluate(root: Path, case: GateInputs) -> EvaluatedModel:
     _check_data(case.onnx, classifier, read_dataset(root / paths.DATASET))
     manifest = read_manifest(root / paths.MANIFEST)
     rows = manifest[manifest["split"] == "test"]
-    prediction = predict_sources(classifier, list(rows["source"]), root)
-    classes = classifier.contract.classes
     return EvaluatedModel(
         classifier=classifier,
         rows=rows,
-        prediction=prediction,
-        scores=rules.score(list(rows["label"]), predicted_classes(prediction, classes), classes),
+        prediction=predict_sources(classifier, list(rows["source"]), root),
         samples=self_test_images(rows, root / paths.PREPARED),
-    )
-
-
-def _production_scores(
-    root: Path, case: GateInputs, evaluated: EvaluatedModel, production: ProductionLookup
-) -> tuple[rules.ProductionScores | None, str | None]:
-    """Return the scores to compare with, and why the registry or its files could not be reached."""
-    registry, version, problem = production.registry, production.version, production.problem
-    if problem is None and registry is not None and version is not None:
-        if _is_itself(case, production):
-            return None, None
-        try:
-            return _evaluate_production(root, evaluated, registry, version), None
-        except RegistryError as error:
-            problem = str(error)
-    if problem is None:
-        return None, None
-    message = f"the production model is unknown, so a comparison is not possible: {problem}"
-    return rules.ProductionScores(version=None, scores=None, problem=message), problem
-
-
-def _is_itself(case: GateInputs, production: ProductionLookup) -> bool:
-    """Whether the selected file is already in production, so that there is no other model to compare with."""
-    return production.version is not None and production.version.sha256 == case.subject.sha256
-
-
-def _evaluate_production(
-    root: Path, evaluated: EvaluatedModel, registry: Registry, version: Version
-) -> rules.ProductionScores:
-    wanted = evaluated.classifier.contract.classes
-    with registry.downloaded(version) as folder:
-        try:
-            classifier = open_model(folder / MODEL_FILE, threads=usable_cores())
-        except ModelFileError as error:
-            return _unusable(version, f"cannot be loaded ({error})")
-        theirs = classifier.contract.classes
-        if set(theirs) != set(wanted):
-            return _unusable(version, f"has different classes ({', '.join(theirs)})")
-        prediction = predict_sources(classifier, list(evaluated.rows["source"]), root)
-    # By name, because the two models may have a different class order.
-    scores = rules.score(list(evaluated.rows["label"]), predicted_classes(prediction, theirs), wanted)
-    return rules.ProductionScores(version=version.number, scores=scores)
-
-
-def _unusable(version: Version, why: str) -> rules.ProductionScores:
-    return rules.ProductionScores(
-        version=version.number,
-        scores=None,
-        problem=f"production (version {version.number}) {why}, so a comparison is not possible: "
-        f"promote another version, remove the alias {PRODUCTION}, or register under another name",
     )
 
 

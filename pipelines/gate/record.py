@@ -12,9 +12,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from pipelines.core.records import as_json, read_record
 from pipelines.core.results import Timing
+from pipelines.gate.noninferiority import Drop
 from pipelines.gate.rules import Check, reasons
 
 _DIGITS = 6
@@ -61,14 +65,16 @@ class GateVerdict(Subject):
     """Result of the quality gate: `reports/gate.json`."""
 
     passed: bool
-    """Whether every check passed."""
+    """Whether every check passed, so that the model is registered."""
+    held: Annotated[bool, Field(exclude_if=lambda value: not value)] = False
+    """Whether it is registered without an alias: a check is unclear, and `gate.on_unclear` is `hold`."""
     checks: tuple[Check, ...]
     production: ProductionModel | None
     """None if nothing, or this same file, is in production."""
     production_known: bool
     """False if the registry could not be reached."""
     reasons: tuple[str, ...]
-    """Why the model did not pass, and why nothing is registered."""
+    """Why the model did not pass or is held, and why nothing is registered."""
 
     @classmethod
     def of(
@@ -78,17 +84,36 @@ class GateVerdict(Subject):
         *,
         production: ProductionModel | None,
         production_known: bool = True,
+        hold: bool = False,
     ) -> GateVerdict:
-        """Create the verdict of some checks, with rounded values."""
+        """Create the verdict of some checks, with rounded values.
+
+        Args:
+            subject: inputs of the verdict.
+            checks: results of the rules.
+            production: the model that was compared with.
+            production_known: whether the registry could be reached.
+            hold: whether a model that passes is held if a check is unclear.
+        """
         note = [f"experiment {subject.experiment}: nothing is registered"] if subject.experiment else []
+        passed = all(check.passed for check in checks)
+        unclear = [check.reason for check in checks if check.unclear] if passed and hold else []
         return cls(
             **vars(subject),
-            passed=all(check.passed for check in checks),
+            passed=passed,
+            held=bool(unclear),
             checks=tuple(_rounded(check) for check in checks),
             production=production,
             production_known=production_known,
-            reasons=(*reasons(checks), *note),
+            reasons=(*reasons(checks), *unclear, *note),
         )
+
+    @property
+    def outcome(self) -> Literal["passed", "held", "failed"]:
+        """The verdict in one word."""
+        if not self.passed:
+            return "failed"
+        return "held" if self.held else "passed"
 
     @property
     def subject(self) -> Subject:
@@ -121,8 +146,27 @@ def read_verdict(path: Path) -> GateVerdict:
 
 
 def _rounded(check: Check) -> Check:
-    value, threshold, production = (
-        None if number is None else round(number, _DIGITS)
-        for number in (check.value, check.threshold, check.production)
+    return replace(
+        check,
+        value=_round(check.value),
+        low=_round(check.low),
+        high=_round(check.high),
+        threshold=_round(check.threshold),
+        production=_round(check.production),
+        drop=check.drop and _rounded_drop(check.drop),
     )
-    return replace(check, value=value, threshold=threshold, production=production)
+
+
+def _rounded_drop(drop: Drop) -> Drop:
+    return replace(
+        drop,
+        value=round(drop.value, _DIGITS),
+        low=round(drop.low, _DIGITS),
+        high=round(drop.high, _DIGITS),
+        p_worse=round(drop.p_worse, _DIGITS),
+        smallest=round(drop.smallest, _DIGITS),
+    )
+
+
+def _round(number: float | None) -> float | None:
+    return None if number is None else round(number, _DIGITS)

@@ -1,7 +1,8 @@
-"""Rules of the quality gate, computed from metrics and thresholds without files or MLflow.
+"""Rules of the quality gate, computed from estimates and thresholds without files or MLflow.
 
-A model must reach minimum scores, must not be worse than production on the same test images, overall or in
-any class, must stay within its limits of latency and size, and must pass the smoke test.
+A model must reach minimum scores, must not be worse than production by a margin on the same test images
+(`pipelines.gate.noninferiority`), must stay within its limits of latency and size, and must pass the smoke
+test.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
-import numpy as np
+from pydantic import Field
 
-from pipelines import metrics
 from pipelines.core.errors import GateError
 from pipelines.core.params import GateParams
-from pipelines.metrics import METRICS
+from pipelines.core.records import OPTIONAL
+from pipelines.gate.estimates import Estimate
+from pipelines.gate.noninferiority import Drop, McNemar
+from pipelines.metrics.summary import METRICS
 
 # Only absorbs floating-point error (0.80 - 0.78 > 0.02); shares of images differ by far more.
 _ROUNDING = 1e-9
@@ -28,32 +32,38 @@ class Check:
     """One check of the quality gate."""
 
     name: str
-    """Name of the threshold, followed by a dot and the class if it applies to every class."""
+    """Name of the threshold, followed by a dot and the class or slice if it applies to every one."""
     value: float | None
     """The candidate's value; None if the check has no number."""
+    low: Annotated[float | None, OPTIONAL] = None
+    """End of the value's 95 % interval, as `high`; None if it has none."""
+    high: Annotated[float | None, OPTIONAL] = None
     threshold: float | None
     production: float | None
     """The production model's value; None if it has none."""
+    drop: Annotated[Drop | None, OPTIONAL] = None
+    """Against production; None if the check does not compare."""
     passed: bool
+    """Whether the model may be registered as far as this check is concerned."""
+    unclear: Annotated[bool, Field(exclude_if=lambda value: not value)] = False
+    """Whether the test images are too few to decide; `gate.on_unclear` decides then."""
     reason: str
     """One sentence that explains the result, also if the check passed."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Quality on the test images."""
-
-    overall: Mapping[str, float]
-    """By name of the metric in `METRICS`: those computed from a confusion matrix."""
-    recall: Mapping[str, float]
-    """Recall by class; NaN for a class without test images."""
+    @property
+    def state(self) -> Literal["failed", "unclear", "passed"]:
+        """The result in one word."""
+        if not self.passed:
+            return "failed"
+        return "unclear" if self.unclear else "passed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """Facts about the model that is to be registered."""
 
-    scores: Scores
+    scores: Mapping[str, Estimate]
+    """By name, as `estimates.measure` and `measure_calibration` return them."""
     latency_ms: float
     """p50 at batch 1, one thread."""
     measured: str
@@ -65,65 +75,75 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairedComparison:
+    """The production model's answers to the same test images, beside the candidate's."""
+
+    scores: Mapping[str, float]
+    """Production's values, by the names of `Candidate.scores`."""
+    drops: Mapping[str, Drop]
+    """Of each name with a margin that is defined for both models."""
+    images: int
+    people: int
+    mcnemar: McNemar
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProductionScores:
     """Facts about the model with the alias `production`."""
 
     version: int | None
     """None if the registry could not be reached."""
-    scores: Scores | None
+    compared: PairedComparison | None
     """None if the model could not be evaluated; then `problem` says why."""
     problem: str | None = None
 
 
-def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> Scores:
-    """Compute scores from class names, which do not depend on the model's class order."""
-    index = {name: position for position, name in enumerate(classes)}
-    matrix = metrics.confusion_matrix(
-        np.array([index[label] for label in labels], dtype=np.int64),
-        np.array([index[name] for name in predicted], dtype=np.int64),
-        classes=len(classes),
-    )
-    return Scores(
-        overall={
-            name: float(metric.statistic(matrix)) for name, metric in METRICS.items() if metric.statistic
-        },
-        recall=dict(zip(classes, metrics.recall(matrix).tolist(), strict=True)),
-    )
-
-
-def judge(
-    candidate: Candidate, production: ProductionScores | None, thresholds: GateParams
-) -> tuple[Check, ...]:
+def judge(candidate: Candidate, production: ProductionScores | None, gate: GateParams) -> tuple[Check, ...]:
     """Run the smoke test's check and every check that has a threshold.
 
     Raises:
         GateError: no threshold is set.
     """
-    require_thresholds(thresholds)
+    require_thresholds(gate)
+    compared = production.compared if production else None
     return (
         _smoke(candidate),
-        *_floors(candidate.scores, production.scores if production else None, thresholds),
-        *(_against(candidate.scores, production, thresholds) if production else ()),
-        *_budgets(candidate, thresholds),
+        *_limits(candidate.scores, compared.scores if compared else {}, gate),
+        *(_against(candidate.scores, production, gate) if production else ()),
+        *_budgets(candidate, gate),
     )
 
 
-def require_thresholds(thresholds: GateParams) -> None:
+def margins(names: Iterable[str], gate: GateParams) -> dict[str, float]:
+    """Select the metrics whose drop against production is limited.
+
+    Args:
+        names: of metrics, as `estimates.measure` returns them.
+        gate: the thresholds.
+
+    Returns:
+        Allowed drop by name.
+    """
+    found = {name: gate.thresholds.get(f"max_{name.partition('.')[0]}_drop") for name in names}
+    return {name: margin for name, margin in found.items() if margin is not None}
+
+
+def require_thresholds(gate: GateParams) -> None:
     """Make sure that at least one threshold is set; without thresholds every model would pass.
 
     Raises:
         GateError: no threshold is set.
     """
-    if all(value is None for value in thresholds.model_dump().values()):
+    if all(value is None for value in gate.thresholds.values()):
         raise GateError(
             reason="no thresholds are configured, so every model would pass",
             remedy="set at least one under `gate` in params.yaml, such as min_accuracy: 0.4",
         )
 
 
-def thresholds_digest(thresholds: GateParams) -> str:
-    """SHA-256 of the thresholds; a verdict is valid only for the same digest."""
-    text = json.dumps(thresholds.model_dump(), sort_keys=True)
+def thresholds_digest(gate: GateParams) -> str:
+    """SHA-256 of the gate's parameters; a verdict is valid only for the same digest."""
+    text = json.dumps(gate.model_dump(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -133,94 +153,152 @@ def reasons(checks: Sequence[Check]) -> list[str]:
 
 
 def _smoke(candidate: Candidate) -> Check:
-    return Check(
-        name="smoke",
-        value=None,
-        threshold=None,
-        production=None,
-        passed=candidate.smoke is None,
-        reason=candidate.smoke or "the file loads and predicts as in the service",
+    reason = candidate.smoke or "the file loads and predicts as in the service"
+    return _without_number("smoke", passed=candidate.smoke is None, reason=reason)
+
+
+def _without_number(name: str, *, passed: bool, reason: str) -> Check:
+    return Check(name=name, value=None, threshold=None, production=None, passed=passed, reason=reason)
+
+
+def _limits(
+    scores: Mapping[str, Estimate], production: Mapping[str, float], gate: GateParams
+) -> Iterator[Check]:
+    """Compare each score with its `min_…` and `max_…`."""
+    for name, score in scores.items():
+        kind, dot, label = name.partition(".")
+        for sign in ("min", "max"):
+            if (limit := gate.thresholds.get(f"{sign}_{kind}")) is not None:
+                yield _limit(
+                    f"{sign}_{kind}{dot}{label}", score, limit, what=title(name), gate=gate,
+                    production=production.get(name),
+                )  # fmt: skip
+    for check in ("min_slice_accuracy", "max_slice_accuracy_drop"):
+        if gate.thresholds[check] is not None and not any(name.startswith("slice_") for name in scores):
+            reason = f"no slice of the test images has gate.slice_images ({gate.slice_images}) images"
+            yield _without_number(check, passed=False, reason=reason)
+
+
+def title(name: str) -> str:
+    """Name of a score in a sentence."""
+    kind, _, label = name.partition(".")
+    if kind in METRICS:
+        return METRICS[kind].title
+    return {
+        "class_recall": f"recall of {label}",
+        "slice_accuracy": f"accuracy in the slice {label!r}",
+        "brier": "Brier score",
+    }[kind]
+
+
+def _limit(
+    name: str, score: Estimate, limit: float, *, what: str, gate: GateParams, production: float | None
+) -> Check:
+    """Compare a score with its floor (`min_…`) or its ceiling."""
+    known, floor = not math.isnan(score.value), name.startswith("min_")
+    judged = score.value if gate.floors == "point" else score.low if floor else score.high
+    passed = known and (judged >= limit - _ROUNDING if floor else judged <= limit + _ROUNDING)
+    shown = (
+        f"{score.value:.3f} (95 % interval {score.low:.3f}–{score.high:.3f})"
+        if known
+        else "unknown because there are no test images of it"
     )
-
-
-def _floors(scores: Scores, other: Scores | None, thresholds: GateParams) -> Iterator[Check]:
-    for name, value in scores.overall.items():
-        if (limit := getattr(thresholds, f"min_{name}", None)) is not None:
-            theirs = other.overall[name] if other else None
-            yield _floor(f"min_{name}", METRICS[name].title, value, theirs, limit)
-    if (limit := thresholds.min_class_recall) is not None:
-        for name, value in scores.recall.items():
-            theirs = other.recall.get(name) if other else None
-            yield _floor(f"min_class_recall.{name}", f"recall of {name}", value, theirs, limit)
-
-
-def _against(scores: Scores, production: ProductionScores, thresholds: GateParams) -> Iterator[Check]:
-    drops = {
-        name: getattr(thresholds, f"max_{name}_drop", None) for name in (*scores.overall, "class_recall")
-    }
-    if all(drop is None for drop in drops.values()):
-        return
-    other = production.scores
-    yield Check(
-        name="production",
-        value=None,
-        threshold=None,
-        production=None,
-        passed=other is not None,
-        reason=production.problem
-        or f"production (version {production.version}) was evaluated on the same test images",
-    )
-    if other is None:
-        return
-    for name, value in scores.overall.items():
-        if (limit := drops[name]) is not None:
-            yield _drop(f"max_{name}_drop", METRICS[name].title, value, other.overall[name], limit)
-    if (limit := thresholds.max_class_recall_drop) is not None:
-        for name, value in scores.recall.items():
-            yield _drop(
-                f"max_class_recall_drop.{name}", f"recall of {name}", value, other.recall[name], limit
-            )
-
-
-def _budgets(candidate: Candidate, thresholds: GateParams) -> Iterator[Check]:
-    if (limit := thresholds.max_latency_ms) is not None:
-        budget = _budget("max_latency_ms", "p50 latency at batch 1", candidate.latency_ms, limit, "ms")
-        yield replace(budget, reason=f"{budget.reason} ({candidate.measured})")
-    if (limit := thresholds.max_size_mb) is not None:
-        yield _budget("max_size_mb", "file size", candidate.size_mb, limit, "MB")
-
-
-def _floor(name: str, what: str, value: float, production: float | None, limit: float) -> Check:
-    known = not math.isnan(value)
-    passed = known and value >= limit - _ROUNDING
-    shown = f"{value:.3f}" if known else "unknown because there are no test images of it"
     return Check(
         name=name,
-        value=value if known else None,
+        value=score.value if known else None,
+        low=score.low if known else None,
+        high=score.high if known else None,
         threshold=limit,
         production=None if production is None or math.isnan(production) else production,
         passed=passed,
-        reason=f"{what} is {shown}, {'at least' if passed else 'but at least'} {limit:g} is required",
+        reason=f"{what} is {shown}, {'' if passed else 'but '}{_demand(limit, gate, floor=floor)}",
     )
 
 
-def _drop(name: str, what: str, value: float, production: float, limit: float) -> Check:
-    known = not (math.isnan(value) or math.isnan(production))
-    passed = known and production - value <= limit + _ROUNDING
-    allowed = f"a drop of at most {limit:g} is allowed"
-    shown = (
-        f"{value:.3f} compared with {production:.3f} in production"
-        if known
-        else "unknown because there are no test images"
+def _demand(limit: float, gate: GateParams, *, floor: bool) -> str:
+    if gate.floors == "point":
+        return f"at {'least' if floor else 'most'} {limit:g} is required"
+    end = f"begin at {limit:g} or above" if floor else f"end at {limit:g} or below"
+    return f"the interval must {end}"
+
+
+def _against(
+    scores: Mapping[str, Estimate], production: ProductionScores, gate: GateParams
+) -> Iterator[Check]:
+    limits = margins(scores, gate)
+    if not limits:
+        return
+    compared = production.compared
+    if compared is None:
+        yield _without_number("production", passed=False, reason=str(production.problem))
+        return
+    yield _without_number("production", passed=True, reason=_comparison(production.version, compared))
+    for name, margin in limits.items():
+        yield _drop(name, scores[name], compared, margin, gate)
+
+
+def _comparison(version: int | None, compared: PairedComparison) -> str:
+    """Describe how the two models differ, with McNemar's test."""
+    pairs = compared.mcnemar
+    return (
+        f"production (version {version}) was evaluated on the same {compared.images} test images of "
+        f"{compared.people} people: only the candidate is right on {pairs.candidate} images, only production "
+        f"on {pairs.production} (McNemar's exact p = {pairs.p:.2g}, which ignores people; for information)"
     )
+
+
+def _drop(name: str, score: Estimate, compared: PairedComparison, margin: float, gate: GateParams) -> Check:
+    kind, dot, label = name.partition(".")
+    drop, production = compared.drops.get(name), compared.scores[name]
+    if drop is None:
+        reason = f"{title(name)} is unknown because there are no test images, but a drop is limited"
+        passed, unclear = False, False
+    else:
+        unclear = drop.outcome == "unclear"
+        passed = drop.outcome == "not worse" or (unclear and gate.on_unclear != "fail")
+        reason = (
+            f"{title(name)} is {score.value:.3f} compared with {production:.3f} in production, a change of "
+            f"{_change(drop.value)} (95 % interval {_change(drop.high)} to {_change(drop.low)}): "
+            f"{_result(drop, margin)}"
+        )
     return Check(
-        name=name,
-        value=value if known else None,
-        threshold=limit,
-        production=production if known else None,
+        name=f"max_{kind}_drop{dot}{label}",
+        value=None if drop is None else score.value,
+        low=None if drop is None else score.low,
+        high=None if drop is None else score.high,
+        threshold=margin,
+        production=None if drop is None else production,
+        drop=drop,
         passed=passed,
-        reason=f"{what} is {shown}, {'' if passed else 'but '}{allowed}",
+        unclear=unclear,
+        reason=reason,
     )
+
+
+def _change(drop: float) -> str:
+    """Format a drop as a change with its sign; nothing changes by -0.000."""
+    return f"{round(0.0 - drop, 3) + 0.0:+.3f}"
+
+
+def _result(drop: Drop, margin: float) -> str:
+    match drop.outcome:
+        case "not worse":
+            return f"a drop of {margin:g} is ruled out"
+        case "worse":
+            return f"the drop is larger than {margin:g} (p = {drop.p_worse:.2g} after Holm's correction)"
+        case "unclear":
+            return (
+                f"unclear whether the drop is below {margin:g}; "
+                f"these test images show only drops of {drop.smallest:.3f} or more to be larger"
+            )
+
+
+def _budgets(candidate: Candidate, gate: GateParams) -> Iterator[Check]:
+    if (limit := gate.max_latency_ms) is not None:
+        budget = _budget("max_latency_ms", "p50 latency at batch 1", candidate.latency_ms, limit, "ms")
+        yield replace(budget, reason=f"{budget.reason} ({candidate.measured})")
+    if (limit := gate.max_size_mb) is not None:
+        yield _budget("max_size_mb", "file size", candidate.size_mb, limit, "MB")
 
 
 def _budget(name: str, what: str, value: float, limit: float, unit: str) -> Check:

@@ -17,7 +17,8 @@ from pipelines.core.errors import RegistryError, ResultCorrupt
 from pipelines.core.params import Params, load_params
 from pipelines.core.records import write_record
 from pipelines.gate import rules
-from pipelines.gate.evaluation import GateInputs, judge, look_up_production, read_gate_inputs
+from pipelines.gate.evaluation import GateInputs, judge, read_gate_inputs
+from pipelines.gate.production import look_up_production
 from pipelines.gate.record import GateVerdict, read_verdict
 from pipelines.register import status
 from pipelines.tracking import runs as tracking
@@ -79,5 +80,5 @@ def _is_settled(root: Path, case: GateInputs, existing: GateVerdict) -> bool:
 def main() -> None:
     """Apply the gate to the results in the current folder."""
     verdict = judge_selected(Path(), load_params(), experiment=current_experiment())
-    outcome = "passed" if verdict.passed else "did not pass"
-    print("\n  ".join((f"{verdict.architecture} {outcome} the quality gate", *rules.reasons(verdict.checks))))
+    outcome = {"passed": "passed", "held": "is held by", "failed": "did not pass"}[verdict.outcome]
+    print("\n  ".join((f"{verdict.architecture} {outcome} the quality gate", *verdict.reasons)))

@@ -61,7 +61,7 @@ def is_recorded(verdict: GateVerdict, registry: Registry, run_id: str) -> bool:
     version = registry.find(verdict.sha256)
     if version is None:
         return not verdict.passed
-    if verdict.passed and registry.aliased(PRODUCTION) is None:
+    if verdict.outcome == "passed" and registry.aliased(PRODUCTION) is None:
         return False
     whole = not verdict.passed or registry.intact(version)
     return whole and version.tags.get(VERDICT) == verdict.digest

@@ -13,6 +13,12 @@ from pipelines.core.params import load_params
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import PRODUCTION, Registry
 
+_WARNINGS = {
+    "failed": "; warning: the quality gate rejected it",
+    "held": "; warning: the quality gate could not show that it is not worse",
+}
+"""What is said about a version with this tag `gate`."""
+
 
 def promote(registry: Registry, number: int) -> str:
     """Set the alias `production` on a version; return a message in one line.
@@ -26,7 +32,7 @@ def promote(registry: Registry, number: int) -> str:
         return f"{registry.name} version {number} is already in production"
     registry.set_alias(PRODUCTION, version)
     replaced = f", replacing version {before.number}" if before else ""
-    warning = "; warning: the quality gate rejected it" if version.tags.get("gate") == "failed" else ""
+    warning = _WARNINGS.get(version.tags.get("gate", ""), "")
     return f"{registry.name} version {number} is now in production{replaced}{warning}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
 GATE = "gate"
-"""Tag: `passed` or `failed`; `gate.<check>` holds each check's value."""
+"""Tag: `passed`, `held` or `failed`; `gate.<check>` holds each check's value."""
 VERDICT = "verdict"
 """Tag: digest of the verdict, which tells `register` that a version or run already has it."""
 THRESHOLDS = "thresholds"
@@ -38,6 +38,7 @@ NO_PRODUCTION = "none"
 FLOAT_SHA256 = "twin_sha256"
 """Tag of an int8 variant: sha256 of the float32 model that it was made from."""
 
+_MARKS = {"failed": "✗ FAILED", "unclear": "? UNCLEAR", "passed": "✓"}
 _DIVIDER = "\n\n---\n\n"
 # Width of MLflow's column; SQLite ignores it, PostgreSQL and MySQL reject longer texts.
 _LONGEST_DESCRIPTION = 5000
@@ -47,7 +48,7 @@ _CUT = "\n\n… (complete text: `card.md` in the version's files, `gate.json` in
 def verdict_tags(verdict: GateVerdict) -> dict[str, str]:
     """Convert a verdict to MLflow tags, including the value of each check."""
     return {
-        GATE: "passed" if verdict.passed else "failed",
+        GATE: verdict.outcome,
         VERDICT: verdict.digest,
         SHA256: verdict.sha256,
         THRESHOLDS: verdict.thresholds,
@@ -57,19 +58,38 @@ def verdict_tags(verdict: GateVerdict) -> dict[str, str]:
 
 
 def verdict_page(verdict: GateVerdict) -> str:
-    """Render a verdict as Markdown: every check with its reason, failed ones first."""
+    """Render a verdict as Markdown, a check with its reason in each line: failed, unclear, passed ones.
+
+    Of the classes or slices that passed a check, only the one closest to failing is listed.
+    """
     against = (
         f"production version {verdict.production.version}"
         if verdict.production
         else "no other model in production"
     )
-    title = f"## Quality gate: {'passed' if verdict.passed else 'FAILED'}, compared with {against}"
+    outcome = {"passed": "passed", "held": "HELD", "failed": "FAILED"}[verdict.outcome]
+    title = f"## Quality gate: {outcome}, compared with {against}"
     # A list, because MLflow renders tables without space between the columns.
     lines = [
-        f"* {'✓' if check.passed else '✗ FAILED'} `{check.name}`: {check.reason}"
-        for check in sorted(verdict.checks, key=lambda check: check.passed)
+        f"* {_MARKS[check.state]} `{check.name}`: {check.reason}{note}"
+        for check, note in sorted(
+            _shortened(verdict.checks), key=lambda line: list(_MARKS).index(line[0].state)
+        )
     ]
     return "\n".join((title, "", *lines))
+
+
+def _shortened(checks: Sequence[Check]) -> Iterator[tuple[Check, str]]:
+    """Yield the checks of a page, each with a note on those that it stands for."""
+    groups: dict[tuple[str, bool], list[Check]] = {}
+    for check in checks:
+        kind = check.name.partition(".")[0]
+        groups.setdefault((kind, check.state == "passed"), []).append(check)
+    for (_, passed), group in groups.items():
+        if passed and len(group) > 1:
+            yield min(group, key=_margin), f" (the closest to failing of {len(group)})"
+        else:
+            yield from ((check, "") for check in group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +135,8 @@ def publish(
 ) -> Version:
     """Register the file, or update its existing version, and set the alias `candidate` on it.
 
-    The alias `production` is set only if no version has it; later promotions are manual.
+    The alias `production` is set only if no version has it; later promotions are manual. A version that is
+    held gets neither, and loses `candidate`.
     """
     description = truncated(f"{verdict_page(verdict)}{_DIVIDER}{submission.card}")
     version = registry.find(verdict.sha256)
@@ -124,6 +145,10 @@ def publish(
     else:
         _refresh(registry, version, tags=tags, description=description)
         _restore_files(registry, version, submission)
+    if verdict.held:
+        if CANDIDATE in version.aliases:
+            registry.drop_alias(CANDIDATE)
+        return registry.get(version.number)
     registry.set_alias(CANDIDATE, version)
     if registry.aliased(PRODUCTION) is None:
         registry.set_alias(PRODUCTION, version)
@@ -271,8 +296,8 @@ def _margin(check: Check) -> float:
         return -math.inf
     if check.value is None or check.threshold is None:
         return math.inf
-    if check.production is not None and check.name.startswith("max_"):
-        return check.threshold - (check.production - check.value)
+    if check.drop is not None:
+        return check.threshold - check.drop.high
     return check.value - check.threshold if check.name.startswith("min_") else check.threshold - check.value
 
 

@@ -91,6 +91,9 @@ def summary(verdict: GateVerdict, model: str, version: Version | None) -> str:
     name = verdict.architecture
     if verdict.passed and version is not None:
         aliases = ", ".join(version.aliases) or "no alias"
+        if verdict.held:
+            held = "; ".join(verdict.reasons)
+            return f"{name} is held: {model} version {version.number} ({aliases}): {held}"
         return f"{name} passed the quality gate: {model} version {version.number} ({aliases})"
     reasons = "; ".join(rules.reasons(verdict.checks))
     return f"{name} did not pass the quality gate and was not registered: {reasons}"
@@ -105,7 +108,8 @@ def known_summary(verdict: GateVerdict, number: int | None) -> str:
     """
     name = verdict.architecture
     if verdict.passed and number is not None:
-        return f"{name} is already registered as version {number}"
+        held = ", held" if verdict.held else ""
+        return f"{name} is already registered as version {number}{held}"
     reasons = "; ".join(rules.reasons(verdict.checks))
     return f"{name} has already been evaluated and did not pass the quality gate: {reasons}"
 

@@ -165,7 +165,9 @@ class Decision:
     architecture: str
     passed: bool
     reasons: Sequence[str]
-    """Why the model did not pass."""
+    """Why the model did not pass, or is held."""
+    held: bool = False
+    """Whether it is registered without an alias, for a person to decide."""
     model: str | None = None
     """Name of the registered model; None if the registry was not read."""
     version: RegisteredVersion | None = None
@@ -193,7 +195,11 @@ class Decision:
         if self.version is None:
             return f"{self.architecture} passed the quality gate and is not registered in {self.model}"
         event = "Registered" if self.new else "Already registered"
-        return f"{event}: {self.model} version {self.version.number} ({self.architecture}; {self.aliases})"
+        version = f"{self.model} version {self.version.number} ({self.architecture}; {self.aliases})"
+        if self.held:
+            reasons = "".join(f"\n  - {reason}" for reason in self.reasons)
+            return f"{event} and held for a person to decide: {version}{reasons}"
+        return f"{event}: {version}"
 
 
 def decide(
@@ -206,7 +212,9 @@ def decide(
         before: status of the registry before the run; None if it could not be reached.
         ask: reads the status now; may raise `RegistryError`.
     """
-    decision = Decision(architecture=verdict.architecture, passed=verdict.passed, reasons=verdict.reasons)
+    decision = Decision(
+        architecture=verdict.architecture, passed=verdict.passed, reasons=verdict.reasons, held=verdict.held
+    )
     if not decision.passed:
         return decision
     try:

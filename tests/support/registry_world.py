@@ -29,6 +29,7 @@ from pipelines.gate.record import GateVerdict, read_verdict
 from pipelines.gate.stage import judge_selected
 from pipelines.register.stage import register
 from serving.contract import InputSpec
+from tests.support.gate_scores import NO_THRESHOLDS
 from tests.support.onnx_models import brightness_levels, make_contract, write_model
 from tests.support.results import comparison, evaluation, export, training
 from tests.support.timings import TIMING, times
@@ -48,10 +49,10 @@ class World:
     side: int
     classes: tuple[str, ...] = CLASSES
 
-    def params(self, **gate: float | None) -> Params:
-        """The repository's parameters with these thresholds and no others."""
+    def params(self, **gate: float | str | None) -> Params:
+        """The repository's parameters with these of the gate, and no other thresholds."""
         values = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
-        values["gate"] = dict.fromkeys(values["gate"]) | gate
+        values["gate"] |= NO_THRESHOLDS | gate
         values["architectures"] = self.architectures()
         return parse_params(values)
 

@@ -89,10 +89,21 @@ def comparison(selected: str, rows: Sequence[ComparisonRow] = ()) -> Comparison:
     )
 
 
-def check(name: str, *, passed: bool = True, reason: str = "as required", **values: float | None) -> Check:
+def check(
+    name: str,
+    *,
+    passed: bool = True,
+    unclear: bool = False,
+    reason: str = "as required",
+    value: float | None = None,
+    threshold: float | None = None,
+    production: float | None = None,
+) -> Check:
     """One check of the gate."""
-    numbers = {"value": None, "threshold": None, "production": None} | values
-    return Check(name=name, passed=passed, reason=reason, **numbers)
+    return Check(
+        name=name, passed=passed, unclear=unclear, reason=reason,
+        value=value, threshold=threshold, production=production,
+    )  # fmt: skip
 
 
 def verdict(
@@ -101,6 +112,7 @@ def verdict(
     sha256: str = "ab" * 32,
     production: ProductionModel | None = None,
     experiment: str | None = None,
+    hold: bool = False,
 ) -> GateVerdict:
     """The verdict on `vgg`."""
     subject = Subject(
@@ -111,7 +123,7 @@ def verdict(
         latency=Latency(p50_ms=2.5, timing=TIMING),
         experiment=experiment,
     )
-    return GateVerdict.of(subject, checks, production=production)
+    return GateVerdict.of(subject, checks, production=production, hold=hold)
 
 
 def training(dataset: Dataset, **changes: Any) -> TrainingRecord:

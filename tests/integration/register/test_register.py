@@ -97,8 +97,12 @@ def test_page_shows_verdict_and_card(version: Version) -> None:
     assert version.description.startswith(
         "## Quality gate: passed, compared with no other model in production"
     )
-    assert "* ✓ `min_accuracy`: accuracy is 1.000, at least 0.4 is required" in version.description
-    assert "* ✓ `min_class_recall.happy`: recall of happy is 1.000" in version.description
+    assert (
+        "* ✓ `min_accuracy`: accuracy is 1.000 (95 % interval 0.631–1.000), at least 0.4"
+        in version.description
+    )
+    assert "* ✓ `min_class_recall.angry`: recall of angry is 1.000" in version.description
+    assert version.description.count("min_class_recall") == 1  # of three equal ones, the first
     assert "Art. 5(1)(f)" in version.description
     assert len(version.description) <= 5000
 

@@ -238,6 +238,17 @@ def test_a_rejected_model_is_reported_with_its_reasons(copy: Path) -> None:
     assert len(re.findall(r"<li>.*?gate\.max_macro_f1_drop.*?</li>", html)) == 1  # with what to do about it
 
 
+def test_a_held_model_is_reported_with_what_is_unclear(copy: Path) -> None:
+    unclear = check("max_accuracy_drop", unclear=True, reason="unclear whether the drop is below 0.02")
+    write_record(copy / paths.GATE, verdict([check("smoke"), unclear], hold=True))
+
+    html = render(read_inputs(copy))
+
+    assert "The quality gate holds the model" in html
+    assert len(re.findall(r"<li>unclear whether.*?pipelines\.register\.promote.*?</li>", html)) == 1
+    assert ">unclear</span> max_accuracy_drop" in html
+
+
 def test_nothing_is_said_that_the_registry_changes_later(copy: Path) -> None:
     """A promotion does not make the page again: it names neither the version nor an alias."""
     shown = render(read_inputs(copy))

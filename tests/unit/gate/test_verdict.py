@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.core.errors import GateRejected, ResultCorrupt
 from pipelines.core.records import write_record
-from pipelines.gate.record import GateVerdict
+from pipelines.gate.record import GateVerdict, read_verdict
 from pipelines.verdict import verdict
 from tests.support import results
 
@@ -28,6 +28,19 @@ def said(folder: Path, content: GateVerdict) -> Path:
 
 def test_pass_is_reported_in_one_line(tmp_path: Path) -> None:
     assert verdict(said(tmp_path, PASSED)) == "vgg passed the quality gate"
+
+
+def test_held_model_passes_and_says_why(tmp_path: Path) -> None:
+    held = results.verdict([results.check("max_accuracy_drop", unclear=True, reason="unclear")], hold=True)
+    assert verdict(said(tmp_path, held)) == "vgg is registered without an alias: unclear"
+    assert read_verdict(tmp_path / "gate.json") == held
+
+
+def test_hold_matters_only_to_a_model_that_passes(tmp_path: Path) -> None:
+    checks = [results.check("max_accuracy_drop", unclear=True, reason="unclear")]
+    assert results.verdict(checks).outcome == "passed"
+    assert results.verdict([*checks, *REJECTING], hold=True).outcome == "failed"
+    assert results.verdict([*checks, *REJECTING], hold=True).reasons == REASONS
 
 
 def test_failure_names_every_reason(tmp_path: Path) -> None:

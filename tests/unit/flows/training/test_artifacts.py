@@ -67,6 +67,15 @@ def test_verdict_links_to_the_version_and_the_report() -> None:
     assert "| ✓ | the file loads |  |  |  |" in said
 
 
+def test_held_version_is_not_called_passed() -> None:
+    held = replace(REGISTERED, held=True, reasons=["unclear whether the drop is below 0.02"])
+    unclear = [check("max_accuracy_drop", unclear=True, reason="unclear whether")]
+    said = artifacts.verdict(held, unclear, tracking_uri="sqlite:///x.db", report="`report.html`")
+    assert said.startswith("## vgg is held")
+    assert "* unclear whether the drop is below 0.02" in said
+    assert "| ? | unclear whether |" in said
+
+
 def test_rejection_gives_its_reasons() -> None:
     decision = Decision(architecture="vgg", passed=False, reasons=["accuracy is 0.1, but 0.4 is required"])
     said = artifacts.verdict(decision, CHECKS, tracking_uri="sqlite:///x.db", report="`report.html`")
