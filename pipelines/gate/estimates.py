@@ -25,7 +25,7 @@ from pipelines.metrics.summary import METRICS
 LEVEL = 0.025
 """Error of each end of a 95 % interval; ICH E9, 1998, section 3.3.2, tests non-inferiority with it."""
 _SEED = 0
-"""Fixed, so that equal answers always have equal intervals and nobody searches for a lucky seed."""
+"""Fixed, so that equal answers have equal intervals and another seed does not change a verdict."""
 
 
 @dataclass(frozen=True, kw_only=True)
