@@ -12,6 +12,7 @@ are given by people, never inferred from pictures.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def read_attributes(path: Path) -> Attributes | None:
     if not path.exists():
         return None
     try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: {error}, expected a CSV file in UTF-8; write it again") from error
     header = [name.strip() for name in lines[0]] if lines else []

@@ -173,6 +173,8 @@ class PrepareReport:
     """Files that are not a picture of a class; None without such files."""
     moved_for_the_minimum: Annotated[MovedList | None, OPTIONAL] = None
     """None if no group was moved."""
+    relabelled: Annotated[int | None, OPTIONAL] = None
+    """Pictures whose label `data/relabel.csv` changed; None without one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 DATA = Path("data")
+RELABEL = DATA / "relabel.csv"
+"""Labels that a person corrected, see `pipelines.prepare.relabel`."""
 ATTRIBUTES = DATA / "attributes.csv"
 """Attributes of people or pictures that the user brings, see `pipelines.core.attributes`."""
 
@@ -26,6 +28,8 @@ MACHINE = REPORTS / "machine.json"
 LATENCY = REPORTS / "latency.json"
 COMPARISON = REPORTS / "comparison.json"
 EXPLANATIONS = REPORTS / "explain"
+LABELS = REPORTS / "labels"
+"""Probable label errors, written by `python -m pipelines.labels`; not an output of a stage."""
 GATE = REPORTS / "gate.json"
 REGISTERED = REPORTS / "registered.json"
 """The verdict that `register` published; it belongs to one registry, so it is not in git."""

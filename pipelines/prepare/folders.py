@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.core.errors import DataError
-from pipelines.core.paths import ATTRIBUTES
+from pipelines.core.paths import ATTRIBUTES, RELABEL
 
 LEFT_BEHIND = frozenset(
     {
@@ -42,7 +42,7 @@ LEFT_BEHIND = frozenset(
     }
 )
 """Names, in lower case, of files that operating systems, NAS boxes and photo programs leave in folders."""
-_BESIDE_CLASSES = frozenset({ATTRIBUTES.name})
+_BESIDE_CLASSES = frozenset({ATTRIBUTES.name, RELABEL.name})
 """Files of the data's folder that other stages read."""
 # Windows' mark of a downloaded file, `photo.jpg:Zone.Identifier`; archivers replace the colon.
 _DOWNLOAD_MARK = "zone.identifier"

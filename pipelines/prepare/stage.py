@@ -25,15 +25,16 @@ from pipelines.core.errors import ClassMissing, NoImages, TooManyUnreadable
 from pipelines.core.io import replacing_folder
 from pipelines.core.manifest import SCHEMA, digest, write_manifest
 from pipelines.core.params import PrepareParams, load_params
-from pipelines.core.paths import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED
+from pipelines.core.paths import DATA, DATASET, MANIFEST, PREPARE_REPORT, PREPARED, RELABEL
 from pipelines.core.records import write_record
 from pipelines.core.sample_remote import check_remote
 from pipelines.core.source_images import Source, face_model_file
 from pipelines.prepare.duplicates import find_duplicates, find_near_duplicates
 from pipelines.prepare.images import CHUNK, Failure, Settings, Task, process_all
-from pipelines.prepare.listing import Found, find_sources
+from pipelines.prepare.listing import find_sources
 from pipelines.prepare.minimum import Move, fill_up
 from pipelines.prepare.presence import check_presence
+from pipelines.prepare.relabel import relabel
 from pipelines.prepare.splitting import Placed, Placement, path_in, place
 from pipelines.prepare.summary import Outcome, describe, report
 from serving.cores import usable_cores
@@ -73,8 +74,9 @@ def prepare(
         OutputError: the folder cannot be written.
     """
     found = find_sources(data, root=root)
-    labels = _labels(found)
-    placement = _placement(found.sources, params, seed=seed)
+    corrected = relabel(found.sources, data, root=root)
+    labels = _labels(corrected.sources, found.classes_in)
+    placement = _placement(corrected.sources, params, seed=seed)
     with replacing_folder(prepared) as folder:
         settings = Settings(root=root, folder=folder, spec=params.input_spec(), face_model=face_model)
         read, failures = _read(placement.placed, settings, workers=workers or usable_cores())
@@ -88,7 +90,8 @@ def prepare(
         check_presence(kept, placement, labels=labels, failures=failed)
         _write_tables(folder, kept, params)
     return Outcome(
-        found=len(placement.placed) + len(placement.spanning),
+        found=len(found.sources),
+        corrected=corrected,
         read=rows,
         kept=kept,
         unreadable=failures["unreadable"],
@@ -103,10 +106,12 @@ def prepare(
     )
 
 
-def _labels(found: Found) -> list[str]:
-    labels = sorted({source.label for source in found.sources})
+def _labels(sources: Sequence[Source], classes_in: Path) -> list[str]:
+    labels = sorted({source.label for source in sources})
+    if not labels:
+        raise NoImages(folder=classes_in, expected=f"a picture that {RELABEL} does not leave out")
     if len(labels) < 2:
-        raise _one_class(found.classes_in, labels[0])
+        raise _one_class(classes_in, labels[0])
     return labels
 
 

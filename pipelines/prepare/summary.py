@@ -25,9 +25,10 @@ from pipelines.core.data_results import (
     Shares,
 )
 from pipelines.core.manifest import SPLITS
-from pipelines.core.paths import PREPARE_REPORT
+from pipelines.core.paths import PREPARE_REPORT, RELABEL
 from pipelines.prepare.duplicates import Duplicates, NearDuplicates
 from pipelines.prepare.minimum import Move
+from pipelines.prepare.relabel import Relabelled
 
 MAX_LISTED = 1000
 """Entries of each list in the report; the counts beside it are of all."""
@@ -40,6 +41,7 @@ class Outcome:
     """Results of a run of `prepare`."""
 
     found: int
+    corrected: Relabelled
     read: pd.DataFrame
     """Rows of the manifest before duplicates went."""
     kept: pd.DataFrame
@@ -68,6 +70,8 @@ def report(outcome: Outcome) -> PrepareReport:
         "duplicate": len(copies),
         "conflicting_labels": sum(len(conflict.sources) for conflict in conflicts),
     }
+    if outcome.corrected.left_out:
+        removed["left_out_by_hand"] = len(outcome.corrected.left_out)
     return PrepareReport(
         found=outcome.found,
         kept=len(outcome.kept),
@@ -89,6 +93,7 @@ def report(outcome: Outcome) -> PrepareReport:
         near_duplicates=_near(outcome),
         passed_over=RemovedList(**_listed(outcome.passed_over)) if outcome.passed_over else None,
         moved_for_the_minimum=_moved(outcome.moved) if outcome.moved else None,
+        relabelled=outcome.corrected.changed or None,
     )
 
 
@@ -101,6 +106,8 @@ def describe(data: PrepareReport) -> str:
     removed = {name.replace("_", " "): count for name, count in data.removed.items() if count}
     if removed:
         lines.append("removed: " + ", ".join(f"{name} {count:,}" for name, count in removed.items()))
+    if data.relabelled:
+        lines.append(f"labels corrected by {RELABEL}: {data.relabelled:,}")
     if (passed_over := data.passed_over) is not None:
         named = ", ".join(f"{item.source} ({item.reason})" for item in passed_over.entries[:_NAMED])
         lines.append(f"passed over {passed_over.count:,}: {named}{_more(passed_over.count)}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core.manifest import SPLITS
+from pipelines.core.paths import RELABEL
 from pipelines.explain.selection import Pick, spread
 from pipelines.report import charts
 from pipelines.report.charts import responsive
@@ -155,6 +156,7 @@ _KINDS = {
     "group_in_another_split": "the person is in another split",
     "duplicate": "the same pixels as another picture",
     "conflicting_labels": "identical pictures with different labels",
+    "left_out_by_hand": f"left out by {RELABEL}",
 }
 
 
@@ -169,6 +171,7 @@ def preparation_section(inputs: Inputs) -> Section:
         "group_in_another_split": report.group_in_another_split.entries,
         "duplicate": report.duplicates.entries,
         "conflicting_labels": report.conflicting_labels.entries,
+        "left_out_by_hand": (),
     }
     return Section(
         heading=_PREPARATION,
@@ -182,8 +185,10 @@ def preparation_section(inputs: Inputs) -> Section:
                     "examples": [str(entry) for entry in entries[name][:_SHOWN]],
                 }
                 for name, why in _KINDS.items()
+                if name in report.removed
             ],
             "near": report.near_duplicates,
+            "relabelled": report.relabelled,
             "modes": report.modes,
         },
     )

@@ -254,6 +254,23 @@ def test_one_picture_under_two_labels_is_set_aside_entirely(tmp_path: Path) -> N
     assert not list((tmp_path / "prepared").rglob("*copy*"))
 
 
+def test_corrected_labels_count_everywhere_and_pictures_left_out_are_counted(tmp_path: Path) -> None:
+    fill(tmp_path / "data")
+    before = run(tmp_path).kept
+    first, second = before["source"].iloc[0], before["source"].iloc[1]
+    (tmp_path / "data/relabel.csv").write_text(
+        f"file,label\n{first.removeprefix('data/')},sad\n{second.removeprefix('data/')},\n"
+    )
+    written = report(run(tmp_path))
+    after = read_manifest(tmp_path / "prepared/manifest.parquet").set_index("source")
+    assert after.loc[first, "label"] == "sad"
+    assert f"/{after.loc[first, 'label']}/" in after.loc[first, "path"]
+    assert second not in after.index
+    assert written.found == len(before)
+    assert written.removed["left_out_by_hand"] == 1
+    assert written.relabelled == 1
+
+
 def test_near_duplicates_are_reported_and_kept(tmp_path: Path) -> None:
     data = tmp_path / "data"
     fill_splits(data)
