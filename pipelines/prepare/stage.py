@@ -31,10 +31,10 @@ from pipelines.core.sample_remote import check_remote
 from pipelines.core.source_images import Source, face_model_file
 from pipelines.prepare.duplicates import find_duplicates, find_near_duplicates
 from pipelines.prepare.images import CHUNK, Failure, Settings, Task, process_all
-from pipelines.prepare.listing import find_sources
+from pipelines.prepare.listing import Found, find_sources
 from pipelines.prepare.minimum import Move, fill_up
 from pipelines.prepare.presence import check_presence
-from pipelines.prepare.relabel import relabel
+from pipelines.prepare.relabel import Relabelled, relabel
 from pipelines.prepare.splitting import Placed, Placement, path_in, place
 from pipelines.prepare.summary import Outcome, describe, report
 from serving.cores import usable_cores
@@ -73,8 +73,7 @@ def prepare(
             process died.
         OutputError: the folder cannot be written.
     """
-    found = find_sources(data, root=root)
-    corrected = relabel(found.sources, data, root=root)
+    found, corrected = _find(data, root)
     labels = _labels(corrected.sources, found.classes_in)
     placement = _placement(corrected.sources, params, seed=seed)
     with replacing_folder(prepared) as folder:
@@ -86,8 +85,7 @@ def prepare(
         kept = _without(folder, rows, duplicates.dropped)
         moved = fill_up(kept, seed=seed, minimum=minimum, movable=placement.drawn)
         kept = _moved(folder, kept, moved)
-        failed = [*failures["unreadable"], *failures["no_face"]]
-        check_presence(kept, placement, labels=labels, failures=failed)
+        check_presence(kept, placement, labels=labels, failures=sum(failures.values(), start=[]))
         _write_tables(folder, kept, params)
     return Outcome(
         found=len(found.sources),
@@ -104,6 +102,11 @@ def prepare(
         near=find_near_duplicates(kept, bits=params.near_duplicate_bits),
         near_bits=params.near_duplicate_bits,
     )
+
+
+def _find(data: Path, root: Path) -> tuple[Found, Relabelled]:
+    found = find_sources(data, root=root)
+    return found, relabel(found.sources, data, root=root)
 
 
 def _labels(sources: Sequence[Source], classes_in: Path) -> list[str]:
