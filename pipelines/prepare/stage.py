@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def prepare(
         kept = _without(folder, rows, duplicates.dropped)
         moved = fill_up(kept, seed=seed, minimum=minimum, movable=placement.drawn)
         kept = _moved(folder, kept, moved)
-        check_presence(kept, placement, labels=labels, failures=sum(failures.values(), start=[]))
+        check_presence(kept, placement, labels=labels, failures=[*chain(*failures.values())])
         _write_tables(folder, kept, params)
     return Outcome(
         found=len(found.sources),
