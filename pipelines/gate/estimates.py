@@ -153,7 +153,14 @@ def measure_calibration(pictures: Pictures, probabilities: Floats, *, samples: i
         pictures: the test pictures.
         probabilities: float64 [n, classes].
         samples: number of resamples.
+
+    Returns:
+        Metrics by name; undefined if a probability is not finite.
     """
+    if not np.isfinite(probabilities).all():
+        nothing = np.full((samples, 1), np.nan)
+        undefined = Measured(values=nothing[0], resampled=nothing, people=pictures.people)
+        return {"ece": undefined, "brier": undefined}
     right = probabilities.argmax(1) == pictures.actual
     terms = metrics.calibration_terms(probabilities.max(1), right)
     losses = metrics.brier_losses(pictures.actual, probabilities)

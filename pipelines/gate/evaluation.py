@@ -33,6 +33,7 @@ from pipelines.gate.production import ProductionLookup, production_answers
 from pipelines.gate.record import GateVerdict, Latency, Subject
 from pipelines.metrics import BY_TERCILE, color_slices, tercile_slices
 from pipelines.metrics.classification import Indices
+from pipelines.metrics.slices import Mask
 from pipelines.model.predict import open_model, predict_sources
 from pipelines.register.runs import VariantResults, read_results
 from serving.contract.arrays import Image
@@ -186,12 +187,9 @@ def judge(root: Path, case: GateInputs, params: Params, lookup: ProductionLookup
         predicted.append(list(production.predicted))
     answers = [pictures.indices(one) for one in predicted]
     measured = measure(pictures, answers, samples=gate.bootstrap_samples)
-    exact = np.asarray(evaluated.prediction.probabilities, dtype=np.float64)
-    calibration = measure_calibration(
-        pictures, exact.round(PROBABILITY_DIGITS), samples=gate.bootstrap_samples
-    )
+    scores = measured | _calibration(evaluated, pictures, gate)
     candidate = rules.Candidate(
-        scores={name: one.estimate for name, one in (measured | calibration).items()},
+        scores={name: one.estimate for name, one in scores.items()},
         latency_ms=case.subject.latency.p50_ms,
         measured=str(case.subject.latency.timing),
         size_mb=case.onnx.stat().st_size / 1e6,
@@ -226,22 +224,38 @@ def _compare(
     )
 
 
+def _calibration(evaluated: EvaluatedModel, pictures: Pictures, gate: GateParams) -> dict[str, Measured]:
+    """Measure the candidate's calibration if it is limited."""
+    if gate.max_ece is None and gate.max_brier is None:
+        return {}
+    exact = np.asarray(evaluated.prediction.probabilities, dtype=np.float64)
+    return measure_calibration(pictures, exact.round(PROBABILITY_DIGITS), samples=gate.bootstrap_samples)
+
+
 def _pictures(evaluated: EvaluatedModel, gate: GateParams) -> Pictures:
-    """Describe the test pictures, with the slices that have enough of them."""
-    rows, contract = evaluated.rows, evaluated.classifier.contract
+    """Describe the test pictures."""
+    rows, classes = evaluated.rows, evaluated.classifier.contract.classes
+    index = {name: position for position, name in enumerate(classes)}
+    return Pictures(
+        classes=classes,
+        actual=np.array([index[label] for label in rows["label"]], dtype=np.int64),
+        groups=rows["group"].to_numpy(),
+        slices=_slices(evaluated, gate),
+    )
+
+
+def _slices(evaluated: EvaluatedModel, gate: GateParams) -> dict[str, Mask]:
+    """Slices that have enough test pictures, by name; empty if no threshold asks for slices."""
+    if gate.min_slice_accuracy is None and gate.max_slice_accuracy_drop is None:
+        return {}
+    rows = evaluated.rows
     kinds = {name: tercile_slices(rows[name].to_numpy(np.float64)) for name in BY_TERCILE}
     kinds["mode"] = color_slices(list(rows["mode"]))
-    if contract.input.crop == "none":  # otherwise the size of the face is not recorded
+    if evaluated.classifier.contract.input.crop == "none":  # otherwise the size of the face is not recorded
         sides = np.minimum(rows["width"].to_numpy(), rows["height"].to_numpy())
         kinds["face_size"] = tercile_slices(sides.astype(np.float64))
     slices = {f"{kind}: {part}": mask for kind, parts in kinds.items() for part, mask in parts.items()}
-    index = {name: position for position, name in enumerate(contract.classes)}
-    return Pictures(
-        classes=contract.classes,
-        actual=np.array([index[label] for label in rows["label"]], dtype=np.int64),
-        groups=rows["group"].to_numpy(),
-        slices={name: mask for name, mask in slices.items() if mask.sum() >= gate.slice_images},
-    )
+    return {name: mask for name, mask in slices.items() if mask.sum() >= gate.slice_images}
 
 
 def evaluate(root: Path, case: GateInputs) -> EvaluatedModel:

@@ -23,6 +23,8 @@ from pipelines.gate.estimates import Estimate
 from pipelines.gate.noninferiority import Drop, McNemar
 from pipelines.metrics.summary import METRICS
 
+_UNKNOWN = dict.fromkeys(("max_ece", "max_brier"), "a probability is not finite")
+"""Why a score is undefined, by check; other scores lack test images."""
 # Only absorbs floating-point error (0.80 - 0.78 > 0.02); shares of images differ by far more.
 _ROUNDING = 1e-9
 
@@ -201,7 +203,7 @@ def _limit(
     shown = (
         f"{score.value:.3f} (95 % interval {score.low:.3f}–{score.high:.3f})"
         if known
-        else "unknown because there are no test images of it"
+        else f"unknown because {_UNKNOWN.get(name.partition('.')[0], 'there are no test images of it')}"
     )
     return Check(
         name=name,

@@ -22,6 +22,7 @@ from pipelines.core.params import load_params
 from pipelines.gate.stage import judge_selected
 from pipelines.register.stage import register
 from pipelines.tracking import runs as tracking
+from tests.support.gate_scores import NO_THRESHOLDS
 from tests.support.mlflow_store import new_store
 from tests.support.registry_world import World
 
@@ -271,7 +272,7 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
 def project(world: World, repository: Path) -> Path:
     """A project whose pipeline has run up to `register`, in a folder with a space."""
     values = yaml.safe_load((repository / "params.yaml").read_text())
-    values["gate"] = dict.fromkeys(values["gate"]) | {"min_accuracy": 0.1}
+    values["gate"] |= NO_THRESHOLDS | {"min_accuracy": 0.1}
     values["architectures"] = ["lenet"]
     (world.root / "params.yaml").write_text(yaml.safe_dump(values))
     project = world.root / "the original"

@@ -120,6 +120,14 @@ def test_interval_of_a_value_stays_in_its_range() -> None:
     assert certain.estimate.low == pytest.approx(1 - exact_distance(5))
 
 
+def test_calibration_of_probabilities_that_are_not_finite_is_undefined() -> None:
+    shown = pictures(10)
+    probabilities = np.full((10, 3), 1 / 3)
+    probabilities[4] = np.nan
+    found = measure_calibration(shown, probabilities, samples=1000)
+    assert all(np.isnan(found[name].estimate.value) for name in ("ece", "brier"))
+
+
 def test_calibration_and_brier_score() -> None:
     shown = pictures(500, per_person=2)
     random = np.random.default_rng(4)

@@ -167,6 +167,14 @@ def test_class_without_test_pictures_fails() -> None:
     assert "no test images" in check.reason
 
 
+@pytest.mark.parametrize("name", ["ece", "brier"])
+def test_calibration_of_probabilities_that_are_not_finite_fails(name: str) -> None:
+    unknown = gate_scores.candidate(GOOD | {name: math.nan})
+    [_, check] = judge(unknown, None, gate_params(**{f"max_{name}": 0.5}))
+    assert (check.name, check.passed, check.value) == (f"max_{name}", False, None)
+    assert "not finite" in check.reason
+
+
 def test_every_check_carries_its_numbers() -> None:
     other = production(accuracy="worse")
     gate = gate_params(max_accuracy_drop=0.05, min_accuracy=0.6)
