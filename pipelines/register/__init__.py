@@ -1,4 +1,4 @@
-"""The `register` stage: publishes a model that passed the quality gate to MLflow's registry.
+"""The `register` stage: publishes a model that the quality gate passed or held to MLflow's registry.
 
 runs       find a model's training run in MLflow, or make one; log the test metrics
 package    the folder that is registered
