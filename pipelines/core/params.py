@@ -335,8 +335,8 @@ class GateParams(_Block):
     slice_images: Count = 50
     """Slices with fewer test images are not judged."""
     bootstrap_samples: Annotated[int, Field(ge=1000)] = 4000
-    """Resamples (of groups) behind the gate's intervals; at least 40 for each compared metric, class and slice,
-    since Holm's smallest level is 0.025 ÷ their number."""
+    """Resamples (of groups) behind the gate's intervals; at least 40 for each compared metric, class and
+    slice, since Holm's smallest level is 0.025 ÷ their number."""
 
     @property
     def thresholds(self) -> dict[str, float | None]:
