@@ -25,10 +25,9 @@ from pipelines.core.model_results import Origin
 from pipelines.core.params import Params, Tunable, check_architecture, load_params
 from pipelines.train import loop
 from pipelines.train.checkpoint import Checkpoint
-from pipelines.train.input import read_split
 from pipelines.train.runlog import RunLog
-from pipelines.train.schedule import plan_phases
-from pipelines.weights.pretrained import completed, load_pretrained, read_origin
+from pipelines.train.stage import build, read_data, settings_of
+from pipelines.weights.pretrained import completed, read_origin
 
 if TYPE_CHECKING:
     import optuna
@@ -143,30 +142,13 @@ def _objective(search: Search, trial: optuna.Trial) -> float:
 
 
 def _train(search: Search, params: Params, *, listener: loop.Listener) -> float:
-    from pipelines.model.keras_classifier import build_classifier
-
-    name, folder = search.architecture, paths.weights_folder(search.architecture)
+    name = search.architecture
     strategy = loop.set_up(params.training, seed=params.seed)
-    model = completed(name, params.model(name), folder)
-    with strategy.scope():
-        classifier = build_classifier(
-            name,
-            model,
-            head=params.head,
-            height=search.dataset.input.height,
-            width=search.dataset.input.width,
-            classes=len(search.dataset.classes),
-        )
-        load_pretrained(classifier, folder)
+    model = completed(name, params.model(name), paths.weights_folder(name))
     trained = loop.train(
-        classifier,
+        build(name, params, model, dataset=search.dataset, strategy=strategy),
         search.data,
-        settings=loop.Settings(
-            phases=plan_phases(model, origin=search.origin.origin),
-            training=params.training,
-            augmentation=params.augmentation,
-            seed=params.seed,
-        ),
+        settings=settings_of(params, model, origin=search.origin),
         strategy=strategy,
         listener=listener,
     )
@@ -219,22 +201,12 @@ def tune(architecture: str, params: Params, *, minutes: float, trials: int | Non
 
 def _search(architecture: str, params: Params, *, deadline: float) -> Search:
     dataset = read_dataset(paths.DATASET)
-    train, val = (
-        read_split(
-            paths.PREPARED_IMAGES / split,
-            dataset.input,
-            classes=dataset.classes,
-            cache_mib=params.training.cache_mib,
-            cache=paths.CHECKPOINTS / "tuning" / f"{split}.npy",
-        )
-        for split in ("train", "val")
-    )
     return Search(
         architecture=architecture,
         params=params,
         dataset=dataset,
         origin=read_origin(architecture, paths.weights_folder(architecture)),
-        data=loop.Data(train=train, val=val, classes=len(dataset.classes)),
+        data=read_data(params, dataset, cache=paths.CHECKPOINTS / "tuning"),
         deadline=deadline,
     )
 

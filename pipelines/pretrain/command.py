@@ -19,7 +19,7 @@ from pipelines.core.params import Params, load_params
 from pipelines.pretrain.learning import HELD_OUT, PretrainedBackbone, PretrainPhase, Recipe, pretrain
 from pipelines.pretrain.pictures import draw_pictures
 from pipelines.train.loop import set_up
-from pipelines.weights.drawn import SHIPPED, DrawnCard, deciding_options, drawn_variables, write_drawn
+from pipelines.weights.drawn import SHIPPED, DrawnCard, drawn_variables, shape_options, write_drawn
 
 _SEED = 20_000
 """Of the drawn people; any other one gives other people, and none of them is in a sample."""
@@ -114,7 +114,7 @@ def _phase(text: str) -> PretrainPhase:
 def _card(recipe: Recipe, params: Params, outcome: PretrainedBackbone, pictures: int) -> DrawnCard:
     return DrawnCard(
         architecture=recipe.architecture,
-        options=deciding_options(recipe.architecture, params.model(recipe.architecture)),
+        options=shape_options(recipe.architecture, params.model(recipe.architecture)),
         pictures=pictures,
         steps=outcome.steps,
         sizes_px=[phase.size_px for phase in recipe.phases],

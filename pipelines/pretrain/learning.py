@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.errors import TrainingFailed
-from pipelines.core.io import replacing
 from pipelines.core.params import Params
 from pipelines.model.keras_classifier import Classifier, build_classifier
 from pipelines.pretrain.pictures import Pictures
+from pipelines.train.checkpoint import (
+    Arrays,
+    CheckpointCorrupt,
+    Groups,
+    assign,
+    read_state,
+    values_of,
+    write_state,
+)
 from pipelines.train.progress import Progress
-from pipelines.train.schedule import as_keras_schedule, learning_rates
+from pipelines.train.schedule import adamw, learning_rates
 
 HELD_OUT = 1000
 """Pictures, the last ones, that show what was learned."""
@@ -77,7 +84,7 @@ def pretrain(pictures: Pictures, recipe: Recipe, params: Params, *, checkpoint: 
         checkpoint: file that is replaced after every epoch.
 
     Raises:
-        TrainingFailed: the loss is no longer a number.
+        TrainingFailed: the loss is no longer a number, or the checkpoint is of another network.
     """
     learned = pictures.part(slice(0, len(pictures) - HELD_OUT))
     shown = pictures.part(slice(len(pictures) - HELD_OUT, None))
@@ -96,20 +103,21 @@ def pretrain(pictures: Pictures, recipe: Recipe, params: Params, *, checkpoint: 
         classifier, model = _build(recipe, params, phase.size_px, targets=targets.count)
         _compile(model, recipe, rates)
         if state is not None:
-            _restore(model, state)
+            _restore(model, state, recipe, checkpoint=checkpoint)
         progress = Progress(title=recipe.architecture, images_per_step=recipe.batch_size)
         for epoch in range(max(0, _epochs(state) - done), phase.epochs):
             loss = _epoch(
                 model, learned, targets, recipe=recipe, phase=phase, number=done + epoch, progress=progress
             )
             state = _State(
+                key=_key(recipe, len(learned)),
                 epochs=done + epoch + 1,
                 processor_s=time.process_time() - before + (state.processor_s if state else 0.0),
-                model=[np.array(variable) for variable in model.variables],
-                optimizer=[np.array(variable) for variable in model.optimizer.variables],
+                model=values_of(model.variables),
+                optimizer=values_of(model.optimizer.variables),
             )
             before = time.process_time()
-            _write_state(checkpoint, state, recipe, len(learned))
+            _write_state(checkpoint, state)
             figures = _measure(model, shown, targets, size_px=phase.size_px)
             text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
             progress.finish(f"loss {loss:.4f}  {text}")
@@ -177,10 +185,7 @@ def _build(recipe: Recipe, params: Params, size_px: int, *, targets: int) -> tup
 
 
 def _compile(model: Any, recipe: Recipe, rates: NDArray[np.float32]) -> None:
-    import keras
-
-    optimizer = keras.optimizers.AdamW(as_keras_schedule(rates), weight_decay=recipe.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer = adamw(rates, weight_decay=recipe.weight_decay)
     # The sum over targets of weighted squares; Keras' own is their mean.
     model.compile(optimizer=optimizer, loss=_squares, jit_compile=False)
     model.optimizer.build(model.trainable_variables)
@@ -262,10 +267,12 @@ def _measure(model: Any, pictures: Pictures, targets: _Targets, *, size_px: int)
 class _State:
     """What a checkpoint holds."""
 
+    key: str
+    """Recipe and number of pictures, as JSON."""
     epochs: int
     processor_s: float
-    model: Sequence[NDArray[Any]]
-    optimizer: Sequence[NDArray[Any]]
+    model: Arrays
+    optimizer: Arrays
 
 
 def _epochs(state: _State | None) -> int:
@@ -276,39 +283,33 @@ def _key(recipe: Recipe, pictures: int) -> str:
     return json.dumps({**asdict(recipe), "pictures": pictures}, sort_keys=True)
 
 
-def _write_state(path: Path, state: _State, recipe: Recipe, pictures: int) -> None:
-    arrays: dict[str, Any] = dict(_named("model", state.model)) | dict(_named("optimizer", state.optimizer))
-    facts = {"key": _key(recipe, pictures), "epochs": state.epochs, "processor_s": state.processor_s}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
-
-
-def _named(kind: str, arrays: Sequence[NDArray[Any]]) -> Iterator[tuple[str, NDArray[Any]]]:
-    return ((f"{kind}_{index:05d}", array) for index, array in enumerate(arrays))
+def _write_state(path: Path, state: _State) -> None:
+    facts = {"key": state.key, "epochs": state.epochs, "processor_s": state.processor_s}
+    write_state(path, facts, {"model": state.model, "optimizer": state.optimizer})
 
 
 def _read_state(path: Path, recipe: Recipe, pictures: int) -> _State | None:
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in sorted(file.files)}
-        facts = json.loads(arrays["facts"].tobytes())
-    except FileNotFoundError:
+        found = read_state(path, _restored)
+    except CheckpointCorrupt as error:
+        print(f"{path} cannot be read ({error.reason}) and is replaced", flush=True)
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        print(f"{path} cannot be read ({error}) and is replaced", flush=True)
-        return None
-    if facts["key"] != _key(recipe, pictures):
+    if found is not None and found.key != _key(recipe, pictures):
         print(f"{path} is of another recipe and is replaced", flush=True)
         return None
+    return found
+
+
+def _restored(facts: Any, groups: Groups) -> _State:
     return _State(
+        key=facts["key"],
         epochs=facts["epochs"],
         processor_s=facts["processor_s"],
-        model=[array for name, array in arrays.items() if name.startswith("model_")],
-        optimizer=[array for name, array in arrays.items() if name.startswith("optimizer_")],
+        model=groups["model"],
+        optimizer=groups["optimizer"],
     )
 
 
-def _restore(model: Any, state: _State) -> None:
+def _restore(model: Any, state: _State, recipe: Recipe, *, checkpoint: Path) -> None:
     for variables, values in ((model.variables, state.model), (model.optimizer.variables, state.optimizer)):
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+        assign(variables, values, architecture=recipe.architecture, checkpoint=str(checkpoint))

@@ -10,23 +10,28 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.dataset import Dataset
+from pipelines.core.errors import TrainingFailed
 from pipelines.core.io import replacing, sha256_of
 from pipelines.core.model_results import Origin
 from pipelines.core.params import Params
 from pipelines.train.metrics import Validation
 from pipelines.train.schedule import Stopping
 
+T = TypeVar("T")
 Arrays = Sequence[NDArray[Any]]
+Groups = Mapping[str, Arrays]
+"""Arrays by what they belong to: `model`, `optimizer`, …"""
 _KEY_DIGITS = 16
 
 
@@ -98,11 +103,7 @@ class CheckpointFile:
         """
         # The best epoch is often this one: its arrays are then the model's own and are written once.
         shared = state.best is state.model
-        arrays: dict[str, Any] = {
-            **_named("model", state.model),
-            **_named("optimizer", state.optimizer),
-            **({} if shared else _named("best", state.best)),
-        }
+        groups = {"model": state.model, "optimizer": state.optimizer, "best": [] if shared else state.best}
         facts = {
             "phase": state.phase,
             "phase_epochs": state.phase_epochs,
@@ -111,9 +112,7 @@ class CheckpointFile:
             "run_id": state.run_id,
             "best_is_model": shared,
         }
-        text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-        with replacing(self.path) as temporary, temporary.open("wb") as file:
-            np.savez(file, facts=text, **arrays)
+        write_state(self.path, facts, groups)
 
     def load(self) -> Checkpoint | None:
         """The last checkpoint, or None if there is none.
@@ -121,14 +120,7 @@ class CheckpointFile:
         Raises:
             CheckpointCorrupt: there is one that cannot be read.
         """
-        try:
-            # Opened here because NumPy leaves its own handle open if the file is damaged.
-            with self.path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return _restored({name: file[name] for name in file.files})
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise CheckpointCorrupt(path=self.path, reason=str(error)) from error
+        return read_state(self.path, _restored)
 
     def remove_others(self) -> None:
         """Remove checkpoints of runs with other inputs."""
@@ -147,16 +139,12 @@ class CheckpointCorrupt(Exception):
 
     def __init__(self, *, path: Path, reason: str) -> None:
         self.path = path
+        self.reason = reason
         super().__init__(f"{path}: {reason}")
 
 
-def _named(kind: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
-    return {f"{kind}_{index:05d}": array for index, array in enumerate(arrays)}
-
-
-def _restored(arrays: Mapping[str, NDArray[Any]]) -> Checkpoint:
-    facts = json.loads(arrays["facts"].tobytes())
-    model = _of("model", arrays)
+def _restored(facts: Any, groups: Groups) -> Checkpoint:
+    model = groups["model"]
     best = facts["stopping"].pop("best")
     return Checkpoint(
         phase=facts["phase"],
@@ -165,13 +153,79 @@ def _restored(arrays: Mapping[str, NDArray[Any]]) -> Checkpoint:
         stopping=Stopping(best=None if best is None else Validation(**best), **facts["stopping"]),
         run_id=facts["run_id"],
         model=model,
-        optimizer=_of("optimizer", arrays),
-        best=model if facts["best_is_model"] else _of("best", arrays),
+        optimizer=groups["optimizer"],
+        best=model if facts["best_is_model"] else groups["best"],
     )
 
 
-def _of(kind: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
-    return [arrays[name] for name in sorted(arrays) if name.startswith(f"{kind}_")]
+def write_state(path: Path, facts: Mapping[str, object], groups: Groups) -> None:
+    """Replace a file of JSON facts and arrays.
+
+    It is NumPy's .npz with the arrays `facts` (uint8, JSON in UTF-8), `GROUP_00000`, `GROUP_00001` and so on.
+
+    Raises:
+        OutputError: it cannot be written; the previous one is kept.
+    """
+    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    arrays: dict[str, Any] = {
+        f"{group}_{index:05d}": array
+        for group, members in groups.items()
+        for index, array in enumerate(members)
+    }
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, facts=text, **arrays)
+
+
+def read_state(path: Path, restored: Callable[[Any, Groups], T]) -> T | None:
+    """Read what `write_state` wrote; None if there is no file.
+
+    Args:
+        path: of the file.
+        restored: makes the result from facts and groups; a group that is not in the file is empty.
+
+    Raises:
+        CheckpointCorrupt: the file, or what is in it, cannot be read.
+    """
+    groups: dict[str, list[NDArray[Any]]] = defaultdict(list)
+    try:
+        # Opened here because NumPy leaves its own handle open if the file is damaged.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            facts = json.loads(file["facts"].tobytes())
+            for name in sorted(set(file.files) - {"facts"}):
+                groups[name.rpartition("_")[0]].append(file[name])
+        return restored(facts, groups)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointCorrupt(path=path, reason=str(error)) from error
+
+
+def values_of(variables: Iterable[Any]) -> list[NDArray[Any]]:
+    """Copies of the values of Keras variables."""
+    return [np.array(variable) for variable in variables]
+
+
+def assign(variables: Sequence[Any], values: Arrays, *, architecture: str, checkpoint: str) -> None:
+    """Put the values of a checkpoint into Keras variables.
+
+    Args:
+        variables: of a model or an optimizer.
+        values: one array for each.
+        architecture: name of the network, for the message.
+        checkpoint: what the message says to remove.
+
+    Raises:
+        TrainingFailed: the values are those of another network.
+    """
+    shapes = [tuple(variable.shape) for variable in variables]
+    if shapes != [value.shape for value in values]:
+        raise TrainingFailed(
+            architecture=architecture,
+            reason=f"the checkpoint holds {len(values)} arrays that do not fit the network's {len(shapes)}",
+            remedy=f"remove {checkpoint} and train again",
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 _CODE = Path(__file__).parents[1]

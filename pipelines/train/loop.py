@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import TrainingFailed
 from pipelines.core.params import AugmentationParams, TrainingParams
+from pipelines.core.paths import CHECKPOINTS
 from pipelines.model.keras_classifier import Classifier
 from pipelines.model.tensorflow_runtime import load_tensorflow
-from pipelines.train.checkpoint import Arrays, Checkpoint, Epoch
+from pipelines.train.checkpoint import Arrays, Checkpoint, Epoch, assign, values_of
 from pipelines.train.input import Batches, Split, in_order
 from pipelines.train.metrics import Validation, class_weights, validate_logits
 from pipelines.train.progress import Progress
-from pipelines.train.schedule import Phase, Stopping, as_keras_schedule, choose_layers, learning_rates
+from pipelines.train.schedule import Phase, Stopping, build_optimizer, choose_layers, learning_rates
 
 _STATISTICS_STEPS = 50
 """Batches from which batch-norm statistics of averaged weights are taken: 1,600 pictures at a batch of 32."""
@@ -112,7 +113,7 @@ def train(
 
 
 def _beginning(classifier: Classifier, run_id: str | None) -> Checkpoint:
-    values = _values(classifier.model.variables)
+    values = values_of(classifier.model.variables)
     return Checkpoint(
         phase=0,
         phase_epochs=0,
@@ -187,7 +188,7 @@ class _Run:
         )
         with self._strategy.scope():
             self._model.compile(
-                optimizer=_optimizer(training, as_keras_schedule(rates)),
+                optimizer=build_optimizer(training, rates),
                 loss=_loss(training, self._data.train.labels, classes=self._data.classes),
                 metrics=["accuracy"],
                 jit_compile=False,  # on a CPU it is slower, 0.18 to 0.73 of the speed
@@ -214,7 +215,7 @@ class _Run:
         stopping = state.stopping.after(number, result, self._settings.training.early_stopping)
         validated = model
         if is_averaged:
-            validated = _values(self._model.variables)
+            validated = values_of(self._model.variables)
             _assign(self._model.variables, model, self._classifier)
         row = _row(
             number, phase, logs, result, rate=rates[(state.phase_epochs + 1) * self._batches.steps - 1]
@@ -226,7 +227,7 @@ class _Run:
             stopping=stopping,
             run_id=state.run_id,
             model=model,
-            optimizer=_values(self._model.optimizer.variables),
+            optimizer=values_of(self._model.optimizer.variables),
             best=validated if stopping.best_epoch == number else state.best,
         )
         self._progress.finish(_summary(row, is_best=stopping.best_epoch == number))
@@ -246,7 +247,7 @@ class _Run:
         return logs
 
     def _keep(self) -> None:
-        self._trained = _values(self._model.variables)
+        self._trained = values_of(self._model.variables)
 
     def _validate(self) -> Validation:
         val = self._data.val
@@ -264,34 +265,6 @@ class _Run:
     def _epochs_after(self, index: int, state: Checkpoint) -> int:
         later = sum(phase.epochs for phase in self._settings.phases[index:])
         return later - state.phase_epochs - 1
-
-
-def _optimizer(training: TrainingParams, schedule: Any) -> Any:
-    import keras
-
-    average: dict[str, Any] = {}
-    if training.ema_decay:
-        # Keras' other way is to overwrite the weights that are trained at intervals.
-        average = {
-            "use_ema": True,
-            "ema_momentum": training.ema_decay,
-            "ema_overwrite_frequency": None,
-        }
-    if training.optimizer == "adam":
-        return keras.optimizers.Adam(schedule, **average)
-    if training.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(
-            schedule,
-            momentum=training.momentum,
-            nesterov=True,
-            weight_decay=training.weight_decay,
-            **average,
-        )
-    else:
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=training.weight_decay, **average)
-    # Loshchilov & Hutter decay weights; biases and the two vectors of a normalisation are none.
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
 
 
 def _loss(training: TrainingParams, labels: NDArray[np.int64], *, classes: int) -> Any:
@@ -382,20 +355,9 @@ def _summary(row: Epoch, *, is_best: bool) -> str:
     return f"{text}  best so far" if is_best else text
 
 
-def _values(variables: Any) -> list[Any]:
-    return [np.array(variable) for variable in variables]
-
-
 def _assign(variables: Any, values: Arrays, classifier: Classifier) -> None:
-    shapes = [tuple(variable.shape) for variable in variables]
-    if shapes != [value.shape for value in values]:
-        raise TrainingFailed(
-            architecture=classifier.architecture.name,
-            reason=f"the checkpoint holds {len(values)} arrays that do not fit the network's {len(shapes)}",
-            remedy="remove the folder .checkpoints and train again",
-        )
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+    name = classifier.architecture.name
+    assign(variables, values, architecture=name, checkpoint=f"the folder {CHECKPOINTS}")
 
 
 def set_up(training: TrainingParams, *, seed: int) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.params import EarlyStopping, ModelParams
+from pipelines.core.params import EarlyStopping, ModelParams, TrainingParams
 from pipelines.model.keras_classifier import Classifier
 from pipelines.train.metrics import Validation
 
@@ -56,6 +56,49 @@ def as_keras_schedule(rates: NDArray[np.float32]) -> Any:
             return {"rates": rates.tolist()}
 
     return Lookup()
+
+
+def build_optimizer(training: TrainingParams, rates: NDArray[np.float32]) -> Any:
+    """The Keras optimizer of some parameters, with the rate of every step."""
+    import keras
+
+    schedule, average = as_keras_schedule(rates), _average(training.ema_decay)
+    if training.optimizer == "adam":
+        return keras.optimizers.Adam(schedule, **average)
+    if training.optimizer == "adamw":
+        return adamw(rates, weight_decay=training.weight_decay, ema_decay=training.ema_decay)
+    return _without_decay_of_vectors(
+        keras.optimizers.SGD(
+            schedule,
+            momentum=training.momentum,
+            nesterov=True,
+            weight_decay=training.weight_decay,
+            **average,
+        )
+    )
+
+
+def adamw(rates: NDArray[np.float32], *, weight_decay: float, ema_decay: float = 0.0) -> Any:
+    """Keras' AdamW with the rate of every step; see `TrainingParams` for the two decays."""
+    import keras
+
+    return _without_decay_of_vectors(
+        keras.optimizers.AdamW(as_keras_schedule(rates), weight_decay=weight_decay, **_average(ema_decay))
+    )
+
+
+def _average(ema_decay: float) -> dict[str, Any]:
+    """Arguments for a moving average of the weights; none for a decay of 0."""
+    if not ema_decay:
+        return {}
+    # Keras' other way is to overwrite the weights that are trained at intervals.
+    return {"use_ema": True, "ema_momentum": ema_decay, "ema_overwrite_frequency": None}
+
+
+def _without_decay_of_vectors(optimizer: Any) -> Any:
+    # Loshchilov & Hutter decay weights; biases and the two vectors of a normalisation are none.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
 Learns = Literal["all", "head", "top"]

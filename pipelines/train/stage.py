@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from pipelines.core import paths
 from pipelines.core.dataset import Dataset, read_dataset
@@ -78,18 +79,11 @@ def _train(
     log: RunLog,
 ) -> None:
     strategy = set_up(params.training, seed=params.seed)
-    with strategy.scope():
-        classifier = _build(name, params, model, dataset=dataset)
-        load_pretrained(classifier, paths.weights_folder(name))
+    classifier = build(name, params, model, dataset=dataset, strategy=strategy)
     trained = loop.train(
         classifier,
-        _data(params, dataset, cache=file.folder),
-        settings=loop.Settings(
-            phases=plan_phases(model, origin=origin.origin),
-            training=params.training,
-            augmentation=params.augmentation,
-            seed=params.seed,
-        ),
+        read_data(params, dataset, cache=file.folder),
+        settings=settings_of(params, model, origin=origin),
         strategy=strategy,
         listener=_Listener(file, log),
         state=state,
@@ -131,19 +125,42 @@ def _resumed(name: str, file: CheckpointFile) -> Checkpoint | None:
     return state
 
 
-def _build(name: str, params: Params, model: ModelParams, *, dataset: Dataset) -> Classifier:
+def build(name: str, params: Params, model: ModelParams, *, dataset: Dataset, strategy: Any) -> Classifier:
+    """Build a network for a dataset, with its pretrained weights if it has any.
+
+    Args:
+        name: of the architecture.
+        params: all parameters.
+        model: the block of this architecture, see `weights.pretrained.completed`.
+        dataset: what `prepare` made.
+        strategy: from `loop.set_up`.
+    """
     spec = dataset.input
-    return build_classifier(
-        name,
-        model,
-        head=params.head,
-        height=spec.height,
-        width=spec.width,
-        classes=len(dataset.classes),
+    with strategy.scope():
+        classifier = build_classifier(
+            name,
+            model,
+            head=params.head,
+            height=spec.height,
+            width=spec.width,
+            classes=len(dataset.classes),
+        )
+        load_pretrained(classifier, paths.weights_folder(name))
+    return classifier
+
+
+def settings_of(params: Params, model: ModelParams, *, origin: Origin) -> loop.Settings:
+    """How parameters train a network that starts from `origin`."""
+    return loop.Settings(
+        phases=plan_phases(model, origin=origin.origin),
+        training=params.training,
+        augmentation=params.augmentation,
+        seed=params.seed,
     )
 
 
-def _data(params: Params, dataset: Dataset, *, cache: Path) -> loop.Data:
+def read_data(params: Params, dataset: Dataset, *, cache: Path) -> loop.Data:
+    """Read the prepared pictures of `train` and `val`; those that do not fit into memory go into `cache`."""
     train, val = (
         read_split(
             paths.PREPARED_IMAGES / split,

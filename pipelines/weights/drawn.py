@@ -137,7 +137,7 @@ def _weights(backbone: Any) -> list[Any]:
     return [variable for variable in backbone.weights if "seed_generator" not in variable.path]
 
 
-def deciding_options(architecture: str, params: ModelParams) -> Mapping[str, JsonValue]:
+def shape_options(architecture: str, params: ModelParams) -> Mapping[str, JsonValue]:
     """The options that decide the shapes of an architecture's weights, defaults included.
 
     Raises:
@@ -153,7 +153,7 @@ def problem_with_drawn(path: Path, architecture: str, params: ModelParams) -> st
         card = read_card(path)
     except (OSError, ValueError) as error:
         return f"{path}: {error}"
-    wanted = deciding_options(architecture, params)
+    wanted = shape_options(architecture, params)
     if (card.architecture, dict(card.options)) == (architecture, wanted):
         return None
     differing = [key for key in wanted if card.options.get(key) != wanted[key]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from pipelines.weights.drawn import load_drawn, read_card, read_drawn
 from tests.support.networks import small_classifier
@@ -24,8 +26,6 @@ SMALL: dict[str, Any] = {"filters": [16, 32, 64], "convolutions": [1, 1, 1]}
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with parameters in which VGG is small."""
-    import yaml
-
     folder = tmp_path_factory.mktemp("project")
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     params["models"]["vgg"]["options"] = SMALL
@@ -83,6 +83,12 @@ def test_a_killed_run_continues_to_the_same_weights(unbroken: Path, project: Pat
                 process.send_signal(signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
+    with np.load(second / "vgg.npz", allow_pickle=False) as state:
+        facts = json.loads(state["facts"].tobytes())
+        # These names stay, so that the checkpoint of an older checkout can be continued.
+        assert set(facts) == {"key", "epochs", "processor_s"}
+        assert {name.split("_")[0] for name in state.files} == {"facts", "model", "optimizer"}
+        assert facts["epochs"] >= 1
     done = subprocess.run(
         arguments,
         cwd=project,
@@ -153,6 +159,26 @@ def test_a_network_that_depends_on_the_side_is_refused(project: Path, name: str)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: architecture: got {name}")
     assert not (project / ".pretraining").exists()
+
+
+def test_a_checkpoint_of_another_network_is_refused(unbroken: Path, project: Path, tmp_path: Path) -> None:
+    """The same recipe with other options in params.yaml."""
+    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    params["models"]["vgg"]["options"] = {**SMALL, "filters": [8, 32, 64]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    done = subprocess.run(
+        command("refused", "--folder", str(project / "first")),
+        cwd=tmp_path,
+        env=environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: training vgg")
+    assert f"remove {project / 'first' / 'vgg.npz'} and train again" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_damaged_checkpoint_is_replaced(unbroken: Path, project: Path) -> None:

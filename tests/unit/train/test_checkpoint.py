@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipelines.core.errors import OutputError
-from pipelines.train.checkpoint import Checkpoint, CheckpointCorrupt, CheckpointFile, Epoch, checkpoint_key
+from pipelines.train.checkpoint import (
+    Checkpoint,
+    CheckpointCorrupt,
+    CheckpointFile,
+    Epoch,
+    checkpoint_key,
+    read_state,
+    write_state,
+)
 from pipelines.train.metrics import Validation
 from pipelines.train.schedule import Stopping
 
@@ -61,6 +72,52 @@ def test_more_arrays_than_ten_keep_their_order(tmp_path: Path) -> None:
     loaded = file.load()
     assert loaded is not None
     assert [int(array) for array in loaded.model] == list(range(120))
+
+
+FACTS: dict[str, Any] = {"key": "recipe", "epochs": 3, "processor_s": 0.1 + 0.2}
+ARRAYS: dict[str, NDArray[Any]] = {
+    "model_00000": np.array([[1.5, -2]], np.float32),
+    "model_00001": np.array([7, 8], np.uint32),
+    "optimizer_00000": np.array(5, np.int64),
+}
+
+
+def test_a_file_that_numpy_alone_wrote_is_read(tmp_path: Path) -> None:
+    """The names are those of every checkpoint so far, so that a pretraining continues after an update."""
+    content: dict[str, Any] = {**ARRAYS, "facts": np.frombuffer(json.dumps(FACTS).encode(), np.uint8)}
+    np.savez(tmp_path / "vgg.npz", **content)
+    found = read_state(tmp_path / "vgg.npz", lambda facts, groups: (facts, groups))
+    assert found is not None
+    facts, groups = found
+    assert facts == FACTS
+    assert {name: len(arrays) for name, arrays in groups.items()} == {"model": 2, "optimizer": 1}
+    for name, expected in ARRAYS.items():
+        group, _, index = name.partition("_")
+        got = groups[group][int(index)]
+        assert got.dtype == expected.dtype
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_numpy_alone_reads_what_is_written(tmp_path: Path) -> None:
+    groups = {
+        "model": [ARRAYS["model_00000"], ARRAYS["model_00001"]],
+        "optimizer": [ARRAYS["optimizer_00000"]],
+    }
+    write_state(tmp_path / "vgg.npz", FACTS, groups)
+    with np.load(tmp_path / "vgg.npz", allow_pickle=False) as file:
+        assert sorted(file.files) == sorted([*ARRAYS, "facts"])
+        assert json.loads(file["facts"].tobytes()) == FACTS
+        for name, expected in ARRAYS.items():
+            np.testing.assert_array_equal(file[name], expected)
+
+
+@pytest.mark.parametrize("facts", [b"", b"{", b'{"epochs": 3}', b"[]"])
+def test_facts_that_are_not_those_expected_are_corrupt(tmp_path: Path, facts: bytes) -> None:
+    np.savez(tmp_path / "vgg.npz", facts=np.frombuffer(facts, np.uint8))
+    with pytest.raises(CheckpointCorrupt) as caught:
+        read_state(tmp_path / "vgg.npz", lambda facts, groups: facts["key"])
+    assert caught.value.path == tmp_path / "vgg.npz"
+    assert caught.value.reason
 
 
 def test_without_a_file_there_is_no_checkpoint(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from pipelines.core.params import ModelParams
 from pipelines.weights.drawn import (
     SHIPPED,
     DrawnCard,
-    deciding_options,
     problem_with_drawn,
     read_card,
     read_drawn,
+    shape_options,
     write_drawn,
 )
 
@@ -30,7 +30,7 @@ def card(architecture: str = "mobilenet_v2", **options: object) -> DrawnCard:
     """What a file says, with some options."""
     return DrawnCard(
         architecture=architecture,
-        options=deciding_options(architecture, settings(**options)),
+        options=shape_options(architecture, settings(**options)),
         pictures=100,
         steps=3,
         sizes_px=[32, 64],

@@ -13,7 +13,7 @@ import yaml
 from pipelines.core.errors import WeightsUnavailable
 from pipelines.core.params import Params, parse_params
 from pipelines.weights import stage
-from pipelines.weights.drawn import DrawnCard, deciding_options, write_drawn
+from pipelines.weights.drawn import DrawnCard, shape_options, write_drawn
 from pipelines.weights.pretrained import read_origin
 from pipelines.weights.stage import resolve_all
 from tests.support.files import read_json
@@ -37,7 +37,7 @@ def write_drawn_weights(folder: Path, params: Params, name: str) -> Path:
     path = folder / f"{name}.safetensors"
     card = DrawnCard(
         architecture=name,
-        options=deciding_options(name, params.model(name)),
+        options=shape_options(name, params.model(name)),
         pictures=1,
         steps=1,
         sizes_px=[64],
