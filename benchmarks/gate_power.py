@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gate_power`: errors and power of the gate's comparison; about 40 s.
+"""`python -m benchmarks.gate_power`: errors and power of the gate's comparison; about 45 s.
 
 The test set is as large as the sample's: 1,035 pictures of 345 people, three each, of seven classes. The
 answers are simulated: production has the recalls of the recorded LeNet, people differ in how hard they are,

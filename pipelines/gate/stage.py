@@ -1,10 +1,10 @@
 """Run the quality gate on the selected model: `python -m pipelines.gate`.
 
-Takes some seconds, or about one second if nothing has changed. The stage always runs because the production
-model, which the selected model is compared with, is in MLflow's registry, outside DVC's control. The
-registry is only read; `pipelines.register` publishes. If the registry cannot be reached, the other checks
-run and the comparison counts as failed, so that the report is always written. The exit status is 0 for both
-verdicts; `pipelines.verdict` fails if the model was rejected.
+Takes some seconds (a minute with 100,000 test pictures), or about one second if nothing has changed. The
+stage always runs because the production model, which the selected model is compared with, is in MLflow's
+registry, outside DVC's control. The registry is only read; `pipelines.register` publishes. If the registry
+cannot be reached, the other checks run and the comparison counts as failed, so that the report is always
+written. The exit status is 0 for all verdicts; `pipelines.verdict` fails if the model was rejected.
 """
 
 from __future__ import annotations
