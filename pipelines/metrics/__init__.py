@@ -11,7 +11,7 @@ A metric that is undefined (a class without pictures, a division by nothing) is 
 where a single number is returned; `rounded` turns both into JSON's null.
 """
 
-from pipelines.metrics.attributes import AttributeScores, Estimate, GroupScores, by_attribute
+from pipelines.metrics.attributes import AttributeScores, GroupScores, IntervalEstimate, by_attribute
 from pipelines.metrics.bootstrap import group_confusions, group_sums, intervals, resampled
 from pipelines.metrics.calibration import (
     Reliability,
@@ -63,8 +63,8 @@ __all__ = [
     "BasicScores",
     "ClassScores",
     "ComparedScores",
-    "Estimate",
     "GroupScores",
+    "IntervalEstimate",
     "Metric",
     "Reliability",
     "Score",

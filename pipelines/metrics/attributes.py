@@ -21,7 +21,7 @@ from pipelines.metrics.summary import Answers, rounded
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class IntervalEstimate:
     """A value with its 95 % interval; None where it is undefined."""
 
     value: float | None
@@ -35,10 +35,10 @@ class GroupScores:
 
     images: int
     people: int
-    accuracy: Estimate
-    recall: Estimate
+    accuracy: IntervalEstimate
+    recall: IntervalEstimate
     """Mean over the classes that the group has."""
-    false_positive_rate: Estimate
+    false_positive_rate: IntervalEstimate
     """Mean over the classes: how often a class is answered where it is wrong."""
 
 
@@ -50,7 +50,7 @@ class AttributeScores:
     """By value; only values with enough pictures."""
     left_out: Mapping[str, int]
     """Number of pictures of the values with too few."""
-    gaps: Mapping[str, Estimate]
+    gaps: Mapping[str, IntervalEstimate]
     """Largest difference between two groups, by metric; empty with fewer than two groups."""
 
 
@@ -62,7 +62,7 @@ MEASURES: Mapping[str, Statistic] = {
 """What is computed for each group, by the name of its field in `GroupScores`."""
 
 
-def measures_of(scores: GroupScores) -> tuple[Estimate, ...]:
+def measures_of(scores: GroupScores) -> tuple[IntervalEstimate, ...]:
     """The estimates of a group in the order of `MEASURES`."""
     return tuple(getattr(scores, name) for name in MEASURES)
 
@@ -131,8 +131,8 @@ def _gap(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.nanmax(values, axis=-1) - np.nanmin(values, axis=-1), np.float64)
 
 
-def _estimate(value: Any, drawn: NDArray[np.float64] | None) -> Estimate:
+def _estimate(value: Any, drawn: NDArray[np.float64] | None) -> IntervalEstimate:
     if drawn is None or np.isnan(drawn).all():
-        return Estimate(value=rounded(value), low=None, high=None)
+        return IntervalEstimate(value=rounded(value), low=None, high=None)
     low, high = np.nanquantile(drawn, (0.025, 0.975))
-    return Estimate(value=rounded(value), low=rounded(low), high=rounded(high))
+    return IntervalEstimate(value=rounded(value), low=rounded(low), high=rounded(high))

@@ -2,6 +2,7 @@
 
     python -m pipelines.pretrain mobilenet_v2
     python -m pipelines.pretrain resnet50 --phases 32:12,64:3 --folder /var/tmp/pretraining
+    python -m pipelines.pretrain resnet50 --phases 64:2 --start resnet50.safetensors
 
 A run that was stopped continues after its last epoch when the same command is given again.
 """
@@ -15,11 +16,20 @@ from pathlib import Path
 
 from pipelines.architectures import load_architecture
 from pipelines.core.errors import OptionError
+from pipelines.core.io import sha256_of
 from pipelines.core.params import Params, load_params
 from pipelines.pretrain.learning import HELD_OUT, PretrainedBackbone, PretrainPhase, Recipe, pretrain
 from pipelines.pretrain.pictures import draw_pictures
 from pipelines.train.loop import set_up
-from pipelines.weights.drawn import SHIPPED, DrawnCard, drawn_variables, shape_options, write_drawn
+from pipelines.weights.drawn import (
+    SHIPPED,
+    DrawnCard,
+    drawn_variables,
+    problem_with_drawn,
+    read_card,
+    shape_options,
+    write_drawn,
+)
 
 _SEED = 20_000
 """Of the drawn people; any other one gives other people, and none of them is in a sample."""
@@ -30,6 +40,7 @@ def main() -> None:
     """Draw, train, write one file, print the cost."""
     arguments = _parser().parse_args()
     params = load_params()
+    earlier = _earlier(arguments, params)
     recipe = _recipe(arguments)
     started = time.time()
     size_px = recipe.phases[-1].size_px
@@ -39,10 +50,10 @@ def main() -> None:
     drawing_s = time.time() - started
     set_up(params.training, seed=recipe.seed)
     checkpoint = arguments.folder / f"{recipe.architecture}.npz"
-    outcome = pretrain(pictures, recipe, params, checkpoint=checkpoint)
+    outcome = pretrain(pictures, recipe, params, checkpoint=checkpoint, start=arguments.start)
     path = arguments.out / f"{recipe.architecture}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    card = _card(recipe, params, outcome, len(pictures))
+    card = _card(recipe, params, outcome, len(pictures), earlier=earlier)
     write_drawn(path, drawn_variables(outcome.classifier.backbone), card)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.figures.items())
     print(
@@ -69,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=_SEED, metavar="S", help=f"of people and order ({_SEED})")
     parser.add_argument(
         "--folder", type=Path, default=_FOLDER, metavar="DIR", help=f"pictures and checkpoints ({_FOLDER})"
+    )
+    parser.add_argument(
+        "--start", type=Path, metavar="FILE", help="backbone of an earlier run to go on from (random weights)"
     )
     parser.add_argument(
         "--out", type=Path, default=SHIPPED, metavar="DIR", help="where to write ARCHITECTURE.safetensors"
@@ -101,7 +115,20 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
         learning_rate=arguments.learning_rate,
         weight_decay=arguments.weight_decay,
         seed=arguments.seed,
+        start=None if arguments.start is None else sha256_of(arguments.start),
     )
+
+
+def _earlier(arguments: argparse.Namespace, params: Params) -> DrawnCard | None:
+    """Card of the run to go on from; None without one."""
+    if arguments.start is None:
+        return None
+    name = arguments.architecture
+    problem = problem_with_drawn(arguments.start, name, params.model(name))
+    if problem is not None:
+        expected = f"a backbone that `python -m pipelines.pretrain {name}` wrote"
+        raise OptionError(option="--start", got=problem, expected=expected)
+    return read_card(arguments.start)
 
 
 def _phase(text: str) -> PretrainPhase:
@@ -111,13 +138,17 @@ def _phase(text: str) -> PretrainPhase:
     return PretrainPhase(size_px=int(match[1]), epochs=int(match[2]))
 
 
-def _card(recipe: Recipe, params: Params, outcome: PretrainedBackbone, pictures: int) -> DrawnCard:
+def _card(
+    recipe: Recipe, params: Params, outcome: PretrainedBackbone, pictures: int, *, earlier: DrawnCard | None
+) -> DrawnCard:
+    """What the file says about itself: with an earlier run, steps, sides and cost are those of both."""
+    sizes_px = [phase.size_px for phase in recipe.phases]
     return DrawnCard(
         architecture=recipe.architecture,
         options=shape_options(recipe.architecture, params.model(recipe.architecture)),
         pictures=pictures,
-        steps=outcome.steps,
-        sizes_px=[phase.size_px for phase in recipe.phases],
-        processor_s=round(outcome.processor_s),
+        steps=outcome.steps + (earlier.steps if earlier else 0),
+        sizes_px=[*(earlier.sizes_px if earlier else ()), *sizes_px],
+        processor_s=round(outcome.processor_s) + (earlier.processor_s if earlier else 0),
         figures={name: round(value, 4) for name, value in outcome.figures.items()},
     )

@@ -32,6 +32,7 @@ from pipelines.train.checkpoint import (
 )
 from pipelines.train.progress import Progress
 from pipelines.train.schedule import adamw, learning_rates
+from pipelines.weights.drawn import load_drawn
 
 HELD_OUT = 1000
 """Pictures, the last ones, that show what was learned."""
@@ -59,6 +60,8 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     seed: int
+    start: str | None = None
+    """SHA-256 of the backbone's file that the training starts from; None: random weights."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +77,9 @@ class PretrainedBackbone:
     side; `pose_error_deg`: mean absolute error."""
 
 
-def pretrain(pictures: Pictures, recipe: Recipe, params: Params, *, checkpoint: Path) -> PretrainedBackbone:
+def pretrain(
+    pictures: Pictures, recipe: Recipe, params: Params, *, checkpoint: Path, start: Path | None = None
+) -> PretrainedBackbone:
     """Train, from the beginning or from a checkpoint of the same recipe.
 
     Args:
@@ -82,8 +87,10 @@ def pretrain(pictures: Pictures, recipe: Recipe, params: Params, *, checkpoint: 
         recipe: settings.
         params: of the project; `models.ARCHITECTURE.options` build the network.
         checkpoint: file that is replaced after every epoch.
+        start: file of a backbone to start from, the one that `recipe.start` identifies; None: random weights.
 
     Raises:
+        ValueError: `start` is damaged, or of a network with other shapes.
         TrainingFailed: the loss is no longer a number, or the checkpoint is of another network.
     """
     learned = pictures.part(slice(0, len(pictures) - HELD_OUT))
@@ -104,6 +111,8 @@ def pretrain(pictures: Pictures, recipe: Recipe, params: Params, *, checkpoint: 
         _compile(model, recipe, rates)
         if state is not None:
             _restore(model, state, recipe, checkpoint=checkpoint)
+        elif start is not None:
+            load_drawn(classifier.backbone, start)
         progress = Progress(title=recipe.architecture, images_per_step=recipe.batch_size)
         for epoch in range(max(0, _epochs(state) - done), phase.epochs):
             loss = _epoch(

@@ -18,7 +18,7 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.model_results import Export, TrainingRecord, read_export, read_training_record
 from pipelines.core.results import Crops, Evaluation, Timing, read_evaluation, read_latencies
 from pipelines.core.variants import architecture_of
-from pipelines.metrics.attributes import AttributeScores, Estimate, measures_of
+from pipelines.metrics.attributes import AttributeScores, IntervalEstimate, measures_of
 from pipelines.metrics.summary import BasicScores, ClassScores, TestScores
 
 # File names that `python -m sample_faces` writes; other data sets do not match by chance.
@@ -186,7 +186,7 @@ def _by_attribute(attributes: Mapping[str, AttributeScores]) -> str:
     return f"{table(head, [*rows, *gaps])}\n\n{note}"
 
 
-def _interval(estimate: Estimate) -> str:
+def _interval(estimate: IntervalEstimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return _number(estimate.value)
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pipelines.metrics.attributes import AttributeScores, Estimate, GroupScores, measures_of
+from pipelines.metrics.attributes import AttributeScores, GroupScores, IntervalEstimate, measures_of
 from pipelines.report import charts
 from pipelines.report.charts import responsive
 from pipelines.report.inputs import Inputs
@@ -28,7 +28,7 @@ class _Row:
     column: str
     value: str
     scores: GroupScores
-    measures: Sequence[Estimate]
+    measures: Sequence[IntervalEstimate]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class _Gap:
     """The largest differences between the groups of one attribute."""
 
     column: str
-    measures: Sequence[Estimate]
+    measures: Sequence[IntervalEstimate]
 
 
 def section(inputs: Inputs) -> Section:
@@ -105,7 +105,7 @@ def _dots(rows: Sequence[_Row], overall: float) -> Markup:
     )
 
 
-def _draw_estimate(axes: Axes, estimate: Estimate, spot: float) -> None:
+def _draw_estimate(axes: Axes, estimate: IntervalEstimate, spot: float) -> None:
     if estimate.low is not None and estimate.high is not None:
         axes.plot([estimate.low, estimate.high], [spot, spot], color=charts.FAINT, linewidth=3)
     if estimate.value is not None:

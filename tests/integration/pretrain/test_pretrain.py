@@ -105,6 +105,42 @@ def test_a_killed_run_continues_to_the_same_weights(unbroken: Path, project: Pat
         np.testing.assert_array_equal(got, expected)
 
 
+def test_a_run_goes_on_from_the_backbone_of_an_earlier_one(unbroken: Path, project: Path) -> None:
+    earlier = read_card(unbroken)
+    # One step of a rate that changes nothing: what is written is what was read.
+    done = subprocess.run(
+        [
+            *command("further", "--folder", "first", "--start", str(unbroken)),
+            *("--phases", "64:1", "--learning-rate", "1e-12", "--weight-decay", "0"),
+        ],
+        cwd=project, env=environment(), timeout=400, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    further = project / "further" / "vgg.safetensors"
+    card = read_card(further)
+    assert card.steps == earlier.steps + 20
+    assert list(card.sizes_px) == [32, 64, 64]
+    assert card.processor_s > earlier.processor_s
+    kernels = [
+        (before, after)
+        for before, after in zip(read_drawn(unbroken), read_drawn(further), strict=True)
+        if before.ndim == 4  # batch normalisation's statistics move with every picture
+    ]
+    assert kernels
+    for before, after in kernels:
+        np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_a_backbone_that_does_not_fit_is_refused(unbroken: Path, project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.pretrain", "mobilenet_v2", "--start", str(unbroken)],
+        cwd=project, env=environment(), timeout=400, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "--start" in done.stderr
+    assert "vgg" in done.stderr
+
+
 def test_a_network_takes_the_file_and_keeps_its_head(unbroken: Path) -> None:
     classifier = small_classifier("vgg", options=SMALL)
     head = [np.array(weight) for layer in classifier.head for weight in layer.weights]
