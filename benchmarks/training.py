@@ -5,6 +5,9 @@ array in memory handed to `fit`, the pipeline without augmentation, and the pipe
 medians over the rounds of images/s and of each round's ratios. Expected: pipeline ÷ NumPy
 ≥ 0.95; augmentation on ÷ off ≥ 0.85 for LeNet and about 1 for VGG.
 
+Then memory that stays in the process (`keep_freed_memory`) against the C library's own way. Expected: 1 for
+small networks, 1.2 and more for large ones.
+
 Then oneDNN's kernels, which `load_tensorflow` switches on, against TensorFlow's own, each in a process of its
 own. Expected: about 1 where TensorFlow has them on by itself (processors with AVX-512 VNNI), elsewhere 3 for
 LeNet and 1.5 for a ViT.
@@ -34,8 +37,10 @@ _OFF = AugmentationParams(flip=False, rotation=0, zoom=0, shift=0)
 _ON = AugmentationParams(flip=True, rotation=0.03, zoom=0.1, shift=0.06)
 # Enough for one to two seconds a round: entering `fit` must not count.
 _IMAGES = {"lenet": 1920, "vgg": 160}
-_STEPS = {"lenet": 60, "vgg": 5, "mobilenet_v2": 10, "vit": 30}
+_STEPS = {"lenet": 60, "vgg": 5, "mobilenet_v2": 10, "resnet50": 4, "vit": 30}
 _KERNELS = "TF_ENABLE_ONEDNN_OPTS"
+# Any variable MALLOC_… leaves the C library as it is; this one has its default.
+_OWN_MEMORY = {"MALLOC_PERTURB_": "0"}
 
 
 def main() -> None:
@@ -58,21 +63,30 @@ def main() -> None:
         augmented = _ratio(speeds["augmented"], speeds["pipeline"])
         medians = "".join(f"{statistics.median(values):10.0f}" for values in speeds.values())
         print(f"{name:8}{medians}   {pipeline:16.3f}   {augmented:20.3f}", flush=True)
-    print(f"\n{'':14}{'own kernels':>12}{'oneDNN':>10}   oneDNN ÷ own")
+    _compare("returned", _OWN_MEMORY, "kept", {}, rounds=rounds)
+    _compare("own kernels", {_KERNELS: "0"}, "oneDNN", {_KERNELS: "1"}, rounds=rounds)
+
+
+def _compare(
+    before: str, first: Mapping[str, str], after: str, second: Mapping[str, str], *, rounds: int
+) -> None:
+    """Print the speed of every network under two sets of environment variables, in turns, and their ratio."""
+    print(f"\n{'':14}{before:>12}{after:>10}   {after} ÷ {before}")
     for name in _STEPS:
-        own, one = (
-            [_images_per_second(name, kernels) for _ in range(max(1, rounds // 3))] for kernels in ("0", "1")
-        )
-        medians = f"{statistics.median(own):12.0f}{statistics.median(one):10.0f}"
-        print(f"{name:14}{medians}   {_ratio(one, own):12.2f}", flush=True)
+        pairs = [
+            (_images_per_second(name, first), _images_per_second(name, second))
+            for _ in range(max(1, rounds // 3))
+        ]
+        slow, fast = ([pair[side] for pair in pairs] for side in (0, 1))
+        medians = f"{statistics.median(slow):12.0f}{statistics.median(fast):10.0f}"
+        print(f"{name:14}{medians}   {_ratio(fast, slow):12.2f}", flush=True)
 
 
-def _images_per_second(name: str, kernels: str) -> float:
+def _images_per_second(name: str, variables: Mapping[str, str]) -> float:
     """Images per second of one network's training steps, in a process of its own."""
     command = (sys.executable, "-m", "benchmarks.training", "--steps-of", name)
-    done = subprocess.run(
-        command, env={**os.environ, _KERNELS: kernels}, check=True, capture_output=True, text=True
-    )
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 

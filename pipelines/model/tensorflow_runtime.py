@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import sys
@@ -15,6 +16,12 @@ _NEVER_ASKED_OF_KERAS = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
 """Keras imports them if they are there, to draw networks, take tables, be an estimator: 0.4 of its start."""
 
 
+# Parameters of mallopt(3) in glibc's malloc.h; values are C ints.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_LARGEST = 2**31 - 1
+_TOP_PAD_BYTES = 64 * 2**20
+
+
 def load_tensorflow(*, gpu: bool = True) -> Any:
     """Import TensorFlow and look for its devices.
 
@@ -26,6 +33,7 @@ def load_tensorflow(*, gpu: bool = True) -> Any:
         The module.
     """
     use_onednn()
+    keep_freed_memory()
     with _without_chatter(), _as_if_absent(_NEVER_ASKED_OF_KERAS):
         import tensorflow as tf
 
@@ -35,6 +43,23 @@ def load_tensorflow(*, gpu: bool = True) -> Any:
     if not gpu:
         tf.config.set_visible_devices([], "GPU")
     return tf
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep freed memory for the next tensors; return whether it does.
+
+    glibc returns large blocks to the kernel when they are freed, so that every step of a training would get
+    the same pages again, zeroed: a fifth of a large network's time (docs/benchmarks.md). The process stays as
+    large as its largest step. Users who set a variable MALLOC_… keep what they set.
+    """
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # Other C libraries have none.
+    if mallopt is None:
+        return False
+    values = {_MMAP_THRESHOLD: _LARGEST, _TRIM_THRESHOLD: _LARGEST, _TOP_PAD: _TOP_PAD_BYTES}
+    return all(mallopt(parameter, value) == 1 for parameter, value in values.items())
 
 
 @contextmanager
