@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from serving.contract import InputSpec
-from serving.contract.faces import YUNET_SHA256
+from serving.contract.faces import YUNET_FILE, YUNET_SHA256
+from serving.detection import detectors
 from tests.support.http_service import picture_of, ready, serving, settings_in, until
 from tests.support.onnx_models import CLASSES, make_contract, make_full_contract
 from tests.support.serving_models import copied, flat, model_folder, sha256_of
@@ -42,6 +45,32 @@ def test_it_is_refused_with_the_reason_and_the_old_one_keeps_serving(
         assert ("only requests with faces=none are answered" in warnings) == (file == "missing.onnx")
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len([line for line in errors if "refused at its detector" in line]) == 1
+
+
+def test_a_version_that_brings_yunet_changes_the_detector_and_the_answer_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_blind_yunet(tmp_path / YUNET_FILE)
+    monkeypatch.setattr(detectors, "YUNET_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    monkeypatch.setattr(detectors, "SHARED", tmp_path / "none")
+    model_folder(tmp_path / "model")
+    second = sha256_of(model_folder(tmp_path / "next", contract=make_full_contract()))
+    shutil.copyfile(file, tmp_path / "next" / YUNET_FILE)
+    settings = settings_in(tmp_path)
+    with serving(settings) as client:
+        ready(client)
+        assert client.get("/model").json()["live"]["face_detector"] == "haar"
+        copied(tmp_path / "next", tmp_path / "model")
+        until(lambda: client.get("/model").json()["live"]["sha256"] == second)
+    assert (settings.cache_dir / YUNET_FILE).read_bytes() == file.read_bytes()
+    # A model of whole pictures gets it after the restart too; this one was trained on Haar's crops.
+    first = sha256_of(model_folder(tmp_path / "model"))
+    (tmp_path / "model" / YUNET_FILE).unlink()
+    with serving(settings) as client:
+        ready(client)
+        until(lambda: client.get("/model").json()["live"]["sha256"] == first)
+        assert client.get("/model").json()["live"]["face_detector"] == "yunet"
+        assert client.post("/detect", content=picture_of(3)).json()["emotion"] == CLASSES[3]
 
 
 def test_version_2_of_the_contract_is_served_after_version_1(tmp_path: Path) -> None:
