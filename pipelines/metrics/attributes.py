@@ -67,6 +67,11 @@ def measures_of(scores: GroupScores) -> tuple[IntervalEstimate, ...]:
     return tuple(getattr(scores, name) for name in MEASURES)
 
 
+def gaps_of(scores: AttributeScores) -> tuple[IntervalEstimate, ...]:
+    """The gaps between an attribute's groups in the order of `MEASURES`; a file sorts them by name."""
+    return tuple(scores.gaps[name] for name in MEASURES)
+
+
 def by_attribute(
     answers: Answers,
     people: NDArray[Any],

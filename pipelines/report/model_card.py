@@ -18,7 +18,7 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.model_results import Export, TrainingRecord, read_export, read_training_record
 from pipelines.core.results import Crops, Evaluation, Timing, read_evaluation, read_latencies
 from pipelines.core.variants import architecture_of
-from pipelines.metrics.attributes import AttributeScores, IntervalEstimate, measures_of
+from pipelines.metrics.attributes import AttributeScores, IntervalEstimate, gaps_of, measures_of
 from pipelines.metrics.summary import BasicScores, ClassScores, TestScores
 
 # File names that `python -m sample_faces` writes; other data sets do not match by chance.
@@ -174,7 +174,7 @@ def _by_attribute(attributes: Mapping[str, AttributeScores]) -> str:
         for value, scores in found.groups.items()
     ]
     gaps = [
-        (f"{column}: largest gap", "", *(_interval(gap) for gap in found.gaps.values()))
+        (f"{column}: largest gap", "", *(_interval(gap) for gap in gaps_of(found)))
         for column, found in attributes.items()
         if found.gaps
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pipelines.metrics.attributes import AttributeScores, GroupScores, IntervalEstimate, measures_of
+from pipelines.metrics.attributes import AttributeScores, GroupScores, IntervalEstimate, gaps_of, measures_of
 from pipelines.report import charts
 from pipelines.report.charts import responsive
 from pipelines.report.inputs import Inputs
@@ -51,9 +51,7 @@ def section(inputs: Inputs) -> Section:
         for value, scores in found.groups.items()
     ]
     gaps = [
-        _Gap(column=column, measures=list(found.gaps.values()))
-        for column, found in attributes.items()
-        if found.gaps
+        _Gap(column=column, measures=gaps_of(found)) for column, found in attributes.items() if found.gaps
     ]
     return Section(
         heading=_HEADING,
@@ -83,7 +81,7 @@ def _dots(rows: Sequence[_Row], overall: float) -> Markup:
     spots = [index + 0.9 * columns.index(row.column) for index, row in enumerate(rows)]
 
     def draw(figure: Figure) -> None:
-        from matplotlib.ticker import PercentFormatter
+        from matplotlib.ticker import MaxNLocator, PercentFormatter
 
         axes = figure.subplots()
         axes.axvline(overall, color=charts.ACCENT, linewidth=1, linestyle=(0, (3, 3)))
@@ -91,6 +89,7 @@ def _dots(rows: Sequence[_Row], overall: float) -> Markup:
             _draw_estimate(axes, row.scores.accuracy, spot)
         axes.set_yticks(spots, [f"{row.column}: {row.value}" for row in rows], color=charts.INK)
         axes.set(ylim=(max(spots) + 0.7, -0.7), xlabel="accuracy")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
         charts.only_vertical_grid(axes)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, multilabel_confusion_matrix
 
-from pipelines.metrics import Answers, by_attribute
-from pipelines.metrics.attributes import measures_of
+from pipelines.core.records import read_record, write_record
+from pipelines.metrics import Answers, AttributeScores, by_attribute
+from pipelines.metrics.attributes import gaps_of, measures_of
 
 CLASSES = ("angry", "happy", "sad")
 
@@ -55,6 +58,19 @@ def test_by_hand() -> None:
         pytest.approx((0 + 1 / 3 + 0) / 3, abs=1e-6),
     ]
     assert scores.gaps["accuracy"].value == 0.25
+
+
+def test_gaps_come_in_the_order_of_the_measures_also_from_a_file(tmp_path: Path) -> None:
+    given, people, values = drawn(wrong={"a": 0.1, "b": 0.4})
+    scores = by_attribute(given, people, values, min_images=1, samples=100, seed=1)
+    write_record(tmp_path / "scores.json", scores)
+    read = read_record(tmp_path / "scores.json", AttributeScores, stage="evaluate")
+    first, second = (measures_of(read.groups[value]) for value in ("a", "b"))
+    for gap, one, other in zip(gaps_of(read), first, second, strict=True):
+        assert gap.value is not None
+        assert one.value is not None
+        assert other.value is not None
+        assert gap.value == pytest.approx(abs(one.value - other.value), abs=2e-6)
 
 
 def test_small_groups_and_unknown_values_are_left_out() -> None:
