@@ -49,8 +49,8 @@ def keep_freed_memory() -> bool:
     """Let the C library keep freed memory for the next tensors; return whether it does.
 
     glibc returns large blocks to the kernel when they are freed, so that every step of a training would get
-    the same pages again, zeroed: a fifth of a large network's time (docs/benchmarks.md). The process stays as
-    large as its largest step. Users who set a variable MALLOC_… keep what they set.
+    the same pages again, zeroed. ResNet-50 at 64 px trained at 42 instead of 32 images/s without that. The
+    process stays as large as its largest step. Users who set a variable MALLOC_… keep what they set.
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False

@@ -91,7 +91,7 @@ def pretrain(
 
     Raises:
         ValueError: `start` is damaged, or of a network with other shapes.
-        TrainingFailed: the loss is no longer a number, or the checkpoint is of another network.
+        TrainingFailed: the loss became NaN or infinite, or the checkpoint is of another network.
     """
     learned = pictures.part(slice(0, len(pictures) - HELD_OUT))
     shown = pictures.part(slice(len(pictures) - HELD_OUT, None))
