@@ -30,7 +30,7 @@ class ProductionLookup:
         return None if version is None else ProductionModel(version=version.number, sha256=version.identity)
 
     def has(self, sha256: str) -> bool:
-        """Whether this file is already in production, so that there is no other model to compare with."""
+        """Whether this file is already in production: then there is no second model to compare it with."""
         return self.version is not None and self.version.sha256 == sha256
 
 

@@ -32,8 +32,6 @@ SHEET = paths.LABELS / "sheet.png"
 TABLE = paths.LABELS / "relabel.csv"
 COLUMNS = ("file", "label", "given", "split", "probability", "probability_of_given")
 """Of the table; `prepare` reads the first two."""
-SPLITS = ("val", "test")
-"""Splits whose pictures no model was trained on."""
 _SHOWN = 48
 """Pictures on the sheet."""
 
@@ -67,7 +65,6 @@ def judge_labels(root: Path, variant: str) -> JudgedLabels:
         raise OptionError(option="variant", got=variant, expected=expected)
     classes = read_dataset(root / paths.DATASET).classes
     predictions = pd.read_parquet(path)
-    predictions = predictions[predictions["split"].isin(SPLITS)]
     sources = read_manifest(root / paths.MANIFEST).set_index("path")["source"]
     answers = Answers.of(
         list(predictions["label"]), predictions[[f"p_{name}" for name in classes]].to_numpy(), classes
@@ -108,8 +105,8 @@ def write_table(path: Path, judged: JudgedLabels) -> int:
 def describe(judged: JudgedLabels) -> Iterator[str]:
     """The estimated share of wrong labels, overall and by class, as lines for the terminal."""
     errors, classes = judged.errors, judged.answers.classes
-    count = len(judged.files)
-    yield f"{count:,} labels of {' and '.join(SPLITS)}; estimated share of wrong ones: {errors.share:.1%}"
+    splits = " and ".join(sorted(set(judged.splits)))
+    yield f"{len(judged.files):,} labels of {splits}; estimated share of wrong ones: {errors.share:.1%}"
     for index, name in enumerate(classes):
         share = errors.share_by_class[index]
         support = int((judged.answers.actual == index).sum())
