@@ -51,7 +51,10 @@ class Detectors:
         self._choice = choice
         self._face_model = face_model
         self._cached = None if cache_dir is None else cache_dir / YUNET_FILE
-        self._found: Path | None = None
+        self.yunet_file = self._find_yunet()
+        """The configured file, else the official one if it is in one of its places. Until it is there it is
+        looked for whenever a model's detector is asked for: another worker, or another model's version, may
+        bring it. Who keeps a detector asks again when this changes."""
         self._adopting = threading.Lock()
         # Each detector's file is read once.
         self._named: Callable[[str, Path | None, str | None], FaceDetector] = cache(_find)
@@ -67,6 +70,7 @@ class Detectors:
             return None
         if name == "haar":
             return self._named(name, None, None)
+        self.yunet_file = self.yunet_file or self._find_yunet()
         any_file = spec.detector is None and self._face_model is not None
         return self._named(name, self.yunet_file, None if any_file else YUNET_SHA256)
 
@@ -77,19 +81,14 @@ class Detectors:
         if spec.detector is not None:
             return spec.detector
         if self._choice == "auto":
+            self.yunet_file = self.yunet_file or self._find_yunet()
             return "haar" if self.yunet_file is None else "yunet"
         return self._choice
 
-    @property
-    def yunet_file(self) -> Path | None:
-        """YuNet's file: the configured one, else the official one if it is in one of its places."""
+    def _find_yunet(self) -> Path | None:
         if self._face_model is not None:
             return self._face_model
-        if self._found is None:
-            # Looked for until it is there: another worker, or another model's version, may have brought it.
-            places = (self._cached, SHARED)
-            self._found = next((place for place in places if place and _is_official(place)), None)
-        return self._found
+        return next((place for place in (self._cached, SHARED) if place and _is_official(place)), None)
 
     def check(self, contract: ModelContract, folder: Path | None = None) -> tuple[str, ...]:
         """Check whether faces can be found for a model; return warnings.
@@ -130,6 +129,7 @@ class Detectors:
         if kept is None or not file.is_file():
             return ()
         with self._adopting:
+            self.yunet_file = self.yunet_file or self._find_yunet()
             if self.yunet_file is not None:
                 return ()
             if not _is_official(file):
@@ -142,6 +142,7 @@ class Detectors:
                 partial.replace(kept)
             except OSError as error:
                 return (f"{YUNET_FILE} of the model cannot be copied to {kept}: {error}; Haar finds faces",)
+            self.yunet_file = kept
         return ()
 
     def _other_boxes(self, contract: ModelContract) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -101,6 +102,7 @@ class PictureReader:
         self._max_faces = max_faces
         self._margin = margin
         self._margined: tuple[InputSpec, InputSpec] | None = None
+        self._known: tuple[InputSpec, Path | None, FaceDetector | None] | None = None
 
     def read(self, data: bytes, spec: InputSpec, faces: FacesMode) -> Picture:
         """Decode a file and cut out what the network is to see.
@@ -154,11 +156,20 @@ class PictureReader:
     def _detector(self, spec: InputSpec, faces: FacesMode) -> FaceDetector | None:
         if faces == "none":
             return None
-        detector = self._detectors.of(spec)
+        detector = self._detector_of(spec)
         if detector is None and faces == "all":
             raise BadRequest(
                 "faces=all was asked for, but looking for faces is switched off here; use faces=none"
             )
+        return detector
+
+    def _detector_of(self, spec: InputSpec) -> FaceDetector | None:
+        """A model's detector; asked for once for each model and YuNet file, not for each picture."""
+        known, file = self._known, self._detectors.yunet_file
+        if known is not None and known[0] is spec and known[1] is file:
+            return known[2]
+        detector = self._detectors.of(spec)
+        self._known = (spec, file, detector)
         return detector
 
 

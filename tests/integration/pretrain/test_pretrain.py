@@ -107,10 +107,13 @@ def test_a_killed_run_continues_to_the_same_weights(unbroken: Path, project: Pat
 
 def test_a_run_goes_on_from_the_backbone_of_an_earlier_one(unbroken: Path, project: Path) -> None:
     earlier = read_card(unbroken)
+    folder = project / "third"
+    folder.mkdir()
+    (folder / "pictures").symlink_to(project / "first" / "pictures")
     # One step of a rate that changes nothing: what is written is what was read.
     done = subprocess.run(
         [
-            *command("further", "--folder", "first", "--start", str(unbroken)),
+            *command("further", "--folder", "third", "--start", str(unbroken)),
             *("--phases", "64:1", "--learning-rate", "1e-12", "--weight-decay", "0"),
         ],
         cwd=project, env=environment(), timeout=400, capture_output=True, text=True, check=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import csv
 import io
 import json
 import re
@@ -48,7 +49,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_files_are_rgb_jpegs_in_class_folders(drawn: Path) -> None:
-    assert sorted(path.name for path in drawn.iterdir()) == list(CLASSES)
+    assert {path.name for path in drawn.iterdir()} == {*CLASSES, "attributes.csv"}
     for path in drawn.rglob("*.jpg"):
         with Image.open(path) as image:
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (72, 72))
@@ -143,7 +144,11 @@ def committed_files(repository: Path) -> dict[str, Path]:
 
 def test_the_committed_sample_is_complete(repository: Path) -> None:
     files = committed_files(repository)
-    assert set(files) == {f"{shot.label}/{shot.name}" for shot in plan_shots(COMMITTED)}
+    shots = list(plan_shots(COMMITTED))
+    assert set(files) == {"attributes.csv", *(f"{shot.label}/{shot.name}" for shot in shots)}
+    with files["attributes.csv"].open(newline="", encoding="utf-8") as file:
+        groups = [row["group"] for row in csv.DictReader(file)]
+    assert sorted(groups) == sorted({f"id{shot.identity:04d}" for shot in shots})
     assert all(path.is_file() for path in files.values())
     assert sum(path.stat().st_size for path in files.values()) <= 12_000_000
 

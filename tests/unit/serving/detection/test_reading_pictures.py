@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from serving.contract import Face, FaceDetector, Image, InputSpec, decode, image_statistics, preprocess
+from serving.contract.faces import YUNET_FILE
+from serving.detection import detectors
 from serving.detection.detectors import DetectorChoice, Detectors
 from serving.detection.image_reader import FacesMode, Picture, PictureReader
 from serving.errors import FaceDetectorError, ImageTooLarge
 from serving.errors.requests import BadRequest
 from tests.support.pictures import drawn_face, encoded, textured
+from tests.support.yunet import write_blind_yunet
 
 SPEC = InputSpec(height=16, width=16)
 CROPPED = InputSpec(height=16, width=16, crop="face", detector="haar", margin=0.1)
@@ -28,6 +35,7 @@ class FixedDetectors(Detectors):
     """Gives the one detector, or none."""
 
     def __init__(self, detector: FaceDetector | None) -> None:
+        super().__init__("auto", face_model=None)
         self._detector = detector
 
     def of(self, spec: InputSpec) -> FaceDetector | None:
@@ -139,10 +147,36 @@ def test_a_real_detector_finds_a_drawn_face() -> None:
     assert len(picture.faces) == 1
 
 
+def test_a_file_that_comes_later_changes_the_detector_of_the_next_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "version").mkdir()
+    file = write_blind_yunet(tmp_path / "version" / YUNET_FILE)
+    monkeypatch.setattr(detectors, "YUNET_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    monkeypatch.setattr(detectors, "SHARED", tmp_path / "share" / YUNET_FILE)
+    found = Detectors("auto", face_model=None, cache_dir=tmp_path)
+    reader = PictureReader(found, max_pixels=10**6, max_faces=8, margin=0.25)
+    data = encoded(drawn_face(200))
+    assert len(reader.read(data, SPEC, "auto").faces) == 1
+    found.adopt(file.parent)
+    assert reader.read(data, SPEC, "auto").faces == ()
+
+
+def test_a_model_gets_its_own_detector_beside_another_one() -> None:
+    class TwoDetectors(Detectors):
+        def of(self, spec: InputSpec) -> FaceDetector | None:
+            return Blind() if spec.height == 32 else FixedDetector()
+
+    reader = PictureReader(TwoDetectors("auto", face_model=None), max_pixels=10**6, max_faces=8, margin=0.25)
+    large = replace(SPEC, height=32)
+    for spec, count in ((SPEC, len(BOXES)), (large, 0), (SPEC, len(BOXES))):
+        assert len(reader.read(DATA, spec, "auto").faces) == count
+
+
 @pytest.mark.parametrize(("choice", "kind"), [("auto", "HaarDetector"), ("haar", "HaarDetector")])
 def test_without_a_model_file_the_detector_is_haar(choice: DetectorChoice, kind: str) -> None:
-    detectors = Detectors(choice, face_model=None)
-    assert type(detectors.of(SPEC)).__name__ == kind
+    found = Detectors(choice, face_model=None)
+    assert type(found.of(SPEC)).__name__ == kind
 
 
 def test_detection_that_is_off_stays_off_for_every_model() -> None:
