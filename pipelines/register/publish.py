@@ -151,7 +151,7 @@ def publish(
         return registry.get(version.number)
     registry.set_alias(CANDIDATE, version)
     if registry.aliased(PRODUCTION) is None:
-        registry.set_alias(PRODUCTION, version)
+        registry.promote(version, by="the quality gate, since there was no version in production")
     return registry.get(version.number)
 
 

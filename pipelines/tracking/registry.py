@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -32,6 +33,8 @@ CANDIDATE = "candidate"
 """Alias of the newest version that passed the quality gate."""
 PRODUCTION = "production"
 """Alias of the version that is served; a person sets it, the gate only when there is none."""
+PROMOTED_BY, PROMOTED_AT = "promoted_by", "promoted_at"
+"""Tags: user who set the alias `production` by command, and when (ISO 8601, UTC); a click sets neither."""
 SHA256 = "sha256"
 """Tag: SHA-256 of the version's ONNX file."""
 MODEL_FILE = "model.onnx"
@@ -177,6 +180,18 @@ class Registry:
     def set_alias(self, alias: str, version: Version) -> None:
         """Point an alias at a version, away from where it pointed before."""
         self._call(lambda: _client().set_registered_model_alias(self.name, alias, str(version.number)))
+
+    def promote(self, version: Version, *, by: str) -> None:
+        """Point the alias `production` at a version and write who did so onto the version."""
+
+        def write() -> None:
+            client, number = _client(), str(version.number)
+            # Before the alias: whoever sees the alias move finds the tags.
+            client.set_model_version_tag(self.name, number, PROMOTED_BY, by)
+            client.set_model_version_tag(self.name, number, PROMOTED_AT, datetime.now(UTC).isoformat())
+            client.set_registered_model_alias(self.name, PRODUCTION, number)
+
+        self._call(write)
 
     def drop_alias(self, alias: str) -> None:
         """Remove an alias."""

@@ -320,6 +320,7 @@ class SwitchLog:
         reason: str,
         *,
         kind: SwitchKind,
+        promoted_by: str | None = None,
     ) -> None:
         """See `serving.model_sync.watcher.History`."""
         self._recorder.record_switch(
@@ -332,5 +333,6 @@ class SwitchLog:
                 reason=reason,
                 process=self._process,
                 kind=kind,
+                promoted_by=promoted_by,
             )
         )

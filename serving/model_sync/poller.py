@@ -32,6 +32,8 @@ MAX_PAUSE_S = 30.0
 """Maximum pause between two polls of an unreachable registry, unless `MIEN_POLL_S` is longer."""
 # A download of a large model over a slow line takes minutes; a poll that takes longer hangs.
 _MAX_CHECK_S = 900
+# By which the clocks of two machines may differ; Kerberos allows five minutes (RFC 4120, section 8.2).
+_CLOCKS_S = 300
 _KEPT_FOLDERS = 3
 _UNFINISHED = ".fetch-"
 # Sentence in the model card of a model that was trained on the procedural sample.
@@ -110,6 +112,7 @@ class Poller:
             stamp=found.stamp,
             contents=contents,
             since=self._target.since if same else time.time(),
+            promoted_by=self._target.promoted_by if same else _promoted_by(found, self._target.since),
             refused=None,
         )
         self._prune(folder)
@@ -192,6 +195,17 @@ def _identity(found: FoundVersion, sha256: str, folder: Path) -> ModelIdentity:
         weights=tags.get("weights", ""),
         sample=_is_sample(tags, folder / _CARD),
     )
+
+
+def _promoted_by(found: FoundVersion, since: float | None) -> str | None:
+    """User who promoted a version that replaces one served since then, Unix time in seconds.
+
+    An earlier promotion by command does not count: the version was replaced and has come back by a click.
+    """
+    promotion = found.promotion
+    if promotion is None or (since is not None and promotion.at < since - _CLOCKS_S):
+        return None
+    return promotion.by
 
 
 def _is_sample(tags: Mapping[str, str], card: Path) -> bool:

@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -26,6 +27,16 @@ from serving.urls import SecretUrl, mask_urls
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """What the command that promotes wrote onto a version."""
+
+    by: str
+    """User."""
+    at: float
+    """Unix time, seconds, by the clock of the machine that ran the command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +53,8 @@ class FoundVersion:
     """Digest of the ONNX file as registered; None when the registry has none."""
     run_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    promotion: Promotion | None = None
+    """The last one by command; None for other locations than the alias `production`."""
     warnings: tuple[str, ...] = ()
     """Warnings for the operator."""
 
@@ -134,6 +147,10 @@ T = TypeVar("T")
 SHA256 = "sha256"
 """Tag of a version: SHA-256 of its ONNX file, set when it was registered."""
 
+PROMOTED_BY, PROMOTED_AT = "promoted_by", "promoted_at"
+"""Tags of a version: who promoted it by command, and when (ISO 8601)."""
+_PRODUCTION = "production"
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SQLITE = "sqlite:///"
 _LOCK_TIMEOUT_S = 5.0
@@ -216,6 +233,7 @@ class RegistrySource:
             sha256=sha256 if _DIGEST.fullmatch(sha256) else None,
             run_id=version.run_id or None,
             tags=dict(version.tags),
+            promotion=_promotion(where, version.tags),
             warnings=_disagreement(where, aliases, versions),
         )
 
@@ -280,6 +298,16 @@ def _chosen(where: Registered, aliases: Mapping[str, int], versions: list[ModelV
     raise NothingRegistered(
         f"{where.name} has no {what} (versions: {known}); promote a version in MLflow: {where} must name it"
     )
+
+
+def _promotion(where: Registered, tags: Mapping[str, str]) -> Promotion | None:
+    if where.by != "alias" or where.value.lower() != _PRODUCTION:
+        return None
+    try:
+        at = datetime.fromisoformat(tags[PROMOTED_AT])
+        return Promotion(by=tags[PROMOTED_BY], at=at.timestamp())
+    except (KeyError, ValueError):
+        return None  # promoted in MLflow's UI, or somebody edited the tags
 
 
 def _in_stage(versions: list[ModelVersion], stage: str) -> int | None:

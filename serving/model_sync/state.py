@@ -67,6 +67,8 @@ class Target:
     """Digest of all its files: the other files may change although the model does not."""
     since: float | None = None
     """Unix time since when these are the files to serve, seconds."""
+    promoted_by: str | None = None
+    """User who promoted this version; None where it was not promoted by command."""
     problem: str | None = None
     """Why the last poll found no new version; None without a problem."""
     warnings: tuple[str, ...] = ()

@@ -34,8 +34,12 @@ class History(Protocol):
         reason: str,
         *,
         kind: Literal["live", "canary"],
+        promoted_by: str | None = None,
     ) -> None:
-        """Record that `current` replaced `previous` at this Unix time, as live model or as canary."""
+        """Record that `current` replaced `previous` at this Unix time, as live model or as canary.
+
+        `promoted_by` is the user who promoted it by command; None where that is unknown.
+        """
 
 
 class Watcher:
@@ -169,14 +173,15 @@ class Watcher:
             if (stopped := self._stopped.get(sha256)) is not None:
                 raise ModelRefused(version=version, sha256=sha256, step=stopped.step, reason=stopped.reason)
             self._slot.waiting(f"no model yet: version {version} is being checked")
-            self._admit(folder, f"{self._location} names version {version}")
+            reason = f"{self._location} names version {version}"
+            self._admit(folder, reason, promoted_by=target.promoted_by)
         except ModelRefused as error:
             self._refused = target
             self._slot.refuse(error)
             self._slot.waiting(f"no model yet: {error}")
             _log.error("%s", error)
 
-    def _admit(self, folder: Path, reason: str) -> None:
+    def _admit(self, folder: Path, reason: str, *, promoted_by: str | None = None) -> None:
         """Admit a model and switch to it.
 
         Raises:
@@ -211,7 +216,7 @@ class Watcher:
         for warning in new.warnings:
             _log.warning("version %s: %s", new.identity.version, warning)
         del previous
-        self._record(folder, new, reason)
+        self._record(folder, new, reason, promoted_by=promoted_by)
 
     def _is_ending(self) -> bool:
         """Return whether the service ends; called during an admission, it also reads new reports."""
@@ -256,14 +261,16 @@ class Watcher:
         if self._slot.current is not None:
             self._refused, self._slot.refused = refused, shown
 
-    def _record(self, folder: Path, new: LiveModel, reason: str) -> None:
+    def _record(self, folder: Path, new: LiveModel, reason: str, *, promoted_by: str | None) -> None:
         try:
             previous = write_good(self._folder, folder, new.identity)
         except OSError as error:
             _log.warning("the live model could not be recorded in %s: %s", self._folder, error)
             return
         if self._history is not None and previous != new.identity:
-            self._history.record_switch(new.since, previous, new.identity, reason, kind="live")
+            self._history.record_switch(
+                new.since, previous, new.identity, reason, kind="live", promoted_by=promoted_by
+            )
 
     def _log_changes(self, target: Target) -> None:
         """Log new problems and warnings, once for each change."""

@@ -112,7 +112,16 @@ def _add_switch_kind(connection: Connection) -> None:
     connection.exec_driver_sql("UPDATE switches SET kind = 'canary' WHERE substr(reason, 1, 7) = 'canary '")
 
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _add_drift, 2: _add_switch_kind}
+def _add_promoted_by(connection: Connection) -> None:
+    """3 → 4: who promoted a version."""
+    connection.exec_driver_sql("ALTER TABLE switches ADD COLUMN promoted_by TEXT")
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = {
+    1: _add_drift,
+    2: _add_switch_kind,
+    3: _add_promoted_by,
+}
 """Version → what makes it the next one."""
 
 

@@ -100,6 +100,8 @@ class Switch:
     process: str
     """host:pid, since every worker switches for itself."""
     kind: SwitchKind
+    promoted_by: str | None = None
+    """User who promoted the version by command; None where that is unknown, as after a click in MLflow."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ from sqlalchemy import (
 
 from serving.observations.records import ModelRecord, Observation, StoredObservation, Switch
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raise it with every change, which needs a step in `serving.observations.database`; a service that knows an
 older version only refuses the database."""
 MAX_LEVEL = 24
@@ -120,6 +120,7 @@ switches = Table(
     Column("process", String(256), nullable=False),
     # The default is for services of version 2 that still run while the first one of version 3 starts.
     Column("kind", String(16), nullable=False, server_default="live", comment="`live` or `canary`"),
+    Column("promoted_by", Text, comment="user, where it was promoted by command"),
     Index("switches_by_time", "time"),
 )
 drift_results = Table(

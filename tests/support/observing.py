@@ -33,6 +33,7 @@ SWITCH = Switch(
     reason="first model",
     process="host:1",
     kind="canary",
+    promoted_by="anna",
 )
 
 

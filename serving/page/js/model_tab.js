@@ -227,6 +227,7 @@ function switches(history) {
     each.kind === "canary" ? "canary" : "live",
     versionsOf(each),
     each.reason,
+    each.promoted_by ?? (each.kind === "live" && each.to_version !== "local" ? "unknown" : ""),
   ]);
   return block(
     "Model history",
@@ -235,7 +236,7 @@ function switches(history) {
       ? h(
           "div",
           { class: "card panel" },
-          table("Switches of the model", [["when"], ["what"], ["version"], ["why"]], rows, { stacked: true }),
+          table("Switches of the model", [["when"], ["what"], ["version"], ["why"], ["promoted by"]], rows, { stacked: true }),
         )
       : absent("No switch yet."),
   );

@@ -134,10 +134,10 @@ def test_promotion_does_not_judge_the_promoted_again(world: World) -> None:
     world.add_model("vgg", seed=1)
     run(world)
     before = (world.root / paths.GATE).read_bytes()
-    assert promote(registry(), 2) == "emotion version 2 is now in production, replacing version 1"
+    assert promote(registry(), 2, by="anna") == "emotion version 2 is now in production, replacing version 1"
     run(world)
     assert (world.root / paths.GATE).read_bytes() == before
-    assert promote(registry(), 2) == "emotion version 2 is already in production"
+    assert promote(registry(), 2, by="anna") == "emotion version 2 is already in production"
 
 
 def test_another_production_model_asks_for_another_verdict(world: World) -> None:
@@ -145,7 +145,7 @@ def test_another_production_model_asks_for_another_verdict(world: World) -> None
         world.add_model("lenet", seed=seed)
         said = run(world)
     assert production_version(said) == 1
-    promote(registry(), 2)
+    promote(registry(), 2, by="anna")
     said = run(world)
     assert production_version(said) == 2
     assert said.passed is True

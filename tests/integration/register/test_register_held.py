@@ -93,7 +93,7 @@ def test_a_candidate_that_is_held_later_loses_the_alias(retrained: World) -> Non
 
 def test_a_person_can_promote_it_and_is_warned(retrained: World) -> None:
     run(retrained, NARROW)
-    assert "could not show" in promote(registry(), 2)
+    assert "could not show" in promote(registry(), 2, by="anna")
     assert versions()[0].aliases == ("production",)
 
 

@@ -43,7 +43,14 @@ class RecordingListener:
         self.trips += 1
 
     def record_switch(
-        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str, *, kind: str
+        self,
+        time: float,
+        previous: ModelIdentity | None,
+        current: ModelIdentity,
+        reason: str,
+        *,
+        kind: str,
+        promoted_by: str | None = None,
     ) -> None:
         self.switches.append((previous.version if previous else None, current.version, reason))
 

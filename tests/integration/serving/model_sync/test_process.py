@@ -37,7 +37,14 @@ class History:
         self.rows: list[tuple[str | None, str]] = []
 
     def record_switch(
-        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str, *, kind: str
+        self,
+        time: float,
+        previous: ModelIdentity | None,
+        current: ModelIdentity,
+        reason: str,
+        *,
+        kind: str,
+        promoted_by: str | None = None,
     ) -> None:
         self.rows.append((previous.version if previous else None, current.version))
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from serving.model_sync.state import MODELS, RefusedDownload, Target, read_targe
 from serving.model_sync.watcher import FROM_CACHE, Watcher
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import write_model
-from tests.support.serving_models import FilledRegistry, model_folder, sha256_of
+from tests.support.serving_models import NAME, FilledRegistry, model_folder, sha256_of
 
 WHERE = "models:/emotion@production"
 
@@ -62,6 +65,7 @@ class Side:
         self.state = state
         self.follower = Poller(source(registry, where), state)
         self.switches: list[tuple[str | None, str, str]] = []
+        self.promoted_by: list[str | None] = []
         self.worker()
 
     def worker(self) -> None:
@@ -70,9 +74,17 @@ class Side:
         self.watcher = Watcher(self.state, self.slot, location=WHERE, threads=1, max_batch=2, history=self)
 
     def record_switch(
-        self, time: float, previous: ModelIdentity | None, current: ModelIdentity, reason: str, *, kind: str
+        self,
+        time: float,
+        previous: ModelIdentity | None,
+        current: ModelIdentity,
+        reason: str,
+        *,
+        kind: str,
+        promoted_by: str | None = None,
     ) -> None:
         self.switches.append((previous.version if previous else None, current.version, reason))
+        self.promoted_by.append(promoted_by)
 
     def step(self) -> str | None:
         """One look of both; the live version."""
@@ -112,6 +124,48 @@ def test_promotion_rollback_and_removal_of_the_alias(registry: FilledRegistry, s
         (None, "1"), ("1", "2"), ("2", "1"), ("1", "2"),
     ]  # fmt: skip
     assert side.switches[0][2] == "models:/emotion@production names version 1"
+
+
+def promote_by_command(registry: FilledRegistry, version: str, *more: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.register.promote", version, *more],
+        env={**os.environ, "MLFLOW_TRACKING_URI": registry.uri, **environment},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_who_promoted_by_command_is_known_and_a_click_is_not(registry: FilledRegistry, state: Path) -> None:
+    first, second = registry.add(seed=1), registry.add(seed=2)
+    side = Side(registry, state)
+    registry.promote(first)
+    side.step()
+    promote_by_command(registry, second, "--by", "anna")
+    side.step()
+    # A promotion by command that a click has undone since.
+    aged = datetime.fromtimestamp(time.time() - 3600, UTC).isoformat()
+    registry.client.set_model_version_tag(NAME, second, "promoted_at", aged)
+    for version in (first, second):
+        registry.promote(version)
+        side.step()
+    promote_by_command(registry, first, MLFLOW_TRACKING_USERNAME="berta")
+    side.step()
+    assert [version for _, version, _ in side.switches] == ["1", "2", "1", "2", "1"]
+    assert side.promoted_by == [None, "anna", None, None, "berta"]
+    tags = registry.client.get_model_version(NAME, first).tags
+    assert tags["promoted_by"] == "berta"
+    assert datetime.fromisoformat(tags["promoted_at"]).tzinfo is UTC
+
+
+def test_a_service_that_follows_a_candidate_takes_no_promotion_for_its_own(
+    registry: FilledRegistry, state: Path
+) -> None:
+    version = registry.add(seed=1)
+    registry.promote(version, alias="candidate")
+    promote_by_command(registry, version, "--by", "anna")
+    side = Side(registry, state, "models:/emotion@candidate")
+    side.step()
+    assert side.promoted_by == [None]
 
 
 def test_lineage_comes_along(registry: FilledRegistry, state: Path) -> None:

@@ -140,6 +140,7 @@ def test_a_database_of_the_release_before_gets_the_new_tables(url: str, store: S
         connection.execute(text("DROP TABLE drift_results"))
         connection.execute(text("DROP TABLE drift_lease"))
         connection.execute(text("ALTER TABLE switches DROP COLUMN kind"))
+        connection.execute(text("ALTER TABLE switches DROP COLUMN promoted_by"))
         connection.execute(text("UPDATE schema_version SET version = 1"))
     engine.dispose()
     ledger = DriftStore(url)

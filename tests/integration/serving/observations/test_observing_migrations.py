@@ -59,6 +59,7 @@ def test_an_earlier_database_becomes_as_a_new_one_and_keeps_its_rows(
     assert (old.observation.predicted, old.observation.confidence, old.feedback) == ("happy", 0.75, "sad")
     assert [row.observation.id for row in store.window("3").rows] == [id_of(1), id_of(2)]
     newest, *others = store.switches()
+    assert {switch.promoted_by for switch in others} == {None}
     assert newest == SWITCH
     assert {switch.reason: switch.kind for switch in others} == SWITCHES
     store.close()
