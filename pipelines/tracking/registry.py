@@ -186,7 +186,7 @@ class Registry:
 
         def write() -> None:
             client, number = _client(), str(version.number)
-            # Before the alias: whoever sees the alias move finds the tags.
+            # Before the alias: a reader that sees the alias move finds the tags.
             client.set_model_version_tag(self.name, number, PROMOTED_BY, by)
             client.set_model_version_tag(self.name, number, PROMOTED_AT, datetime.now(UTC).isoformat())
             client.set_registered_model_alias(self.name, PRODUCTION, number)
