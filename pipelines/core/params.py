@@ -236,6 +236,8 @@ class ExportParams(_Block):
     """Largest difference between ONNX Runtime and Keras, any output."""
     flip_average: bool = False
     """Average every picture with its mirror image inside the graph, at twice the cost."""
+    novelty: bool = True
+    """Compute inside the graph how unlike the training's a picture is: the output `novelty`."""
 
 
 class QuantizationParams(_Block):

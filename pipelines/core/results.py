@@ -37,6 +37,28 @@ class Crops:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoveltyScores:
+    """How well a model's novelty tells test pictures from pictures without a face."""
+
+    non_faces: str
+    """Name of the set of pictures without a face, see `pipelines.evaluate.non_faces`."""
+    auroc: float | None
+    """Chance that a picture without a face is more novel than a test picture; ties count half."""
+    kinds: Mapping[str, float | None]
+    """The same for each kind of picture without a face."""
+    faces: int
+    """Number of test pictures."""
+    others: int
+    """Number of pictures without a face."""
+    threshold: float
+    """Of the contract: above it a picture counts as unlike the training's."""
+    unfamiliar_faces: float | None
+    """Share of test pictures above the threshold: false alarms."""
+    unfamiliar_others: float | None
+    """Share of pictures without a face above the threshold."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """Every metric of one variant."""
 
@@ -64,6 +86,8 @@ class Evaluation(Scores):
     size_mb: float
     """Of the ONNX file, 10⁶ bytes."""
     crops: Crops
+    novelty: Annotated[NoveltyScores | None, OPTIONAL] = None
+    """None if the model does not tell it."""
 
 
 def read_evaluation(root: Path, name: str) -> Evaluation:

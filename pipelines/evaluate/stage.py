@@ -25,9 +25,10 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.model_results import read_training_record
 from pipelines.core.params import load_params
 from pipelines.core.records import write_record
-from pipelines.core.results import Crops, Evaluation, Scores
+from pipelines.core.results import Crops, Evaluation, NoveltyScores, Scores
 from pipelines.core.variants import display_name, variants_of
 from pipelines.evaluate.crops import compare_crops
+from pipelines.evaluate.non_faces import measure_novelty, non_faces
 from pipelines.metrics import Answers
 from pipelines.model.predict import open_model, predict_batches
 from serving.cores import usable_cores
@@ -64,16 +65,21 @@ def predict_rows(
     """Answers to rows of the manifest, in their order and with their index.
 
     Returns:
-        path, split, label, predicted, confidence, and `p_CLASS` for every class, float64 with six decimals.
+        path, split, label, predicted, confidence, `p_CLASS` for every class, and `novelty` if the model tells
+        it; float64 with six decimals.
     """
-    batches = predict_batches(classifier, list(rows["source"]), root, workers=workers)
-    exact = np.concatenate([batch.probabilities for batch in batches]).astype(np.float64)
-    probabilities = np.round(exact, PROBABILITY_DECIMALS)
+    exact, novelty = [], []
+    for batch in predict_batches(classifier, list(rows["source"]), root, workers=workers):
+        exact.append(batch.probabilities)
+        novelty += [] if batch.novelty is None else [batch.novelty]
+    probabilities = np.round(np.concatenate(exact).astype(np.float64), PROBABILITY_DECIMALS)
+    more = {"novelty": np.round(np.concatenate(novelty).astype(np.float64), 6)} if novelty else {}
     classes = np.array(classifier.contract.classes)
     return rows[["path", "split", "label"]].assign(
         predicted=classes[probabilities.argmax(1)],
         confidence=probabilities.max(1),
         **{f"p_{name}": probabilities[:, index] for index, name in enumerate(classes)},
+        **more,
     )
 
 
@@ -184,7 +190,13 @@ def open_variants(architecture: str, dataset: Dataset) -> dict[str, OnnxClassifi
 
 
 def describe(
-    name: str, architecture: Architecture, classifier: OnnxClassifier, *, scores: Scores, crops: Crops
+    name: str,
+    architecture: Architecture,
+    classifier: OnnxClassifier,
+    *,
+    scores: Scores,
+    crops: Crops,
+    novelty: NoveltyScores | None,
 ) -> Evaluation:
     """Add to the metrics of a variant what it is: title, origin of its weights, parameters, size."""
     return Evaluation(
@@ -194,6 +206,7 @@ def describe(
         parameters=read_training_record(paths.training_record(architecture.name)).parameters,
         size_mb=round(classifier.size_bytes / 1e6, 6),
         crops=crops,
+        novelty=novelty,
         **vars(scores),
     )
 
@@ -217,6 +230,7 @@ def main() -> None:
     rows = manifest[manifest["split"].isin(SPLITS)]
     attributes = read_attributes(paths.ATTRIBUTES)
     samples = params.evaluate.bootstrap_samples
+    others = non_faces()
     for (name, classifier), cropped in zip(classifiers.items(), crops, strict=True):
         predictions = predict_rows(classifier, rows, Path())
         scores = score(
@@ -228,7 +242,9 @@ def main() -> None:
             attributes=attributes,
             min_group_images=params.evaluate.min_group_images,
         )
-        evaluation = describe(name, architecture, classifier, scores=scores, crops=cropped)
+        seen = predictions[predictions["split"] == "test"].get("novelty")
+        novelty = None if seen is None else measure_novelty(classifier, seen.to_numpy(np.float64), others)
+        evaluation = describe(name, architecture, classifier, scores=scores, crops=cropped, novelty=novelty)
         write(evaluation, predictions, dataset.classes)
         print(one_line(evaluation))
 

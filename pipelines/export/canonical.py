@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from serving.contract.model import OUTPUTS
+from serving.contract.model import NOVELTY, OUTPUTS
 
 
 def canonical(model: Any) -> Any:
@@ -21,7 +21,7 @@ def canonical(model: Any) -> Any:
     first axis of every input and output is called `batch`.
 
     Args:
-        model: onnx.ModelProto whose outputs bear the contract's names.
+        model: onnx.ModelProto whose outputs bear the contract's names, `novelty` among them or not.
 
     Returns:
         A new onnx.ModelProto that computes the same.
@@ -40,7 +40,7 @@ def canonical(model: Any) -> Any:
         graph.initializer.add().CopyFrom(weights[name])
         graph.initializer[-1].name = names[name]
     graph.input.extend(_batched(source.input))
-    graph.output.extend(_batched(outputs[name] for name in OUTPUTS))
+    graph.output.extend(_batched(outputs[name] for name in _outputs(source)))
     return onnx.ModelProto(
         ir_version=model.ir_version,
         opset_import=sorted(model.opset_import, key=lambda item: item.domain),
@@ -72,6 +72,11 @@ def _without_idle_reshapes(model: Any) -> Any:
     return copy
 
 
+def _outputs(graph: Any) -> tuple[str, ...]:
+    """Names of the graph's outputs, in the contract's order."""
+    return (*OUTPUTS, NOVELTY) if NOVELTY in {output.name for output in graph.output} else OUTPUTS
+
+
 def _rest(value: Any) -> list[int]:
     """Sizes of all axes but the first, 0 for those that are open."""
     return [axis.dim_value for axis in value.type.tensor_type.shape.dim[1:]]
@@ -82,7 +87,7 @@ def _in_order(graph: Any) -> list[Any]:
     maker = {name: node for node in graph.node for name in node.output}
     ordered: list[Any] = []
     seen: set[str] = set()
-    stack = [(maker[name], False) for name in reversed(OUTPUTS)]
+    stack = [(maker[name], False) for name in reversed(_outputs(graph))]
     while stack:
         node, inputs_done = stack.pop()
         if inputs_done:

@@ -11,6 +11,7 @@ import numpy as np
 from pipelines.core.errors import ExportFailed
 from pipelines.export.flip_average import both
 from pipelines.export.inference import Logits
+from pipelines.export.novelty import NoveltyReference
 from pipelines.export.parity import BATCHES, Answers, differences, least_difference, varied
 from pipelines.export.pictures import read_pictures
 from serving.contract.arrays import Image
@@ -30,6 +31,7 @@ def compare(
     contract: ModelContract,
     logits: Logits,
     function: Any,
+    reference: NoveltyReference | None,
     pictures: Sequence[Path],
     tolerance: float,
 ) -> dict[str, float]:
@@ -40,6 +42,7 @@ def compare(
         contract: of the file.
         logits: the network itself, see `inference.keras_logits`.
         function: the exported function before its conversion.
+        reference: of the output `novelty`; None if the file has none.
         pictures: prepared ones that it was not trained on, at least five.
         tolerance: largest difference allowed in any output.
 
@@ -66,7 +69,7 @@ def compare(
     images = _chosen(run, pictures, margin=_APART * tolerance)
     expected = _answers(logits, run, images=images, temperature=contract.temperature)
     _check_varied(expected, architecture, least=_APART * tolerance)
-    apart = differences(open_session(model, threads=1), images, expected)
+    apart = differences(open_session(model, threads=1), images, expected, reference=reference)
     for output, difference in apart.items():
         if not difference <= tolerance:
             raise ExportFailed(

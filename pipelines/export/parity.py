@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract.arrays import Image
-from serving.contract.model import IMAGE, OUTPUTS, TensorInfo
+from serving.contract.model import EMBEDDING, IMAGE, NOVELTY, OUTPUTS, TensorInfo
+
+if TYPE_CHECKING:
+    from pipelines.export.novelty import NoveltyReference
 
 Answers = Mapping[str, NDArray[np.float32]]
 """One array per output of the contract, batch first."""
@@ -48,25 +51,34 @@ def least_difference(answers: NDArray[np.float32]) -> float:
     return float(apart[~np.eye(len(rows), dtype=bool)].min())
 
 
-def differences(session: Any, images: Image, expected: Answers) -> dict[str, float]:
+def differences(
+    session: Any, images: Image, expected: Answers, *, reference: NoveltyReference | None = None
+) -> dict[str, float]:
     """Run the file at every size of `BATCHES` and compare.
 
     Args:
         session: ONNX Runtime's, see `serving.inference.sessions.open_session`.
         images: uint8 [n, H, W, 3], n ≥ the largest batch.
         expected: Keras' answers to them.
+        reference: of the file's output `novelty`; None if it has none. Novelty is compared with NumPy's of
+            the same embedding, so that its own rounding is seen without that of the embedding.
 
     Returns:
         Output → largest absolute difference, relative to the output's largest value where that is
         above 1 (an embedding has no scale of its own, and float32 no absolute precision).
     """
-    worst = dict.fromkeys(OUTPUTS, 0.0)
+    names = OUTPUTS if reference is None else (*OUTPUTS, NOVELTY)
+    worst = dict.fromkeys(names, 0.0)
     for size in BATCHES:
         for start in range(0, len(images) - size + 1, size):
             part = slice(start, start + size)
-            got = session.run(list(OUTPUTS), {IMAGE: images[part]})
-            for name, values in zip(OUTPUTS, got, strict=True):
-                apart = np.abs(values - expected[name][part]).max() / max(1.0, np.abs(expected[name]).max())
+            got = dict(zip(names, session.run(list(names), {IMAGE: images[part]}), strict=True))
+            wanted = {name: expected[name][part] for name in OUTPUTS}
+            if reference is not None:
+                wanted[NOVELTY] = reference.novelty(got[EMBEDDING]).astype(np.float32)
+            for name, values in got.items():
+                scale = max(1.0, np.abs(expected[name]).max()) if name in expected else 1.0
+                apart = np.abs(values - wanted[name]).max() / scale
                 # A NaN is larger than every tolerance.
                 worst[name] = max(worst[name], float(np.nan_to_num(apart, nan=np.inf)))
     return worst

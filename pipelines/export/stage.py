@@ -2,7 +2,7 @@
 
     python -m pipelines.export ARCHITECTURE
 
-Reads `models/ARCHITECTURE/` and the validation and test pictures, writes `onnx/ARCHITECTURE/`.
+Reads `models/ARCHITECTURE/` and the prepared pictures, writes `onnx/ARCHITECTURE/`.
 docs/benchmarks.md has its duration; half of it is the start of TensorFlow. The printed difference between
 ONNX Runtime and Keras is about 1e-6; above `export.tolerance` the stage fails.
 """
@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.core import paths
 from pipelines.core.errors import ExportFailed
@@ -26,12 +28,19 @@ from pipelines.core.records import write_record
 from pipelines.export.comparison import compare
 from pipelines.export.conversion import to_onnx
 from pipelines.export.inference import Calibration, Logits, fit_temperature, inference_function, keras_logits
+from pipelines.export.novelty import (
+    CALIBRATED,
+    REFERENCE_PICTURES,
+    NoveltyReference,
+    fit_reference,
+    with_novelty,
+)
 from pipelines.export.parity import tensors
 from pipelines.export.pictures import in_batches, read_split
 from pipelines.model.keras_classifier import Classifier
 from pipelines.model.tensorflow_runtime import load_tensorflow
 from pipelines.model.trained import trained_classifier
-from serving.contract.model import ModelContract, check_signature
+from serving.contract.model import EMBEDDING, IMAGE, ModelContract, check_signature
 from serving.errors import ContractError
 from serving.inference.sessions import open_session
 
@@ -64,9 +73,10 @@ def export_model(
     Args:
         record: `training.json`.
         weights: `model.weights.h5`.
-        manifest: beside the prepared pictures; `val` calibrates, `test` is compared on.
+        manifest: beside the prepared pictures; `train` and `val` are what novelty is measured against, `val`
+            calibrates, `test` is compared on.
         folder: replaced as a whole.
-        params: operator set, tolerance, whether mirror images are averaged in.
+        params: operator set, tolerance, whether to average mirror images and to output novelty.
 
     Returns:
         What `export.json` holds.
@@ -92,11 +102,17 @@ def export_model(
     )
     contract = _contract(facts, calibration, flip_average=flip_average)
     model = converted(function, contract, opset=params.opset)
+    reference = None
+    if params.novelty:
+        reference = _reference(model, manifest, classes=facts.classes)
+        contract = replace(contract, novelty=CALIBRATED)
+        model = extended(model, reference, contract)
     parity = compare(
         model,
         contract=contract,
         logits=logits,
         function=function,
+        reference=reference,
         pictures=read_split(manifest, "test", classes=facts.classes).paths,
         tolerance=params.tolerance,
     )
@@ -110,6 +126,23 @@ def export_model(
 def _calibrated(logits: Logits, facts: TrainingRecord, *, manifest: Path) -> Calibration:
     split = read_split(manifest, "val", classes=facts.classes)
     return fit_temperature(np.concatenate([logits(batch) for batch in in_batches(split.paths)]), split.labels)
+
+
+def _reference(model: bytes, manifest: Path, *, classes: Sequence[str]) -> NoveltyReference:
+    """What novelty is measured against, from a file that does not tell it yet."""
+    training = read_split(manifest, "train", classes=classes).paths
+    spread = np.unique(np.linspace(0, len(training) - 1, REFERENCE_PICTURES).astype(int))
+    validation = read_split(manifest, "val", classes=classes).paths
+    return fit_reference(
+        _embeddings(model, [training[index] for index in spread]), _embeddings(model, validation)
+    )
+
+
+def _embeddings(model: bytes, pictures: Sequence[Path]) -> NDArray[np.float32]:
+    """The output `embedding` [n, D]."""
+    # With one thread, sums do not depend on the number of cores.
+    session = open_session(model, threads=1)
+    return np.concatenate([session.run([EMBEDDING], {IMAGE: batch})[0] for batch in in_batches(pictures)])
 
 
 def _contract(facts: TrainingRecord, calibration: Calibration, *, flip_average: bool) -> ModelContract:
@@ -133,11 +166,25 @@ def converted(function: Any, contract: ModelContract, *, opset: int) -> bytes:
     Raises:
         ExportFailed: it cannot be converted, or is not what the contract says.
     """
+    return _checked(lambda: to_onnx(function, contract, opset=opset), contract)
+
+
+def extended(model: bytes, reference: NoveltyReference, contract: ModelContract) -> bytes:
+    """Add the output `novelty` to a file, and check it as `converted` does.
+
+    Raises:
+        ExportFailed: the result is not what the contract says.
+    """
+    return _checked(lambda: with_novelty(model, reference, contract), contract)
+
+
+def _checked(build: Callable[[], Any], contract: ModelContract) -> bytes:
+    """The bytes of the onnx.ModelProto that `build` returns."""
     import onnx
 
     name = contract.architecture
     try:
-        model = to_onnx(function, contract, opset=opset)
+        model = build()
         onnx.checker.check_model(model, full_check=True)
         content: bytes = model.SerializeToString(deterministic=True)
         session = open_session(content, threads=1)

@@ -37,7 +37,6 @@ from pipelines.metrics.slices import Mask
 from pipelines.model.predict import open_model, predict_sources
 from pipelines.register.runs import VariantResults, read_results
 from serving.contract.arrays import Image
-from serving.contract.model import OUTPUTS
 from serving.cores import usable_cores
 from serving.inference.onnx_classifier import OnnxClassifier, Prediction
 
@@ -67,8 +66,8 @@ def smoke_test(path: Path, images: Image) -> str | None:
 
 
 def _invalid(prediction: Prediction) -> str | None:
-    for name in OUTPUTS:
-        if not np.isfinite(getattr(prediction, name)).all():
+    for name, values in prediction.arrays().items():
+        if not np.isfinite(values).all():
             return f"{name} contains values that are not finite"
     sums = prediction.probabilities.sum(axis=1)
     if np.abs(sums - 1).max() > _TOLERANCE:

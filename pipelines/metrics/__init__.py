@@ -32,6 +32,7 @@ from pipelines.metrics.classification import (
     precision,
     recall,
     roc_auc,
+    roc_auc_of,
     roc_curve,
     top_k_accuracy,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "reliability",
     "resampled",
     "roc_auc",
+    "roc_auc_of",
     "roc_curve",
     "rounded",
     "tercile_slices",

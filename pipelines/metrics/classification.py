@@ -114,6 +114,12 @@ def roc_auc(actual: Indices, probabilities: Floats) -> Floats:
     )
 
 
+def roc_auc_of(higher: Floats, lower: Floats) -> float:
+    """Chance that a value of `higher` [n] exceeds one of `lower` [m], ties counting half; NaN without any."""
+    actual = np.repeat([True, False], [len(higher), len(lower)])
+    return _area(actual, np.concatenate([higher, lower]))
+
+
 def roc_curve(actual: NDArray[np.bool_], score: Floats, *, points: int) -> tuple[Floats, Floats]:
     """False and true positive rate over falling thresholds, thinned to at most `points`.
 

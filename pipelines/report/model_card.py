@@ -16,7 +16,14 @@ from pathlib import Path
 from pipelines.core import paths
 from pipelines.core.manifest import read_manifest
 from pipelines.core.model_results import Export, TrainingRecord, read_export, read_training_record
-from pipelines.core.results import Crops, Evaluation, Timing, read_evaluation, read_latencies
+from pipelines.core.results import (
+    Crops,
+    Evaluation,
+    NoveltyScores,
+    Timing,
+    read_evaluation,
+    read_latencies,
+)
 from pipelines.core.variants import architecture_of
 from pipelines.metrics.attributes import AttributeScores, IntervalEstimate, gaps_of, measures_of
 from pipelines.metrics.summary import BasicScores, ClassScores, TestScores
@@ -47,8 +54,8 @@ _LIMITS = (
     "Labels are judgements of annotators. Accuracy measures agreement with these judgements.",
     "Skin colour, age, glasses, beards, head pose, light and camera all affect predictions. Evaluate on your "
     "own pictures, group by group, before you rely on the model.",
-    "The model also returns a prediction for a picture without a face. Probabilities are calibrated on "
-    "held-out data and are valid only for similar pictures.",
+    "The model also returns a prediction for a picture without a face; its novelty tells only some of them. "
+    "Probabilities are calibrated on held-out data and are valid only for similar pictures.",
 )
 
 
@@ -135,6 +142,8 @@ def _figures(facts: Facts) -> Iterator[str]:
     if facts.metrics.attributes:
         yield f"## Metrics by group of people\n\n{_by_attribute(facts.metrics.attributes)}"
     yield f"## Whole pictures and face crops\n\n{_crops(facts.metrics.crops)}"
+    if facts.metrics.novelty is not None:
+        yield f"## Pictures unlike the training's\n\n{_novelty(facts.metrics.novelty)}"
     yield f"## Data\n\n{_data(facts)}"
     yield f"## Model\n\n{_model(facts)}"
 
@@ -202,6 +211,21 @@ def _crops(crops: Crops) -> str:
         for name, scores in (("whole picture", crops.whole), ("face", crops.face))
     ]
     return f"{note}\n\n{table(('input', 'accuracy', 'macro-F1'), rows)}"
+
+
+def _novelty(found: NoveltyScores) -> str:
+    rows = [("all", _number(found.auroc)), *((kind, _number(value)) for kind, value in found.kinds.items())]
+    return (
+        "The output `novelty` is the share of validation pictures that are less unlike the training's. AUROC "
+        f"of {found.others} pictures without a face (set `{found.non_faces}`) against {found.faces} test "
+        f"pictures:\n\n{table(('pictures without a face', 'AUROC'), rows)}\n\n"
+        f"Above {found.threshold:g} a picture counts as unfamiliar: {_share(found.unfamiliar_others)} of "
+        f"those without a face, {_share(found.unfamiliar_faces)} of the test pictures."
+    )
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
 
 
 def _data(facts: Facts) -> str:

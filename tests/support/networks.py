@@ -118,10 +118,10 @@ def write_trained(root: Path, classifier: Classifier, *, per_class: int = 6) -> 
 
 
 def write_prepared(prepared: Path, *, per_class: int, side: int) -> None:
-    """Write pictures of the splits `test` and `val` and their manifest into folder `prepared`."""
+    """Write pictures of the splits `test`, `val` and `train` and their manifest into folder `prepared`."""
     rows = []
-    images = pictures(2 * per_class * len(CLASSES), side=side)
-    for split, part in zip(("test", "val"), np.split(images, 2), strict=True):
+    images = pictures(3 * per_class * len(CLASSES), side=side)
+    for split, part in zip(("test", "val", "train"), np.split(images, 3), strict=True):
         for index, image in enumerate(part):
             label = CLASSES[index % len(CLASSES)]
             path = f"images/{split}/{label}/{index:03}.png"

@@ -31,7 +31,7 @@ from pipelines.export.pictures import read_pictures
 from pipelines.gate.record import GateVerdict, ProductionModel
 from pipelines.metrics import BasicScores
 from tests.support.report_data import CLASSES, write_data
-from tests.support.results import check, comparison, export, row, training, verdict
+from tests.support.results import NOVELTY, check, comparison, export, row, training, verdict
 from tests.support.timings import TIMING, times
 
 
@@ -215,6 +215,7 @@ def _write_evaluation(root: Path, name: str, rng: np.random.Generator) -> None:
         parameters=model.parameters,
         size_mb=model.size_mb / (4 if is_int8(name) else 1),
         crops=CROPS,
+        novelty=NOVELTY,
         **vars(scores),
     )
     write_record(root / paths.evaluation_metrics(name), evaluated)

@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.core.dataset import Dataset
 from pipelines.core.model_results import BestEpoch, Export, PhaseEpochs, TrainingRecord
 from pipelines.core.params import HeadParams
-from pipelines.core.results import Comparison, ComparisonRow, Crops, Evaluation
+from pipelines.core.results import Comparison, ComparisonRow, Crops, Evaluation, NoveltyScores
 from pipelines.gate.record import GateVerdict, Latency, ProductionModel, Subject
 from pipelines.gate.rules import Check
 from pipelines.metrics import METRICS, BasicScores, ClassScores, ComparedScores, TestScores
@@ -22,6 +22,17 @@ CROPS = Crops(
     found=8,
     whole=BasicScores(images=8, accuracy=0.9, macro_f1=None),
     face=BasicScores(images=8, accuracy=0.75, macro_f1=None),
+)
+
+NOVELTY = NoveltyScores(
+    non_faces="drawn-1",
+    auroc=0.9375,
+    kinds={"backdrops": 0.9, "noise": 0.975},
+    faces=24,
+    others=80,
+    threshold=0.99,
+    unfamiliar_faces=0.0125,
+    unfamiliar_others=0.6875,
 )
 
 

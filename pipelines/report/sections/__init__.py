@@ -24,6 +24,7 @@ _SECTIONS: tuple[Callable[[Inputs], Section], ...] = (
     quality.calibration_section,
     slices.section,
     attributes.section,
+    quality.unfamiliar_section,
     examples.mistakes_section,
     examples.heatmaps_section,
     training.training_section,

@@ -1,4 +1,4 @@
-"""Sections about the selected model's quality: calibration, confusion matrix and ROC curves."""
+"""Sections about the selected model's quality: calibration, confusion, ROC curves, unfamiliar pictures."""
 
 from __future__ import annotations
 
@@ -184,4 +184,30 @@ def _curve(name: str, scores: ClassScores, selected: ModelInputs, others: list[M
         width=_SIDE,
         height=_SIDE,
         alt=f"ROC of {name} against the rest" + (f", area {area:.3f}" if area is not None else ""),
+    )
+
+
+_UNFAMILIAR = Heading("unfamiliar", "Pictures unlike the training's", "Unfamiliar")
+
+
+def unfamiliar_section(inputs: Inputs) -> Section:
+    """Show how far the output `novelty` tells test pictures from pictures without a face."""
+    selected = inputs.selected
+    if selected is None or selected.metrics is None:
+        return absent(_UNFAMILIAR, lacks="The selected model's metrics", stage="evaluate compare")
+    found = [
+        (model, model.metrics.novelty)
+        for model in inputs.compared
+        if model.metrics is not None and model.metrics.novelty is not None
+    ]
+    return Section(
+        heading=_UNFAMILIAR,
+        context={
+            "title": selected.title,
+            "own": selected.metrics.novelty,
+            "models": [
+                {"title": model.title, "novelty": novelty, "selected": model is selected}
+                for model, novelty in sorted(found, key=lambda item: -(item[1].auroc or 0.0))
+            ],
+        },
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from pipelines.core.io import read_predictions, sha256_of
 from pipelines.core.records import read_record, write_record
 from pipelines.core.results import VariantTimes
 from pipelines.evaluate import stage
-from pipelines.model.predict import open_model
+from pipelines.evaluate.non_faces import non_faces
+from pipelines.model.predict import open_model, predict_sources
+from serving.contract import NoveltyOutput, preprocess
 from tests.support.files import read_json
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
@@ -35,7 +38,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
     manifest = write_originals(root, per_class=PER_CLASS, misleading=MISLEADING)
     dataset = write_prepared(root, manifest)
-    contract = make_contract(dataset=dataset.dataset, weights="imagenet")
+    contract = replace(
+        make_contract(dataset=dataset.dataset, weights="imagenet"), novelty=NoveltyOutput(threshold=0.6)
+    )
     levels = brightness_levels(len(CLASSES))
     write_model(root / MODEL, contract=contract, levels=levels)
     # The variant has lost the difference between two classes: what it answers is known too.
@@ -127,6 +132,27 @@ def test_all_figures_follow_from_the_table_of_predictions(
         assert found["support"] == report[name]["support"]
 
 
+def test_novelty_is_that_of_the_test_pictures_against_pictures_without_a_face(
+    project: Path, written: dict[str, Any], predictions: pd.DataFrame
+) -> None:
+    classifier = open_model(project / MODEL)
+    test = predictions[predictions["split"] == "test"]
+    sources = pd.read_parquet(project / "prepared/manifest.parquet").set_index("path")["source"]
+    novelty = predict_sources(classifier, list(sources[test["path"]]), project).novelty
+    assert novelty is not None
+    np.testing.assert_allclose(test["novelty"], novelty, atol=1e-6)
+    spec = classifier.contract.input
+    inputs = [preprocess(one, spec, face=None) for part in non_faces().values() for one in part]
+    others = classifier.predict(np.stack(inputs)).novelty
+    assert others is not None
+    truth = np.repeat([0, 1], [len(novelty), len(others)])
+    found = written["novelty"]
+    expected = sklearn.roc_auc_score(truth, np.concatenate([test["novelty"], others]))
+    assert found["auroc"] == pytest.approx(expected, abs=1e-5)
+    assert (found["faces"], found["others"], found["threshold"]) == (len(test), len(others), 0.6)
+    assert "novelty" not in read_json(project / "evaluations/lenet-int8/metrics.json")
+
+
 def test_slices_are_scored_on_their_own(
     written: dict[str, Any], project: Path, predictions: pd.DataFrame
 ) -> None:
@@ -156,7 +182,11 @@ def test_the_model_is_described(written: dict[str, Any], project: Path) -> None:
 def test_the_table_has_a_row_for_every_val_and_test_picture(project: Path, predictions: pd.DataFrame) -> None:
     manifest = pd.read_parquet(project / "prepared/manifest.parquet")
     columns = [f"p_{name}" for name in CLASSES]
-    assert list(predictions.columns) == ["path", "split", "label", "predicted", "confidence", *columns]
+    assert list(predictions.columns) == [
+        *("path", "split", "label", "predicted", "confidence"),
+        *columns,
+        "novelty",
+    ]
     assert list(predictions["path"]) == list(manifest["path"])
     assert predictions[columns].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
     assert (predictions["confidence"] == predictions[columns].max(axis=1)).all()

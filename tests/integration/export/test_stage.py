@@ -21,8 +21,9 @@ from pipelines.core.errors import ExportFailed, OutputError, PipelineError, Resu
 from pipelines.core.io import sha256_of, write_json
 from pipelines.core.model_results import Export
 from pipelines.core.params import ExportParams, known_architectures
+from pipelines.export.pictures import read_pictures, read_split
 from pipelines.export.stage import converted, export_model
-from serving.contract import METADATA_KEY, OUTPUTS, InputSpec, ModelContract
+from serving.contract import METADATA_KEY, NOVELTY, OUTPUTS, InputSpec, ModelContract, NoveltyOutput
 from tests.support.files import read_json
 from tests.support.networks import CLASSES, HEAD, SIDE, lively, pictures, small_classifier, write_trained
 
@@ -61,6 +62,7 @@ def test_file_has_the_signature_of_the_contract(exported: Path, name: str) -> No
         "probabilities": ["batch", len(CLASSES)],
         "heatmap": ["batch", *facts["heatmap"]],
         "embedding": ["batch", HEAD.hidden[-1]],
+        "novelty": ["batch"],
     }
     assert [(item.domain, item.version) for item in model.opset_import if item.domain == ""] == [("", 18)]
 
@@ -75,6 +77,7 @@ def test_contract_in_the_file_says_what_was_trained(exported: Path, name: str) -
     assert contract.classes == CLASSES
     assert (contract.input.height, contract.input.width) == (SIDE, SIDE)
     assert contract.dataset == "ab" * 32
+    assert contract.novelty == NoveltyOutput(threshold=0.99)
     assert contract.temperature == read_json(exported / "onnx" / name / "export.json")["temperature"]
 
 
@@ -82,13 +85,14 @@ def test_contract_in_the_file_says_what_was_trained(exported: Path, name: str) -
 def test_one_picture_is_answered_alone_as_among_others(exported: Path, name: str) -> None:
     run = session(exported / "onnx" / name / "model.onnx").run
     images = pictures(5)
-    together = run(list(OUTPUTS), {"image": images})
+    outputs = (*OUTPUTS, NOVELTY)
+    together = run(list(outputs), {"image": images})
     # The temperature was fitted to labels that mean nothing: it may make any two answers look alike.
     temperature = read_json(exported / "onnx" / name / "export.json")["temperature"]
     assert temperature * np.ptp(np.log(together[0]), axis=0).max() > 1e-3
     for index in range(5):
-        alone = run(list(OUTPUTS), {"image": images[index : index + 1]})
-        for name_, one, all_ in zip(OUTPUTS, alone, together, strict=True):
+        alone = run(list(outputs), {"image": images[index : index + 1]})
+        for name_, one, all_ in zip(outputs, alone, together, strict=True):
             np.testing.assert_allclose(one[0], all_[index], atol=1e-4, err_msg=name_)
 
 
@@ -101,8 +105,30 @@ def test_record_describes_the_file(exported: Path, name: str) -> None:
     assert facts["architecture"] == name
     assert facts["opset"] == 18
     assert facts["val_nll_after"] <= facts["val_nll_before"]
-    assert set(facts["parity"]) == set(OUTPUTS)
+    assert set(facts["parity"]) == {*OUTPUTS, NOVELTY}
     assert max(facts["parity"].values()) <= 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_validation_pictures_are_spread_over_the_scale_of_novelty(exported: Path, name: str) -> None:
+    """Of n pictures, the i-th least novel one has about i / (n + 1); none lies beyond the most novel one."""
+    split = read_split(exported / "prepared/manifest.parquet", "val", classes=CLASSES)
+    run = session(exported / "onnx" / name / "model.onnx").run
+    (found,) = run([NOVELTY], {"image": read_pictures(split.paths)})
+    count = len(split.paths)
+    expected = np.arange(count) / (count - 1) * count / (count + 1)
+    # Distances that are almost equal share a step of the table.
+    np.testing.assert_allclose(np.sort(found), expected, atol=0.07)
+
+
+def test_without_novelty_the_file_is_of_version_1_and_needs_no_training_pictures(lenet: Path) -> None:
+    for path in (lenet / "prepared/images/train").rglob("*.png"):
+        path.unlink()
+    params = ExportParams(opset=18, tolerance=1e-4, novelty=False)
+    assert set(export(lenet, "lenet", params=params).parity) == set(OUTPUTS)
+    (entry,) = onnx.load(lenet / "onnx/lenet/model.onnx").metadata_props
+    contract = ModelContract.from_json(entry.value)
+    assert (contract.version, contract.novelty) == (1, None)
 
 
 def test_another_process_in_another_order_writes_the_same_bytes(exported: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pipelines.core.params import known_architectures, load_params
 from pipelines.core.variants import int8_of
 from pipelines.model.predict import open_model
 from pipelines.quantize import qdq
+from pipelines.quantize.graph import Graph
 from pipelines.quantize.rewriting import rewritten
 from pipelines.quantize.stage import quantize_model
 from tests.support.files import read_json
@@ -55,7 +56,7 @@ def test_signature_and_contract_are_the_twins(quantized: Path, name: str) -> Non
     found = open_model(quantized / paths.onnx_model(int8_of(name)))
     assert found.contract.to_json() == twin.contract.to_json().replace(f'"{name}"', f'"{name}-int8"')
     images = pictures(5)
-    for output in ("probabilities", "heatmap", "embedding"):
+    for output in ("probabilities", "heatmap", "embedding", "novelty"):
         ours, theirs = (getattr(one.predict(images), output) for one in (found, twin))
         assert (ours.shape, ours.dtype) == (theirs.shape, np.dtype(np.float32))
 
@@ -67,8 +68,17 @@ def test_one_picture_is_answered_alone_as_among_others(quantized: Path, name: st
     together = found.predict(images)
     for index in range(5):
         alone = found.predict(images[index : index + 1])
-        for output in ("probabilities", "heatmap", "embedding"):
+        for output in ("probabilities", "heatmap", "embedding", "novelty"):
             np.testing.assert_allclose(getattr(alone, output)[0], getattr(together, output)[index], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_novelty_is_computed_in_float32_from_the_embedding(quantized: Path, name: str) -> None:
+    graph = Graph(onnx.load(quantized / paths.onnx_model(int8_of(name))))
+    tail = graph.before(["novelty"]) & graph.after("embedding")
+    operators = [node.op_type for node in graph.nodes() if node.name in tail]
+    assert {"Sqrt", "Clip", "Squeeze"} <= set(operators)
+    assert not {"QuantizeLinear", "DequantizeLinear"} & set(operators)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -33,6 +33,7 @@ SECTIONS = (
     "roc",
     "calibration",
     "slices",
+    "unfamiliar",
     "mistakes",
     "heatmaps",
     "training",
@@ -201,6 +202,15 @@ def test_a_selected_int8_variant_takes_the_place_of_its_twin(copy: Path) -> None
     )
     assert "int8, from the float32 file" in section(html, "card")
     assert "models.vgg.epochs" in section(html, "guide")
+
+
+def test_novelty_is_shown_for_the_selected_model_and_beside_the_others(copy: Path) -> None:
+    inputs = read_inputs(copy)
+    shown = section(render(inputs), "unfamiliar")
+    assert "93.8\u202f%" in shown
+    assert shown.count("0.938") == len(inputs.compared) > 1
+    for value in ("0.900", "0.975", "68.8\u202f%", "1.2\u202f%", "drawn-1"):
+        assert value in shown, value
 
 
 def test_missing_pretrained_weights_are_said_loudly_and_only_where_they_are_missed(html: str) -> None:

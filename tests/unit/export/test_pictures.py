@@ -44,5 +44,5 @@ def test_a_picture_that_is_gone_is_named(prepared: Path) -> None:
 
 
 def test_a_split_without_pictures_is_named(prepared: Path) -> None:
-    with pytest.raises(ClassMissing, match="'train'"):
-        read_split(prepared / "manifest.parquet", "train", classes=CLASSES)
+    with pytest.raises(ClassMissing, match="'holdout'"):
+        read_split(prepared / "manifest.parquet", "holdout", classes=CLASSES)

@@ -9,6 +9,7 @@ import pytest
 from pipelines.report.model_card import SAMPLE_WARNING, Facts, is_sample, read_facts, render, render_short
 from sample_faces.dataset import SampleSpec, plan_shots
 from tests.support.registry_world import make_world
+from tests.support.results import NOVELTY
 from tests.support.timings import SAID
 
 
@@ -53,6 +54,14 @@ def test_average_with_the_mirror_image_is_stated_where_there_is_one(facts: Facts
     averaged = replace(facts, export=replace(facts.export, flip_average=True))
     assert "| prediction | mean of picture and mirror image |" in render(averaged)
     assert "| prediction |" not in render(facts)
+
+
+def test_novelty_is_stated_where_it_was_measured(facts: Facts) -> None:
+    card = render(replace(facts, metrics=replace(facts.metrics, novelty=NOVELTY)))
+    assert "AUROC of 80 pictures without a face (set `drawn-1`) against 24 test pictures" in card
+    assert "| all | 0.938 |\n| backdrops | 0.900 |\n| noise | 0.975 |" in card
+    assert "68.8% of those without a face, 1.2% of the test pictures" in card
+    assert "drawn-1" not in render(facts)
 
 
 def test_tables_are_whole(facts: Facts) -> None:
