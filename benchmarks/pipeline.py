@@ -36,6 +36,7 @@ _OTHERS = (
     "machine",
     "latency",
     "compare",
+    "robustness",
     "explain",
     "gate",
     "report",

@@ -298,6 +298,13 @@ class SelectionParams(_Block):
     """What it may lose of the recall of any class."""
 
 
+class RobustnessParams(_Block):
+    """Corrupted test pictures."""
+
+    pictures: Count = 200
+    """Test pictures that are corrupted, each in 24 ways; all of them if there are fewer."""
+
+
 class ExplainParams(_Block):
     """How many faces the panels show."""
 
@@ -313,6 +320,8 @@ class GateParams(_Block):
     min_class_recall: Fraction | None
     min_slice_accuracy: Fraction | None = None
     """In every slice of the test images by brightness, contrast, sharpness, colour and face size."""
+    min_corrupted_accuracy: Fraction | None = None
+    """Mean accuracy over all corruptions and severities of the stage `robustness`."""
     max_accuracy_drop: Fraction | None
     """Margin against production, on the same test images; the 95 % interval of the drop must be below it."""
     max_macro_f1_drop: Fraction | None
@@ -321,6 +330,8 @@ class GateParams(_Block):
     """Margin against production, for every class."""
     max_slice_accuracy_drop: Fraction | None = None
     """Margin against production, for every slice."""
+    max_corrupted_accuracy_drop: Fraction | None = None
+    """Margin against production, on the same corrupted images."""
     max_ece: Fraction | None = None
     """Expected calibration error."""
     max_brier: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -374,6 +385,7 @@ class Params(_Block):
     evaluate: EvaluateParams
     latency: LatencyParams
     selection: SelectionParams
+    robustness: RobustnessParams = RobustnessParams()
     explain: ExplainParams
     gate: GateParams
     register_: RegisterParams = Field(alias="register")

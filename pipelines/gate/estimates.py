@@ -184,19 +184,26 @@ def measure_calibration(pictures: Pictures, probabilities: Floats, *, samples: i
     }
 
 
+def measure_shares(shares: Floats, groups: NDArray[Any], *, samples: int) -> Measured:
+    """Measure the mean of a share that each picture has, such as 1 for a right answer and 0 for a wrong one.
+
+    Args:
+        shares: float64 or bool [n, m], in [0, 1], of n pictures and m models, the candidate first.
+        groups: [n], person or other group of each picture.
+        samples: number of resamples.
+    """
+    sums = metrics.group_sums(np.column_stack([shares, np.ones(len(shares))]), groups)
+    drawn = metrics.resampled(sums, samples=samples, seed=_SEED)
+    return Measured(values=shares.mean(0), resampled=drawn[:, :-1] / drawn[:, -1:], people=len(sums))
+
+
 def _slices(
     pictures: Pictures, predicted: Sequence[Indices], *, samples: int
 ) -> Iterator[tuple[str, Measured]]:
     """Measure the accuracy in each slice."""
     for name, mask in pictures.slices.items():
         right = np.stack([one[mask] == pictures.actual[mask] for one in predicted], axis=1)
-        groups = pictures.groups[mask]
-        sums = metrics.group_sums(np.column_stack([right, np.ones(len(right))]), groups)
-        drawn = metrics.resampled(sums, samples=samples, seed=_SEED)
-        yield (
-            f"slice_accuracy.{name}",
-            Measured(values=right.mean(0), resampled=drawn[:, :-1] / drawn[:, -1:], people=len(sums)),
-        )
+        yield f"slice_accuracy.{name}", measure_shares(right, pictures.groups[mask], samples=samples)
 
 
 def _estimate(value: float, resampled: Floats, *, people: int) -> Estimate:

@@ -27,6 +27,7 @@ from pipelines.core.reference import PROBABILITY_DIGITS, predicted_classes, self
 from pipelines.core.results import read_comparison, read_latencies
 from pipelines.core.variants import all_variants
 from pipelines.gate import rules
+from pipelines.gate.corruption import read_corrupted, robustness_digest
 from pipelines.gate.estimates import Measured, Pictures, measure, measure_calibration
 from pipelines.gate.noninferiority import drops, mcnemar
 from pipelines.gate.production import ProductionLookup, production_answers
@@ -157,6 +158,7 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
         thresholds=rules.thresholds_digest(params.gate),
         latency=Latency(p50_ms=results[name].latency.batch_1.p50_ms, timing=latencies.timing),
         experiment=experiment,
+        robustness=robustness_digest(root, params.gate),
     )
     return GateInputs(
         results=tuple(results.values()),
@@ -176,10 +178,17 @@ def judge(root: Path, case: GateInputs, params: Params, lookup: ProductionLookup
     """
     gate, evaluated = params.gate, evaluate(root, case)
     pictures, sources = _pictures(evaluated, gate), list(evaluated.rows["source"])
+    corrupted = read_corrupted(root, evaluated.rows, params, sha256=case.subject.sha256)
     production = (
         None
         if lookup.has(case.subject.sha256)
-        else production_answers(root, lookup, sources=sources, classes=pictures.classes)
+        else production_answers(
+            root,
+            lookup,
+            sources=sources,
+            classes=pictures.classes,
+            corrupted=corrupted.compared(gate) if corrupted else None,
+        )
     )
     predicted = [predicted_classes(evaluated.prediction, pictures.classes)]
     if production and production.predicted is not None:
@@ -187,6 +196,12 @@ def judge(root: Path, case: GateInputs, params: Params, lookup: ProductionLookup
     answers = [pictures.indices(one) for one in predicted]
     measured = measure(pictures, answers, samples=gate.bootstrap_samples)
     scores = measured | _calibration(evaluated, pictures, gate)
+    if corrupted:
+        theirs = production.corrupted if production else None
+        found_corrupted = corrupted.measure(theirs, samples=gate.bootstrap_samples)
+        scores |= found_corrupted
+        if theirs is not None:
+            measured |= found_corrupted
     candidate = rules.Candidate(
         scores={name: one.estimate for name, one in scores.items()},
         latency_ms=case.subject.latency.p50_ms,

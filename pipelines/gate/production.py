@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from pipelines.core.errors import ModelFileError, RegistryError
 from pipelines.core.reference import predicted_classes
 from pipelines.gate.record import ProductionModel
+from pipelines.metrics.classification import Floats
 from pipelines.model.predict import open_model, predict_sources
+from pipelines.robustness.pictures import predict_corrupted, right_share
 from pipelines.tracking.registry import MODEL_FILE, PRODUCTION, Registry, Version, look
 from serving.cores import usable_cores
 
@@ -42,6 +46,8 @@ class ProductionAnswers:
     """None if the registry could not be reached."""
     predicted: Sequence[str] | None
     """Most probable class of each picture; None if a comparison is not possible."""
+    corrupted: Floats | None = None
+    """Share of each corrupted picture's versions that are answered right, float64 [n]; None if not asked."""
     problem: str | None = None
     """Why a comparison is not possible."""
     reached: bool = True
@@ -62,7 +68,12 @@ def look_up_production(model: str) -> ProductionLookup:
 
 
 def production_answers(
-    root: Path, lookup: ProductionLookup, *, sources: Sequence[str], classes: Sequence[str]
+    root: Path,
+    lookup: ProductionLookup,
+    *,
+    sources: Sequence[str],
+    classes: Sequence[str],
+    corrupted: pd.DataFrame | None = None,
 ) -> ProductionAnswers | None:
     """Let the production model predict the test pictures.
 
@@ -71,6 +82,7 @@ def production_answers(
         lookup: result of `look_up_production`.
         sources: the pictures, as in the manifest.
         classes: of the candidate, in any order.
+        corrupted: pictures that it also answers corrupted, rows of the manifest; None: none.
 
     Returns:
         Its answers, or why there are none; None if nothing is in production.
@@ -80,25 +92,39 @@ def production_answers(
     if lookup.registry is None or lookup.version is None:
         return None
     try:
-        return _answers(root, lookup.registry, lookup.version, sources=sources, classes=classes)
+        with lookup.registry.downloaded(lookup.version) as folder:
+            return _answers(
+                root, folder, lookup.version, sources=sources, classes=classes, corrupted=corrupted
+            )
     except RegistryError as error:
         return _unreachable(str(error))
 
 
 def _answers(
-    root: Path, registry: Registry, version: Version, *, sources: Sequence[str], classes: Sequence[str]
+    root: Path,
+    folder: Path,
+    version: Version,
+    *,
+    sources: Sequence[str],
+    classes: Sequence[str],
+    corrupted: pd.DataFrame | None,
 ) -> ProductionAnswers:
-    with registry.downloaded(version) as folder:
-        try:
-            classifier = open_model(folder / MODEL_FILE, threads=usable_cores())
-        except ModelFileError as error:
-            return _unusable(version, f"cannot be loaded ({error})")
-        theirs = classifier.contract.classes
-        if set(theirs) != set(classes):
-            return _unusable(version, f"has different classes ({', '.join(theirs)})")
-        prediction = predict_sources(classifier, sources, root)
+    try:
+        classifier = open_model(folder / MODEL_FILE, threads=usable_cores())
+    except ModelFileError as error:
+        return _unusable(version, f"cannot be loaded ({error})")
+    theirs = classifier.contract.classes
+    if set(theirs) != set(classes):
+        return _unusable(version, f"has different classes ({', '.join(theirs)})")
+    prediction = predict_sources(classifier, sources, root)
+    shares = None
+    if corrupted is not None:
+        answers = predict_corrupted(classifier, list(corrupted["source"]), root)
+        shares = right_share(answers, list(corrupted["label"]), theirs)
     # By name, because the two models may have a different class order.
-    return ProductionAnswers(version=version.number, predicted=predicted_classes(prediction, theirs))
+    return ProductionAnswers(
+        version=version.number, predicted=predicted_classes(prediction, theirs), corrupted=shares
+    )
 
 
 def _unreachable(problem: str) -> ProductionAnswers:

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipelines.core.records import as_json, read_record
+from pipelines.core.records import OPTIONAL, as_json, read_record
 from pipelines.core.results import Timing
 from pipelines.gate.noninferiority import Drop
 from pipelines.gate.rules import Check, reasons
@@ -58,6 +58,8 @@ class Subject:
     latency: Latency
     experiment: str | None
     """Name of the DVC experiment, in which nothing is registered; None outside an experiment."""
+    robustness: Annotated[str | None, OPTIONAL] = None
+    """SHA-256 of `reports/robustness.json`; None if no threshold concerns corrupted pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ _REMEDIES = {
     ),
     "min_slice_accuracy": "add pictures like those of {label} to the data; check gate.slice_images",
     "min_class_recall": "look at the mistakes of {label} in the report; add pictures of {label}",
+    "min_corrupted_accuracy": "train with stronger augmentation, or on pictures with the weaknesses that the "
+    "report shows under Robustness",
     "production": "promote another version, or remove the alias production (docs/promotion.md)",
     **dict.fromkeys(
         (f"max_{name}_drop" for name in METRICS),
@@ -22,6 +24,7 @@ _REMEDIES = {
     ),
     "max_class_recall_drop": "look at the mistakes of {label} in the report; add pictures of {label}",
     "max_slice_accuracy_drop": "keep the production model, or add pictures like those of {label} to the data",
+    "max_corrupted_accuracy_drop": "keep the production model, or train with stronger augmentation",
     "max_ece": "train with label smoothing, or on more pictures; calibration uses the validation split",
     "max_brier": "train longer (models.{architecture}.epochs) or on more pictures",
     "max_latency_ms": "set selection.max_latency_ms, so that a faster model is selected",

@@ -190,6 +190,7 @@ def title(name: str) -> str:
         "class_recall": f"recall of {label}",
         "slice_accuracy": f"accuracy in the slice {label!r}",
         "brier": "Brier score",
+        "corrupted_accuracy": "accuracy on corrupted pictures",
     }[kind]
 
 

@@ -24,6 +24,7 @@ from pipelines.core.variants import architecture_of, int8_of, is_int8
 from pipelines.explain.selection import Explanation
 from pipelines.gate.record import GateVerdict
 from pipelines.report.freshness import earlier_stages
+from pipelines.robustness.record import Robustness
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +74,7 @@ class Inputs:
     prepared: PrepareReport | None
     validation: ValidationReport | None
     comparison: Comparison | None
+    robustness: Robustness | None
     explanation: Explanation | None
     gate: GateVerdict | None
     earlier: Sequence[str]
@@ -126,6 +128,7 @@ def read_inputs(root: Path) -> Inputs:
         prepared=_record(root / paths.PREPARE_REPORT, PrepareReport, "prepare"),
         validation=_record(root / paths.VALIDATION_REPORT, ValidationReport, "validate"),
         comparison=_record(root / paths.COMPARISON, Comparison, "compare"),
+        robustness=_record(root / paths.ROBUSTNESS, Robustness, "robustness"),
         explanation=_record(root / explanation, Explanation, "explain"),
         gate=_record(root / paths.GATE, GateVerdict, "gate"),
         earlier=earlier_stages(root),

@@ -27,6 +27,8 @@ from pipelines.core.results import (
 from pipelines.core.variants import architecture_of
 from pipelines.metrics.attributes import AttributeScores, IntervalEstimate, gaps_of, measures_of
 from pipelines.metrics.summary import BasicScores, ClassScores, TestScores
+from pipelines.robustness.corruptions import SEVERITIES
+from pipelines.robustness.record import Robustness, read_robustness
 
 # File names that `python -m sample_faces` writes; other data sets do not match by chance.
 _SAMPLE_NAME = re.compile(r"^data/(?P<label>[a-z]+)/id\d+_(?P=label)_\d+\.jpg$")
@@ -83,6 +85,8 @@ class Facts:
     """Median latency at batch 1, one thread."""
     timing: Timing
     """When and where that was measured."""
+    robustness: Robustness | None = None
+    """Answers to corrupted pictures; None if this file's were not measured."""
 
 
 def read_facts(root: Path, name: str) -> Facts:
@@ -93,11 +97,11 @@ def read_facts(root: Path, name: str) -> Facts:
         ResultCorrupt: a result is missing or damaged.
     """
     manifest = read_manifest(root / paths.MANIFEST)
-    latencies = read_latencies(root)
+    latencies, exported = read_latencies(root), read_export(root, name)
     return Facts(
         training=read_training_record(root / paths.training_record(architecture_of(name))),
         metrics=read_evaluation(root, name),
-        export=read_export(root, name),
+        export=exported,
         data=DataFacts(
             images={str(name): int(count) for name, count in manifest["split"].value_counts().items()},
             groups=int(manifest["group"].nunique()),
@@ -105,7 +109,14 @@ def read_facts(root: Path, name: str) -> Facts:
         ),
         p50_ms=latencies.models[name].batch_1.p50_ms,
         timing=latencies.timing,
+        robustness=_robustness(root, exported.sha256),
     )
+
+
+def _robustness(root: Path, sha256: str) -> Robustness | None:
+    """The result of the stage `robustness`, which measures the selected model only, if it is of this file."""
+    found = read_robustness(root) if (root / paths.ROBUSTNESS).exists() else None
+    return found if found and found.sha256 == sha256 else None
 
 
 def is_sample(sources: Iterable[str]) -> bool:
@@ -141,6 +152,8 @@ def _figures(facts: Facts) -> Iterator[str]:
     yield f"## Metrics by slice\n\n{_by_slice(facts.metrics.slices)}"
     if facts.metrics.attributes:
         yield f"## Metrics by group of people\n\n{_by_attribute(facts.metrics.attributes)}"
+    if facts.robustness:
+        yield f"## Corrupted pictures\n\n{_corrupted(facts.robustness)}"
     yield f"## Whole pictures and face crops\n\n{_crops(facts.metrics.crops)}"
     if facts.metrics.novelty is not None:
         yield f"## Pictures unlike the training's\n\n{_novelty(facts.metrics.novelty)}"
@@ -199,6 +212,17 @@ def _interval(estimate: IntervalEstimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return _number(estimate.value)
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _corrupted(found: Robustness) -> str:
+    worst = found.worst
+    return (
+        f"{found.images} of these pictures, corrupted in {len(found.corruptions)} ways (blur, noise, low "
+        f"light, …) at {len(SEVERITIES)} severities: accuracy {_interval(found.corrupted_accuracy)} compared "
+        f"with {_interval(found.clean_accuracy)} without corruption; expected calibration error "
+        f"{_interval(found.corrupted_ece)} compared with {_interval(found.clean_ece)}.\n\n"
+        f"Worst case: {worst.corruption} at severity {worst.severity}, accuracy {_interval(worst.accuracy)}."
+    )
 
 
 def _crops(crops: Crops) -> str:

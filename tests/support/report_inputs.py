@@ -31,7 +31,16 @@ from pipelines.export.pictures import read_pictures
 from pipelines.gate.record import GateVerdict, ProductionModel
 from pipelines.metrics import BasicScores
 from tests.support.report_data import CLASSES, write_data
-from tests.support.results import NOVELTY, check, comparison, export, row, training, verdict
+from tests.support.results import (
+    NOVELTY,
+    check,
+    comparison,
+    export,
+    robustness,
+    row,
+    training,
+    verdict,
+)
 from tests.support.timings import TIMING, times
 
 
@@ -110,6 +119,7 @@ def write_report_inputs(root: Path, params: Path, *, architectures: Sequence[str
         _write_model(root, name, seed=seed)
     select(root, SELECTED, architectures=architectures)
     _write_explanations(root, architectures)
+    write_record(root / paths.ROBUSTNESS, robustness(SELECTED, right=range(5, 25)))
     write_record(root / paths.GATE, gate())
 
 

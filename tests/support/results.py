@@ -12,7 +12,16 @@ from pipelines.core.params import HeadParams
 from pipelines.core.results import Comparison, ComparisonRow, Crops, Evaluation, NoveltyScores
 from pipelines.gate.record import GateVerdict, Latency, ProductionModel, Subject
 from pipelines.gate.rules import Check
-from pipelines.metrics import METRICS, BasicScores, ClassScores, ComparedScores, TestScores
+from pipelines.metrics import (
+    METRICS,
+    BasicScores,
+    ClassScores,
+    ComparedScores,
+    IntervalEstimate,
+    TestScores,
+)
+from pipelines.robustness.corruptions import CORRUPTIONS, SEVERITIES
+from pipelines.robustness.record import Robustness, WorstCase
 from tests.support.timings import TIMING
 
 CROPS = Crops(
@@ -156,6 +165,39 @@ def training(dataset: Dataset, **changes: Any) -> TrainingRecord:
         precision="float32",
     )
     return replace(record, **changes)
+
+
+def robustness(
+    name: str, *, sha256: str = "ab" * 32, draw: str = "cd" * 32, right: Sequence[int]
+) -> Robustness:
+    """Answers to corrupted pictures, the same under every corruption.
+
+    Args:
+        name: of the variant.
+        right: of each picture, how many of its 24 versions are answered right.
+        sha256: of its file.
+        draw: digest of the pictures.
+    """
+    share = sum(right) / 24 / len(right)
+    accuracy = IntervalEstimate(value=round(share, 6), low=round(share * 0.9, 6), high=round(share, 6))
+    error = IntervalEstimate(value=round(1 - share, 6), low=None, high=None)
+    ece = IntervalEstimate(value=0.06, low=0.04, high=0.09)
+    return Robustness(
+        architecture=name,
+        sha256=sha256,
+        draw=draw,
+        images=len(right),
+        people=len(right),
+        clean_accuracy=IntervalEstimate(value=0.9, low=0.8, high=0.95),
+        corrupted_accuracy=accuracy,
+        mean_corruption_error=error,
+        extra_error=error,
+        worst=WorstCase(corruption="noise", severity=3, accuracy=accuracy),
+        clean_ece=ece,
+        corrupted_ece=ece,
+        corruptions={corruption: (accuracy,) * len(SEVERITIES) for corruption in CORRUPTIONS},
+        right=tuple(right),
+    )
 
 
 def export(name: str, *, sha256: str = "ab" * 32, size_bytes: int = 1000, **changes: Any) -> Export:

@@ -33,6 +33,7 @@ PLUMBING = {
     "pipelines.core.cli",
     "pipelines.gate.record",
     "pipelines.model.tensorflow_runtime",
+    "pipelines.robustness.record",
     "pipelines.tracking.runs",
     "pipelines.model.trained",
     "pipelines.train.progress",
@@ -97,7 +98,7 @@ def covers(dependency: str, module: str) -> bool:
 
 STAGES = [
     *("prepare", "validate", "weights", "train", "export", "quantize", "evaluate"),
-    *("machine", "latency", "compare", "explain", "gate", "report", "register", "verdict"),
+    *("machine", "latency", "compare", "robustness", "explain", "gate", "report", "register", "verdict"),
 ]
 
 
@@ -179,8 +180,8 @@ def test_outputs_are_the_layout_s(stages: dict[str, Any]) -> None:
     owned = {
         paths.PREPARED, paths.PREPARE_REPORT, paths.VALIDATED, paths.VALIDATION_REPORT,
         paths.DATA_DOCS, paths.WEIGHTS, paths.MACHINE, paths.LATENCY, paths.COMPARISON,
-        paths.EXPLANATIONS, paths.GATE, paths.REGISTERED, paths.REPORT, paths.trained_weights("A"),
-        paths.training_record("A"), paths.training_history("A"),
+        paths.ROBUSTNESS, paths.EXPLANATIONS, paths.GATE, paths.REGISTERED, paths.REPORT,
+        paths.trained_weights("A"), paths.training_record("A"), paths.training_history("A"),
     }  # fmt: skip
     for name in variants_of("A"):
         owned |= {paths.onnx_model(name), paths.export_record(name), paths.evaluation_predictions(name)}

@@ -22,6 +22,7 @@ BAD = {
     "slice_accuracy.brightness: low": 0.1,
     "ece": 0.9,
     "brier": 0.9,
+    "corrupted_accuracy": 0.1,
 }
 GOOD = dict.fromkeys(BAD, 0.9)
 OUTCOMES: dict[str, Outcome] = {
@@ -29,6 +30,7 @@ OUTCOMES: dict[str, Outcome] = {
     "macro_f1": "worse",
     "class_recall.happy": "worse",
     "slice_accuracy.brightness: low": "unclear",
+    "corrupted_accuracy": "worse",
 }
 COMPARED = gate_scores.production(BAD, GOOD, OUTCOMES)
 UNUSABLE = rules.ProductionScores(version=3, compared=None, problem="production (version 3) cannot be loaded")

@@ -13,6 +13,7 @@ from pipelines.report.sections import (
     examples,
     headline,
     quality,
+    robustness,
     slices,
     training,
 )
@@ -25,6 +26,7 @@ _SECTIONS: tuple[Callable[[Inputs], Section], ...] = (
     slices.section,
     attributes.section,
     quality.unfamiliar_section,
+    robustness.section,
     examples.mistakes_section,
     examples.heatmaps_section,
     training.training_section,

@@ -22,6 +22,7 @@ from pipelines.explain.selection import Explanation, QuantizedDifference
 from pipelines.report.freshness import earlier_stages
 from pipelines.report.inputs import read_inputs
 from pipelines.report.stage import render, report
+from pipelines.robustness.corruptions import CORRUPTIONS
 from tests.support.browser import chromium
 from tests.support.files import read_json
 from tests.support.report_inputs import MODELS, gate, select, write_report_inputs
@@ -34,6 +35,7 @@ SECTIONS = (
     "calibration",
     "slices",
     "unfamiliar",
+    "robustness",
     "mistakes",
     "heatmaps",
     "training",
@@ -353,6 +355,7 @@ def test_markup_in_a_name_stays_text(copy: Path) -> None:
         (paths.MODELS, {"training": "train", "card": "evaluate"}),
         (paths.EVALUATIONS, {"confusion": "evaluate", "roc": "evaluate", "slices": "evaluate"}),
         (paths.COMPARISON, {"comparison": "compare", "confusion": "compare", "mistakes": "compare"}),
+        (paths.ROBUSTNESS, {"robustness": "robustness"}),
         (paths.EXPLANATIONS, {"heatmaps": "explain"}),
         (paths.GATE, {}),
     ],
@@ -380,6 +383,15 @@ def test_nothing_but_parameters_still_makes_a_report(tmp_path: Path, repository:
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "No model is selected yet" in html
     assert not Page(html).unbalanced
+
+
+def test_robustness_shows_every_corruption_on_a_face(html: str) -> None:
+    shown = section(html, "robustness")
+    names = re.findall(r'<img src="data:image/webp[^"]+" alt="A test face: ([^"]+)"', shown)
+    assert names == ["as it is", *CORRUPTIONS]
+    # 5 to 24 right of 24 versions: 290 of 480.
+    assert "60.4" in shown
+    assert shown.count("<svg") == 2
 
 
 def test_a_model_without_mistakes_says_so(copy: Path) -> None:

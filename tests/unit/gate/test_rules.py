@@ -30,6 +30,7 @@ GOOD = {
     "slice_accuracy.brightness: low": 0.65,
     "ece": 0.04,
     "brier": 0.31,
+    "corrupted_accuracy": 0.60,
 }
 CANDIDATE = gate_scores.candidate(GOOD)
 BROKEN = ProductionScores(
@@ -61,6 +62,7 @@ def test_no_thresholds_is_an_error_not_a_pass() -> None:
     [
         ("min_accuracy", 0.80, 0.81),
         ("min_macro_f1", 0.75, 0.76),
+        ("min_corrupted_accuracy", 0.60, 0.61),
         ("max_ece", 0.04, 0.039),
         ("max_brier", 0.31, 0.30),
         ("max_latency_ms", 5.0, 4.9),
@@ -77,6 +79,7 @@ def test_limit_is_met_at_its_very_value(name: str, just_met: float, just_missed:
     [
         ("min_accuracy", 0.77, 0.78),
         ("min_macro_f1", 0.72, 0.73),
+        ("min_corrupted_accuracy", 0.57, 0.58),
         ("max_ece", 0.07, 0.069),
         ("max_brier", 0.34, 0.33),
     ],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from pipelines.core import paths
+from pipelines.core.records import write_record
 from pipelines.report.model_card import SAMPLE_WARNING, Facts, is_sample, read_facts, render, render_short
 from sample_faces.dataset import SampleSpec, plan_shots
 from tests.support.registry_world import make_world
-from tests.support.results import NOVELTY
+from tests.support.results import NOVELTY, robustness
 from tests.support.timings import SAID
 
 
@@ -62,6 +65,20 @@ def test_novelty_is_stated_where_it_was_measured(facts: Facts) -> None:
     assert "| all | 0.938 |\n| backdrops | 0.900 |\n| noise | 0.975 |" in card
     assert "68.8% of those without a face, 1.2% of the test pictures" in card
     assert "drawn-1" not in render(facts)
+
+
+def test_corrupted_pictures_are_those_of_this_file(facts: Facts, tmp_path: Path) -> None:
+    make_world(tmp_path).add_model("lenet")
+    assert read_facts(tmp_path, "lenet").robustness is None
+    found = robustness("lenet", sha256=facts.export.sha256, right=[12, 24])
+    write_record(tmp_path / paths.ROBUSTNESS, found)
+    assert read_facts(tmp_path, "lenet").robustness == found
+    card = render(replace(facts, robustness=found))
+    assert "accuracy 0.750 [0.675, 0.750] compared with 0.900 [0.800, 0.950] without corruption" in card
+    assert "Worst case: noise at severity 3, accuracy 0.750 [0.675, 0.750]." in card
+    assert "## Corrupted pictures" not in render(facts)
+    write_record(tmp_path / paths.ROBUSTNESS, replace(found, sha256="00" * 32))
+    assert read_facts(tmp_path, "lenet").robustness is None
 
 
 def test_tables_are_whole(facts: Facts) -> None:
