@@ -332,6 +332,8 @@ class GateParams(_Block):
     """Margin against production, for every slice."""
     max_corrupted_accuracy_drop: Fraction | None = None
     """Margin against production, on the same corrupted images."""
+    max_attribute_gap: Fraction | None = None
+    """Largest difference of accuracy between two groups of any column of `data/attributes.csv`."""
     max_ece: Fraction | None = None
     """Expected calibration error."""
     max_brier: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -341,7 +343,8 @@ class GateParams(_Block):
     max_size_mb: Annotated[float, Field(gt=0)] | None
     """10⁶ bytes."""
     floors: Literal["point", "bound"] = "point"
-    """What must keep to `min_…`, `max_ece`, `max_brier`: the value, or the worse end of its 95 % interval."""
+    """What must keep to `min_…`, `max_attribute_gap`, `max_ece`, `max_brier`: the value, or the worse end of
+    its 95 % interval."""
     on_unclear: Literal["pass", "fail", "hold"] = "hold"
     """What to do if the test images show neither that a drop is within its margin nor that it is larger;
     `hold`: register the model without an alias."""

@@ -24,11 +24,11 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.params import GateParams, Params
 from pipelines.core.records import as_json
 from pipelines.core.reference import PROBABILITY_DIGITS, predicted_classes, self_test_images
-from pipelines.core.results import read_comparison, read_latencies
+from pipelines.core.results import Evaluation, read_comparison, read_latencies
 from pipelines.core.variants import all_variants
 from pipelines.gate import rules
 from pipelines.gate.corruption import read_corrupted, robustness_digest
-from pipelines.gate.estimates import Measured, Pictures, measure, measure_calibration
+from pipelines.gate.estimates import Estimate, Measured, Pictures, measure, measure_calibration
 from pipelines.gate.noninferiority import drops, mcnemar
 from pipelines.gate.production import ProductionLookup, production_answers
 from pipelines.gate.record import GateVerdict, Latency, Subject
@@ -158,7 +158,7 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
         thresholds=rules.thresholds_digest(params.gate),
         latency=Latency(p50_ms=results[name].latency.batch_1.p50_ms, timing=latencies.timing),
         experiment=experiment,
-        robustness=robustness_digest(root, params.gate),
+        results=_results_digest(root, params.gate, results[name].metrics),
     )
     return GateInputs(
         results=tuple(results.values()),
@@ -203,7 +203,7 @@ def judge(root: Path, case: GateInputs, params: Params, lookup: ProductionLookup
         if theirs is not None:
             measured |= found_corrupted
     candidate = rules.Candidate(
-        scores={name: one.estimate for name, one in scores.items()},
+        scores={name: one.estimate for name, one in scores.items()} | attribute_gaps(case.selected.metrics),
         latency_ms=case.subject.latency.p50_ms,
         measured=str(case.subject.latency.timing),
         size_mb=case.onnx.stat().st_size / 1e6,
@@ -244,6 +244,25 @@ def _calibration(evaluated: EvaluatedModel, pictures: Pictures, gate: GateParams
         return {}
     exact = np.asarray(evaluated.prediction.probabilities, dtype=np.float64)
     return measure_calibration(pictures, exact.round(PROBABILITY_DIGITS), samples=gate.bootstrap_samples)
+
+
+def attribute_gaps(evaluation: Evaluation) -> dict[str, Estimate]:
+    """The gap of accuracy between the groups of each attribute, as `evaluate` measured it.
+
+    Where it has no interval, as with one person only, it may be anything.
+    """
+    gaps = {
+        name: found.gaps["accuracy"] for name, found in (evaluation.attributes or {}).items() if found.gaps
+    }
+    return {
+        f"attribute_gap.{name}": Estimate(
+            value=gap.value,
+            low=0.0 if gap.low is None else gap.low,
+            high=1.0 if gap.high is None else gap.high,
+        )
+        for name, gap in gaps.items()
+        if gap.value is not None
+    }
 
 
 def _pictures(evaluated: EvaluatedModel, gate: GateParams) -> Pictures:
@@ -298,6 +317,13 @@ def _check_data(path: Path, classifier: OnnxClassifier, dataset: Dataset) -> Non
             f"expected {dataset.dataset[:12]}, the prepared one",
             remedy=_REMEDY,
         )
+
+
+def _results_digest(root: Path, gate: GateParams, evaluation: Evaluation) -> str | None:
+    """Digest of the results of earlier stages that thresholds concern; None if they concern none."""
+    gaps = None if gate.max_attribute_gap is None else as_json(evaluation).get("attributes", {})
+    robustness = robustness_digest(root, gate)
+    return None if gaps is None and robustness is None else _digest(gaps, robustness)
 
 
 def _digest(*values: object) -> str:

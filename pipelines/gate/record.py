@@ -58,8 +58,8 @@ class Subject:
     latency: Latency
     experiment: str | None
     """Name of the DVC experiment, in which nothing is registered; None outside an experiment."""
-    robustness: Annotated[str | None, OPTIONAL] = None
-    """SHA-256 of `reports/robustness.json`; None if no threshold concerns corrupted pictures."""
+    results: Annotated[str | None, OPTIONAL] = None
+    """Digest of measured robustness and attributes as far as thresholds concern them; None if none does."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ _REMEDIES = {
     "max_class_recall_drop": "look at the mistakes of {label} in the report; add pictures of {label}",
     "max_slice_accuracy_drop": "keep the production model, or add pictures like those of {label} to the data",
     "max_corrupted_accuracy_drop": "keep the production model, or train with stronger augmentation",
+    "max_attribute_gap": "add pictures of the groups with the lowest accuracy (the report shows the groups)",
     "max_ece": "train with label smoothing, or on more pictures; calibration uses the validation split",
     "max_brier": "train longer (models.{architecture}.epochs) or on more pictures",
     "max_latency_ms": "set selection.max_latency_ms, so that a faster model is selected",

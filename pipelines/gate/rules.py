@@ -34,7 +34,7 @@ class Check:
     """One check of the quality gate."""
 
     name: str
-    """Name of the threshold, followed by a dot and the class or slice if it applies to every one."""
+    """Name of the threshold, followed by a dot and the class, slice or attribute that it applies to."""
     value: float | None
     """The candidate's value; None if the check has no number."""
     low: Annotated[float | None, OPTIONAL] = None
@@ -179,6 +179,9 @@ def _limits(
         if gate.thresholds[check] is not None and not any(name.startswith("slice_") for name in scores):
             reason = f"no slice of the test images has gate.slice_images ({gate.slice_images}) images"
             yield _without_number(check, passed=False, reason=reason)
+    if gate.max_attribute_gap is not None and not any(name.startswith("attribute_") for name in scores):
+        reason = "no column of data/attributes.csv has two groups of evaluate.min_group_images test images"
+        yield _without_number("max_attribute_gap", passed=False, reason=reason)
 
 
 def title(name: str) -> str:
@@ -191,6 +194,7 @@ def title(name: str) -> str:
         "slice_accuracy": f"accuracy in the slice {label!r}",
         "brier": "Brier score",
         "corrupted_accuracy": "accuracy on corrupted pictures",
+        "attribute_gap": f"largest gap of accuracy between groups of {label!r}",
     }[kind]
 
 

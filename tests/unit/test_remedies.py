@@ -23,6 +23,7 @@ BAD = {
     "ece": 0.9,
     "brier": 0.9,
     "corrupted_accuracy": 0.1,
+    "attribute_gap.skin": 0.9,
 }
 GOOD = dict.fromkeys(BAD, 0.9)
 OUTCOMES: dict[str, Outcome] = {
@@ -38,7 +39,7 @@ SET = {name: 0.5 for name in GateParams.model_fields if name.startswith(("min_",
 
 
 @pytest.mark.parametrize("production", [None, COMPARED, UNUSABLE])
-@pytest.mark.parametrize("without", [(), ("slice_accuracy.brightness: low",)])
+@pytest.mark.parametrize("without", [(), ("slice_accuracy.brightness: low", "attribute_gap.skin")])
 def test_every_check_that_can_fail_has_a_remedy(
     production: rules.ProductionScores | None, without: tuple[str, ...]
 ) -> None:

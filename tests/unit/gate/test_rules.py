@@ -31,6 +31,7 @@ GOOD = {
     "ece": 0.04,
     "brier": 0.31,
     "corrupted_accuracy": 0.60,
+    "attribute_gap.skin": 0.07,
 }
 CANDIDATE = gate_scores.candidate(GOOD)
 BROKEN = ProductionScores(
@@ -97,8 +98,17 @@ def test_every_class_and_every_slice_needs_its_floor() -> None:
     assert failed(min_slice_accuracy=0.7) == ["min_slice_accuracy.brightness: low"]
 
 
-@pytest.mark.parametrize("name", ["min_slice_accuracy", "max_slice_accuracy_drop"])
-def test_threshold_for_slices_without_any_slice_fails(name: str) -> None:
+def test_every_attribute_keeps_to_its_gap() -> None:
+    two = gate_scores.candidate(GOOD | {"attribute_gap.age": 0.12})
+    assert failed(None, two, max_attribute_gap=0.12) == []
+    assert failed(None, two, max_attribute_gap=0.1) == ["max_attribute_gap.age"]
+    # Intervals reach 0.03 further.
+    assert failed(None, two, max_attribute_gap=0.12, floors="bound") == ["max_attribute_gap.age"]
+    assert failed(None, two, max_attribute_gap=0.15, floors="bound") == []
+
+
+@pytest.mark.parametrize("name", ["min_slice_accuracy", "max_slice_accuracy_drop", "max_attribute_gap"])
+def test_threshold_for_parts_without_any_part_fails(name: str) -> None:
     alone = gate_scores.candidate({"accuracy": 0.8})
     assert failed(None, alone, **{name: 0.1}) == [name]
 
