@@ -38,7 +38,7 @@ def draw(manifest: pandas.DataFrame, *, most: int, seed: int) -> pandas.DataFram
     Args:
         manifest: of `prepare`.
         most: number of pictures to draw; all are taken if there are fewer.
-        seed: the same seed draws the same pictures, in whatever order the manifest lists them.
+        seed: the same seed draws the same pictures, independent of the order of the rows.
 
     Returns:
         Rows of the manifest by path.

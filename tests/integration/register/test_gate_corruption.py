@@ -33,7 +33,7 @@ def check(said: GateVerdict, name: str) -> Check:
 
 
 def measured(world: World, architecture: str, *, sha256: str, right: int) -> None:
-    """Write the result of the stage `robustness`: so many right versions of each picture."""
+    """Write the result of the stage `robustness` with this number of right versions of each picture."""
     params = world.params()
     rows = draw(read_manifest(paths.MANIFEST), most=params.robustness.pictures, seed=params.seed)
     record = robustness(architecture, sha256=sha256, draw=draw_digest(rows), right=[right] * len(rows))

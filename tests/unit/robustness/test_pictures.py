@@ -1,4 +1,4 @@
-"""The draw: fixed, in proportion to the classes, whatever order the manifest has."""
+"""The draw: fixed, in proportion to the classes, independent of the order of the rows."""
 
 from __future__ import annotations
 
