@@ -38,6 +38,7 @@ from serving.cores import usable_cores
 
 if TYPE_CHECKING:
     import pandas
+    from rich.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,45 +107,26 @@ def _clean_answers(root: Path, name: str, pictures: Sequence[str], classes: Sequ
 
 def render(results: Sequence[Robustness], *, width: int = 108) -> str:
     """Render two tables for a terminal: the scores of each model, and its accuracy by corruption."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     first = results[0]
-    scores = Table(
-        title=f"{first.images} test pictures of {first.people} people, each corrupted in every way; "
-        "intervals are 95 %",
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
+    scores = _table(
+        f"{first.images} test pictures of {first.people} people, each corrupted in every way; in %, with "
+        "95 % intervals",
+        ("model", "accuracy", "corrupted", "extra error", "ECE", "corrupted", "worst case"),
     )
-    headings = ("model", "accuracy", "corrupted", "extra error", "worst case", "ECE", "corrupted")
-    for heading in headings:
-        scores.add_column(heading, justify="left" if heading in ("model", "worst case") else "right")
-    cases = Table(
-        title="Accuracy in % at severities 1 / 2 / 3",
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-    )
-    cases.add_column("model")
-    for name in CORRUPTIONS:
-        cases.add_column(name, justify="right")
+    cases = _table("Accuracy in % at severities 1 / 2 / 3", ("model", *CORRUPTIONS))
     for one in results:
         worst = one.worst
-        scores.add_row(
-            one.architecture,
-            _text(one.clean_accuracy),
-            _text(one.corrupted_accuracy),
-            _text(one.extra_error),
-            f"{worst.corruption} {worst.severity}: {worst.accuracy.value:.2f}",
-            _text(one.clean_ece),
-            _text(one.corrupted_ece),
+        estimates = (
+            one.clean_accuracy,
+            one.corrupted_accuracy,
+            one.extra_error,
+            one.clean_ece,
+            one.corrupted_ece,
         )
+        case = f"{worst.corruption} {worst.severity}: {_percent(worst.accuracy.value)}"
+        scores.add_row(one.architecture, *map(_text, estimates), case)
         cases.add_row(one.architecture, *(_percentages(one.corruptions[name]) for name in CORRUPTIONS))
     console = Console(width=width, force_terminal=False, color_system=None)
     with console.capture() as captured:
@@ -153,14 +135,37 @@ def render(results: Sequence[Robustness], *, width: int = 108) -> str:
     return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
 
 
+def _table(title: str, headings: Sequence[str]) -> Table:
+    """A table without rows; its first column is on the left."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    for heading in headings:
+        is_name = heading == headings[0]
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=is_name)
+    return table
+
+
 def _text(estimate: IntervalEstimate) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "–" if estimate.value is None else f"{estimate.value:.2f}"
-    return f"{estimate.value:.2f} {estimate.low:.2f}–{estimate.high:.2f}"
+    if estimate.low is None or estimate.high is None:
+        return _percent(estimate.value)
+    return f"{_percent(estimate.value)} ({_percent(estimate.low)}–{_percent(estimate.high)})"
 
 
 def _percentages(accuracies: Sequence[IntervalEstimate]) -> str:
-    return "/".join("–" if one.value is None else f"{100 * one.value:.0f}" for one in accuracies)
+    return "/".join(_percent(one.value) for one in accuracies)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f}"
 
 
 def main() -> None:
