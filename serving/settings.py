@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     timeout_s: float = Field(default=5.0, gt=0)
     """Seconds a request may take from its last byte to its answer; a later one gets 503."""
 
+    novelty_threshold: float | None = None
+    """Novelty above which a face is called unfamiliar; unset: the model's own, 0.99 of exported models."""
+
     # Faces
     face_detector: Literal["auto", "haar", "yunet", "none"] = "auto"
     """For models trained on whole pictures: `auto` is YuNet where its file is found, Haar otherwise."""

@@ -16,7 +16,7 @@ WORKSPACE = Path(".mien/evidently")
 """Relative to the checkout."""
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Pictures": (),
-    "Answers": ("confidence", "entropy", "predicted"),
+    "Answers": ("confidence", "entropy", "novelty", "predicted"),
     "Embedding": ("embedding_",),
 }
 """Title → prefixes of its columns; the first panel has all other columns."""

@@ -46,8 +46,8 @@ def reference_table(
 
     Returns:
         path, group, label, predicted, confidence, entropy (nats), p_<class>…, brightness, contrast, sharpness
-        (of the network's input), face_size where `whole` (shorter side of the original, px), embedding
-        (float16 list).
+        (of the network's input), face_size where `whole` (shorter side of the original, px), novelty where
+        the model has that output, embedding (float16 list).
     """
     probabilities = prediction.probabilities.astype(np.float64)
     columns = {name: pa.array(rows[name]) for name in ("path", "group", "label")}
@@ -58,6 +58,8 @@ def reference_table(
     columns |= {name: pa.array(rows[name]) for name in ("brightness", "contrast", "sharpness")}
     if whole:
         columns["face_size"] = pa.array(np.minimum(rows["width"], rows["height"]))
+    if prediction.novelty is not None:
+        columns["novelty"] = pa.array(prediction.novelty.astype(np.float64))
     columns["embedding"] = _lists(prediction.embedding.astype(np.float16))
     return pa.table(columns)
 

@@ -86,6 +86,31 @@ class Emotion(TypedDict):
     emotion: Annotated[str | None, Field(description="Null below `min_probability`, or without a face.")]
     probability: Annotated[Fraction | None, Field(description="Probability of the most probable emotion.")]
     probabilities: Probabilities | None
+    set: NotRequired[
+        Annotated[
+            list[str],
+            Field(
+                description="Emotions of which one is the true one with probability `coverage`: at least "
+                "one, most probable first; absent if the model has no threshold for them."
+            ),
+        ]
+    ]
+    coverage: NotRequired[Annotated[Fraction, Field(description="Nominal coverage of `set`.")]]
+    novelty: NotRequired[
+        Annotated[
+            float,
+            Field(
+                description="The larger, the less the picture is like those of the training; of exported "
+                "models the share of validation pictures that are less so. Absent if the model does not say."
+            ),
+        ]
+    ]
+    unfamiliar: NotRequired[
+        Annotated[
+            bool,
+            Field(description="Whether `novelty` is above the threshold (`MIEN_NOVELTY_THRESHOLD`)."),
+        ]
+    ]
 
 
 class Face(Emotion):
@@ -144,6 +169,10 @@ _EMOTION: Emotion = {
     "emotion": "happy",
     "probability": 0.941,
     "probabilities": {"angry": 0.009, "happy": 0.941, "neutral": 0.05},
+    "set": ["happy"],
+    "coverage": 0.9,
+    "novelty": 0.41,
+    "unfamiliar": False,
 }
 _MODEL: ModelReference = {"name": "emotion", "version": "3", "sha256": "5e" * 32, "sample": True}
 _FACE: Face = {"box": {"left": 212, "top": 80, "width": 164, "height": 164}, "score": 0.93, **_EMOTION}

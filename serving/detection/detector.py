@@ -83,6 +83,7 @@ class Detector:
         timeout_s: float,
         shadow: Shadow | None = None,
         canary: Canary | None = None,
+        novelty_threshold: float | None = None,
     ) -> None:
         """Create the detector.
 
@@ -93,6 +94,7 @@ class Detector:
             timeout_s: what one picture may take.
             shadow: gets a sample of the live model's answers.
             canary: answers some of the requests with a subject.
+            novelty_threshold: above it a face is called unfamiliar; None: that of the model's contract.
         """
         self._batcher = batcher
         self._reader = reader
@@ -100,6 +102,7 @@ class Detector:
         self._timeout_s = timeout_s
         self._shadow = shadow
         self._canary = canary
+        self._novelty_threshold = novelty_threshold
 
     async def detect(
         self,
@@ -125,12 +128,14 @@ class Detector:
         """
         sink, shadow = (self._sink, self._shadow) if record else (_NULL_SINK, None)
         if self._canary is None or subject is None:
-            work = _Detect(self._reader, Turn(sink=sink, shadow=shadow), data, options)
+            work = _Detect(
+                self._reader, Turn(sink=sink, shadow=shadow), data, options, self._novelty_threshold
+            )
             return await self._batcher.run(work, deadline_s=self._timeout_s, live=live)
         return await route_request(
             self._canary,
             subject,
-            lambda turn: _Detect(self._reader, turn, data, options),
+            lambda turn: _Detect(self._reader, turn, data, options, self._novelty_threshold),
             batcher=self._batcher,
             sink=sink,
             shadow=shadow,
@@ -149,12 +154,12 @@ class Detector:
         """
         if self._canary is None or subject is None:
             turn = Turn(sink=self._sink, shadow=self._shadow)
-            work = _Explain(self._reader, turn, data, options, draw=draw)
+            work = _Explain(self._reader, turn, data, options, self._novelty_threshold, draw=draw)
             return await self._batcher.run(work, deadline_s=self._timeout_s)
         return await route_request(
             self._canary,
             subject,
-            lambda turn: _Explain(self._reader, turn, data, options, draw=draw),
+            lambda turn: _Explain(self._reader, turn, data, options, self._novelty_threshold, draw=draw),
             batcher=self._batcher,
             sink=self._sink,
             shadow=self._shadow,
@@ -166,7 +171,15 @@ class Detector:
 class _Request:
     """One picture on its way; its methods are called one after the other, in a worker thread."""
 
-    def __init__(self, reader: PictureReader, turn: Turn, data: bytes, options: Options) -> None:
+    def __init__(
+        self,
+        reader: PictureReader,
+        turn: Turn,
+        data: bytes,
+        options: Options,
+        novelty_threshold: float | None,
+    ) -> None:
+        self._novelty_threshold = novelty_threshold
         self._reader = reader
         self._turn = turn
         self._data = data
@@ -185,8 +198,14 @@ class _Request:
         if turn.canary and not np.isfinite(prediction.probabilities).all():
             raise ValueError("the probabilities hold NaN or infinity")
         answers = [
-            emotion_of(row, classes, min_probability=self._options.min_probability)
-            for row in prediction.probabilities
+            emotion_of(
+                prediction,
+                row,
+                live.contract,
+                min_probability=self._options.min_probability,
+                novelty_threshold=self._novelty_threshold,
+            )
+            for row in range(len(prediction.probabilities))
         ]
         detection = Detection(
             id=new_id(),
@@ -237,9 +256,16 @@ class _Detect(_Request):
 
 class _Explain(_Request):
     def __init__(
-        self, reader: PictureReader, turn: Turn, data: bytes, options: Options, *, draw: bool
+        self,
+        reader: PictureReader,
+        turn: Turn,
+        data: bytes,
+        options: Options,
+        novelty_threshold: float | None,
+        *,
+        draw: bool,
     ) -> None:
-        super().__init__(reader, turn, data, options)
+        super().__init__(reader, turn, data, options, novelty_threshold)
         self._draw = draw
 
     def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> Explanation:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from numpy.typing import NDArray
 
-from serving.contract import Box, Face
+from serving.contract import Box, Face, ModelContract
 from serving.detection import bodies
 from serving.detection.image_reader import Picture
 from serving.inference.model_slot import LiveModel, ModelIdentity
@@ -40,6 +40,14 @@ class Emotion:
     """Of the most probable class, also when `emotion` is None."""
     probabilities: dict[str, float]
     """Of every class, in the model's order; they sum to 1."""
+    set: tuple[str, ...] = ()
+    """Classes of which one is the true one with probability `coverage`, most probable first; or empty."""
+    coverage: float | None = None
+    """Nominal coverage of `set`; None if the model has no threshold for it."""
+    novelty: float | None = None
+    """The larger, the less the input is like those of the training; None if the model does not say."""
+    unfamiliar: bool | None = None
+    """Whether `novelty` is above the threshold; None without a threshold, or without novelty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,21 +149,47 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def emotion_of(row: NDArray[Any], classes: Sequence[str], *, min_probability: float = 0.0) -> Emotion:
-    """Read one row of probabilities.
+def emotion_of(
+    prediction: Prediction,
+    row: int,
+    contract: ModelContract,
+    *,
+    min_probability: float = 0.0,
+    novelty_threshold: float | None = None,
+) -> Emotion:
+    """Read one row of a prediction.
 
     Args:
-        row: float [classes], sums to 1.
-        classes: their names.
+        prediction: of the model.
+        row: which input.
+        contract: of the model.
         min_probability: below it the emotion is None.
+        novelty_threshold: above it an input is unfamiliar; None: the contract's.
     """
-    index = int(row.argmax())
-    values = [round(float(value), _DIGITS) for value in row]
-    sure = float(row[index]) >= min_probability
+    probabilities, classes = prediction.probabilities[row], contract.classes
+    index = int(probabilities.argmax())
+    values = [round(float(value), _DIGITS) for value in probabilities]
+    sure = float(probabilities[index]) >= min_probability
+    conformal = contract.conformal
+    novelty = None if prediction.novelty is None else float(prediction.novelty[row])
+    if novelty_threshold is None and contract.novelty is not None:
+        novelty_threshold = contract.novelty.threshold
     return Emotion(
         emotion=classes[index] if sure else None,
         probability=values[index],
         probabilities=dict(zip(classes, values, strict=True)),
+        set=() if conformal is None else prediction_set(probabilities, classes, conformal.threshold),
+        coverage=None if conformal is None else conformal.coverage,
+        novelty=None if novelty is None else round(novelty, _DIGITS),
+        unfamiliar=None if novelty is None or novelty_threshold is None else novelty > novelty_threshold,
+    )
+
+
+def prediction_set(probabilities: NDArray[Any], classes: Sequence[str], threshold: float) -> tuple[str, ...]:
+    """Classes whose probability is at least the threshold, and the most probable one; most probable first."""
+    order = (-probabilities).argsort(kind="stable").tolist()
+    return tuple(
+        classes[index] for place, index in enumerate(order) if not place or probabilities[index] >= threshold
     )
 
 
@@ -217,11 +251,19 @@ def encode(body: Any) -> bytes:
 def _emotion(answer: Emotion | None) -> bodies.Emotion:
     if answer is None:
         return {"emotion": None, "probability": None, "probabilities": None}
-    return {
+    body: bodies.Emotion = {
         "emotion": answer.emotion,
         "probability": answer.probability,
         "probabilities": answer.probabilities,
     }
+    if answer.coverage is not None:
+        body["set"] = list(answer.set)
+        body["coverage"] = answer.coverage
+    if answer.novelty is not None:
+        body["novelty"] = answer.novelty
+    if answer.unfamiliar is not None:
+        body["unfamiliar"] = answer.unfamiliar
+    return body
 
 
 def _heatmap(place: ExplainedInput) -> bodies.Heatmap:
@@ -253,6 +295,7 @@ def observation_of(
         confidence=outcome.confidence,
         entropy=outcome.entropy,
         embedding=outcome.embedding,
+        novelty=None if prediction.novelty is None else float(prediction.novelty[0]),
         brightness=statistics.brightness,
         contrast=statistics.contrast,
         sharpness=statistics.sharpness,

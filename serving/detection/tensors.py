@@ -70,6 +70,8 @@ class TensorAnswer(Generic[R]):
     version: str
     """Of the model."""
     timing: Timing
+    novelty: tuple[float, ...] = ()
+    """Of each picture; empty if the model does not say."""
 
 
 class TensorAnswerer:
@@ -153,8 +155,14 @@ class _TensorWork(Generic[R]):
         total_ms = (time.perf_counter() - self._begun) * 1e3
         for index, id in enumerate(ids):
             self._keep(id, index, live, prediction, timing, predicted[index], total_ms)
+        novelty = prediction.novelty
         return TensorAnswer(
-            answer=answer, ids=ids, predicted=predicted, version=live.identity.version, timing=timing
+            answer=answer,
+            ids=ids,
+            predicted=predicted,
+            version=live.identity.version,
+            timing=timing,
+            novelty=() if novelty is None else tuple(novelty.tolist()),
         )
 
     def _keep(
@@ -182,6 +190,7 @@ class _TensorWork(Generic[R]):
             confidence=outcome.confidence,
             entropy=outcome.entropy,
             embedding=outcome.embedding,
+            novelty=None if prediction.novelty is None else float(prediction.novelty[index]),
             brightness=statistics.brightness,
             contrast=statistics.contrast,
             sharpness=statistics.sharpness,

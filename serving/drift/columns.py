@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.drift.data import FACE_SIZE, NUMBERS, Reference, Table
+from serving.drift.data import FACE_SIZE, NOVELTY, NUMBERS, Reference, Table
 from serving.drift.thresholds import Distance, JensenShannon, NormedWasserstein
 from serving.errors.operation import ReferenceUnusable
 
@@ -109,6 +109,11 @@ def columns_of(reference: Reference, window: Table) -> Columns:
         pairs[FACE_SIZE] = known.numbers[FACE_SIZE], window.numbers[FACE_SIZE]
     else:
         left_out[FACE_SIZE] = f"the test split has no column {FACE_SIZE}"
+    if NOVELTY in known.numbers and NOVELTY in window.numbers:
+        pairs[NOVELTY] = known.numbers[NOVELTY], window.numbers[NOVELTY]
+    elif NOVELTY in known.numbers:
+        # A service that did not record it yet answered some of them.
+        left_out[NOVELTY] = "some observations have none"
     pairs |= _components(known.embedding, window.embedding)
     for name, (first, second) in list(pairs.items()):
         if np.ptp(first) == 0:

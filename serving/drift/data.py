@@ -2,7 +2,8 @@
 
 The reference is the file `reference.parquet` in the model's folder: the model's answers on held-out pictures.
 Every registered version has its own. Its columns: group (the person), label, predicted, confidence, entropy,
-brightness, contrast, sharpness, embedding, and face_size where the pictures had one.
+brightness, contrast, sharpness, embedding, face_size where the pictures had one, and novelty where the model
+has that output.
 
 A window is the live model's newest observations, at most as many as can be compared cheaply, or the Parquet
 table of `serving.score` with its embeddings. Both sides have the form of a `Table`.
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 FACE_SIZE = "face_size"
 """Shorter side, px, of the part of the picture that was cut out for the network."""
+NOVELTY = "novelty"
+"""The model's output of that name: the larger, the less a picture is like those of the training."""
+OPTIONAL_NUMBERS = (FACE_SIZE, NOVELTY)
+"""Numeric columns that a reference may lack."""
 NUMBERS = ("brightness", "contrast", "sharpness", "confidence", "entropy")
 """Numeric columns that both sides always have; see `serving.observations.records`."""
 
@@ -124,7 +129,7 @@ def _read(path: Path) -> pa.Table:
 def _built(path: Path, table: pa.Table) -> Reference:
     import pyarrow as pa
 
-    names = [*NUMBERS, *([FACE_SIZE] if FACE_SIZE in table.column_names else [])]
+    names = [*NUMBERS, *(name for name in OPTIONAL_NUMBERS if name in table.column_names)]
     try:
         numbers = {name: _numbers(table[name]) for name in names}
         embedding = np.stack(table[_EMBEDDING].to_numpy(zero_copy_only=False)).astype(np.float64)
@@ -194,6 +199,8 @@ def table_of(rows: Sequence[StoredObservation]) -> Table:
     seen = [row.observation for row in rows]
     numbers = {name: np.array([getattr(one, name) for one in seen], np.float64) for name in NUMBERS}
     numbers[FACE_SIZE] = np.array([_face_size(one) for one in seen], np.float64)
+    if (novelty := [one.novelty for one in seen if one.novelty is not None]) and len(novelty) == len(seen):
+        numbers[NOVELTY] = np.array(novelty, np.float64)
     # Rows of one model have embeddings of one length; a truncated row must not stop the others.
     length = max(len(one.embedding) for one in seen)
     features = b"".join(one.embedding.ljust(length, b"\0") for one in seen)
@@ -213,7 +220,7 @@ def _face_size(seen: Observation) -> int:
 COLUMNS = (
     "emotion", "probability", "entropy", "brightness", "contrast", "sharpness", "box", "embedding",
 )  # fmt: skip
-"""Columns of the scores that are compared."""
+"""Columns of the scores that are compared, beside `novelty` where the model has it."""
 # Column of a window → column of the scores.
 _NUMBERS = {
     "brightness": "brightness",
@@ -234,7 +241,8 @@ def read_scores(path: Path, rule: WindowRule, *, version: str) -> CurrentWindow:
     """
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=list(COLUMNS))
+    known = pq.read_schema(path).names
+    table = pq.read_table(path, columns=[*COLUMNS, *([NOVELTY] if NOVELTY in known else [])])
     table = table.filter(table["emotion"].is_valid())
     total = len(table)
     if total < max(rule.min_rows, 1):
@@ -256,6 +264,8 @@ def read_scores(path: Path, rule: WindowRule, *, version: str) -> CurrentWindow:
 def _table(rows: pa.Table) -> Table:
     numbers = {name: rows[column].to_numpy().astype(np.float64) for name, column in _NUMBERS.items()}
     numbers[FACE_SIZE] = _face_sizes(rows)
+    if NOVELTY in rows.column_names:
+        numbers[NOVELTY] = rows[NOVELTY].to_numpy().astype(np.float64)
     # Rounded to half precision, as in the reference and the observations.
     half = np.finfo(np.float16)
     features = np.stack(rows["embedding"].to_numpy(zero_copy_only=False))

@@ -254,6 +254,7 @@ def _dependencies(
         timeout_s=settings.timeout_s,
         shadow=experiments.shadow,
         canary=experiments.canary,
+        novelty_threshold=settings.novelty_threshold,
     )
     return Dependencies(
         settings=settings,

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
-from serving.contract import IMAGE, OUTPUTS
+from serving.contract import IMAGE, NOVELTY, OUTPUTS
 from serving.detection import bodies
 from serving.http.problems import EXAMPLE_PROBLEM, InferProblem, Problem, ScoringProblem
 from serving.protocols import bodies as protocol_bodies
@@ -96,7 +96,7 @@ _INFER_INPUT: _Schema = {
 _INFER_OUTPUT: _Schema = {
     "type": "object",
     "properties": {
-        "name": {"enum": list(OUTPUTS)},
+        "name": {"enum": [*OUTPUTS, NOVELTY]},
         "parameters": {
             **_PARAMETERS,
             "properties": {
@@ -130,7 +130,7 @@ _INFER_REQUEST: _Schema = {
             },
         },
         "inputs": {"type": "array", "items": _INFER_INPUT, "minItems": 1, "maxItems": 1},
-        "outputs": {"type": "array", "items": _INFER_OUTPUT, "maxItems": len(OUTPUTS)},
+        "outputs": {"type": "array", "items": _INFER_OUTPUT, "maxItems": len(OUTPUTS) + 1},
     },
     "required": ["inputs"],
     # The JSON before the tensor's bytes; with the values it would be pages long.

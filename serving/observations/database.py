@@ -117,10 +117,17 @@ def _add_promoted_by(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE switches ADD COLUMN promoted_by TEXT")
 
 
+def _add_novelty(connection: Connection) -> None:
+    """4 → 5: how unlike the training's an input is."""
+    kind = "DOUBLE PRECISION" if connection.dialect.name == "postgresql" else "DOUBLE"
+    connection.exec_driver_sql(f"ALTER TABLE observations ADD COLUMN novelty {kind}")
+
+
 _STEPS: Mapping[int, Callable[[Connection], None]] = {
     1: _add_drift,
     2: _add_switch_kind,
     3: _add_promoted_by,
+    4: _add_novelty,
 }
 """Version → what makes it the next one."""
 

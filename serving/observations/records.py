@@ -40,6 +40,8 @@ class Observation:
     """Shannon entropy of the probabilities, nats, as in the model's reference table."""
     embedding: bytes
     """Little-endian float16 [D], the head's penultimate features; see `describe`."""
+    novelty: float | None = None
+    """The larger, the less the input is like those of the training; None if the model does not say."""
     brightness: float
     """Of the network's input, as are contrast and sharpness; see `serving.contract.preprocessing`."""
     contrast: float

@@ -38,7 +38,7 @@ from sqlalchemy import (
 
 from serving.observations.records import ModelRecord, Observation, StoredObservation, Switch
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raise it with every change, which needs a step in `serving.observations.database`; a service that knows an
 older version only refuses the database."""
 MAX_LEVEL = 24
@@ -92,6 +92,7 @@ observations = Table(
     Column("probabilities", LargeBinary, nullable=False, comment="little-endian float32 [classes]"),
     Column("embedding", LargeBinary, nullable=False, comment="little-endian float16 [D]"),
     Column("picture", String(64), comment="name inside the folder of kept pictures"),
+    Column("novelty", Double, comment="empty when the model does not say"),
     Index("observations_by_time", "time"),
     Index("observations_by_model", "model_version", "time"),
     Index("observations_by_level", "model_version", "level", "time"),

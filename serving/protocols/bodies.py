@@ -15,7 +15,7 @@ from typing import (
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
-from serving.contract import OUTPUTS
+from serving.contract import NOVELTY, OUTPUTS
 
 Values = Annotated[Any, WithJsonSchema({"type": "array"})]
 """A list, or a NumPy array that is written as one."""
@@ -84,7 +84,7 @@ class BinarySize(TypedDict):
 class OutputTensor(TypedDict):
     """One tensor of an answer."""
 
-    name: Annotated[str, Field(json_schema_extra={"enum": [*OUTPUTS]})]
+    name: Annotated[str, Field(json_schema_extra={"enum": [*OUTPUTS, NOVELTY]})]
     datatype: Literal["FP32", "BYTES"]
     shape: list[int]
     data: NotRequired[Values]
@@ -121,6 +121,7 @@ class NamedOutputs(TypedDict):
     probabilities: Rows
     heatmap: Rows
     embedding: Rows
+    novelty: NotRequired[Rows]
 
 
 class Predictions(TypedDict):

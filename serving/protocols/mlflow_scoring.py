@@ -74,6 +74,8 @@ def write_answer(prediction: Prediction) -> bytes:
         "heatmap": prediction.heatmap,
         "embedding": prediction.embedding,
     }
+    if prediction.novelty is not None:
+        predictions["novelty"] = prediction.novelty
     body: bodies.Predictions = {"predictions": predictions}
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from serving.contract import IMAGE, OUTPUTS, PROBABILITIES, Image, InputSpec, ModelContract
+from serving.contract import IMAGE, NOVELTY, OUTPUTS, PROBABILITIES, Image, InputSpec, ModelContract
 from serving.errors.requests import BadRequest
 from serving.inference.onnx_classifier import Prediction
 from serving.protocols import bodies, tensors
@@ -26,6 +26,8 @@ EXTENSIONS = ("binary_tensor_data", "classification", "parameters")
 UINT8, FP32, BYTES = "UINT8", "FP32", "BYTES"
 PLATFORM = "onnxruntime_onnx"
 """Triton's name of what runs the model."""
+_NAMES = (*OUTPUTS, NOVELTY)
+"""Outputs that a model can have; `novelty` is one that some have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +39,8 @@ class Output:
     """As bytes behind the JSON."""
     classification: int = 0
     """How many classes, as texts `value:index:label`; 0 for the tensor itself."""
+    asked: bool = True
+    """Whether the client named it; of a client that names none, a model answers what it has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +92,7 @@ def _read_raw(data: memoryview, spec: InputSpec, most: int) -> InferRequest:
             f"the body has {len(data)} bytes, expected a multiple of {size}: {tensors.shape_text(spec)}"
         )
     tensors.check_count(count, most=most)
-    outputs = tuple(Output(name=name, binary=False) for name in OUTPUTS)
+    outputs = tuple(Output(name=name, binary=False, asked=False) for name in _NAMES)
     return InferRequest(id=None, images=tensors.from_bytes(data, spec, count), outputs=outputs, record=True)
 
 
@@ -159,20 +163,20 @@ def _count(shape: object, spec: InputSpec) -> int:
 def _read_outputs(request: Mapping[str, Any], *, binary_default: bool) -> tuple[Output, ...]:
     wanted = request.get("outputs")
     if wanted is None or wanted == []:
-        return tuple(Output(name=name, binary=binary_default) for name in OUTPUTS)
+        return tuple(Output(name=name, binary=binary_default, asked=False) for name in _NAMES)
     if not isinstance(wanted, list):
         raise BadRequest(f"outputs is {tensors.json_type(wanted)}, expected a list")
     # One beyond what there is can only be a repetition, however long the list is.
-    outputs = tuple(_read_output(output, binary_default) for output in wanted[: len(OUTPUTS) + 1])
+    outputs = tuple(_read_output(output, binary_default) for output in wanted[: len(_NAMES) + 1])
     if len({output.name for output in outputs}) < len(outputs):
         raise BadRequest("an output is asked for twice, expected each name once")
     return outputs
 
 
 def _read_output(output: object, binary_default: bool) -> Output:
-    if not isinstance(output, dict) or output.get("name") not in OUTPUTS:
+    if not isinstance(output, dict) or output.get("name") not in _NAMES:
         name = output.get("name") if isinstance(output, dict) else output
-        raise BadRequest(f"the output {_brief(name)} is asked for, expected some of {', '.join(OUTPUTS)}")
+        raise BadRequest(f"the output {_brief(name)} is asked for, expected some of {', '.join(_NAMES)}")
     name = output["name"]
     parameters = _parameters(output, f"output {name!r}")
     classification = parameters.get("classification", 0)
@@ -244,11 +248,22 @@ def write_answer(
         prediction: of its pictures.
         model: that gave it.
         ids: of the observations, one for each picture; empty when nothing was recorded.
+
+    Raises:
+        BadRequest: the client asked for an output that the model does not have.
     """
     outputs: list[bodies.OutputTensor] = []
     buffers: list[bytes | memoryview] = []
+    arrays = prediction.arrays()
     for wanted in request.outputs:
-        output, buffer = _output(wanted, getattr(prediction, wanted.name), model.classes)
+        if wanted.name not in arrays:
+            if wanted.asked:
+                raise BadRequest(
+                    f"the output {wanted.name!r} is asked for, expected some of {', '.join(arrays)}: "
+                    "those that this model has"
+                )
+            continue
+        output, buffer = _output(wanted, arrays[wanted.name], model.classes)
         outputs.append(output)
         if buffer is not None:
             buffers.append(buffer)
@@ -301,7 +316,7 @@ def model_metadata(model: ModelInfo, contract: ModelContract, sample: Prediction
         sample: any answer of it, for the sizes that the contract leaves to the graph.
     """
     spec = contract.input
-    shapes = {name: [-1, *getattr(sample, name).shape[1:]] for name in OUTPUTS}
+    shapes = {name: [-1, *array.shape[1:]] for name, array in sample.arrays().items()}
     return {
         "name": model.name,
         "versions": [model.version],

@@ -29,6 +29,7 @@ from serving.contract.preprocessing import ImageStatistics
 from serving.cores import usable_cores
 from serving.detection.detectors import Detectors
 from serving.detection.image_reader import FacesMode, Picture, PictureReader
+from serving.detection.responses import prediction_set
 from serving.errors import ServingError
 from serving.errors.operation import ScoringRefused
 from serving.errors.requests import PayloadTooLarge
@@ -223,6 +224,10 @@ class Scorer:
             "sharpness": statistics.sharpness,
             "entropy": summary.entropy,
         }
+        if (conformal := self.live.contract.conformal) is not None:
+            answer["set"] = prediction_set(probabilities, classes, conformal.threshold)
+        if prediction.novelty is not None:
+            answer["novelty"] = float(prediction.novelty[index])
         if self._embedding:
             answer["embedding"] = embedding.tolist()
         return answer
@@ -254,6 +259,10 @@ def _schema(live: LiveModel, *, embedding: bool) -> pa.Schema:
         pa.field("box", _BOX),
         *(pa.field(name, pa.float64()) for name in numbers),
     ]
+    if live.contract.conformal is not None:
+        fields.append(pa.field("set", pa.list_(pa.string())))
+    if live.contract.novelty is not None:
+        fields.append(pa.field("novelty", pa.float64()))
     if embedding:
         fields.append(pa.field("embedding", pa.list_(pa.float32())))
     fields.append(pa.field("model_version", pa.string(), nullable=False))

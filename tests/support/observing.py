@@ -63,6 +63,7 @@ def observation(number: int = 0, **changes: Any) -> Observation:
         "confidence": outcome.confidence,
         "entropy": outcome.entropy,
         "embedding": outcome.embedding,
+        "novelty": 0.5 - number / 1e6,
         "brightness": 0.1 + number / 1e6,
         "contrast": 0.2,
         "sharpness": 0.01,

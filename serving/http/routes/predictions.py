@@ -90,6 +90,8 @@ class Prediction:
     """Probability of every emotion, in the model's order; the sum is 1."""
     entropy: NotNegative
     """Nats."""
+    novelty: float | None
+    """The larger, the less the picture is like those of the training; null if the model does not say."""
     faces: Count
     box: Area | None
     whole_image: bool
@@ -143,6 +145,7 @@ def _body(recorded: StoredObservation) -> Prediction:
         probability=round(seen.confidence, 6),
         probabilities=dict(zip(classes, probabilities, strict=True)),
         entropy=round(seen.entropy, 6),
+        novelty=None if seen.novelty is None else round(seen.novelty, 6),
         faces=seen.faces,
         box=area_json(seen.box) if seen.box else None,
         whole_image=seen.box is None,

@@ -145,6 +145,8 @@ class ExperimentMetrics:
 
 _STAGES = ("queue", "decode", "faces", "preprocess", "inference")
 _FACES = (0, 1, 2, 4, 8, 16, 32)
+# Shares of validation pictures: closer together where a picture begins to be unfamiliar.
+_NOVELTY = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 # Up to the largest MIEN_BATCH_SIZE; a single request of tensors may have more.
 _IMAGES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -178,17 +180,17 @@ class Metrics:
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
         self._stages = Histogram(
-            "mien_stage_seconds",
-            "Duration of the stages of an answer.",
-            ("stage",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
+            "mien_stage_seconds", "Duration of the stages of an answer.", ("stage",),
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
         self._predictions = Counter(
             "mien_predictions", "Pictures answered, by predicted emotion.", ("emotion", "version"),
             registry=registry,
         )  # fmt: skip
         self._faces = Histogram("mien_faces", "Faces in a picture.", buckets=_FACES, registry=registry)
+        self._novelty = Histogram(
+            "mien_novelty", "Novelty of answered pictures.", buckets=_NOVELTY, registry=registry
+        )
         self._frames = Counter(
             "mien_stream_frames", "Frames of streams, by outcome.", ("outcome",), registry=registry
         )
@@ -264,6 +266,8 @@ class Metrics:
             predicted = self._predicted[key] = self._predictions.labels(*key)
         predicted.inc()
         self._faces.observe(len(detection.faces))
+        if detection.answer is not None and detection.answer.novelty is not None:
+            self._novelty.observe(detection.answer.novelty)
         if self.listener is not None:
             self.listener.detection(detection)
 
@@ -283,6 +287,8 @@ class Metrics:
             self._stages.labels(stage).observe(value)
         for emotion, count in Counted(answered.predicted).items():
             self._predictions.labels(emotion, answered.version).inc(count)
+        for value in answered.novelty:
+            self._novelty.observe(value)
         if self.listener is not None:
             self.listener.tensors(answered)
 

@@ -49,16 +49,23 @@ export class Answers {
         {},
         h("span", { class: "emotion" }, said(face)),
         which ? h("span", { class: "which" }, which) : null,
+        face.unfamiliar ? h("span", { class: "which" }, "Unlike the pictures the model learned from") : null,
       ),
       h("span", { class: "probability" }, percent(face.probability)),
     );
     const body = h(
       "div",
       { class: "answer-body" },
+      face.unfamiliar ? unfamiliar(face) : null,
       bars(face.probabilities),
       index === 0 ? feedbackPanel(this.answer, onproblem) : onlyTheLargest(),
     );
-    const element = h("article", { class: "card answer", "aria-label": `Face ${index + 1}` }, head, body);
+    const element = h(
+      "article",
+      { class: `card answer${face.unfamiliar ? " unfamiliar" : ""}`, "aria-label": `Face ${index + 1}` },
+      head,
+      body,
+    );
     const open = (now) => {
       element.classList.toggle("open", now);
       body.hidden = !now;
@@ -74,13 +81,29 @@ export class Answers {
   }
 }
 
+function unfamiliar(face) {
+  // Beyond the validation pictures the share stays below 1, and must not be shown as "100 %".
+  const share = face.novelty >= 0 && face.novelty <= 1 ? Math.floor(1000 * face.novelty) / 10 : null;
+  return h(
+    "p",
+    { class: "fine" },
+    share === null
+      ? "This picture is unlike those the model learned from. Its answer may mean nothing."
+      : `This picture is unlike those the model learned from: ${share}\u202f% of the pictures it was ` +
+          "checked with are more usual. Its answer may mean nothing.",
+  );
+}
+
 const said = (face) => (face.emotion ? titled(face.emotion) : "Unsure");
 
 /** One sentence for screen readers. */
 export function spoken(answer) {
   const parts = answer.faces
     .slice(0, 5)
-    .map((face) => `${said(face)}, ${Math.round(face.probability * 100)} percent`);
+    .map((face) => {
+      const usual = `${said(face)}, ${Math.round(face.probability * 100)} percent`;
+      return face.unfamiliar ? `${usual}, unlike the pictures the model learned from` : usual;
+    });
   const more = answer.faces.length > 5 ? ` and ${answer.faces.length - 5} more` : "";
   const head = answer.faces[0].whole
     ? "No face was found. The whole picture"

@@ -45,7 +45,9 @@ export class Boxes {
     const said = face.emotion ? titled(face.emotion) : "Unsure";
     const hue = face.emotion ? hueOf(face.emotion, Object.keys(face.probabilities)) : "";
     button.parentElement.dataset.hue = hue;
-    button.setAttribute("aria-label", `Face ${index + 1}: ${said}, ${spokenPercent(face.probability)}`);
+    button.parentElement.classList.toggle("unfamiliar", face.unfamiliar === true);
+    const unlike = face.unfamiliar ? ", unlike the pictures the model learned from" : "";
+    button.setAttribute("aria-label", `Face ${index + 1}: ${said}, ${spokenPercent(face.probability)}${unlike}`);
     const number = this.answer.faces.length > 1 ? h("i", {}, String(index + 1)) : null;
     tag.replaceChildren(...(number ? [number] : []), h("span", {}, said), h("b", {}, percent(face.probability)));
   }

@@ -158,6 +158,7 @@ export class Camera {
     this.faceAt = now;
     this.hint.hidden = true;
     this.now.classList.remove("no-face");
+    this.now.classList.toggle("unfamiliar", answer.unfamiliar === true);
     const values = this.smooth.take(answer.probabilities, now);
     this.trace.add(values, now);
     if (!this.bars) {

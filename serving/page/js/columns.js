@@ -13,6 +13,7 @@ const NAMES = {
   confidence: "Confidence",
   entropy: "Doubt (entropy)",
   face_size: "Size of the face",
+  novelty: "Novelty",
   predicted: "Emotions",
 };
 

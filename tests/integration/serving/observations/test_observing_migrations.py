@@ -57,6 +57,8 @@ def test_an_earlier_database_becomes_as_a_new_one_and_keeps_its_rows(
     )
     old = store.observation(id_of(1))
     assert (old.observation.predicted, old.observation.confidence, old.feedback) == ("happy", 0.75, "sad")
+    assert old.observation.novelty is None
+    assert store.observation(id_of(2)).observation == observation(2)
     assert [row.observation.id for row in store.window("3").rows] == [id_of(1), id_of(2)]
     newest, *others = store.switches()
     assert {switch.promoted_by for switch in others} == {None}

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
-from serving.contract import Face
+from serving.contract import ConformalThreshold, Face, NoveltyOutput
 from serving.detection.bodies import Area
 from serving.detection.responses import (
     Detection,
@@ -26,6 +26,8 @@ from serving.detection.responses import (
     is_id,
     new_id,
 )
+from serving.inference.onnx_classifier import Prediction
+from tests.support.onnx_models import make_contract
 
 CLASSES = ("angry", "happy", "sad")
 HAPPY = Emotion(emotion="happy", probability=0.7, probabilities={"angry": 0.1, "happy": 0.7, "sad": 0.2})
@@ -63,8 +65,20 @@ def test_what_is_not_an_id_is_recognised(text: str) -> None:
     assert not is_id(text)
 
 
+CONTRACT = make_contract(classes=CLASSES)
+
+
+def predicted(*probabilities: float, novelty: float | None = None) -> Prediction:
+    """A prediction whose second row is the one given."""
+    rows = np.array([[1, 0, 0], probabilities], np.float32)
+    values = None if novelty is None else np.array([-1, novelty], np.float32)
+    return Prediction(
+        probabilities=rows, heatmap=np.zeros((2, 1, 1), np.float32), embedding=rows, novelty=values
+    )
+
+
 def test_the_most_probable_class_is_the_emotion() -> None:
-    answer = emotion_of(np.array([0.1, 0.7, 0.2], np.float32), CLASSES)
+    answer = emotion_of(predicted(0.1, 0.7, 0.2), 1, CONTRACT)
     assert (answer.emotion, answer.probability) == ("happy", 0.7)
     assert list(answer.probabilities) == list(CLASSES)
 
@@ -73,9 +87,51 @@ def test_the_most_probable_class_is_the_emotion() -> None:
     ("least", "emotion"), [(0.0, "happy"), (0.75, "happy"), (0.7500001, None), (1.0, None)]
 )
 def test_below_the_wanted_probability_there_is_no_emotion(least: float, emotion: str | None) -> None:
-    answer = emotion_of(np.array([0.125, 0.75, 0.125], np.float32), CLASSES, min_probability=least)
+    answer = emotion_of(predicted(0.125, 0.75, 0.125), 1, CONTRACT, min_probability=least)
     assert answer.emotion == emotion
     assert answer.probability == 0.75
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "expected"),
+    [
+        ((0.25, 0.5, 0.25), ["happy", "angry", "sad"]),
+        ((0.125, 0.625, 0.25), ["happy", "sad"]),
+        ((0.0625, 0.75, 0.1875), ["happy"]),
+    ],
+)
+def test_the_set_has_every_class_from_the_threshold_on(
+    probabilities: tuple[float, ...], expected: list[str]
+) -> None:
+    threshold = ConformalThreshold(threshold=0.25, coverage=0.9, measured_coverage=0.8)
+    answer = emotion_of(predicted(*probabilities), 1, replace(CONTRACT, conformal=threshold))
+    body = as_json(replace(DETECTION, answer=answer))
+    assert (body["set"], body["coverage"]) == (expected, 0.9)
+
+
+def test_the_set_is_never_empty() -> None:
+    threshold = ConformalThreshold(threshold=0.9, coverage=0.1, measured_coverage=0.1)
+    assert emotion_of(predicted(0.3, 0.3, 0.4), 1, replace(CONTRACT, conformal=threshold)).set == ("sad",)
+
+
+@pytest.mark.parametrize(
+    ("own", "setting", "unfamiliar"),
+    [(0.75, None, False), (0.7, None, True), (0.75, 0.5, True), (None, None, None), (None, 0.7, True)],
+)
+def test_unfamiliar_is_above_the_setting_or_else_the_contracts_threshold(
+    own: float | None, setting: float | None, unfamiliar: bool | None
+) -> None:
+    contract = replace(CONTRACT, novelty=NoveltyOutput(threshold=own))
+    answer = emotion_of(predicted(0.1, 0.7, 0.2, novelty=0.75), 1, contract, novelty_threshold=setting)
+    assert (answer.novelty, answer.unfamiliar) == (0.75, unfamiliar)
+    body = as_json(replace(DETECTION, answer=answer))
+    assert body["novelty"] == 0.75
+    assert body.get("unfamiliar") == unfamiliar
+
+
+def test_a_model_without_these_blocks_answers_as_before() -> None:
+    body = as_json(replace(DETECTION, answer=emotion_of(predicted(0.1, 0.7, 0.2), 1, CONTRACT)))
+    assert not {"set", "coverage", "novelty", "unfamiliar"} & body.keys()
 
 
 def test_the_json_of_an_answer_names_everything() -> None:

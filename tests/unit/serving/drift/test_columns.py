@@ -10,9 +10,11 @@ import pytest
 from sklearn.decomposition import PCA
 
 from serving.drift.columns import COMPONENTS, columns_of
-from serving.drift.data import Reference, Table, read_reference
+from serving.drift.data import Reference, Table, read_reference, table_of
 from serving.errors.operation import ReferenceUnusable
+from serving.observations.records import StoredObservation
 from tests.support.drift import reference_columns, write_reference
+from tests.support.observing import observation
 
 
 @pytest.fixture
@@ -57,6 +59,32 @@ def test_face_size_is_compared_where_the_reference_has_it(reference: Reference, 
     columns = columns_of(replace(reference, table=with_sizes(reference.table)), with_sizes(window))
     assert "face_size" in [column.name for column in columns.compared]
     assert columns.left_out == {}
+
+
+def test_novelty_is_compared_where_reference_and_window_have_it(reference: Reference, window: Table) -> None:
+    def with_novelty(table: Table) -> Table:
+        return replace(table, numbers={**table.numbers, "novelty": np.linspace(0, 0.9, len(table))})
+
+    known = replace(reference, table=with_novelty(reference.table))
+    assert "novelty" in [column.name for column in columns_of(known, with_novelty(window)).compared]
+    some = columns_of(known, window)
+    assert "novelty" not in [column.name for column in some.compared]
+    assert some.left_out["novelty"] == "some observations have none"
+    assert "novelty" not in some.broken
+    assert "novelty" not in columns_of(reference, with_novelty(window)).left_out
+
+
+def test_novelty_is_read_from_the_reference_and_from_observations(tmp_path: Path) -> None:
+    columns = reference_columns(seed=1)
+    values = np.linspace(0, 1, len(columns["group"]))
+    table = read_reference(write_reference(tmp_path, {**columns, "novelty": values})).table
+    np.testing.assert_array_equal(table.numbers["novelty"], values)
+    rows = [StoredObservation(observation=observation(number)) for number in range(3)]
+    np.testing.assert_array_equal(
+        table_of(rows).numbers["novelty"], [row.observation.novelty for row in rows]
+    )
+    rows.append(StoredObservation(observation=observation(3, novelty=None)))
+    assert "novelty" not in table_of(rows).numbers
 
 
 def test_what_never_varies_or_is_not_a_number_is_left_out(reference: Reference, window: Table) -> None:

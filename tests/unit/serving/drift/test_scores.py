@@ -56,6 +56,15 @@ def test_rows_with_an_answer_are_compared(tmp_path: Path) -> None:
     assert window.feedback == (None,) * 8
 
 
+def test_novelty_is_compared_where_the_model_has_it(tmp_path: Path) -> None:
+    path, rule = write(tmp_path / "scores.parquet", 10), WindowRule(min_rows=8)
+    assert "novelty" not in read_scores(path, rule, version="3").table.numbers
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("novelty", pa.array(np.linspace(0, 0.9, 10))), path)
+    found = read_scores(path, rule, version="3").table.numbers["novelty"]
+    np.testing.assert_allclose(found, [0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
+
+
 def test_of_more_rows_than_are_looked_at_some_are_drawn_the_same_every_time(tmp_path: Path) -> None:
     path = write(tmp_path / "scores.parquet", 500)
     rule = WindowRule(min_rows=1, max_rows=50)

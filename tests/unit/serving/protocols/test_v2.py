@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,13 @@ def test_json_bytes_and_raw_bytes_are_the_same_pictures() -> None:
     for body, length in ((request(), None), binary_request(), (NOISE.tobytes(), "0")):
         asked = read(body, length)
         np.testing.assert_array_equal(asked.images, NOISE)
-        assert [output.name for output in asked.outputs] == ["probabilities", "heatmap", "embedding"]
+        assert [output.name for output in asked.outputs] == [
+            "probabilities",
+            "heatmap",
+            "embedding",
+            "novelty",
+        ]
+        assert not any(output.asked for output in asked.outputs)
         assert asked.record
 
 
@@ -64,7 +71,7 @@ def test_bytes_behind_the_json_are_not_copied() -> None:
 
 def test_what_is_optional_may_be_null_as_some_clients_write_it() -> None:
     asked = read(request(id=None, parameters=None, outputs=None))
-    assert (asked.id, len(asked.outputs)) == (None, 3)
+    assert (asked.id, len(asked.outputs)) == (None, 4)
 
 
 def test_outputs_and_their_form_are_what_was_asked_for() -> None:
@@ -240,6 +247,20 @@ def test_tritonclient_reads_every_mix_of_json_and_bytes(forms: tuple[bool, bool,
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, getattr(PREDICTION, name))
     assert [output["name"] for output in result.get_response()["outputs"]] == list(names)
+
+
+def test_novelty_is_answered_where_the_model_has_it_and_refused_where_it_is_asked_for() -> None:
+    unasked = v2.Output(name="novelty", binary=True, asked=False)
+    heatmap = v2.Output(name="heatmap", binary=True, asked=False)
+    assert [one["name"] for one in answered([heatmap, unasked]).get_response()["outputs"]] == ["heatmap"]
+    with pytest.raises(BadRequest, match="'novelty' is asked for, expected some of probabilities"):
+        answered([replace(unasked, asked=True)])
+    novelty = np.array([0.25, 0.75], np.float32)
+    asked = v2.InferRequest(id=None, images=NOISE, outputs=(heatmap, unasked), record=True)
+    encoded = write_answer(asked, replace(PREDICTION, novelty=novelty), MODEL, ids=())
+    body = json.loads(encoded.body[: encoded.header_length])
+    assert [(one["name"], one["shape"]) for one in body["outputs"]][1] == ("novelty", [2])
+    assert encoded.body.endswith(novelty.tobytes())
 
 
 def test_an_answer_names_its_model_and_its_observations() -> None:
