@@ -12,6 +12,7 @@ from pipelines.core.dataset import Dataset
 from pipelines.core.params import HeadParams, QuantizationParams
 from pipelines.core.records import OPTIONAL, read_record
 from pipelines.core.variants import architecture_of, is_int8
+from serving.contract.model import ConformalThreshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,8 @@ class Export:
     """Length."""
     flip_average: Annotated[bool | None, OPTIONAL] = None
     """True if the file averages a picture with its mirror image, otherwise None."""
+    sets: Annotated[ConformalThreshold | None, OPTIONAL] = None
+    """Threshold of prediction sets, as in the contract; None without one."""
     twin: Annotated[FloatModel | None, OPTIONAL] = None
     """None for a float32 model, as `settings`."""
     settings: Annotated[QuantizationParams | None, OPTIONAL] = None

@@ -238,6 +238,8 @@ class ExportParams(_Block):
     """Average every picture with its mirror image inside the graph, at twice the cost."""
     novelty: bool = True
     """Compute inside the graph how unlike the training's a picture is: the output `novelty`."""
+    coverage: Annotated[float | None, Field(gt=0, lt=1)] = 0.9
+    """Share of prediction sets that are to contain the true class; null computes no threshold for them."""
 
 
 class QuantizationParams(_Block):

@@ -202,6 +202,13 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> C
     )
 
 
+def probabilities_of(logits: NDArray[Any], *, temperature: float) -> NDArray[np.float64]:
+    """Calibrated probabilities [n, classes] of logits."""
+    from scipy.special import softmax
+
+    return np.asarray(softmax(np.asarray(logits, np.float64) / temperature, axis=1))
+
+
 def negative_log_likelihood(logits: NDArray[Any], labels: NDArray[np.int64], *, temperature: float) -> float:
     """Mean −log p(label), nats; `logits` [n, classes] are divided by `temperature`."""
     from scipy.special import log_softmax

@@ -26,8 +26,16 @@ from pipelines.core.model_results import Export, TrainingRecord, read_training_r
 from pipelines.core.params import ExportParams, check_architecture, load_params
 from pipelines.core.records import write_record
 from pipelines.export.comparison import compare
+from pipelines.export.conformal import fit_sets
 from pipelines.export.conversion import to_onnx
-from pipelines.export.inference import Calibration, Logits, fit_temperature, inference_function, keras_logits
+from pipelines.export.inference import (
+    Calibration,
+    Logits,
+    fit_temperature,
+    inference_function,
+    keras_logits,
+    probabilities_of,
+)
 from pipelines.export.novelty import (
     CALIBRATED,
     REFERENCE_PICTURES,
@@ -92,7 +100,7 @@ def export_model(
     classifier = trained_classifier(facts, weights)
     height, width, flip_average = facts.input.height, facts.input.width, params.flip_average
     logits = keras_logits(classifier, height=height, width=width, flip_average=flip_average)
-    calibration = _calibrated(logits, facts, manifest=manifest)
+    calibration, contract = _calibrated(logits, facts, manifest=manifest, params=params)
     function = inference_function(
         classifier,
         temperature=calibration.temperature,
@@ -100,7 +108,6 @@ def export_model(
         width=width,
         flip_average=flip_average,
     )
-    contract = _contract(facts, calibration, flip_average=flip_average)
     model = converted(function, contract, opset=params.opset)
     reference = None
     if params.novelty:
@@ -116,16 +123,37 @@ def export_model(
         pictures=read_split(manifest, "test", classes=facts.classes).paths,
         tolerance=params.tolerance,
     )
-    values = _record(classifier, calibration, model=model, parity=parity, params=params)
+    values = _record(classifier, calibration, contract, model=model, parity=parity, params=params)
     with replacing_folder(folder) as temporary:
         (temporary / "model.onnx").write_bytes(model)
         write_record(temporary / "export.json", values)
     return values
 
 
-def _calibrated(logits: Logits, facts: TrainingRecord, *, manifest: Path) -> Calibration:
-    split = read_split(manifest, "val", classes=facts.classes)
-    return fit_temperature(np.concatenate([logits(batch) for batch in in_batches(split.paths)]), split.labels)
+def _calibrated(
+    logits: Logits, facts: TrainingRecord, *, manifest: Path, params: ExportParams
+) -> tuple[Calibration, ModelContract]:
+    """Temperature and contract, the latter with the threshold of prediction sets if there is to be one."""
+    values, labels = _answered(logits, facts, manifest=manifest, split="val")
+    calibration = fit_temperature(values, labels)
+    contract = _contract(facts, calibration, flip_average=params.flip_average)
+    if params.coverage is None:
+        return calibration, contract
+    others, other_labels = _answered(logits, facts, manifest=manifest, split="test")
+    sets = fit_sets(
+        (probabilities_of(values, temperature=calibration.temperature), labels),
+        (probabilities_of(others, temperature=calibration.temperature), other_labels),
+        coverage=params.coverage,
+    )
+    return calibration, replace(contract, conformal=sets)
+
+
+def _answered(
+    logits: Logits, facts: TrainingRecord, *, manifest: Path, split: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Logits [n, classes] and class indices [n] of a split."""
+    pictures = read_split(manifest, split, classes=facts.classes)
+    return np.concatenate([logits(batch) for batch in in_batches(pictures.paths)]), pictures.labels
 
 
 def _reference(model: bytes, manifest: Path, *, classes: Sequence[str]) -> NoveltyReference:
@@ -207,6 +235,7 @@ def _not_convertible(architecture: str, reason: str) -> ExportFailed:
 def _record(
     classifier: Classifier,
     calibration: Calibration,
+    contract: ModelContract,
     *,
     model: bytes,
     parity: Mapping[str, float],
@@ -225,4 +254,5 @@ def _record(
         heatmap=tuple(classifier.grid),
         embedding=int(classifier.head[-1].kernel.shape[0]),
         flip_average=params.flip_average or None,
+        sets=contract.conformal,
     )

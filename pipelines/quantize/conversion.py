@@ -111,6 +111,17 @@ def written(
     return content
 
 
+def with_contract(model: bytes, contract: ModelContract) -> bytes:
+    """The same file with another contract."""
+    import onnx
+
+    proto = onnx.load_from_string(model)
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
 def failed(architecture: str, reason: str) -> QuantizationFailed:
     """Create an error whose remedy names the settings of the architecture."""
     return QuantizationFailed(

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.core import paths
 from pipelines.core.dataset import read_dataset
@@ -25,11 +26,12 @@ from pipelines.core.model_results import Export, FloatModel
 from pipelines.core.params import QuantizationParams, check_architecture, load_params
 from pipelines.core.records import write_record
 from pipelines.core.variants import int8_of
-from pipelines.export.pictures import read_pictures, read_split
+from pipelines.export.conformal import fit_sets
+from pipelines.export.pictures import in_batches, read_pictures, read_split
 from pipelines.model.predict import open_model
-from pipelines.quantize.conversion import Agreement, agreement, converted, failed, fault
+from pipelines.quantize.conversion import Agreement, agreement, converted, failed, fault, with_contract
 from serving.contract.arrays import Image
-from serving.contract.model import ModelContract
+from serving.contract.model import ConformalThreshold, ModelContract
 from serving.cores import usable_cores
 from serving.inference.onnx_classifier import OnnxClassifier
 
@@ -59,7 +61,8 @@ def quantize_model(
 
     Args:
         source: the float32 model.
-        manifest: manifest in the folder of the prepared pictures; `val` is used for calibration.
+        manifest: manifest in the folder of the prepared pictures; `val` is used for calibration, `test` to
+            measure the coverage of prediction sets.
         dataset: `dataset.json`, which identifies the data set.
         folder: output folder, replaced as a whole.
         settings: settings of this architecture.
@@ -86,10 +89,26 @@ def quantize_model(
     with replacing_folder(folder) as temporary:
         (temporary / "model.onnx").write_bytes(content)
         quantized = _checked(temporary / "model.onnx", float_model, contract, pictures=compared)
+        if contract.conformal is not None:
+            contract = replace(contract, conformal=_sets(quantized, contract.conformal.coverage, manifest))
+            content = with_contract(content, contract)
+            (temporary / "model.onnx").write_bytes(content)
+            quantized = _checked(temporary / "model.onnx", float_model, contract, pictures=compared)
         found = agreement(float_model, quantized, compared)
         values = _record(float_model, quantized, content, found=found, settings=settings)
         write_record(temporary / "export.json", values)
     return values
+
+
+def _sets(quantized: OnnxClassifier, coverage: float, manifest: Path) -> ConformalThreshold:
+    """The variant's own threshold: its probabilities are not those of the float32 model."""
+
+    def answered(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        pictures = read_split(manifest, split, classes=quantized.contract.classes)
+        found = [quantized.predict(batch).probabilities for batch in in_batches(pictures.paths)]
+        return np.concatenate(found), pictures.labels
+
+    return fit_sets(answered("val"), answered("test"), coverage=coverage)
 
 
 def validation_pictures(manifest: Path, contract: ModelContract, *, count: int) -> Image:
@@ -160,6 +179,7 @@ def _record(
         heatmap=answers.heatmap.shape[1:],
         embedding=int(answers.embedding.shape[1]),
         flip_average=quantized.contract.flip_average or None,
+        sets=quantized.contract.conformal,
         twin=FloatModel(
             sha256=float_model.sha256,
             size_bytes=float_model.size_bytes,

@@ -272,12 +272,24 @@ def _model(facts: Facts) -> str:
         ("input", f"{spec.height}×{spec.width} px, {spec.color}, {face}"),
         ("training", f"{training.epochs_run} epochs, best epoch {training.best_epoch}"),
         ("calibration", f"temperature {facts.export.temperature:.3f}"),
+        *_sets(facts),
         *([("prediction", "mean of picture and mirror image")] if facts.export.flip_average else []),
         ("file", f"{facts.export.size_bytes / 1e6:.2f} MB ONNX, sha256 `{facts.export.sha256[:12]}`"),
         *_quantized(facts),
         ("latency", f"{facts.p50_ms:.2f} ms, median, batch 1, one thread; {facts.timing}"),
     ]
     return table(("", ""), rows)
+
+
+def _sets(facts: Facts) -> list[tuple[str, str]]:
+    sets = facts.export.sets
+    if sets is None:
+        return []
+    text = (
+        f"every class with a probability of at least {sets.threshold:.3f}; "
+        f"nominal coverage {sets.coverage:g}, measured on test {sets.measured_coverage:.3f}"
+    )
+    return [("prediction sets", text)]
 
 
 def _quantized(facts: Facts) -> list[tuple[str, str]]:

@@ -121,10 +121,29 @@ def test_validation_pictures_are_spread_over_the_scale_of_novelty(exported: Path
     np.testing.assert_allclose(np.sort(found), expected, atol=0.07)
 
 
+@pytest.mark.parametrize("name", ["lenet", "vit"])
+def test_sets_of_the_file_have_the_coverage_that_the_contract_says(exported: Path, name: str) -> None:
+    path = exported / "onnx" / name / "model.onnx"
+    (entry,) = onnx.load(path).metadata_props
+    sets = ModelContract.from_json(entry.value).conformal
+    assert sets is not None
+    assert sets.coverage == 0.9
+    assert read_json(path.with_name("export.json"))["sets"] == vars(sets)
+    own = {}
+    for split in ("val", "test"):
+        found = read_split(exported / "prepared/manifest.parquet", split, classes=CLASSES)
+        (rows,) = session(path).run(["probabilities"], {"image": read_pictures(found.paths)})
+        own[split] = rows[np.arange(len(rows)), found.labels], rows.argmax(1) == found.labels
+    # 18 pictures: the ⌈19 · 0.9⌉ = 18th largest probability, the smallest one.
+    assert sets.threshold == pytest.approx(own["val"][0].min(), abs=2e-6)
+    within = (own["test"][0] >= sets.threshold) | own["test"][1]
+    assert sets.measured_coverage == pytest.approx(within.mean(), abs=1e-6)
+
+
 def test_without_novelty_the_file_is_of_version_1_and_needs_no_training_pictures(lenet: Path) -> None:
     for path in (lenet / "prepared/images/train").rglob("*.png"):
         path.unlink()
-    params = ExportParams(opset=18, tolerance=1e-4, novelty=False)
+    params = ExportParams(opset=18, tolerance=1e-4, novelty=False, coverage=None)
     assert set(export(lenet, "lenet", params=params).parity) == set(OUTPUTS)
     (entry,) = onnx.load(lenet / "onnx/lenet/model.onnx").metadata_props
     contract = ModelContract.from_json(entry.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,16 @@ import pytest
 from pipelines.core import paths
 from pipelines.core.params import known_architectures, load_params
 from pipelines.core.variants import int8_of
+from pipelines.export.pictures import read_pictures, read_split
 from pipelines.model.predict import open_model
 from pipelines.quantize import qdq
 from pipelines.quantize.graph import Graph
 from pipelines.quantize.rewriting import rewritten
 from pipelines.quantize.stage import quantize_model
+from serving.inference.onnx_classifier import OnnxClassifier
 from tests.support.files import read_json
 from tests.support.graphs import live_operators, run
-from tests.support.networks import SIDE, pictures
+from tests.support.networks import CLASSES, SIDE, pictures
 
 NAMES = known_architectures()
 # Deep random networks are chaotic: a rounding early on grows into another answer, also without any fault.
@@ -49,12 +52,23 @@ def repository_params() -> Path:
     return Path(__file__).parents[3] / "params.yaml"
 
 
+def probabilities_of_true_classes(exported: Path, model: OnnxClassifier) -> np.ndarray:
+    """Of the 18 validation pictures; the threshold of sets is the smallest, the ⌈19 · 0.9⌉-th largest."""
+    split = read_split(exported / paths.MANIFEST, "val", classes=CLASSES)
+    found = model.predict(read_pictures(split.paths)).probabilities
+    return np.asarray(found[np.arange(len(found)), split.labels])
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_signature_and_contract_are_the_twins(quantized: Path, name: str) -> None:
+def test_signature_and_contract_are_the_twins(exported: Path, quantized: Path, name: str) -> None:
     """`open_model` holds tensors against the contract; sizes of heatmap and embedding are compared here."""
     twin = open_model(quantized / paths.onnx_model(name))
     found = open_model(quantized / paths.onnx_model(int8_of(name)))
-    assert found.contract.to_json() == twin.contract.to_json().replace(f'"{name}"', f'"{name}-int8"')
+    assert replace(found.contract, conformal=twin.contract.conformal, architecture=name) == twin.contract
+    assert found.contract.architecture == f"{name}-int8"
+    own = probabilities_of_true_classes(exported, found)
+    assert found.contract.conformal is not None
+    assert found.contract.conformal.threshold == pytest.approx(own.min(), abs=2e-6)
     images = pictures(5)
     for output in ("probabilities", "heatmap", "embedding", "novelty"):
         ours, theirs = (getattr(one.predict(images), output) for one in (found, twin))

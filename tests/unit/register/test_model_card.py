@@ -11,6 +11,7 @@ from pipelines.core import paths
 from pipelines.core.records import write_record
 from pipelines.report.model_card import SAMPLE_WARNING, Facts, is_sample, read_facts, render, render_short
 from sample_faces.dataset import SampleSpec, plan_shots
+from serving.contract import ConformalThreshold
 from tests.support.registry_world import make_world
 from tests.support.results import NOVELTY, robustness
 from tests.support.timings import SAID
@@ -79,6 +80,13 @@ def test_corrupted_pictures_are_those_of_this_file(facts: Facts, tmp_path: Path)
     assert "## Corrupted pictures" not in render(facts)
     write_record(tmp_path / paths.ROBUSTNESS, replace(found, sha256="00" * 32))
     assert read_facts(tmp_path, "lenet").robustness is None
+
+
+def test_prediction_sets_are_stated_with_nominal_and_measured_coverage(facts: Facts) -> None:
+    sets = ConformalThreshold(threshold=0.125, coverage=0.9, measured_coverage=0.875)
+    card = render(replace(facts, export=replace(facts.export, sets=sets)))
+    assert "at least 0.125; nominal coverage 0.9, measured on test 0.875 |" in card
+    assert "prediction sets" not in render(facts)
 
 
 def test_tables_are_whole(facts: Facts) -> None:
