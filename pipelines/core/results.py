@@ -37,6 +37,31 @@ class Crops:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How many prediction sets contain the true class; the numbers are None without pictures."""
+
+    images: int
+    share: float | None
+    low: float | None
+    """End of the exact 95 % interval, which takes pictures of one person for independent; as `high`."""
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetScores:
+    """Prediction sets of the test split."""
+
+    coverage: float
+    """Nominal."""
+    threshold: float
+    measured: Coverage
+    mean_size: float | None
+    """Mean number of classes in a set."""
+    classes: Mapping[str, Coverage]
+    """By true class: the nominal coverage holds for all classes together, not for each."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoveltyScores:
     """How well a model's novelty tells test pictures from pictures without a face."""
 
@@ -86,6 +111,8 @@ class Evaluation(Scores):
     size_mb: float
     """Of the ONNX file, 10⁶ bytes."""
     crops: Crops
+    sets: Annotated[SetScores | None, OPTIONAL] = None
+    """None if the contract has no threshold for them."""
     novelty: Annotated[NoveltyScores | None, OPTIONAL] = None
     """None if the model does not tell it."""
 

@@ -25,10 +25,11 @@ from pipelines.core.manifest import read_manifest
 from pipelines.core.model_results import read_training_record
 from pipelines.core.params import load_params
 from pipelines.core.records import write_record
-from pipelines.core.results import Crops, Evaluation, NoveltyScores, Scores
+from pipelines.core.results import Crops, Evaluation, NoveltyScores, Scores, SetScores
 from pipelines.core.variants import display_name, variants_of
 from pipelines.evaluate.crops import compare_crops
 from pipelines.evaluate.non_faces import measure_novelty, non_faces
+from pipelines.evaluate.sets import measure_sets
 from pipelines.metrics import Answers
 from pipelines.model.predict import open_model, predict_batches
 from serving.cores import usable_cores
@@ -197,6 +198,7 @@ def describe(
     scores: Scores,
     crops: Crops,
     novelty: NoveltyScores | None,
+    sets: SetScores | None,
 ) -> Evaluation:
     """Add to the metrics of a variant what it is: title, origin of its weights, parameters, size."""
     return Evaluation(
@@ -207,6 +209,7 @@ def describe(
         size_mb=round(classifier.size_bytes / 1e6, 6),
         crops=crops,
         novelty=novelty,
+        sets=sets,
         **vars(scores),
     )
 
@@ -244,7 +247,10 @@ def main() -> None:
         )
         seen = predictions[predictions["split"] == "test"].get("novelty")
         novelty = None if seen is None else measure_novelty(classifier, seen.to_numpy(np.float64), others)
-        evaluation = describe(name, architecture, classifier, scores=scores, crops=cropped, novelty=novelty)
+        sets = measure_sets(answers(predictions, "test", dataset.classes), classifier.contract.conformal)
+        evaluation = describe(
+            name, architecture, classifier, scores=scores, crops=cropped, novelty=novelty, sets=sets
+        )
         write(evaluation, predictions, dataset.classes)
         print(one_line(evaluation))
 

@@ -20,6 +20,7 @@ from pipelines.core.results import (
     Crops,
     Evaluation,
     NoveltyScores,
+    SetScores,
     Timing,
     read_evaluation,
     read_latencies,
@@ -155,6 +156,8 @@ def _figures(facts: Facts) -> Iterator[str]:
     if facts.robustness:
         yield f"## Corrupted pictures\n\n{_corrupted(facts.robustness)}"
     yield f"## Whole pictures and face crops\n\n{_crops(facts.metrics.crops)}"
+    if facts.metrics.sets is not None:
+        yield f"## Prediction sets\n\n{_coverage(facts.metrics.sets)}"
     if facts.metrics.novelty is not None:
         yield f"## Pictures unlike the training's\n\n{_novelty(facts.metrics.novelty)}"
     yield f"## Data\n\n{_data(facts)}"
@@ -235,6 +238,19 @@ def _crops(crops: Crops) -> str:
         for name, scores in (("whole picture", crops.whole), ("face", crops.face))
     ]
     return f"{note}\n\n{table(('input', 'accuracy', 'macro-F1'), rows)}"
+
+
+def _coverage(found: SetScores) -> str:
+    rows = [
+        (name, str(one.images), _number(one.share), f"[{_number(one.low)}, {_number(one.high)}]")
+        for name, one in (("all", found.measured), *found.classes.items())
+    ]
+    return (
+        f"A set has {_number(found.mean_size)} classes on average and is to contain the true one with "
+        f"probability {found.coverage:g}. Measured on test, with exact 95 % intervals; the nominal coverage "
+        "holds for all classes together, not for each:\n\n"
+        + table(("true class", "pictures", "coverage", "interval"), rows)
+    )
 
 
 def _novelty(found: NoveltyScores) -> str:

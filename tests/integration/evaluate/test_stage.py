@@ -21,7 +21,7 @@ from pipelines.core.results import VariantTimes
 from pipelines.evaluate import stage
 from pipelines.evaluate.non_faces import non_faces
 from pipelines.model.predict import open_model, predict_sources
-from serving.contract import NoveltyOutput, preprocess
+from serving.contract import ConformalThreshold, NoveltyOutput, preprocess
 from tests.support.files import read_json
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
 from tests.support.originals import write_originals, write_prepared
@@ -39,7 +39,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = write_originals(root, per_class=PER_CLASS, misleading=MISLEADING)
     dataset = write_prepared(root, manifest)
     contract = replace(
-        make_contract(dataset=dataset.dataset, weights="imagenet"), novelty=NoveltyOutput(threshold=0.6)
+        make_contract(dataset=dataset.dataset, weights="imagenet"),
+        novelty=NoveltyOutput(threshold=0.6),
+        conformal=ConformalThreshold(threshold=0.05, coverage=0.9, measured_coverage=0.9),
     )
     levels = brightness_levels(len(CLASSES))
     write_model(root / MODEL, contract=contract, levels=levels)
@@ -151,6 +153,22 @@ def test_novelty_is_that_of_the_test_pictures_against_pictures_without_a_face(
     assert found["auroc"] == pytest.approx(expected, abs=1e-5)
     assert (found["faces"], found["others"], found["threshold"]) == (len(test), len(others), 0.6)
     assert "novelty" not in read_json(project / "evaluations/lenet-int8/metrics.json")
+
+
+def test_coverage_is_the_share_of_test_pictures_whose_class_is_in_the_set(
+    written: dict[str, Any], predictions: pd.DataFrame
+) -> None:
+    test = predictions[predictions["split"] == "test"]
+    probabilities = test[[f"p_{name}" for name in CLASSES]].to_numpy()
+    hits = [
+        row[f"p_{row['label']}"] >= 0.05 or row["label"] == row["predicted"] for _, row in test.iterrows()
+    ]
+    found = written["sets"]
+    assert found["measured"]["share"] == pytest.approx(np.mean(hits), abs=1e-6)
+    sizes = np.maximum((probabilities >= 0.05).sum(axis=1), 1)
+    assert found["mean_size"] == pytest.approx(sizes.mean(), abs=1e-6)
+    assert list(found["classes"]) == list(CLASSES)
+    assert sum(one["images"] for one in found["classes"].values()) == len(test)
 
 
 def test_slices_are_scored_on_their_own(
