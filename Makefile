@@ -22,12 +22,15 @@ HOST ?= 127.0.0.1
 MLFLOW_PORT ?= 5000
 PREFECT_PORT ?= 4200
 
-.PHONY: help setup data run test check lint types unit coverage benchmark ui profile reproduce lock clean bandit audit images serve up train docs relocate shape
+.PHONY: help doctor setup data run test check lint types unit coverage benchmark ui profile reproduce lock clean bandit audit images serve up train docs relocate shape
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## install the locked environment into .venv (and uv, if it is missing)
+
+doctor: setup ## say what this machine and this checkout lack, and what to do about it
+	@python -m flows.doctor
 
 # `pip --target` also works on a Python whose distribution forbids global installs (PEP 668).
 $(VENV)/.installed: requirements/dev.txt
