@@ -134,7 +134,7 @@ def test_a_damaged_database_is_a_problem_and_an_absent_one_is_not(checkout: Path
         del os.environ["MIEN_DATABASE_URL"]
 
 
-def test_uncommitted_parameters_and_a_folder_without_git_are_told_apart(checkout: Path) -> None:
+def test_uncommitted_parameters_are_a_note_and_a_folder_without_git_is_a_problem(checkout: Path) -> None:
     assert state(checkout, "git") == "ok"
     with (checkout / "params.yaml").open("a") as file:
         file.write("# changed\n")
