@@ -94,7 +94,7 @@ def _attention_rollout(classifier: Classifier, batch: NDArray[np.float32]) -> _R
     """Attention rollout (Abnar & Zuidema, 2020) from the class token to the patches.
 
     Heads are averaged, the residual connection counts half (section 3 of the paper), and the blocks'
-    matrices are multiplied, first block rightmost. There is no floor.
+    matrices are multiplied, first block rightmost. The floor is 0: weak maps are not faint.
     """
     from keras import ops
 
