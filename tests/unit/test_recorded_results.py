@@ -11,6 +11,7 @@ from pipelines.core.model_results import Export, TrainingRecord
 from pipelines.core.records import read_record, write_record
 from pipelines.core.results import Comparison, Evaluation, Latencies
 from pipelines.gate.record import GateVerdict
+from pipelines.robustness.record import Robustness
 from tests.support.recorded_results import contradictions
 
 
@@ -29,6 +30,7 @@ def test_recorded_results_agree(repository: Path) -> None:
         ("validation/passed.json", ValidationStamp),
         ("reports/latency.json", Latencies),
         ("reports/comparison.json", Comparison),
+        ("reports/robustness.json", Robustness),
         ("reports/gate.json", GateVerdict),
     ],
 )

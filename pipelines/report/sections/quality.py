@@ -22,7 +22,7 @@ _CALIBRATION = Heading("calibration", "Calibration of the probabilities", "Calib
 
 
 def calibration_section(inputs: Inputs) -> Section:
-    """Show the reliability diagram of the selected network, and every network's calibration error."""
+    """Show the selected network's reliability diagram and prediction sets, all networks' calibration error."""
     selected = inputs.selected
     if selected is None or selected.calibration is None or selected.metrics is None:
         return absent(_CALIBRATION, lacks="The selected model's calibration", stage="evaluate compare")
@@ -33,6 +33,7 @@ def calibration_section(inputs: Inputs) -> Section:
             "title": selected.title,
             "error": selected.metrics.test.ece,
             "export": selected.export,
+            "sets": selected.metrics.sets,
             "models": [
                 {"title": model.title, "error": error, "selected": model is selected}
                 for model, error in sorted(scored, key=lambda item: (item[1] is None, item[1] or 0.0))

@@ -17,6 +17,7 @@ from pipelines.core import paths
 from pipelines.core.errors import ResultCorrupt
 from pipelines.core.io import write_json
 from pipelines.core.records import read_record, write_record
+from pipelines.core.results import Coverage, Evaluation, SetScores
 from pipelines.core.variants import display_name
 from pipelines.explain.selection import Explanation, QuantizedDifference
 from pipelines.report.freshness import earlier_stages
@@ -212,6 +213,30 @@ def test_novelty_is_shown_for_the_selected_model_and_beside_the_others(copy: Pat
     assert "93.8\u202f%" in shown
     assert shown.count("0.938") == len(inputs.compared) > 1
     for value in ("0.900", "0.975", "68.8\u202f%", "1.2\u202f%", "drawn-1"):
+        assert value in shown, value
+
+
+def test_prediction_sets_show_the_coverage_that_was_measured(copy: Path) -> None:
+    inputs = read_inputs(copy)
+    assert inputs.selected is not None
+    path = copy / paths.evaluation_metrics(inputs.selected.architecture)
+    known = read_record(path, Evaluation, stage="evaluate")
+    all_classes = Coverage(images=240, share=0.912, low=0.869, high=0.945)
+    first = Coverage(images=31, share=0.839, low=0.663, high=0.945)
+    sets = SetScores(
+        coverage=0.9, threshold=0.2, measured=all_classes, mean_size=1.37, classes={inputs.classes[0]: first}
+    )
+    write_record(path, replace(known, sets=sets))
+    shown = section(render(read_inputs(copy)), "calibration")
+    for value in (
+        "90\u202f%",
+        "91.2\u202f%",
+        "86.9\u202f%",
+        "94.5\u202f%",
+        "1.37",
+        "83.9\u202f%",
+        "66.3\u202f%",
+    ):
         assert value in shown, value
 
 
