@@ -22,7 +22,7 @@ _CALIBRATION = Heading("calibration", "Calibration of the probabilities", "Calib
 
 
 def calibration_section(inputs: Inputs) -> Section:
-    """Show the selected network's reliability diagram and prediction sets, all networks' calibration error."""
+    """Show the selected network's reliability diagram and sets, and every network's calibration error."""
     selected = inputs.selected
     if selected is None or selected.calibration is None or selected.metrics is None:
         return absent(_CALIBRATION, lacks="The selected model's calibration", stage="evaluate compare")
