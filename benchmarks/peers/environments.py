@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+ALONE = "without-dependencies.txt"
+"""Beside a peer's requirements.txt: what is installed without its own requirements."""
 _DONE = ".complete"
 
 
@@ -21,7 +23,9 @@ def default_cache() -> Path:
 
 def environment_path(peer: str, cache: Path) -> Path:
     """Folder of a peer's environment; another one when its requirements or the interpreter change."""
+    alone = HERE / peer / ALONE
     content = (HERE / peer / "requirements.txt").read_bytes() + sys.version.encode()
+    content += alone.read_bytes() if alone.exists() else b""
     return cache / f"{peer}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
@@ -42,6 +46,11 @@ def environment(peer: str, cache: Path) -> Path:
         _uv(
             "pip", "install", "--compile-bytecode", "--python", str(folder / "bin/python"), "-r", requirements
         )
+        # What asks for packages that it does not need here, such as PyTorch; requirements.txt has the others.
+        alone = HERE / peer / ALONE
+        if alone.exists():
+            python = str(folder / "bin/python")
+            _uv("pip", "install", "--compile-bytecode", "--no-deps", "--python", python, "-r", str(alone))
         (folder / _DONE).touch()
     return folder / "bin"
 

@@ -45,9 +45,18 @@ class Server:
 
 @contextmanager
 def serving(
-    recipe: Recipe, *, programs: Path, folder: Path, model: Path, workers: int, picture: bytes
+    recipe: Recipe,
+    *,
+    programs: Path,
+    folder: Path,
+    model: Path,
+    workers: int,
+    picture: bytes,
+    face_model: Path | None = None,
 ) -> Iterator[Server]:
     """Start one, wait until it answers, end it and all its processes.
+
+    `face_model` is YuNet's file, for recipes that find faces with it.
 
     Raises:
         RuntimeError: it ended, or did not answer in three minutes; with the last lines of its log.
@@ -59,7 +68,7 @@ def serving(
         folder=folder,
         ports=(first, second, third),
         workers=workers,
-        environment=_environment(programs, model, workers),
+        environment=_environment(programs, model, workers, face_model),
     )
     log = folder / "server.log"
     with log.open("wb") as output:
@@ -88,7 +97,7 @@ def ask(port: int, way: Way, picture: bytes, *, timeout_s: float = 30.0) -> tupl
         return answer.status, answer.read()
 
 
-def _environment(programs: Path, model: Path, workers: int) -> dict[str, str]:
+def _environment(programs: Path, model: Path, workers: int, face_model: Path | None) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MIEN_", "PYTHON"))}
     return own | {
         **_QUIET,
@@ -97,6 +106,7 @@ def _environment(programs: Path, model: Path, workers: int) -> dict[str, str]:
         "PYTHONPATH": str(Path(__file__).parent / "shared"),
         "MIEN_PEER_MODEL": str(model.absolute()),
         "MIEN_PEER_WORKERS": str(workers),
+        **({"MIEN_PEER_FACE_MODEL": str(face_model.absolute())} if face_model else {}),
     }
 
 

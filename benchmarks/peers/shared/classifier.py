@@ -39,9 +39,11 @@ class Classifier:
 
     def read(self, content: bytes) -> Any:
         """The picture of a file as the network takes it: uint8 [side, side, 3], RGB."""
-        image = cv2.cvtColor(
-            cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
-        )
+        return self.resized(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
+
+    def resized(self, image: Any) -> Any:
+        """A picture or a part of one, uint8 [h, w, 3] BGR, as the network takes it."""
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         return cv2.resize(image, (self._side_px, self._side_px), interpolation=cv2.INTER_AREA)
 
     def answers(self, images: Sequence[Any]) -> list[dict[str, Any]]:

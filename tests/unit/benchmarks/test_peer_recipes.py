@@ -11,7 +11,9 @@ import pytest
 
 import benchmarks.peers.recipes as peers
 from benchmarks.peers.check import Expected, WrongAnswer, check
-from benchmarks.peers.environments import HERE, environment_path
+from benchmarks.peers.default_path import FaceRow, table
+from benchmarks.peers.environments import ALONE, HERE, environment_path
+from benchmarks.peers.face_recipes import FaceRecipe, face_recipes
 
 PICTURE = bytes(range(256))
 
@@ -37,9 +39,15 @@ def test_the_picture_arrives_as_it_is(recipe: peers.Recipe) -> None:
     assert all(picture_in(way) == PICTURE for way in recipe.ways)
 
 
-@pytest.mark.parametrize("recipe", peers.recipes(), ids=lambda recipe: recipe.name)
+EVERY = {recipe.name: recipe for recipe in (*peers.recipes(), *(peer.recipe for peer in face_recipes()))}
+
+
+@pytest.mark.parametrize("recipe", EVERY.values(), ids=EVERY)
 def test_every_requirement_is_pinned_and_no_index_is_named(recipe: peers.Recipe) -> None:
-    lines = (HERE / recipe.name / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    files = [HERE / recipe.name / "requirements.txt", HERE / recipe.name / ALONE]
+    lines = [
+        line for file in files if file.exists() for line in file.read_text(encoding="utf-8").splitlines()
+    ]
     wanted = [line for line in lines if not line.startswith("#")]
     assert wanted
     assert all("==" in line and "://" not in line and not line.startswith("-") for line in wanted)
@@ -61,8 +69,28 @@ def test_other_requirements_are_another_environment(tmp_path: Path, monkeypatch:
     file.write_text("one==1\n")
     first = environment_path("peer", tmp_path / "cache")
     file.write_text("one==2\n")
-    assert environment_path("peer", tmp_path / "cache") != first
+    second = environment_path("peer", tmp_path / "cache")
+    (file.parent / ALONE).write_text("three==3\n")
+    third = environment_path("peer", tmp_path / "cache")
+    assert len({first, second, third}) == 3
     assert first.parent == tmp_path / "cache"
+
+
+@pytest.mark.parametrize("peer", face_recipes(), ids=lambda peer: peer.recipe.name)
+def test_peers_that_find_faces_get_the_picture_of_a_form(peer: FaceRecipe) -> None:
+    (way,) = peer.recipe.ways
+    assert way.content_type == peers.FORM
+    assert picture_in(way) == PICTURE
+
+
+def test_the_default_path_s_table_has_the_median_and_the_ratio_of_each_round() -> None:
+    figures = {"per_s": [10, 30, 20], "p50_ms": [1, 3, 2], "p99_ms": [4, 6, 5], "cpu_ms": [7, 9, 8]}
+    row = FaceRow(
+        title="it", kind="library", picture="group", connections=8, faces=3, lead=[4, 2, 3], **figures
+    )
+    text = list(table([row]))
+    assert text[0] == "**group, 8 clients**"
+    assert text[-2] == "| it | 3 | 20.0 | 3.00 (2.00–4.00) | 2.0 | 5.0 | 8.0 |"
 
 
 EXPECTED = [Expected(picture=PICTURE, probabilities={"happy": 0.75, "sad": 0.25})]
