@@ -52,7 +52,8 @@ def draw_face_scene(seed: int, index: int) -> FaceScene:
     """Draw one scene; scenes of the same seed have different people."""
     rng = np.random.default_rng((seed, index))
     canvas = _wall(rng)
-    sizes = np.exp(rng.uniform(*np.log(_SIZES_PX), rng.integers(1, _MAX_PEOPLE + 1)))
+    smallest, largest = np.log(_SIZES_PX)
+    sizes = np.exp(rng.uniform(smallest, largest, int(rng.integers(1, _MAX_PEOPLE + 1))))
     placed: list[NDArray[np.float64]] = []
     hidden: list[NDArray[np.bool_]] = []
     # The small ones are far away, so the large ones are painted over them.
@@ -65,8 +66,8 @@ def draw_face_scene(seed: int, index: int) -> FaceScene:
             seen |= _covered(earlier, cover)
         points += np.array((left, top))
         placed.append(points)
-        inside = (points >= 0).all(1) & (points < (WIDTH_PX, HEIGHT_PX)).all(1)
-        hidden.append(~inside)
+        outside = (points < 0) | (points >= (WIDTH_PX, HEIGHT_PX))
+        hidden.append(np.asarray(outside.any(1), np.bool_))
     gain = rng.uniform(0.25, 0.5) if rng.random() < _DARK_SHARE else 1.0
     image = np.clip(canvas * gain + rng.normal(0, 3, canvas.shape), 0, 255).astype(np.uint8)
     boxes = [
@@ -97,9 +98,9 @@ def _portrait(seed: int, index: int, size_px: int) -> tuple[NDArray[np.float32],
     face = shape_face(sitting.person.shape, sitting.expression)
     points = scene.pose.project(np.concatenate([part(face, name) for name in LANDMARKS]), painted_px)
     turn = cv2.getRotationMatrix2D((painted_px / 2, painted_px / 2), -scene.pose.roll_deg, 1.0)
-    head = cv2.warpAffine(head, turn, (painted_px, painted_px))
-    head = cv2.resize(head, (size_px, size_px), interpolation=cv2.INTER_AREA)
-    return np.asarray(head, np.float32), (points @ turn[:, :2].T + turn[:, 2]) / 2
+    turned = cv2.warpAffine(head, turn, (painted_px, painted_px))
+    small = cv2.resize(turned, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32), (points @ turn[:, :2].T + turn[:, 2]) / 2
 
 
 def _lay(canvas: NDArray[np.float32], head: NDArray[np.float32], left: int, top: int) -> NDArray[np.float32]:

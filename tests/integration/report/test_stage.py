@@ -219,7 +219,7 @@ def test_novelty_is_shown_for_the_selected_model_and_beside_the_others(copy: Pat
 def test_prediction_sets_show_the_coverage_that_was_measured(copy: Path) -> None:
     inputs = read_inputs(copy)
     assert inputs.selected is not None
-    path = copy / paths.evaluation_metrics(inputs.selected.architecture)
+    path = copy / paths.evaluation_metrics(inputs.selected.name)
     known = read_record(path, Evaluation, stage="evaluate")
     all_classes = Coverage(images=240, share=0.912, low=0.869, high=0.945)
     first = Coverage(images=31, share=0.839, low=0.663, high=0.945)
