@@ -19,52 +19,30 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.load import Load, measure
+from benchmarks.load import Load
 from benchmarks.models import exported
 from benchmarks.peers.check import check, expectations
+from benchmarks.peers.contender import PORTRAIT_PX, Contender, loaded, portrait
 from benchmarks.peers.environments import default_cache, environment
 from benchmarks.peers.recipes import BINARY, FORM, Recipe, Way, as_form, as_is, plain, recipes
 from benchmarks.peers.results import Memory, Row, tables
 from benchmarks.peers.server import ask, serving
 from benchmarks.service import registry_with, service
-from sample_faces.dataset import SampleSpec, draw_image, encode, plan_shots
 from serving.cores import usable_cores
 
 _ARCHITECTURE, _SIDE_PX = "mobilenet_v2", 96
-_PICTURE_PX = 300
-"""A face of the sample drawn at this size is a JPEG of 16 kB."""
 _CONNECTIONS = (1, 8, 32)
 _OURS = "mien"
 _TURNS = 3
 """Rounds after which everyone has been early, in the middle and late."""
 _Measured = tuple[Load, float]
 """With the processor time of one request, milliseconds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contender:
-    """One way of asking one running server."""
-
-    title: str
-    kind: str
-    port: int
-    way: Way
-    body: Path
-    cpu_s: Callable[[], float]
-    """Processor time of its server so far."""
-    rest: Callable[[], None]
-    """Waits for what the server does besides, such as drift over the answers so far."""
-
-    @property
-    def sent(self) -> str:
-        """What it is compared by."""
-        return "form" if self.way.content_type == FORM else "body"
 
 
 def main() -> None:
@@ -101,9 +79,11 @@ class _Bench:
         self, stack: ExitStack, folder: Path, chosen: Sequence[Recipe], programs: Mapping[str, Path]
     ) -> None:
         self._folder = folder
-        self._picture, other = _face(0), _face(1)
+        self._picture, other = portrait(0), portrait(1)
         self._model = exported(_ARCHITECTURE, side_px=_SIDE_PX)
         self._contenders: list[Contender] = []
+        self._bodies: dict[str, Path] = {}
+        """Title → file that is sent."""
         self._memory: dict[str, Callable[[], float]] = {}
         self._expected = expectations(self._model, [self._picture, other])
         self._start_ours(stack)
@@ -118,12 +98,13 @@ class _Bench:
         _say(self._picture, rounds=rounds, seconds=seconds)
         idle = {title: memory() for title, memory in self._memory.items()}
         for contender in self._contenders:
-            _loaded(contender, connections=8, seconds=1)
+            loaded(contender, self._bodies[contender.title], connections=8, seconds=1)
         figures: dict[tuple[str, int], list[_Measured]] = defaultdict(list)
         for number in range(rounds):
             for connections in _CONNECTIONS:
                 for contender in self._turned(number):
-                    measured = _loaded(contender, connections=connections, seconds=seconds)
+                    body = self._bodies[contender.title]
+                    measured = loaded(contender, body, connections=connections, seconds=seconds)
                     figures[contender.title, connections].append(measured)
         rows = list(self._rows(figures))
         memories = [Memory(title=t, idle=idle[t], loaded=now()) for t, now in self._memory.items()]
@@ -193,8 +174,9 @@ class _Bench:
     ) -> None:
         body = self._folder / f"body-{len(self._contenders)}"
         body.write_bytes(way.encode(self._picture))
+        self._bodies[way.title] = body
         self._contenders.append(
-            Contender(title=way.title, kind=kind, port=port, way=way, body=body, cpu_s=cpu_s, rest=rest)
+            Contender(title=way.title, kind=kind, port=port, way=way, cpu_s=cpu_s, rest=rest)
         )
 
 
@@ -206,32 +188,8 @@ def _our_ways(title: str) -> tuple[Way, Way]:
     )
 
 
-def _loaded(contender: Contender, *, connections: int, seconds: float) -> _Measured:
-    before_s = contender.cpu_s()
-    url = f"http://127.0.0.1:{contender.port}{contender.way.path}"
-    load = measure(
-        url,
-        contender.body,
-        connections=connections,
-        seconds=seconds,
-        content_type=contender.way.content_type,
-    )
-    cpu_ms = 1e3 * (contender.cpu_s() - before_s) / load.requests
-    # Not to burden the next one.
-    contender.rest()
-    if load.failed:
-        raise RuntimeError(f"{contender.title}: {load.failed} of {load.requests} requests failed")
-    return load, cpu_ms
-
-
-def _face(number: int) -> bytes:
-    """A face of the sample, larger than the network's input as a user's picture is: JPEG, quality 90."""
-    spec = SampleSpec(per_class=2, seed=20, size_px=_PICTURE_PX)
-    return encode(draw_image(spec, plan_shots(spec)[6 + number]))
-
-
 def _say(picture: bytes, *, rounds: int, seconds: float) -> None:
-    print(f"`{_ARCHITECTURE}` at {_SIDE_PX} px; a JPEG of {_PICTURE_PX} px, {len(picture):,} bytes;", end=" ")
+    print(f"`{_ARCHITECTURE}` at {_SIDE_PX} px; a JPEG of {PORTRAIT_PX} px, {len(picture):,} bytes;", end=" ")
     print(f"{usable_cores()} workers each; wrk on the same cores; {rounds} × {seconds} s;", end=" ")
     print(f"load of the machine before: {machine.load():.1f}.\n", flush=True)
 

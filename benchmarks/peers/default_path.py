@@ -17,18 +17,18 @@ import signal
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 
 from benchmarks import machine
 from benchmarks.faces import draw_face_scene
-from benchmarks.load import Load, measure
+from benchmarks.load import Load
 from benchmarks.models import exported
+from benchmarks.peers.contender import PORTRAIT_PX, Contender, loaded, portrait
 from benchmarks.peers.environments import default_cache, environment
 from benchmarks.peers.face_recipes import face_recipes
 from benchmarks.peers.recipes import FORM, Way, as_form
@@ -36,7 +36,6 @@ from benchmarks.peers.results import median, spread
 from benchmarks.peers.server import ask, serving
 from benchmarks.service import registry_with, service
 from pipelines.weights.face_model import FaceModelUnavailable, addresses, download_face_model, find_face_model
-from sample_faces.dataset import SampleSpec, draw_image, encode, plan_shots
 from serving.contract.faces import YUNET_FILE
 from serving.cores import usable_cores
 
@@ -44,25 +43,9 @@ _ARCHITECTURE, _SIDE_PX = "mobilenet_v2", 96
 _SEED = 15
 _FACES, _SMALLEST_PX = 4, 80
 """Of the group: all can be seen, and the smallest has this height, brows to chin."""
-_PORTRAIT_PX = 300
 _QUALITY = 90
 _CONNECTIONS = (1, 8)
 _OURS = "mien"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FaceServer:
-    """A running server."""
-
-    title: str
-    kind: str
-    """`ours`, `library` or `bare`."""
-    port: int
-    way: Way
-    cpu_s: Callable[[], float]
-    """Processor time of its processes so far."""
-    rest: Callable[[], None]
-    """Waits for what the server does besides, such as drift over the answers so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +81,7 @@ def main() -> None:
     rounds, seconds = (1, 3) if arguments.quick else (arguments.rounds, arguments.seconds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     yunet = _yunet(parser)
-    programs = {peer.recipe.name: environment(peer.recipe.name, arguments.cache) for peer in face_recipes()}
+    programs = {recipe.name: environment(recipe.name, arguments.cache) for recipe in face_recipes()}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, ExitStack() as stack:
         rows = _measured(stack, Path(folder), programs, yunet=yunet, rounds=rounds, seconds=seconds)
     print("\n".join(table(rows)), flush=True)
@@ -126,12 +109,6 @@ def group_picture() -> bytes:
     raise RuntimeError(f"no scene of seed {_SEED} has {_FACES} faces of {_SMALLEST_PX} px")
 
 
-def portrait() -> bytes:
-    """One face that fills the picture, JPEG."""
-    spec = SampleSpec(per_class=2, seed=20, size_px=_PORTRAIT_PX)
-    return encode(draw_image(spec, plan_shots(spec)[6]))
-
-
 def _measured(
     stack: ExitStack,
     folder: Path,
@@ -143,7 +120,7 @@ def _measured(
 ) -> list[FaceRow]:
     pictures = {
         f"group of {_FACES}, 1,280 × 960 px": group_picture(),
-        f"portrait, {_PORTRAIT_PX} px": portrait(),
+        f"portrait, {PORTRAIT_PX} px": portrait(),
     }
     servers = list(_servers(stack, folder, programs, yunet=yunet, picture=next(iter(pictures.values()))))
     faces = {
@@ -161,14 +138,14 @@ def _measured(
         bodies[name] = folder / f"body-{number}"
         bodies[name].write_bytes(as_form(picture))
     for server in servers:
-        _loaded(server, bodies[next(iter(pictures))], connections=2, seconds=3)
+        loaded(server, bodies[next(iter(pictures))], connections=2, seconds=3)
     figures: dict[tuple[str, str, int], list[tuple[Load, float]]] = defaultdict(list)
     for number in range(rounds):
         first = number % len(servers)
         for name, body in bodies.items():
             for connections in _CONNECTIONS:
                 for server in (*servers[first:], *servers[:first]):
-                    load = _loaded(server, body, connections=connections, seconds=seconds)
+                    load = loaded(server, body, connections=connections, seconds=seconds)
                     figures[server.title, name, connections].append(load)
     return [
         _row(
@@ -186,7 +163,7 @@ def _measured(
 
 
 def _row(
-    server: FaceServer,
+    server: Contender,
     picture: str,
     connections: int,
     *,
@@ -210,7 +187,7 @@ def _row(
 
 def _servers(
     stack: ExitStack, folder: Path, programs: Mapping[str, Path], *, yunet: Path, picture: bytes
-) -> Iterator[FaceServer]:
+) -> Iterator[Contender]:
     model, cores = exported(_ARCHITECTURE, side_px=_SIDE_PX), usable_cores()
     registry = registry_with(model, folder)
     # As `register` packages it: the service takes it from there.
@@ -220,32 +197,32 @@ def _servers(
     running = stack.enter_context(service(own, registry=registry, workers=cores, threads=1, own_session=True))
     running.settle()
     way = Way(title=_OURS, path="/detect", content_type=FORM, encode=as_form)
-    yield FaceServer(
+    yield Contender(
         title=_OURS, kind="ours", port=running.port, way=way, cpu_s=running.cpu_s, rest=running.rest
     )
-    for peer in face_recipes():
+    for recipe in face_recipes():
         server = stack.enter_context(
             serving(
-                peer.recipe,
-                programs=programs[peer.recipe.name],
-                folder=folder / peer.recipe.name,
+                recipe,
+                programs=programs[recipe.name],
+                folder=folder / recipe.name,
                 model=model,
                 workers=cores,
                 picture=picture,
                 face_model=yunet,
             )
         )
-        yield FaceServer(
-            title=peer.recipe.ways[0].title,
-            kind="library" if peer.library else "bare",
+        yield Contender(
+            title=recipe.ways[0].title,
+            kind="library" if recipe.complete else "bare",
             port=server.port,
-            way=peer.recipe.ways[0],
+            way=recipe.ways[0],
             cpu_s=server.cpu_s,
             rest=lambda: None,
         )
 
 
-def _faces(server: FaceServer, picture: bytes) -> int:
+def _faces(server: Contender, picture: bytes) -> int:
     """Number of faces in the answer for a picture.
 
     Raises:
@@ -256,19 +233,6 @@ def _faces(server: FaceServer, picture: bytes) -> int:
         raise RuntimeError(f"{server.title} answers {status}, expected 200: {body[:300]!r}")
     answer = json.loads(body)
     return len(answer["faces"] if isinstance(answer, dict) else answer)
-
-
-def _loaded(server: FaceServer, body: Path, *, connections: int, seconds: float) -> tuple[Load, float]:
-    before_s = server.cpu_s()
-    url = f"http://127.0.0.1:{server.port}{server.way.path}"
-    load = measure(url, body, connections=connections, seconds=seconds, content_type=FORM)
-    cpu_s = server.cpu_s() - before_s
-    # Not to burden the next one.
-    server.rest()
-    if load.failed or not load.requests:
-        raise RuntimeError(f"{server.title}: {load.failed} of {load.requests} requests failed in {seconds} s")
-    cpu_ms = 1e3 * cpu_s / load.requests
-    return load, cpu_ms
 
 
 def table(rows: Sequence[FaceRow]) -> Iterator[str]:
@@ -285,11 +249,6 @@ def table(rows: Sequence[FaceRow]) -> Iterator[str]:
                 figures = f"{speed:.1f} | {lead} | {p50:.1f} | {p99:.1f} | {cpu:.1f}"
                 yield f"| {row.title} | {row.faces} | {figures} |"
         yield ""
-
-
-def as_face_rows(content: Mapping[str, Any]) -> list[FaceRow]:
-    """The rows of a result that was written as JSON."""
-    return [FaceRow(**row) for row in content["rows"]]
 
 
 if __name__ == "__main__":

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from benchmarks.peers.recipes import FORM, Launch, Recipe, Way, as_form
 
 
-@dataclass(frozen=True, kw_only=True)
-class FaceRecipe:
-    """One peer that finds faces; its server answers a list with an item for each."""
-
-    recipe: Recipe
-    library: bool
-    """Whether it is something people install for this; a bare handler is not."""
-
-
-def face_recipes() -> tuple[FaceRecipe, ...]:
-    """All peers, the bare handler first."""
+def face_recipes() -> tuple[Recipe, ...]:
+    """All peers, the bare handler first; their servers answer a list with an item for each face."""
     return (
-        FaceRecipe(recipe=_recipe("fastapi", "bare FastAPI handler with YuNet"), library=False),
-        FaceRecipe(recipe=_recipe("fer", "`fer` behind FastAPI"), library=True),
-        FaceRecipe(recipe=_recipe("facex", "`facex` behind FastAPI"), library=True),
+        _recipe("fastapi", "bare FastAPI handler with YuNet", complete=False),
+        _recipe("fer", "`fer` behind FastAPI", complete=True),
+        _recipe("facex", "`facex` behind FastAPI", complete=True),
     )
 
 
-def _recipe(name: str, title: str) -> Recipe:
+def _recipe(name: str, title: str, *, complete: bool) -> Recipe:
     way = Way(title=title, path="/faces", content_type=FORM, encode=as_form)
-    return Recipe(name=name, complete=False, command=_uvicorn, ways=(way,))
+    return Recipe(name=name, complete=complete, command=_uvicorn, ways=(way,))
 
 
 def _uvicorn(launch: Launch) -> list[str]:

@@ -58,7 +58,7 @@ class Recipe:
     name: str
     """Of its folder."""
     complete: bool
-    """Whether it is a serving product; a bare handler is not."""
+    """Whether people install it for this: a serving product or a library; a bare handler is not."""
     command: Callable[[Launch], list[str]]
     ways: tuple[Way, ...]
 

@@ -66,6 +66,14 @@ def read_lineage(root: Path) -> Lineage:
     return Lineage(commit=commit, dirty=changes != "", data=data)
 
 
+def commit_time(root: Path) -> float | None:
+    """When the last commit of the checkout at `root` was made, Unix time in seconds; None without one."""
+    try:
+        return float(_git(root, "log", "-1", "--format=%ct"))
+    except _GitFailed:
+        return None
+
+
 def git_remedy(reason: str, root: Path) -> str:
     """Remedy for a git command that failed for this reason."""
     if FOREIGN_OWNER in reason:

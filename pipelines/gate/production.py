@@ -34,7 +34,7 @@ class ProductionLookup:
         return None if version is None else ProductionModel(version=version.number, sha256=version.identity)
 
     def has(self, sha256: str) -> bool:
-        """Whether this file is already in production: then there is no second model to compare it with."""
+        """Whether this file is the one in production, with which it is not compared."""
         return self.version is not None and self.version.sha256 == sha256
 
 

@@ -1,8 +1,8 @@
 """Scores of a model's answers to corrupted pictures, with 95 % intervals by resampling people.
 
 Hendrycks & Dietterich, 2019, divide the error under each corruption by AlexNet's before they take the mean.
-There is no such common model for faces, so that the errors here are not divided: the *mean corruption error*
-over corruptions and severities, and the *extra error*, by which it exceeds the error on the same pictures as
+Faces have no common model of that kind, and the errors here are not divided: the *mean corruption error* over
+corruptions and severities, and the *extra error*, by which it exceeds the error on the same pictures as
 they are (their relative mCE).
 """
 

@@ -13,7 +13,7 @@ import benchmarks.peers.recipes as peers
 from benchmarks.peers.check import Expected, WrongAnswer, check
 from benchmarks.peers.default_path import FaceRow, table
 from benchmarks.peers.environments import ALONE, HERE, environment_path
-from benchmarks.peers.face_recipes import FaceRecipe, face_recipes
+from benchmarks.peers.face_recipes import face_recipes
 
 PICTURE = bytes(range(256))
 
@@ -39,7 +39,7 @@ def test_the_picture_arrives_as_it_is(recipe: peers.Recipe) -> None:
     assert all(picture_in(way) == PICTURE for way in recipe.ways)
 
 
-EVERY = {recipe.name: recipe for recipe in (*peers.recipes(), *(peer.recipe for peer in face_recipes()))}
+EVERY = {recipe.name: recipe for recipe in (*peers.recipes(), *face_recipes())}
 
 
 @pytest.mark.parametrize("recipe", EVERY.values(), ids=EVERY)
@@ -76,9 +76,9 @@ def test_other_requirements_are_another_environment(tmp_path: Path, monkeypatch:
     assert first.parent == tmp_path / "cache"
 
 
-@pytest.mark.parametrize("peer", face_recipes(), ids=lambda peer: peer.recipe.name)
-def test_peers_that_find_faces_get_the_picture_of_a_form(peer: FaceRecipe) -> None:
-    (way,) = peer.recipe.ways
+@pytest.mark.parametrize("peer", face_recipes(), ids=lambda peer: peer.name)
+def test_peers_that_find_faces_get_the_picture_of_a_form(peer: peers.Recipe) -> None:
+    (way,) = peer.ways
     assert way.content_type == peers.FORM
     assert picture_in(way) == PICTURE
 

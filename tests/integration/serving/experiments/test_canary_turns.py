@@ -19,21 +19,22 @@ from serving.experiments.canary import Canary, CanaryOutcome
 from serving.experiments.shared_state import JOURNAL, CanaryJournal
 from serving.inference.admission import admit
 from serving.inference.batching import Batcher, Timing
-from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot
+from serving.inference.model_slot import LiveModel, ModelSlot
 from serving.inference.onnx_classifier import Prediction
 from serving.observations.records import Observation
 from tests.support.serving_models import cached_folder, flat
+from tests.support.switches import RecordedSwitches
 
 Switch = tuple[str | None, str, str]
 
 
-class RecordingListener:
+class RecordingListener(RecordedSwitches):
     """Remembers what was counted and written."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.outcomes: list[CanaryOutcome] = []
         self.trips = 0
-        self.switches: list[Switch] = []
         self.recorded: list[str] = []
 
     def canary(self, outcome: CanaryOutcome) -> None:
@@ -41,18 +42,6 @@ class RecordingListener:
 
     def trip(self) -> None:
         self.trips += 1
-
-    def record_switch(
-        self,
-        time: float,
-        previous: ModelIdentity | None,
-        current: ModelIdentity,
-        reason: str,
-        *,
-        kind: str,
-        promoted_by: str | None = None,
-    ) -> None:
-        self.switches.append((previous.version if previous else None, current.version, reason))
 
     def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
         self.recorded.append(live.identity.version)

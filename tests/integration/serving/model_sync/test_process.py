@@ -15,10 +15,11 @@ import psutil
 import pytest
 
 from serving.errors.operation import StartRefused
-from serving.inference.model_slot import ModelIdentity, ModelSlot
+from serving.inference.model_slot import ModelSlot
 from serving.model_sync.service import ModelSync
 from tests.support.mlflow_store import new_store
 from tests.support.serving_models import FilledRegistry, copied, model_folder, sha256_of
+from tests.support.switches import RecordedSwitches
 
 REPOSITORY = Path(__file__).parents[4]
 # The child imports MLflow, which takes seconds, and the machine may be busy.
@@ -32,26 +33,9 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-class History:
-    def __init__(self) -> None:
-        self.rows: list[tuple[str | None, str]] = []
-
-    def record_switch(
-        self,
-        time: float,
-        previous: ModelIdentity | None,
-        current: ModelIdentity,
-        reason: str,
-        *,
-        kind: str,
-        promoted_by: str | None = None,
-    ) -> None:
-        self.rows.append((previous.version if previous else None, current.version))
-
-
 @contextmanager
 def followed(
-    location: str | Path, cache: Path, *, uri: str = "", history: History | None = None
+    location: str | Path, cache: Path, *, uri: str = "", history: RecordedSwitches | None = None
 ) -> Iterator[tuple[ModelSync, ModelSlot]]:
     slot = ModelSlot()
     following = ModelSync(
@@ -72,7 +56,7 @@ def test_promotions_arrive_and_the_cache_serves_while_the_registry_is_away(tmp_p
     registry = FilledRegistry(new_store(tmp_path), tmp_path / "artifacts")
     for seed in (1, 2):
         registry.add(seed=seed)
-    history = History()
+    history = RecordedSwitches()
     where, cache = "models:/emotion@production", tmp_path / "cache"
     with followed(where, cache, uri=registry.uri, history=history) as (following, slot):
         until(lambda: "no alias 'production'" in slot.reason)
@@ -99,7 +83,7 @@ def test_promotions_arrive_and_the_cache_serves_while_the_registry_is_away(tmp_p
         until(lambda: version(slot) == "1")
         assert following.status().problem is None
     # The start from the cache is not a switch: the model was live before.
-    assert history.rows == [(None, "1"), ("1", "2"), ("2", "1")]
+    assert [switch[:2] for switch in history.switches] == [(None, "1"), ("1", "2"), ("2", "1")]
 
 
 def test_killed_follower_is_replaced_and_nothing_else_notices(tmp_path: Path) -> None:
@@ -117,13 +101,13 @@ def test_killed_follower_is_replaced_and_nothing_else_notices(tmp_path: Path) ->
 
 def test_two_workers_share_one_follower_and_one_takes_over(tmp_path: Path) -> None:
     folder, cache = model_folder(tmp_path / "mine", seed=1), tmp_path / "cache"
-    history = History()
+    history = RecordedSwitches()
     with followed(folder, cache, history=history) as (second, second_slot):
         with followed(folder, cache, history=history) as (first, first_slot):
             until(lambda: first_slot.current and second_slot.current)
             pids = {first.status().follower_pid, second.status().follower_pid}
             assert len(pids - {None}) == 1
-            until(lambda: history.rows)
+            until(lambda: history.switches)
             holder = second if second.status().follower_pid else first
             if holder is second:
                 second.stop()
@@ -131,7 +115,7 @@ def test_two_workers_share_one_follower_and_one_takes_over(tmp_path: Path) -> No
         if holder is first:
             until(lambda: second.status().follower_pid)
     # Both switched, one wrote it down.
-    assert history.rows == [(None, "local")]
+    assert [switch[:2] for switch in history.switches] == [(None, "local")]
 
 
 _WORKER = """

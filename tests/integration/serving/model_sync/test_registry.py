@@ -27,6 +27,7 @@ from serving.model_sync.watcher import FROM_CACHE, Watcher
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import write_model
 from tests.support.serving_models import NAME, FilledRegistry, model_folder, sha256_of
+from tests.support.switches import RecordedSwitches
 
 WHERE = "models:/emotion@production"
 
@@ -58,33 +59,19 @@ def source(registry: FilledRegistry, where: str = WHERE) -> RegistrySource:
     return RegistrySource(location, tracking_uri=registry.uri)
 
 
-class Side:
+class Side(RecordedSwitches):
     """Follower and worker, looking when the test says so."""
 
     def __init__(self, registry: FilledRegistry, state: Path, where: str = WHERE) -> None:
+        super().__init__()
         self.state = state
         self.follower = Poller(source(registry, where), state)
-        self.switches: list[tuple[str | None, str, str]] = []
-        self.promoted_by: list[str | None] = []
         self.worker()
 
     def worker(self) -> None:
         """A new worker on the same state folder."""
         self.slot = ModelSlot()
         self.watcher = Watcher(self.state, self.slot, location=WHERE, threads=1, max_batch=2, history=self)
-
-    def record_switch(
-        self,
-        time: float,
-        previous: ModelIdentity | None,
-        current: ModelIdentity,
-        reason: str,
-        *,
-        kind: str,
-        promoted_by: str | None = None,
-    ) -> None:
-        self.switches.append((previous.version if previous else None, current.version, reason))
-        self.promoted_by.append(promoted_by)
 
     def step(self) -> str | None:
         """One look of both; the live version."""
