@@ -220,11 +220,11 @@ def _data(root: Path) -> Iterator[tuple[State, str, str | None]]:
 
 def _registry(root: Path) -> Iterator[tuple[State, str, str | None]]:
     uri = tracking.connect_to_read()
-    if uri is None:
+    registry = None if uri is None else Registry(load_params(root / "params.yaml").register_.model, uri=uri)
+    versions = registry.versions() if registry else []
+    if registry is None or not versions:
         yield "note", "no model is registered yet", "run `make run`"
         return
-    registry = Registry(load_params(root / "params.yaml").register_.model, uri=uri)
-    versions = registry.versions()
     production = next((one for one in versions if PRODUCTION in one.aliases), None)
     if production is None:
         text = f"{registry.name} has {len(versions)} versions and none is in production"

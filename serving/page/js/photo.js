@@ -19,10 +19,7 @@ let heat = FIRST_HEAT;
 /** What was looked at: the faces, or without one the whole picture, as though it were one. */
 export function looked(answer) {
   if (answer.faces.length) return answer.faces;
-  const { emotion, probability, probabilities, heatmap, area, image } = answer;
-  return [
-    { emotion, probability, probabilities, heatmap, area, box: { left: 0, top: 0, ...image }, whole: true },
-  ];
+  return [{ ...answer, box: { left: 0, top: 0, ...answer.image }, whole: true }];
 }
 
 /** One photo; `bitmap` is null when this browser cannot show it, though the service may read it. */
