@@ -1,4 +1,4 @@
-"""A picture unlike those of the training, as a visitor sees it: with a face that is found, and without one."""
+"""What a visitor sees of a picture unlike those of the training, with and without a face that is found."""
 
 from __future__ import annotations
 
