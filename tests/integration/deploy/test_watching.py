@@ -38,6 +38,8 @@ def expressions(repository: Path) -> dict[str, str]:
     """Every PromQL expression, by where it stands."""
     found = {rule["alert"]: rule["expr"] for rule in alerts(repository)}
     board = dashboard(repository)
+    titles = [panel["title"] for panel in board["panels"]]
+    assert len(titles) == len(set(titles))
     for panel in board["panels"]:
         for target in panel.get("targets", ()):
             found[f"{panel['title']} {target['refId']}"] = target["expr"]
