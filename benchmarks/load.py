@@ -95,6 +95,27 @@ def _children_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def post_request(url: str, body: bytes, *, content_type: str) -> tuple[tuple[str, int], bytes]:
+    """Host and port of a URL, and the bytes of a POST request to it."""
+    parts = urlsplit(url)
+    head = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+    head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return (parts.hostname or "127.0.0.1", parts.port or 80), head.encode() + body
+
+
+async def read_status(reader: asyncio.StreamReader) -> int:
+    """Read one answer with a content-length; its status.
+
+    Raises:
+        ValueError: the answer has no content-length.
+        asyncio.IncompleteReadError: the connection ended before the answer did.
+    """
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+    await reader.readexactly(length)
+    return int(head.split(b" ", 2)[1])
+
+
 def main() -> None:
     """Generate and print."""
     parser = argparse.ArgumentParser(description="Load on one URL.")
@@ -118,11 +139,7 @@ class _Clients:
     """Connections that share one timetable."""
 
     def __init__(self, url: str, body: bytes, *, rate: float, content_type: str) -> None:
-        parts = urlsplit(url)
-        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
-        head = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._request = head.encode() + body
+        self._address, self._request = post_request(url, body, content_type=content_type)
         self._interval_s = 1 / rate if rate else 0.0
         self._next = 0.0
         self._latencies: list[float] = []
@@ -147,11 +164,9 @@ class _Clients:
             await self._wait_for_place()
             start = time.monotonic()
             writer.write(self._request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-            await reader.readexactly(length)
+            status = await read_status(reader)
             self._latencies.append(time.monotonic() - start)
-            self._failed += not head.startswith(b"HTTP/1.1 2")
+            self._failed += status // 100 != 2
         writer.close()
 
     async def _wait_for_place(self) -> None:

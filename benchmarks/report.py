@@ -59,6 +59,7 @@ class Part:
 PARTS = (
     Part(name="peers", command=("benchmarks.peers",), quick=("--quick",), result=True),
     Part(name="default_path", command=("benchmarks.peers.default_path",), quick=("--quick",)),
+    Part(name="open_loop", command=("benchmarks.peers.open_loop",), quick=("--quick",)),
     Part(name="serving", command=("benchmarks.serving",), quick=("--quick", "mobilenet_v2")),
     Part(
         name="int8",

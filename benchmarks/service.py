@@ -171,7 +171,9 @@ def service(
     begun = time.perf_counter()
     with (folder / "service.log").open("ab") as log:
         command = [sys.executable, "-m", "serving"]
-        process = subprocess.Popen(command, env=environment, stderr=log, start_new_session=own_session)
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=own_session
+        )
     try:
         _wait_until_ready(process, port)
         yield Service(process, port, time.perf_counter() - begun)

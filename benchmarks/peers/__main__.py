@@ -28,9 +28,9 @@ from benchmarks import machine
 from benchmarks.load import Load
 from benchmarks.models import exported
 from benchmarks.peers.check import check, expectations
-from benchmarks.peers.contender import PORTRAIT_PX, Contender, loaded, portrait
+from benchmarks.peers.contender import PORTRAIT_PX, Contender, loaded, our_ways, own, peer, portrait
 from benchmarks.peers.environments import default_cache, environment
-from benchmarks.peers.recipes import BINARY, FORM, Recipe, Way, as_form, as_is, plain, recipes
+from benchmarks.peers.recipes import Recipe, recipes
 from benchmarks.peers.results import Memory, Row, tables
 from benchmarks.peers.server import ask, serving
 from benchmarks.service import registry_with, service
@@ -149,8 +149,8 @@ class _Bench:
             )
             running.settle()
             self._memory[title] = running.proportional_mib
-            for way in _our_ways(title) if workers == cores else _our_ways(title)[:1]:
-                self._add(way, kind="ours", port=running.port, cpu_s=running.cpu_s, rest=running.rest)
+            for way in our_ways(title) if workers == cores else our_ways(title)[:1]:
+                self._add(own(running, way))
 
     def _start(self, stack: ExitStack, recipe: Recipe, programs: Path) -> None:
         folder = self._folder / recipe.name
@@ -167,25 +167,13 @@ class _Bench:
         self._memory[recipe.ways[0].title] = running.memory_mib
         kind = "complete" if recipe.complete else "bare"
         for way in recipe.ways:
-            self._add(way, kind=kind, port=running.port, cpu_s=running.cpu_s, rest=lambda: None)
+            self._add(peer(running, way, kind=kind))
 
-    def _add(
-        self, way: Way, *, kind: str, port: int, cpu_s: Callable[[], float], rest: Callable[[], None]
-    ) -> None:
+    def _add(self, contender: Contender) -> None:
         body = self._folder / f"body-{len(self._contenders)}"
-        body.write_bytes(way.encode(self._picture))
-        self._bodies[way.title] = body
-        self._contenders.append(
-            Contender(title=way.title, kind=kind, port=port, way=way, cpu_s=cpu_s, rest=rest)
-        )
-
-
-def _our_ways(title: str) -> tuple[Way, Way]:
-    path = "/detect?faces=none"
-    return (
-        Way(title=title, path=path, content_type=BINARY, encode=as_is, probabilities=plain),
-        Way(title=f"{title}, form", path=path, content_type=FORM, encode=as_form, probabilities=plain),
-    )
+        body.write_bytes(contender.way.encode(self._picture))
+        self._bodies[contender.title] = body
+        self._contenders.append(contender)
 
 
 def _say(picture: bytes, *, rounds: int, seconds: float) -> None:

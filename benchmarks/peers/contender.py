@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.load import Load, measure
-from benchmarks.peers.recipes import FORM, Way
+from benchmarks.peers.recipes import BINARY, FORM, Way, as_form, as_is
+from benchmarks.peers.server import Server
+from benchmarks.service import Service
 from sample_faces.dataset import SampleSpec, draw_image, encode, plan_shots
 
 PORTRAIT_PX = 300
@@ -33,6 +35,34 @@ class Contender:
         """What it is compared by."""
         return "form" if self.way.content_type == FORM else "body"
 
+    @property
+    def url(self) -> str:
+        """Address that pictures are sent to."""
+        return f"http://127.0.0.1:{self.port}{self.way.path}"
+
+
+def our_ways(title: str) -> tuple[Way, Way]:
+    """How this service is asked when no faces are searched: the file as it is, and as a form."""
+    path = "/detect?faces=none"
+    return (
+        Way(title=title, path=path, content_type=BINARY, encode=as_is),
+        Way(title=f"{title}, form", path=path, content_type=FORM, encode=as_form),
+    )
+
+
+def own(running: Service, way: Way) -> Contender:
+    """This service, asked in one way."""
+    return Contender(
+        title=way.title, kind="ours", port=running.port, way=way, cpu_s=running.cpu_s, rest=running.rest
+    )
+
+
+def peer(running: Server, way: Way, *, kind: str) -> Contender:
+    """Another server, asked in one way."""
+    return Contender(
+        title=way.title, kind=kind, port=running.port, way=way, cpu_s=running.cpu_s, rest=lambda: None
+    )
+
 
 def loaded(contender: Contender, body: Path, *, connections: int, seconds: float) -> tuple[Load, float]:
     """Put load on a server.
@@ -45,7 +75,7 @@ def loaded(contender: Contender, body: Path, *, connections: int, seconds: float
     """
     before_s = contender.cpu_s()
     load = measure(
-        f"http://127.0.0.1:{contender.port}{contender.way.path}",
+        contender.url,
         body,
         connections=connections,
         seconds=seconds,

@@ -28,7 +28,7 @@ from benchmarks import machine
 from benchmarks.faces import draw_face_scene
 from benchmarks.load import Load
 from benchmarks.models import exported
-from benchmarks.peers.contender import PORTRAIT_PX, Contender, loaded, portrait
+from benchmarks.peers.contender import PORTRAIT_PX, Contender, loaded, own, peer, portrait
 from benchmarks.peers.environments import default_cache, environment
 from benchmarks.peers.face_recipes import face_recipes
 from benchmarks.peers.recipes import FORM, Way, as_form
@@ -192,14 +192,14 @@ def _servers(
     registry = registry_with(model, folder)
     # As `register` packages it: the service takes it from there.
     shutil.copyfile(yunet, folder / "registered" / YUNET_FILE)
-    own = folder / _OURS
-    own.mkdir()
-    running = stack.enter_context(service(own, registry=registry, workers=cores, threads=1, own_session=True))
+    files = folder / _OURS
+    files.mkdir()
+    running = stack.enter_context(
+        service(files, registry=registry, workers=cores, threads=1, own_session=True)
+    )
     running.settle()
     way = Way(title=_OURS, path="/detect", content_type=FORM, encode=as_form)
-    yield Contender(
-        title=_OURS, kind="ours", port=running.port, way=way, cpu_s=running.cpu_s, rest=running.rest
-    )
+    yield own(running, way)
     for recipe in face_recipes():
         server = stack.enter_context(
             serving(
@@ -212,14 +212,7 @@ def _servers(
                 face_model=yunet,
             )
         )
-        yield Contender(
-            title=recipe.ways[0].title,
-            kind="library" if recipe.complete else "bare",
-            port=server.port,
-            way=recipe.ways[0],
-            cpu_s=server.cpu_s,
-            rest=lambda: None,
-        )
+        yield peer(server, recipe.ways[0], kind="library" if recipe.complete else "bare")
 
 
 def _faces(server: Contender, picture: bytes) -> int:

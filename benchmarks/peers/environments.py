@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -53,6 +54,18 @@ def environment(peer: str, cache: Path) -> Path:
             _uv("pip", "install", "--compile-bytecode", "--no-deps", "--python", python, "-r", str(alone))
         (folder / _DONE).touch()
     return folder / "bin"
+
+
+def available(peers: Sequence[str], cache: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Programs of each peer whose environment can be made, and the reason for each whose cannot."""
+    programs: dict[str, Path] = {}
+    missing: dict[str, str] = {}
+    for name in peers:
+        try:
+            programs[name] = environment(name, cache)
+        except RuntimeError as error:
+            missing[name] = str(error).splitlines()[0]
+    return programs, missing
 
 
 def _uv(*arguments: str) -> None:
