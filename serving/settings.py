@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Threads that answer in each worker, one batch each; 0 takes the usable cores divided by the workers."""
     batch_size: int = Field(default=16, ge=1, le=64)
     """Maximum number of pictures in one batch."""
+    target_p99_ms: float | None = Field(default=None, gt=0)
+    """Latency in ms that batches should allow; they stay at most `MIEN_BATCH_SIZE`. Unset: no target."""
     queue_images: int = Field(default=256, ge=1)
     """Maximum number of pictures that wait for the network; further requests get 503."""
     timeout_s: float = Field(default=5.0, gt=0)
@@ -178,6 +180,11 @@ class Settings(BaseSettings):
     """Minimum level of the JSON log lines on standard error."""
     access_log: bool = True
     """Whether each request leaves a log line; never with its client's address."""
+
+    @property
+    def target_s(self) -> float | None:
+        """`target_p99_ms` in seconds."""
+        return None if self.target_p99_ms is None else self.target_p99_ms / 1e3
 
     @field_validator("canary", mode="before")
     @classmethod

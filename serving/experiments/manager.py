@@ -143,7 +143,11 @@ def _canary(
         absent=lambda: candidate.absent,
         # A separate batcher: a candidate that is slow or fails must not delay the live model.
         batcher=Batcher(
-            slot, threads=threads, max_batch=settings.batch_size, max_queue_images=settings.queue_images
+            slot,
+            threads=threads,
+            max_batch=settings.batch_size,
+            max_queue_images=settings.queue_images,
+            target_s=settings.target_s,
         ),
         journal=CanaryJournal(following.folder),
         history=history,

@@ -238,6 +238,7 @@ def _dependencies(
         threads=threads,
         max_batch=settings.batch_size,
         max_queue_images=settings.queue_images,
+        target_s=settings.target_s,
         on_batch=metrics.batch,
     )
     reader = PictureReader(

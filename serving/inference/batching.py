@@ -4,19 +4,14 @@
     answer = await batcher.run(work, deadline_s=5.0)     # Work: bytes → pictures, prediction → answer
     await batcher.close()
 
-A worker takes what waits at that moment (shared with those that are idle too, at most `max_batch` pictures),
+A worker takes what waits at that moment (shared with those that are idle too, at most as many pictures as the
+`BatchLimit` says),
 lets each request prepare its pictures, runs the network, and lets each request make its answer: one hop from
 the event loop to a thread and one back for every kind of request. Decoding, ONNX Runtime and OpenCV release
 the GIL.
 
-The network runs in a few sizes only (`BATCH_SIZES`) and what lies between is padded: 5 pictures cost as much
-as 8. So as many are taken as one size holds, and what is left over is the next batch: 4 and 1.
-
 A request keeps the model that was live when it came. Its pictures are prepared with that model's contract
 and batched only with requests of the same model, so a promotion in between can mix nothing up.
-
-Of several idle workers the queue wakes the one that worked last: its memory and its processor's caches still
-hold the data that the next batch needs. Under low load the others stay asleep.
 """
 
 from __future__ import annotations
@@ -25,8 +20,6 @@ import asyncio
 import logging
 import threading
 import time
-from bisect import bisect
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -35,114 +28,12 @@ import numpy as np
 
 from serving.contract.arrays import Image
 from serving.errors import ModelTimeout
-from serving.errors.requests import DeadlinePassed, NotReady, QueueFull
+from serving.errors.requests import DeadlinePassed, NotReady
+from serving.inference.batch_limit import BatchLimit, Turn
+from serving.inference.job_queue import JobQueue, piece_sizes
 from serving.inference.model_slot import LiveModel, ModelSlot
-from serving.inference.onnx_classifier import BATCH_SIZES, Prediction, join_predictions
+from serving.inference.onnx_classifier import Prediction, join_predictions
 from serving.inference.watchdog import WATCHDOG, call_when_lost
-
-
-class Job(Protocol):
-    """A request in the queue."""
-
-    @property
-    def images(self) -> int:
-        """Expected number of pictures."""
-
-    @property
-    def live(self) -> LiveModel:
-        """The model that answers the request."""
-
-
-J = TypeVar("J", bound=Job)
-
-
-class JobQueue(Generic[J]):
-    """Bounded queue between the event loop, which adds jobs, and the worker threads, which take them."""
-
-    def __init__(self, *, workers: int, max_batch: int, max_images: int) -> None:
-        """Create an empty queue.
-
-        Args:
-            workers: number of threads that call `take`.
-            max_batch: maximum number of pictures that one of them takes at once.
-            max_images: maximum number of waiting pictures; further jobs are refused.
-        """
-        self._max_batch = max_batch
-        self._limit = max_images
-        self._lock = threading.Lock()
-        self._waiting: deque[J] = deque()
-        self._sleeping: list[threading.Lock] = []
-        self._idle = workers
-        self._closed = False
-        self.images = 0
-        """Number of waiting pictures."""
-
-    def put(self, job: J) -> None:
-        """Add a job.
-
-        Raises:
-            NotReady: the service is shutting down.
-            QueueFull: too many pictures wait already.
-        """
-        with self._lock:
-            if self._closed:
-                raise NotReady(reason="the service is going down; send the request to another replica")
-            # A job that is larger than the whole queue is accepted when nothing else waits.
-            if self._waiting and self.images + job.images > self._limit:
-                raise QueueFull(waiting=self.images, limit=self._limit)
-            self._waiting.append(job)
-            self.images += job.images
-            bell = self._sleeping.pop() if self._sleeping else None
-        if bell is not None:
-            bell.release()
-
-    def take(self, bell: threading.Lock) -> list[J]:
-        """Wait for the next batch of one model's jobs, in order; empty when the queue is closed and drained.
-
-        Args:
-            bell: the worker's own lock, which it holds.
-        """
-        while True:
-            with self._lock:
-                if self._waiting or self._closed:
-                    jobs = self._batch()
-                    self._idle -= 1
-                    return jobs
-                self._sleeping.append(bell)
-            bell.acquire()
-
-    def done(self) -> None:
-        """Mark a worker as idle after its batch."""
-        with self._lock:
-            self._idle += 1
-
-    def close(self) -> None:
-        """Refuse new jobs; waiting jobs are still handed out."""
-        with self._lock:
-            self._closed = True
-            sleeping, self._sleeping = self._sleeping, []
-        for bell in sleeping:
-            bell.release()
-
-    def _batch(self) -> list[J]:
-        # Shared among the idle workers: the busy ones take jobs that arrive later.
-        share = full_batch_size(min(self._max_batch, -(-self.images // self._idle)))
-        jobs: list[J] = []
-        taken = 0
-        while self._waiting:
-            job = self._waiting[0]
-            if jobs and (taken + job.images > share or job.live is not jobs[0].live):
-                break
-            jobs.append(self._waiting.popleft())
-            taken += job.images
-        self.images -= taken
-        return jobs
-
-
-def full_batch_size(images: int) -> int:
-    """Return the largest batch size that this number of pictures fills, at least 1."""
-    return BATCH_SIZES[bisect(BATCH_SIZES, max(images, 1)) - 1]
-
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -215,6 +106,7 @@ class Batcher:
         threads: int,
         max_batch: int = 16,
         max_queue_images: int = 256,
+        target_s: float | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
         """Start the worker threads.
@@ -224,13 +116,16 @@ class Batcher:
             threads: number of workers, each running one batch at a time.
             max_batch: maximum number of pictures in one run.
             max_queue_images: maximum number of waiting pictures; further requests are refused.
+            target_s: seconds from a request's arrival to its answer that the size of batches should allow;
+                None: `max_batch` alone limits it.
             on_batch: called in a worker thread with the number of pictures of each turn.
         """
         self._on_batch = on_batch
         self._slot = slot
-        self._max_batch = max_batch
+        self.limit = BatchLimit(most=max_batch, target_s=target_s)
+        """Maximum number of pictures that a worker takes at once."""
         self._queue: JobQueue[_Job[Any]] = JobQueue(
-            workers=threads, max_batch=max_batch, max_images=max_queue_images
+            workers=threads, largest=self.limit.of, max_images=max_queue_images
         )
         self._last_deadline = 0.0
         self._workers: list[threading.Thread] = []
@@ -318,9 +213,11 @@ class Batcher:
         bell = threading.Lock()
         bell.acquire()
         while jobs := self._queue.take(bell):
-            _run(jobs, self._max_batch)
+            turn = _run(jobs, self.limit.most)
             if lost.is_set():
                 return
+            if turn is not None:
+                self.limit.observe(jobs[0].live, turn)
             if self._on_batch is not None:
                 self._on_batch(sum(job.images for job in jobs))
             # The names would keep an old model alive while this thread waits for the next request.
@@ -353,8 +250,9 @@ def _expire(future: asyncio.Future[Any], deadline_s: float) -> None:
         future.set_exception(DeadlinePassed(deadline_s=deadline_s))
 
 
-def _run(jobs: Sequence[_Job[Any]], max_batch: int) -> None:
-    """Prepare, run and finish jobs; every job ends with a result or an error."""
+def _run(jobs: Sequence[_Job[Any]], max_batch: int) -> Turn | None:
+    """Prepare, run and finish jobs; each ends with a result or an error. None if the network did not run."""
+    turn: Turn | None = None
     taken = time.monotonic()
     wanted: list[tuple[_Job[Any], Image]] = []
     for job in jobs:
@@ -369,7 +267,12 @@ def _run(jobs: Sequence[_Job[Any]], max_batch: int) -> None:
             wanted.append((job, images))
     try:
         if wanted:
-            _infer(wanted, max_batch, taken)
+            infer_s = _infer(wanted, max_batch, taken)
+            turn = Turn(
+                images=sum(job.images for job, _ in wanted),
+                infer_s=infer_s,
+                own_s=time.monotonic() - taken - infer_s,
+            )
     except ModelTimeout as error:
         # The watcher withdraws the model; waiting requests must not wait for the timeout again.
         for job, _ in wanted:
@@ -379,6 +282,7 @@ def _run(jobs: Sequence[_Job[Any]], max_batch: int) -> None:
         for job, _ in wanted:
             job.error = error
     _settle(jobs)
+    return turn
 
 
 def _prepare(job: _Job[Any]) -> Image | None:
@@ -397,7 +301,8 @@ def _prepare(job: _Job[Any]) -> Image | None:
     return images
 
 
-def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: float) -> None:
+def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: float) -> float:
+    """Run the network and finish jobs; the network's seconds."""
     live = wanted[0][0].live
     images = wanted[0][1] if len(wanted) == 1 else np.concatenate([images for _, images in wanted])
     start = time.monotonic()
@@ -414,16 +319,15 @@ def _infer(wanted: Sequence[tuple[_Job[Any], Image]], max_batch: int, taken: flo
             job.result = job.work.finish(live, mine, timing)
         except Exception as error:
             job.error = error
+    return infer_s
 
 
 def _pieces(images: Image, max_batch: int) -> Iterator[Image]:
     """Yield all pictures in full batches; one empty batch when there are none."""
-    while True:
-        size = full_batch_size(min(len(images), max_batch))
-        yield images[:size]
-        images = images[size:]
-        if not len(images):
-            return
+    at = 0
+    for size in piece_sizes(len(images), max_batch):
+        yield images[at : at + size]
+        at += size
 
 
 def _settle(jobs: Sequence[_Job[Any]]) -> None:

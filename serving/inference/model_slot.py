@@ -20,7 +20,7 @@ import ctypes
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -115,6 +115,8 @@ class LiveModel:
     """Where its files lie: the model, `card.md`, `reference.parquet`, …"""
     warnings: tuple[str, ...] = ()
     """What admission let pass but a person should know."""
+    batch_s: Mapping[int, float] = field(default_factory=dict)
+    """Batch size → seconds of one run at its admission, of every size up to the largest that is used."""
     since: float = field(default_factory=time.time)
     """Unix time of its admission, seconds."""
 

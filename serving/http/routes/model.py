@@ -52,6 +52,18 @@ class LiveModelFacts:
     lineage: Mapping[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchLimitFacts:
+    """The limit of a batch in the process that answers."""
+
+    max_images: Count
+    """Maximum number of pictures that the network gets at once."""
+    target_p99_ms: float | None
+    """MIEN_TARGET_P99_MS; null if it is not set."""
+    reason: str
+    """Why the limit is what it is, with the measured times."""
+
+
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
@@ -60,6 +72,8 @@ class Model:
     live: LiveModelFacts | None
     reason: str
     """Why this model is live, or why none is."""
+    batches: BatchLimitFacts | None
+    """Limit of the batches; null if no model is live."""
     following: Mapping[str, Any]
     canary: Canary | None
     """State of the canary; null if MIEN_CANARY is 0."""
@@ -94,6 +108,7 @@ async def model(request: Request) -> Response:
         Model(
             live=_live(live, dependencies.detectors) if live else None,
             reason=dependencies.slot.reason,
+            batches=_batches(live, dependencies) if live else None,
             following=_following(dependencies.model_sync.status()),
             canary=canary_state(dependencies.experiments.canary),
         )
@@ -130,6 +145,15 @@ def _live(live: LiveModel, detectors: Detectors) -> LiveModelFacts:
             "dataset": contract.dataset,
             "data_dvc": identity.data_dvc,
         },
+    )
+
+
+def _batches(live: LiveModel, dependencies: Dependencies) -> BatchLimitFacts:
+    choice = dependencies.batcher.limit.choice(live)
+    return BatchLimitFacts(
+        max_images=choice.images,
+        target_p99_ms=dependencies.settings.target_p99_ms,
+        reason=choice.reason,
     )
 
 

@@ -16,7 +16,7 @@ from benchmarks.open_load import PATIENCE_S, OpenLoad, measure_open
 
 
 class Server(ThreadingHTTPServer):
-    """Answers one request after another, whatever the number of connections; may pause once."""
+    """Answers one request after another, on any number of connections; may pause once."""
 
     daemon_threads = True
     request_queue_size = 256

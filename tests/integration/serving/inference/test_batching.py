@@ -41,9 +41,16 @@ def slot(folder: Path) -> ModelSlot:
 
 @asynccontextmanager
 async def batcher(
-    slot: ModelSlot, *, threads: int = 1, max_batch: int = 8, max_queue_images: int = 256
+    slot: ModelSlot,
+    *,
+    threads: int = 1,
+    max_batch: int = 8,
+    max_queue_images: int = 256,
+    target_s: float | None = None,
 ) -> AsyncIterator[Batcher]:
-    made = Batcher(slot, threads=threads, max_batch=max_batch, max_queue_images=max_queue_images)
+    made = Batcher(
+        slot, threads=threads, max_batch=max_batch, max_queue_images=max_queue_images, target_s=target_s
+    )
     try:
         yield made
     finally:
@@ -134,6 +141,34 @@ def test_what_waits_goes_together_and_what_comes_alone_does_not_wait(slot: Model
     assert [timing_of(job).batch for job in jobs] == [1, 4, 4, 4, 4, 2, 2]
     assert all(timing_of(job).queued_s >= waited_s for job in jobs[1:])
     assert {timing_of(job).batch for job in alone} == {1}
+
+
+class Slow(Job):
+    """A request whose picture takes 30 ms to prepare."""
+
+    def prepare(self, live: LiveModel) -> Image:
+        time.sleep(0.03)
+        return super().prepare(live)
+
+
+def test_batches_get_as_small_as_the_target_asks_for(folder: Path) -> None:
+    slot = ModelSlot()
+    slot.switch(admit(folder, threads=1, max_batch=8), "for the test")
+
+    async def scenario() -> tuple[int, int, list[Slow]]:
+        burst = [Slow(flat(index % 7)) for index in range(20)]
+        # Two batches of 8 take 2 × 8 × 30 = 480 ms or more, two of 4 take 240.
+        async with batcher(slot, target_s=0.4) as queue:
+            before = queue.limit.of(slot.require())
+            for _ in range(60):
+                await queue.run(Slow(), deadline_s=DEADLINE_S)
+            await asyncio.gather(*(queue.run(job, deadline_s=DEADLINE_S) for job in burst))
+            return before, queue.limit.of(slot.require()), burst
+
+    before, after, burst = asyncio.run(scenario())
+    # The network alone takes less than a millisecond: at first nothing speaks against 8.
+    assert (before, after) == (8, 4)
+    assert max(timing_of(job).batch for job in burst) == 4
 
 
 def test_a_request_larger_than_a_batch_or_than_the_queue_is_answered(slot: ModelSlot) -> None:

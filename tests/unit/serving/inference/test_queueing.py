@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from serving.errors.requests import NotReady, QueueFull
-from serving.inference.batching import JobQueue, full_batch_size
+from serving.inference.job_queue import JobQueue, full_batch_size, piece_sizes
 
 PATIENCE_S = 20.0
 MODEL: Any = object()
@@ -43,8 +43,10 @@ class Worker:
 
 
 @contextmanager
-def working(count: int, **options: int) -> Iterator[tuple[JobQueue[Job], list[Worker]]]:
-    queue: JobQueue[Job] = JobQueue(workers=count, **({"max_batch": 8, "max_images": 100} | options))
+def working(
+    count: int, *, max_batch: int = 8, max_images: int = 100
+) -> Iterator[tuple[JobQueue[Job], list[Worker]]]:
+    queue: JobQueue[Job] = JobQueue(workers=count, largest=lambda live: max_batch, max_images=max_images)
     workers = [Worker(queue) for _ in range(count)]
     threads = [threading.Thread(target=worker.run) for worker in workers]
     for number, thread in enumerate(threads, 1):
@@ -165,7 +167,7 @@ def test_batches_are_of_the_sizes_that_the_network_runs_in(images: int, size: in
 
 
 def test_many_jobs_from_a_busy_producer_are_all_taken_once() -> None:
-    queue: JobQueue[Job] = JobQueue(workers=3, max_batch=4, max_images=10_000)
+    queue: JobQueue[Job] = JobQueue(workers=3, largest=lambda live: 4, max_images=10_000)
     taken: list[Job] = []
 
     def work() -> None:
@@ -187,3 +189,24 @@ def test_many_jobs_from_a_busy_producer_are_all_taken_once() -> None:
         assert not thread.is_alive()
     assert len(taken) == 3000
     assert set(map(id, taken)) == set(map(id, jobs))
+
+
+def test_each_model_has_its_own_limit() -> None:
+    limits = {id(MODEL): 2, id(OTHER): 4}
+    queue: JobQueue[Job] = JobQueue(workers=1, largest=lambda live: limits[id(live)], max_images=100)
+    for live in (MODEL, OTHER):
+        for _ in range(4):
+            queue.put(Job(live=live))
+    taken = []
+    for _ in range(3):
+        taken.append(queue.take(threading.Lock()))
+        queue.done()
+    assert [(len(jobs), jobs[0].live is MODEL) for jobs in taken] == [(2, True), (2, True), (4, False)]
+
+
+@pytest.mark.parametrize(
+    ("images", "largest", "sizes"),
+    [(0, 16, [1]), (1, 16, [1]), (5, 16, [4, 1]), (16, 16, [16]), (37, 16, [16, 16, 4, 1]), (10, 12, [8, 2])],
+)
+def test_pictures_run_in_full_batches(images: int, largest: int, sizes: list[int]) -> None:
+    assert list(piece_sizes(images, largest)) == sizes
