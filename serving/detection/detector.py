@@ -27,9 +27,10 @@ from serving.detection.responses import (
 )
 from serving.detection.routing import Canary, LiveAnswer, Shadow, Turn, route_request
 from serving.detection.routing import Sink as Sink
-from serving.inference.batching import Batcher, Timing
+from serving.inference.batching import Batcher
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
+from serving.inference.work import Timing
 from serving.observations.records import Observation
 
 

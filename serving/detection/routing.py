@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from serving.detection.image_reader import FacesMode
 from serving.errors import ImageError
 from serving.errors.requests import RequestError
-from serving.inference.batching import Batcher, Work
+from serving.inference.batching import Batcher
 from serving.inference.model_slot import LiveModel, ModelIdentity
+from serving.inference.work import Work
 from serving.observations.records import Observation
 
 R = TypeVar("R")

@@ -20,9 +20,10 @@ import numpy as np
 from serving.contract import Image, InputSpec, image_statistics
 from serving.detection.image_reader import FacesMode, Picture, PictureReader
 from serving.detection.responses import new_id
-from serving.inference.batching import Batcher, Timing
+from serving.inference.batching import Batcher
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
+from serving.inference.work import Timing
 from serving.observations.records import Observation, summarize_output
 
 R = TypeVar("R")

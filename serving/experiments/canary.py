@@ -27,8 +27,9 @@ from typing import Literal, Protocol, TypeVar
 from serving.errors.requests import DeadlinePassed, QueueFull
 from serving.experiments.report import CanaryState, CanaryStatus, compare_models
 from serving.experiments.shared_state import CanaryJournal, Pause
-from serving.inference.batching import Batcher, Work
+from serving.inference.batching import Batcher
 from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot
+from serving.inference.work import Work
 from serving.model_sync.watcher import History
 from serving.traffic import format_percent, is_in_share
 

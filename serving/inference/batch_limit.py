@@ -2,7 +2,7 @@
 
     limit = BatchLimit(most=16, target_s=0.05)
     limit.of(live)                   # 8
-    limit.observe(live, turn)        # after each batch
+    limit.observe(live, turn)        # after each turn of a worker
 
 A request that arrives just after a batch began waits for that batch, and then for its own. With batches of k
 pictures that take t(k) each it is answered after 2 × t(k) at most, as long as no more wait than one batch
@@ -27,7 +27,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from serving.inference.job_queue import piece_sizes
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import BATCH_SIZES
 
@@ -41,8 +40,8 @@ _LOG_EVERY_S = 60.0
 class Turn:
     """Durations of one turn of a worker, seconds."""
 
-    images: int
-    """Number of pictures that its requests were expected to have."""
+    sizes: tuple[int, ...]
+    """Sizes of the batches in which the pictures that its requests were expected to have run."""
     infer_s: float
     """Time of the network."""
     own_s: float
@@ -64,13 +63,12 @@ class Costs:
         """Expected seconds of a batch of this size, one of those in `network_s`."""
         return self.slowdown * self.network_s[images] + images * self.own_s
 
-    def after(self, turn: Turn, *, most: int) -> Costs:
-        """The costs with one more batch taken into account; `most`: maximum number of pictures in one run."""
-        sizes = list(piece_sizes(turn.images, most))
-        if not self.network_s.keys() >= set(sizes):
+    def after(self, turn: Turn) -> Costs:
+        """The costs with one more turn taken into account."""
+        if not self.network_s.keys() >= set(turn.sizes):
             return self
-        slowdown = turn.infer_s / sum(self.network_s[size] for size in sizes)
-        own_s = turn.own_s / max(1, turn.images)
+        slowdown = turn.infer_s / sum(self.network_s[size] for size in turn.sizes)
+        own_s = turn.own_s / sum(turn.sizes)
         return Costs(
             network_s=self.network_s,
             slowdown=self.slowdown + _NEWEST * (slowdown - self.slowdown),
@@ -137,7 +135,7 @@ class BatchLimit:
 
     def of(self, live: LiveModel) -> int:
         """Maximum number of pictures of this model in one batch."""
-        return self.most if self.target_s is None else self.choice(live).images
+        return self.choice(live).images
 
     def choice(self, live: LiveModel) -> Choice:
         """The limit and its reason."""
@@ -145,11 +143,9 @@ class BatchLimit:
             return self._of(live)[1]
 
     def observe(self, live: LiveModel, turn: Turn) -> None:
-        """Take a batch of this model into account."""
-        if self.target_s is None:
-            return
+        """Take a turn with this model into account."""
         with self._lock:
-            costs = self._of(live)[0].after(turn, most=self.most)
+            costs = self._of(live)[0].after(turn)
             choice = choose(costs, target_s=self.target_s, most=self.most)
             self._known[live] = costs, choice
         self._say(choice)

@@ -4,14 +4,19 @@
     answer = await batcher.run(work, deadline_s=5.0)     # Work: bytes → pictures, prediction → answer
     await batcher.close()
 
-A worker takes what waits at that moment (shared with those that are idle too, at most as many pictures as the
-`BatchLimit` says),
-lets each request prepare its pictures, runs the network, and lets each request make its answer: one hop from
-the event loop to a thread and one back for every kind of request. Decoding, ONNX Runtime and OpenCV release
-the GIL.
+A worker takes what waits at that moment (shared with those that are idle too, at most `max_batch` pictures,
+fewer for a latency target: `BatchLimit`), lets each request prepare its pictures, runs the network, and lets
+each request make its answer: one hop from the event loop to a thread and one back for every kind of request.
+Decoding, ONNX Runtime and OpenCV release the GIL.
+
+The network runs in a few sizes only (`BATCH_SIZES`) and what lies between is padded: 5 pictures cost as much
+as 8. So as many are taken as one size holds, and what is left over is the next batch: 4 and 1.
 
 A request keeps the model that was live when it came. Its pictures are prepared with that model's contract
 and batched only with requests of the same model, so a promotion in between can mix nothing up.
+
+Of several idle workers the queue wakes the one that worked last: its memory and its processor's caches still
+hold the data that the next batch needs. Under low load the others stay asleep.
 """
 
 from __future__ import annotations
@@ -20,51 +25,132 @@ import asyncio
 import logging
 import threading
 import time
+from bisect import bisect
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from serving.contract.arrays import Image
 from serving.errors import ModelTimeout
-from serving.errors.requests import DeadlinePassed, NotReady
+from serving.errors.requests import DeadlinePassed, NotReady, QueueFull
 from serving.inference.batch_limit import BatchLimit, Turn
-from serving.inference.job_queue import JobQueue, piece_sizes
 from serving.inference.model_slot import LiveModel, ModelSlot
-from serving.inference.onnx_classifier import Prediction, join_predictions
+from serving.inference.onnx_classifier import BATCH_SIZES, Prediction, join_predictions
 from serving.inference.watchdog import WATCHDOG, call_when_lost
+from serving.inference.work import Job, PreparedTensors, Timing, Work
+
+J = TypeVar("J", bound=Job)
+
+
+class JobQueue(Generic[J]):
+    """Bounded queue between the event loop, which adds jobs, and the worker threads, which take them."""
+
+    def __init__(self, *, workers: int, largest: Callable[[LiveModel], int], max_images: int) -> None:
+        """Create an empty queue.
+
+        Args:
+            workers: number of threads that call `take`.
+            largest: maximum number of pictures of a model that one of them takes at once.
+            max_images: maximum number of waiting pictures; further jobs are refused.
+        """
+        self._largest = largest
+        self._limit = max_images
+        self._lock = threading.Lock()
+        self._waiting: deque[J] = deque()
+        self._sleeping: list[threading.Lock] = []
+        self._idle = workers
+        self._closed = False
+        self.images = 0
+        """Number of waiting pictures."""
+
+    def put(self, job: J) -> None:
+        """Add a job.
+
+        Raises:
+            NotReady: the service is shutting down.
+            QueueFull: too many pictures wait already.
+        """
+        with self._lock:
+            if self._closed:
+                raise NotReady(reason="the service is going down; send the request to another replica")
+            # A job that is larger than the whole queue is accepted when nothing else waits.
+            if self._waiting and self.images + job.images > self._limit:
+                raise QueueFull(waiting=self.images, limit=self._limit)
+            self._waiting.append(job)
+            self.images += job.images
+            bell = self._sleeping.pop() if self._sleeping else None
+        if bell is not None:
+            bell.release()
+
+    def take(self, bell: threading.Lock) -> list[J]:
+        """Wait for the next batch of one model's jobs, in order; empty when the queue is closed and drained.
+
+        Args:
+            bell: the worker's own lock, which it holds.
+        """
+        while True:
+            with self._lock:
+                if self._waiting or self._closed:
+                    jobs = self._batch()
+                    self._idle -= 1
+                    return jobs
+                self._sleeping.append(bell)
+            bell.acquire()
+
+    def done(self) -> None:
+        """Mark a worker as idle after its batch."""
+        with self._lock:
+            self._idle += 1
+
+    def close(self) -> None:
+        """Refuse new jobs; waiting jobs are still handed out."""
+        with self._lock:
+            self._closed = True
+            sleeping, self._sleeping = self._sleeping, []
+        for bell in sleeping:
+            bell.release()
+
+    def _batch(self) -> list[J]:
+        jobs: list[J] = []
+        if not self._waiting:
+            return jobs
+        # Shared among the idle workers: the busy ones take jobs that arrive later.
+        largest = self._largest(self._waiting[0].live)
+        share = full_batch_size(min(largest, -(-self.images // self._idle)))
+        taken = 0
+        while self._waiting:
+            job = self._waiting[0]
+            if jobs and (taken + job.images > share or job.live is not jobs[0].live):
+                break
+            jobs.append(self._waiting.popleft())
+            taken += job.images
+        self.images -= taken
+        return jobs
+
+
+def full_batch_size(images: int) -> int:
+    """Return the largest batch size that this number of pictures fills, at least 1."""
+    return BATCH_SIZES[bisect(BATCH_SIZES, max(images, 1)) - 1]
+
+
+def piece_sizes(images: int, largest: int) -> Iterator[int]:
+    """Yield the sizes of the batches in which this number of pictures runs; at least one."""
+    while True:
+        size = full_batch_size(min(images, largest))
+        yield size
+        images -= size
+        if images <= 0:
+            return
+
 
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
 
 _log = logging.getLogger(__name__)
 # ONNX Runtime ends a cancelled run between two operators; the process may end without the rest.
 _END_S = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timing:
-    """Durations of one request's parts, seconds."""
-
-    queued_s: float
-    """Time from its arrival until a worker took it."""
-    prepare_s: float
-    """Time to prepare its own pictures."""
-    infer_s: float
-    """Time of the network, for the whole batch."""
-    batch: int
-    """Number of pictures that went through the network together."""
-
-
-class Work(Protocol[R_co]):
-    """One request; both methods are called in a worker thread, one after the other."""
-
-    def prepare(self, live: LiveModel) -> Image:
-        """Return the network's inputs, uint8 [n, H, W, 3]; exceptions are passed to the caller."""
-
-    def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> R_co:
-        """Return the answer for the network's outputs of these n pictures."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -125,7 +211,9 @@ class Batcher:
         self.limit = BatchLimit(most=max_batch, target_s=target_s)
         """Maximum number of pictures that a worker takes at once."""
         self._queue: JobQueue[_Job[Any]] = JobQueue(
-            workers=threads, largest=self.limit.of, max_images=max_queue_images
+            workers=threads,
+            largest=self.limit.of if target_s is not None else lambda live: max_batch,
+            max_images=max_queue_images,
         )
         self._last_deadline = 0.0
         self._workers: list[threading.Thread] = []
@@ -192,7 +280,7 @@ class Batcher:
             DeadlinePassed: it took too long.
             ValueError: the pictures are not of the contract's size.
         """
-        return await self.run(_PreparedTensors(images), deadline_s=deadline_s, images=len(images), live=live)
+        return await self.run(PreparedTensors(images), deadline_s=deadline_s, images=len(images), live=live)
 
     async def close(self) -> None:
         """Refuse new requests, answer the waiting ones, end the threads."""
@@ -216,7 +304,7 @@ class Batcher:
             turn = _run(jobs, self.limit.most)
             if lost.is_set():
                 return
-            if turn is not None:
+            if turn is not None and self.limit.target_s is not None:
                 self.limit.observe(jobs[0].live, turn)
             if self._on_batch is not None:
                 self._on_batch(sum(job.images for job in jobs))
@@ -230,19 +318,6 @@ class Batcher:
         _log.error("a run of the model cannot be ended; its thread is lost, and its core until it ends")
         self._queue.done()
         self._start_worker()
-
-
-class _PreparedTensors:
-    """Work whose pictures are prepared already."""
-
-    def __init__(self, images: Image) -> None:
-        self._images = images
-
-    def prepare(self, live: LiveModel) -> Image:
-        return self._images
-
-    def finish(self, live: LiveModel, prediction: Prediction, timing: Timing) -> Prediction:
-        return prediction
 
 
 def _expire(future: asyncio.Future[Any], deadline_s: float) -> None:
@@ -269,7 +344,7 @@ def _run(jobs: Sequence[_Job[Any]], max_batch: int) -> Turn | None:
         if wanted:
             infer_s = _infer(wanted, max_batch, taken)
             turn = Turn(
-                images=sum(job.images for job, _ in wanted),
+                sizes=tuple(piece_sizes(sum(job.images for job, _ in wanted), max_batch)),
                 infer_s=infer_s,
                 own_s=time.monotonic() - taken - infer_s,
             )

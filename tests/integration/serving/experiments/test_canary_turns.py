@@ -18,9 +18,10 @@ from serving.errors.requests import DeadlinePassed
 from serving.experiments.canary import Canary, CanaryOutcome
 from serving.experiments.shared_state import JOURNAL, CanaryJournal
 from serving.inference.admission import admit
-from serving.inference.batching import Batcher, Timing
+from serving.inference.batching import Batcher
 from serving.inference.model_slot import LiveModel, ModelSlot
 from serving.inference.onnx_classifier import Prediction
+from serving.inference.work import Timing
 from serving.observations.records import Observation
 from tests.support.serving_models import cached_folder, flat
 from tests.support.switches import RecordedSwitches

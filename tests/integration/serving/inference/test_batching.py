@@ -18,9 +18,10 @@ import pytest
 from serving.contract.arrays import Image
 from serving.errors.requests import DeadlinePassed, NotReady, QueueFull
 from serving.inference.admission import admit
-from serving.inference.batching import Batcher, Timing
+from serving.inference.batching import Batcher
 from serving.inference.model_slot import LiveModel, ModelSlot
 from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier, Prediction
+from serving.inference.work import Timing
 from tests.support.onnx_models import make_contract
 from tests.support.serving_models import cached_folder, flat
 

@@ -77,21 +77,21 @@ def test_the_averages_come_to_what_batches_take() -> None:
     costs = PLAIN
     # Five pictures run as 4 and 1: 9 ms at admission, 18 ms here, and 7.5 ms besides.
     for _ in range(200):
-        costs = costs.after(Turn(images=5, infer_s=0.018, own_s=0.0075), most=16)
+        costs = costs.after(Turn(sizes=(4, 1), infer_s=0.018, own_s=0.0075))
     assert costs.slowdown == pytest.approx(2.0, abs=1e-3)
     assert costs.own_s == pytest.approx(0.0015, abs=1e-5)
     assert costs.batch_s(8) == pytest.approx(2 * 0.010 + 8 * 0.0015, rel=1e-3)
 
 
 def test_one_batch_moves_the_averages_by_a_sixteenth() -> None:
-    costs = PLAIN.after(Turn(images=1, infer_s=0.003 * 17, own_s=0.016), most=16)
+    costs = PLAIN.after(Turn(sizes=(1,), infer_s=0.003 * 17, own_s=0.016))
     assert costs.slowdown == pytest.approx(2.0)
     assert costs.own_s == pytest.approx(0.001)
 
 
 def test_a_size_that_was_not_measured_teaches_nothing() -> None:
     costs = Costs(network_s={1: 0.003})
-    assert costs.after(Turn(images=8, infer_s=9.0, own_s=9.0), most=16) is costs
+    assert costs.after(Turn(sizes=(8,), infer_s=9.0, own_s=9.0)) is costs
 
 
 def model(version: str) -> LiveModel:
@@ -100,7 +100,7 @@ def model(version: str) -> LiveModel:
     return LiveModel(classifier=classifier, identity=identity, folder=Path(), batch_s=NETWORK_S)
 
 
-SLOW_TURN = Turn(images=8, infer_s=0.040, own_s=0.0)
+SLOW_TURN = Turn(sizes=(8,), infer_s=0.040, own_s=0.0)
 
 
 def test_a_slow_model_gets_smaller_batches_and_the_next_one_does_not() -> None:
@@ -114,10 +114,9 @@ def test_a_slow_model_gets_smaller_batches_and_the_next_one_does_not() -> None:
     assert limit.of(following) == 16
 
 
-def test_without_a_target_nothing_is_learned() -> None:
+def test_without_a_target_the_setting_is_the_limit() -> None:
     limit = BatchLimit(most=16)
     live = model("1")
-    limit.observe(live, SLOW_TURN)
     assert limit.of(live) == 16
     assert limit.choice(live).reason == "MIEN_BATCH_SIZE"
 
@@ -139,7 +138,7 @@ def test_the_log_says_the_limit_once_and_warns_of_a_target_that_cannot_be_met(
         within = BatchLimit(most=16, target_s=0.037)
         live = model("1")
         for _ in range(10):
-            within.observe(live, Turn(images=1, infer_s=0.003, own_s=0.0))
+            within.observe(live, Turn(sizes=(1,), infer_s=0.003, own_s=0.0))
         BatchLimit(most=16, target_s=0.001).observe(live, SLOW_TURN)
     said, warned = caplog.records
     assert (said.levelno, warned.levelno) == (logging.INFO, logging.WARNING)

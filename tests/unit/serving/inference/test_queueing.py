@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from serving.errors.requests import NotReady, QueueFull
-from serving.inference.job_queue import JobQueue, full_batch_size, piece_sizes
+from serving.inference.batching import JobQueue, full_batch_size, piece_sizes
 
 PATIENCE_S = 20.0
 MODEL: Any = object()
