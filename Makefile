@@ -52,6 +52,9 @@ data: setup ## fetch the pictures that data.dvc names: the sample from the repos
 	    "its keys with 'dvc remote modify --local NAME …' (docs/dataset.md#versions-and-remotes), then run make again" \
 	    >&2; exit 1; }
 
+demo: data ## serve the model that comes with the sample, on port 8000; nothing is trained
+	@python -m pipelines.demo
+
 run: data ## train and compare seven models, register the best one, write a report
 	@python -m pipelines.run
 

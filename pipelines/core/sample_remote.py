@@ -57,17 +57,27 @@ def check_files(root: Path, files: Iterable[Path]) -> None:
         )
 
 
+def has_sample_pointer(root: Path) -> bool:
+    """Whether `data.dvc` names the sample's pictures."""
+    named = [digest for digest, _ in _pointers(root)]
+    return bool(named) and _hashes(root).issuperset(named)
+
+
 def _check_pointer(root: Path) -> None:
-    try:
-        outs = yaml.safe_load((root / POINTER).read_text(encoding="utf-8"))["outs"]
-        bound = [str(out["md5"]) for out in outs if out.get("remote") == _NAME]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return  # DVC says what is wrong with it
-    if not _hashes(root).issuperset(bound):
+    if not _hashes(root).issuperset(digest for digest, remote in _pointers(root) if remote == _NAME):
         raise PrivateData(
             what="data.dvc names pictures of your own and still the sample's remote, which is in git",
             remedy="run `dvc remove data.dvc && dvc add data`; the pictures stay where they are",
         )
+
+
+def _pointers(root: Path) -> list[tuple[str, str | None]]:
+    """Hash and remote of each output of `data.dvc`; none if it is missing or damaged, which DVC explains."""
+    try:
+        outs = yaml.safe_load((root / POINTER).read_text(encoding="utf-8"))["outs"]
+        return [(str(out["md5"]), out.get("remote")) for out in outs]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return []
 
 
 def _hashes(root: Path) -> set[str]:

@@ -18,6 +18,7 @@ from pipelines.core.lineage import read_lineage
 from pipelines.core.params import Params, load_params
 from pipelines.core.records import write_record
 from pipelines.core.reference import reference_table, write_reference, write_self_test
+from pipelines.core.variants import architecture_of
 from pipelines.gate import rules
 from pipelines.gate.evaluation import EvaluatedModel, GateInputs, evaluate, read_gate_inputs
 from pipelines.gate.record import GateVerdict, read_verdict
@@ -33,13 +34,15 @@ from pipelines.weights.face_model import copy_face_model
 from serving.contract.faces import YUNET_FILE
 
 
-def register(root: Path, params: Params, *, experiment: str | None = None) -> str:
+def register(root: Path, params: Params, *, experiment: str | None = None, all_runs: bool = True) -> str:
     """Register the selected model if it passed the quality gate; log the verdict to its run in both cases.
 
     Args:
         root: the checkout; also the current folder, which contains MLflow's local store.
         params: all parameters.
         experiment: name of the DVC experiment that this run is part of, in which nothing is registered.
+        all_runs: whether the runs of all compared variants get their test metrics; otherwise only those of
+            the selected architecture, the only one whose trained weights are needed.
 
     Returns:
         A message in one line.
@@ -65,12 +68,14 @@ def register(root: Path, params: Params, *, experiment: str | None = None) -> st
         root, status.store_state(tracking.tracking_uri()), case.digest
     ):
         return known_summary(verdict, status.cached_version(root))
-    return _update_registry(root, case, params, verdict)
+    return _update_registry(root, case, params, verdict, all_runs=all_runs)
 
 
-def _update_registry(root: Path, case: GateInputs, params: Params, verdict: GateVerdict) -> str:
+def _update_registry(
+    root: Path, case: GateInputs, params: Params, verdict: GateVerdict, *, all_runs: bool
+) -> str:
     """Update runs and versions in the registry; return a message in one line."""
-    registry, runs = _open(root, case, params)
+    registry, runs = _open(root, case, params, all_runs=all_runs)
     run = runs[case.selected.architecture]
     # The cache belongs to this state; read it only now, because metrics may just have been logged.
     state = status.store_state(registry.uri)
@@ -82,7 +87,8 @@ def _update_registry(root: Path, case: GateInputs, params: Params, verdict: Gate
     mark(root, verdict, registry.name)
     version = registry.find(case.subject.sha256)
     number, stored = (version.number, registry.stored_file(version)) if version else (None, None)
-    status.cache_settled(root, state, case.digest, stored=stored, version=number)
+    if all_runs:
+        status.cache_settled(root, state, case.digest, stored=stored, version=number)
     return known_summary(verdict, number) if is_old else summary(verdict, registry.name, version)
 
 
@@ -114,14 +120,17 @@ def known_summary(verdict: GateVerdict, number: int | None) -> str:
     return f"{name} has already been evaluated and did not pass the quality gate: {reasons}"
 
 
-def _open(root: Path, case: GateInputs, params: Params) -> tuple[Registry, dict[str, RunRef]]:
-    """Connect to MLflow, and make sure that every variant's run has its test metrics."""
+def _open(
+    root: Path, case: GateInputs, params: Params, *, all_runs: bool
+) -> tuple[Registry, dict[str, RunRef]]:
+    """Connect to MLflow, and make sure that the variants' runs have their test metrics."""
     uri = tracking.connect()
     experiment_id = tracking.configure(params.register_.experiment)
     lineage = read_lineage(root)
     runs = {
         results.architecture: complete_run(root, results, lineage, uri=uri, experiment_id=experiment_id)
         for results in case.results
+        if all_runs or architecture_of(results.architecture) == architecture_of(case.selected.architecture)
     }
     return Registry(params.register_.model, uri=uri), runs
 

@@ -68,15 +68,21 @@ class Project:
         self.run("git", "commit", "--quiet", "--message", message)
 
 
-def copy_project(checkout: Path, root: Path) -> Project:
-    """Copy what git knows or would know of `checkout`, as it is in the working tree."""
+def copy_project(checkout: Path, root: Path, *, whole: bool = False) -> Project:
+    """Copy what git knows or would know of `checkout`, as it is in the working tree.
+
+    Args:
+        checkout: to copy from.
+        root: to copy to.
+        whole: with the sample and the recorded results, as a clone has them.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=checkout, check=True, capture_output=True, text=True,
     ).stdout.splitlines()  # fmt: skip
     for name in listed:
-        # The copy makes its own pictures and its own results.
-        if (checkout / name).is_file() and not name.startswith(NOT_COPIED):
+        # Without the whole, the copy makes its own pictures and its own results.
+        if (checkout / name).is_file() and (whole or not name.startswith(NOT_COPIED)):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(checkout / name, root / name)
     project = Project(root)

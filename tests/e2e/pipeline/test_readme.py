@@ -56,9 +56,9 @@ def shown(text: str, name: str) -> str:
 
 
 def test_these_are_its_commands(text: str) -> None:
-    """A command that is new here needs a test below; the test command is what runs them."""
+    """A new command needs a test below, or in test_demo.py; the test command is what runs them."""
     curl = 'curl -F "file=@data/happy/id0001_happy_00.jpg" localhost:8000/detect'
-    assert commands(text) == ["make run", "make test", "make serve", curl, "make up"]
+    assert commands(text) == ["make demo", "make run", "make test", "make serve", curl, "make up"]
 
 
 def test_run_prints_what_the_readme_shows(text: str, copy: Project) -> None:
