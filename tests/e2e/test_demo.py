@@ -38,7 +38,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_the_remote_holds_the_recorded_model_of_this_checkout(repository: Path) -> None:
-    """After results are recorded anew: `dvc push --remote sample`, and add the hashes to .dvc/sample.md5."""
+    """After results are recorded again: `dvc push --remote sample`, and add the hashes to .dvc/sample.md5."""
     lock = yaml.safe_load((repository / "dvc.lock").read_text())
     hashes = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", ())}
     for path in recorded_files(read_comparison(repository).selected):
