@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,7 @@ def test_no_temperature_nearby_is_better() -> None:
 def test_likelihood_by_hand() -> None:
     # softmax([2, 0] / 2) = [e, 1] / (e + 1)
     loss = negative_log_likelihood(np.array([[2.0, 0.0]]), np.array([1]), temperature=2.0)
-    assert loss == pytest.approx(np.log(np.e + 1))
+    assert loss == pytest.approx(np.log(math.e + 1))
 
 
 def test_a_network_that_is_always_right_or_always_wrong_stays_within_bounds() -> None:
