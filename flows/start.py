@@ -2,13 +2,14 @@
 
     python -m flows.start --reason "new data"
 
-Uses the Prefect server of `PREFECT_API_URL`. Ctrl-C stops following, and the run continues. Exits with 0 if
-the run completed, else with 1.
+Uses the Prefect server of `PREFECT_API_URL`, else that of `make up` on this machine. Ctrl-C stops following,
+and the run continues. Exits with 0 if the run completed, else with 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from uuid import UUID
 from httpx import HTTPError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_UI_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
 from flows.training.summary import final_line
 
@@ -72,13 +73,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Start a training on the worker and print its result.")
     parser.add_argument("--reason", default="", help="reason, for the run's name")
     reason = parser.parse_args().reason
+    # Without an address Prefect would start a server of its own, without the deployment and a worker.
+    server = PREFECT_API_URL.value() or _server_of_make_up()
     try:
-        with get_client(sync_client=True) as client:
+        with temporary_settings({PREFECT_API_URL: server}), get_client(sync_client=True) as client:
             sys.exit(_run(client, reason))
     except ObjectNotFound:
-        sys.exit(f"error: the server has no deployment {DEPLOYMENT}; `make up` creates it")
+        sys.exit(f"error: the server {server} has no deployment {DEPLOYMENT}; `make up` creates it")
     except (HTTPError, PrefectHTTPStatusError, RuntimeError) as error:
-        sys.exit(f"error: the Prefect server does not answer: {error}; `make up` starts one")
+        sys.exit(f"error: the Prefect server {server} does not answer: {error}; `make up` starts one")
+
+
+def _server_of_make_up() -> str:
+    host, port = os.environ.get("HOST") or "127.0.0.1", os.environ.get("PREFECT_PORT") or "4200"
+    return f"http://{host}:{port}/api"
 
 
 def _run(client: SyncPrefectClient, reason: str) -> int:

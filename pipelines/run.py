@@ -100,6 +100,12 @@ def _read(descriptor: int) -> bytes:
 def main() -> None:
     """Run the pipeline and print the summary."""
     quiet_libraries()
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(
+            "`dvc repro`, then a summary of its results. The arguments are those of `dvc repro`:\n",
+            flush=True,
+        )
+        sys.exit(subprocess.call([sys.executable, "-m", "dvc", "repro", "--help"]))
     root = Path()
     # Copied before MLflow is used, which writes its URI into this process's environment.
     environment = _environment()

@@ -2,12 +2,13 @@
 
     MIEN_PORT=9000 MIEN_WORKERS=2 python -m serving
 
-Ends within MIEN_SHUTDOWN_S of SIGTERM with every request answered, or MIEN_TIMEOUT_S later when streams are
-open.
+It takes no arguments: its settings are the environment variables of docs/service-settings.md. It ends within
+MIEN_SHUTDOWN_S of SIGTERM with every request answered, or MIEN_TIMEOUT_S later when streams are open.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import socket
 import sys
@@ -20,6 +21,11 @@ from serving.settings import MULTIPROCESS_VARIABLE, Settings
 
 def main() -> None:
     """Serve until SIGTERM."""
+    argparse.ArgumentParser(
+        prog="python -m serving",
+        description="Start the service and its page.",
+        epilog="Its settings are environment variables, such as MIEN_PORT: docs/service-settings.md",
+    ).parse_args()
     with exit_on_error():
         settings = read_settings()
         sockets = bind(settings.host, settings.port)

@@ -7,6 +7,7 @@ When one process ends, all others are ended too, and the exit status is not 0.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,11 @@ _STOPPED = (130, 143)
 
 def main() -> int:
     """Start the stack and wait until it ends; returns the exit status."""
+    argparse.ArgumentParser(
+        prog="python -m flows.dev_stack",
+        description="Start MLflow, Prefect, a worker and the service; Ctrl-C ends all.",
+        epilog="Addresses and ports: HOST, MLFLOW_PORT, PREFECT_PORT, MIEN_HOST, MIEN_PORT; docs/settings.md",
+    ).parse_args()
     quiet_libraries()
     try:
         stack = read_stack(os.environ, Path.cwd())

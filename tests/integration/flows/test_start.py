@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
@@ -59,12 +60,22 @@ def test_it_ends_as_the_run_does(client: SyncPrefectClient, ending: State[object
     assert str(run.id) in said  # where to read on
 
 
-def test_a_server_that_is_not_there_is_one_line() -> None:
+@pytest.mark.parametrize(
+    "variables",
+    [{"PREFECT_API_URL": "http://127.0.0.1:1/api"}, {"HOST": "127.0.0.1", "PREFECT_PORT": "1"}],
+    ids=["of Prefect", "of make up"],
+)
+def test_a_server_that_is_not_there_is_one_line(variables: dict[str, str], tmp_path: Path) -> None:
+    """With no address in Prefect's own settings the one of `make up` is used, and no server is started."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    own = {"PREFECT_HOME": str(tmp_path), "PREFECT_CLIENT_MAX_RETRIES": "0"}
     done = subprocess.run(
         [sys.executable, "-m", "flows.start"],
-        env=os.environ | {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_CLIENT_MAX_RETRIES": "0"},
+        env=kept | own | variables,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stderr.startswith("error: ")
+    assert "http://127.0.0.1:1/api" in done.stderr
+    assert not list(tmp_path.glob("*.db"))
