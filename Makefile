@@ -27,10 +27,10 @@ PREFECT_PORT ?= 4200
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## install the locked environment into .venv (and uv, if it is missing)
+setup: $(VENV)/.installed $(VENV)/bin/mien ## install the locked environment into .venv (and uv, if it is missing)
 
 doctor: setup ## say what this machine and this checkout lack, and what to do about it
-	@python -m flows.doctor
+	@mien doctor
 
 # `pip --target` also works on a Python whose distribution forbids global installs (PEP 668).
 $(VENV)/.installed: requirements/dev.txt
@@ -40,6 +40,11 @@ $(VENV)/.installed: requirements/dev.txt
 	  [ -x $(VENV)/bin/python ] || $$UV venv --quiet --python '>=3.11,<3.13' $(VENV); \
 	  $$UV pip sync --quiet --python $(VENV)/bin/python requirements/dev.txt
 	@touch $@
+
+# Copied, not installed: an installed project could be imported everywhere, also where another commit is meant
+# (docs/decisions/0023-one-command.md).
+$(VENV)/bin/mien: requirements/mien | $(VENV)/.installed
+	@install -m 755 $< $@.$$$$ && mv -f $@.$$$$ $@
 
 # Fetch everything before checking out anything: an incomplete folder would look like the data set.
 data: setup ## fetch the pictures that data.dvc names: the sample from the repository, yours from your remote
@@ -56,7 +61,7 @@ demo: data ## serve the model that comes with the sample, on port 8000; nothing 
 	@python -m pipelines.demo
 
 run: data ## train and compare seven models, register the best one, write a report
-	@python -m pipelines.run
+	@mien run
 
 test: check ## run linters, type checks, import contracts and every test
 	@python -m pytest -n 2 --no-loadscope-reorder tests/e2e tests/integration
@@ -93,23 +98,23 @@ ui: setup ## start MLflow's pages: runs, registry, promotion
 	  --artifacts-destination mlruns/artifacts --host $(HOST) --port $(MLFLOW_PORT) --workers 1
 
 relocate: setup ## correct MLflow's recorded paths after copying or moving the project
-	@python -m pipelines.tracking.relocation
+	@mien relocate
 
 serve: setup ## start the service on port 8000; it follows models:/emotion@production (docs/serving.md)
-	@python -m serving
+	@mien serve
 
 up: setup ## start MLflow, Prefect, a worker and the service; Ctrl-C stops all (docs/flows.md)
-	@HOST=$(HOST) MLFLOW_PORT=$(MLFLOW_PORT) PREFECT_PORT=$(PREFECT_PORT) python -m flows.dev_stack
+	@HOST=$(HOST) MLFLOW_PORT=$(MLFLOW_PORT) PREFECT_PORT=$(PREFECT_PORT) mien up
 
 train: export REASON ?=
 train: setup ## REASON="…": start a training by the worker of `make up` and follow it to its end
-	@PREFECT_API_URL=http://$(HOST):$(PREFECT_PORT)/api python -m flows.start --reason "$$REASON"
+	@PREFECT_API_URL=http://$(HOST):$(PREFECT_PORT)/api mien train --reason "$$REASON"
 
 profile: setup ## NAME=sample|fer2013|full|tiny: write params.yaml from conf/
-	@python -m pipelines.profile $(NAME)
+	@mien profile $(NAME)
 
 reproduce: setup ## VERSION=n [FROM_SCRATCH=1]: rebuild a registered version from its commit and compare
-	@python -m pipelines.register.reproduce $(VERSION) $(if $(FROM_SCRATCH),--from-scratch) $(if $(ANYWAY),--anyway)
+	@mien reproduce $(VERSION) $(if $(FROM_SCRATCH),--from-scratch) $(if $(ANYWAY),--anyway)
 
 bandit: setup ## look for dangerous calls in the code with bandit
 	@bandit --quiet --recursive --severity-level medium --configfile pyproject.toml serving pipelines flows

@@ -159,7 +159,7 @@ def test_make_passes_from_scratch_on(request: pytest.FixtureRequest) -> None:
         *("make", "--dry-run", "--directory", str(request.config.rootpath)),
         *("reproduce", "VERSION=1", "FROM_SCRATCH=1"),
     )
-    assert "pipelines.register.reproduce 1 --from-scratch" in shown
+    assert "mien reproduce 1 --from-scratch" in shown
 
 
 def test_an_int8_variant_is_rebuilt_with_its_architecture(checkout: Checkout) -> None:

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
+from flows.command import COMMANDS
 from pipelines.architectures import load_architecture
 from pipelines.core.params import ModelParams, Params, QuantizationParams, known_architectures
 from serving.http.app import create_app
@@ -331,8 +332,11 @@ def test_every_deployment_and_every_parameter_of_its_flow_is_documented(
 
 
 ACTIVATE = "source .venv/bin/activate"
+OF_MIEN = "|".join(command.name for command in COMMANDS)
 IN_THE_ENVIRONMENT = re.compile(
-    r"(?:^\s*|`)(?:[A-Z_]+=\S+ )*(?:python|dvc|prefect|mlflow|dask|ray) [a-z-]", re.MULTILINE
+    r"(?:^\s*|`)(?:[A-Z_]+=\S+ )*"
+    rf"(?:(?:python|dvc|prefect|mlflow|dask|ray) [a-z-]|mien (?:--help|{OF_MIEN})\b)",
+    re.MULTILINE,
 )
 
 
@@ -346,6 +350,8 @@ def test_every_guide_activates_the_environment_before_its_first_command(root: Pa
     # The pattern finds what it is made for.
     assert IN_THE_ENVIRONMENT.search("```sh\nA=1 python -m flows.training\n```")
     assert IN_THE_ENVIRONMENT.search("run `dvc repro` again")
+    assert IN_THE_ENVIRONMENT.search("run `mien serve` again")
+    assert not IN_THE_ENVIRONMENT.search("mien turns pictures into a classifier")
 
 
 def test_nothing_names_a_package_index(root: Path) -> None:
