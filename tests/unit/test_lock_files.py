@@ -17,7 +17,8 @@ USES = {
     "serving": ["serving"],
     "flows": ["flows"],
     "tracking": ["tracking"],
-    "dev": ["pipeline", "serving", "flows", "dev"],
+    "signing": ["signing"],
+    "dev": ["pipeline", "serving", "flows", "signing", "dev"],
 }
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)", re.MULTILINE)
 
@@ -55,7 +56,7 @@ def test_every_pin_has_a_hash_and_no_address(use: str, repository: Path) -> None
 
 def test_environments_agree_on_every_version(repository: Path) -> None:
     everything = locked(repository, "dev")
-    for use in ("pipeline", "serving", "flows", "tracking"):
+    for use in USES.keys() - {"dev"}:
         for name, versions in locked(repository, use).items():
             assert versions == everything[name], (use, name)
 
@@ -63,6 +64,11 @@ def test_environments_agree_on_every_version(repository: Path) -> None:
 def test_service_installs_no_training_stack(repository: Path) -> None:
     heavy = {"tensorflow", "keras", "keras-hub", "tf2onnx", "dvc", "prefect", "great-expectations"}
     assert not heavy & locked(repository, "serving").keys()
+
+
+def test_signing_comes_only_with_its_extra(repository: Path) -> None:
+    for use in USES.keys() - {"dev", "signing"}:
+        assert not {"model-signing", "sigstore"} & locked(repository, use).keys()
 
 
 def test_locks_resolve_to_themselves(repository: Path, tmp_path: Path) -> None:
