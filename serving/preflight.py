@@ -109,9 +109,10 @@ def check(settings: Settings) -> None:
         LocationInvalid: a model's setting is not a location.
         StoreUrlInvalid: the database's URL is not valid.
         StoreTooNew: a newer service has changed the tables.
-        StartRefused: a path cannot be written.
+        StartRefused: a path cannot be written, or signatures cannot be checked.
     """
     from serving.model_sync.location import parse_location
+    from serving.signatures import check_keys
 
     parse_location(settings.model)
     if settings.shadow_model:
@@ -119,6 +120,8 @@ def check(settings: Settings) -> None:
     if settings.canary:
         parse_location(settings.canary_model, setting="MIEN_CANARY_MODEL")
     _check_folder("MIEN_CACHE_DIR", settings.cache_dir)
+    if settings.trusted_keys:
+        check_keys(settings.trusted_keys)
     _check_store(settings.database_url.reveal())
     _check_descriptors(settings.max_connections)
 

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     model_timeout_s: float = Field(default=30.0, gt=0)
     """Seconds a model may take to load or for one batch; a slower one is refused, or taken out of service."""
 
+    trusted_keys: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Files of public keys, separated by commas; only models that one of them signed are served."""
+
     # Trials
     shadow_model: str | None = None
     """Another model, named as `MIEN_MODEL`, that classifies a sample of the answered pictures."""
@@ -190,6 +193,17 @@ class Settings(BaseSettings):
     @classmethod
     def _read_share(cls, value: str | float) -> float:
         return parse_share(value)
+
+    @field_validator("trusted_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = tuple(name.strip() for name in value.split(",") if name.strip())
+        if value and not names:
+            # An empty list would switch the check off.
+            raise ValueError("no file is named; name a public key's, or unset it to serve all models")
+        return names
 
     @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod

@@ -51,7 +51,8 @@ def compute_window(settings: Settings) -> Iterator[DriftWindow]:
     """
     # Its own folder, because the service writes to the other one.
     cache = settings.cache_dir / _CACHE
-    with resolve_model(settings.model, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
+    keys, uri = settings.trusted_keys, settings.tracking_uri.reveal()
+    with resolve_model(settings.model, cache=cache, tracking_uri=uri, trusted_keys=keys) as found:
         identity = read_identity(found.folder)
         _prepare(settings)
         store = DriftStore(settings.database_url.reveal())

@@ -19,6 +19,7 @@ from serving.detection.image_reader import FacesMode
 from serving.inference.admission import admit
 from serving.score.scorer import BATCH, Scorer, configured_detectors
 from serving.settings import Settings
+from serving.signatures import signature_check
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,8 +61,15 @@ def load_scorer(
     from serving.model_sync.resolve import resolve_model
 
     cache = settings.cache_dir / _CACHE
-    with resolve_model(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
-        live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
+    keys, uri = settings.trusted_keys, settings.tracking_uri.reveal()
+    with resolve_model(location, cache=cache, tracking_uri=uri, trusted_keys=keys) as found:
+        live = admit(
+            found.folder,
+            threads=1,
+            max_batch=BATCH,
+            limit_s=settings.model_timeout_s,
+            signed=signature_check(keys),
+        )
         configured_detectors(settings).adopt(found.folder)
         if reference is not None and (found.folder / REFERENCE).exists():
             shutil.copyfile(found.folder / REFERENCE, reference / REFERENCE)

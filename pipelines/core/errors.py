@@ -25,6 +25,7 @@
     ├── SelectionError           no model is within the limits of `selection`
     ├── GateError                thresholds are missing, or inputs contradict each other
     ├── RegistryError            MLflow is unreachable, locked or misconfigured
+    ├── SigningError             a version cannot be signed
     ├── NotReproducible          a registered version cannot be rebuilt, or the rebuilt one differs
     ├── GateRejected             the selected model did not pass the quality gate
     └── OutputError              a result cannot be written (disk full, no permission)
@@ -285,6 +286,13 @@ class RegistryError(PipelineError):
     def __init__(self, *, uri: str, reason: str, remedy: str) -> None:
         self.uri = uri
         super().__init__(mask_urls(f"MLflow at {uri}: {reason}; {remedy}"))
+
+
+class SigningError(PipelineError):
+    """A version cannot be signed: the private key or a package is missing, or it is signed by another key."""
+
+    def __init__(self, *, reason: str, remedy: str) -> None:
+        super().__init__(f"signing: {reason}; {remedy}")
 
 
 class NotReproducible(PipelineError):

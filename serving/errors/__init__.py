@@ -8,6 +8,7 @@
     ├── ModelFileError           an ONNX file that is absent, truncated, foreign or without a valid contract
     ├── ModelTimeout             a model that did not load or answer in time, and was stopped
     ├── ModelRefused             a new version failed a check; the old one keeps serving
+    ├── SignatureInvalid         the files of a model are not as a trusted key signed them
     ├── FaceDetectorError        a detector that is unknown, or whose model file cannot be used
     ├── ImageError               bytes that cannot become an image
     │   ├── ImageEmpty           zero bytes
@@ -245,3 +246,11 @@ class ModelRefused(ServingError):
             f"version {version} ({sha256[:12] or 'no file'}) is refused at its {step}: {reason}; "
             "promote another version or register this one again"
         )
+
+
+class SignatureInvalid(ServingError):
+    """The files of a model are not as a trusted key signed them."""
+
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}; sign the files with a trusted key, or trust the key that signed them")

@@ -134,6 +134,7 @@ def _canary(
         usable=usable,
         limit_s=settings.model_timeout_s,
         role="canary",
+        trusted_keys=settings.trusted_keys,
     )
     return candidate, Canary(
         share=settings.canary,
@@ -171,6 +172,7 @@ def _shadow(
         face_margin=settings.face_margin,
         max_faces=settings.max_faces,
         max_pixels=settings.max_pixels,
+        trusted_keys=settings.trusted_keys,
     )
     return Shadow(
         setup, fraction=settings.shadow_fraction, live=live, folder=following.folder, listener=listener

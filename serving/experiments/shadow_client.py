@@ -37,6 +37,7 @@ class ShadowSetup:
     face_margin: float
     max_faces: int
     max_pixels: int
+    trusted_keys: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ def read_setup(connection: Connection) -> ShadowSetup:
     values = orjson.loads(connection.recv_bytes())
     values["cache"] = Path(values["cache"])
     values["face_model"] = Path(values["face_model"]) if values["face_model"] else None
+    values["trusted_keys"] = tuple(map(Path, values["trusted_keys"]))
     return ShadowSetup(**values)
 
 

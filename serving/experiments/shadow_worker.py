@@ -49,6 +49,7 @@ class ShadowWorker:
             max_batch=1,
             limit_s=setup.model_timeout_s,
             role="shadow",
+            trusted_keys=setup.trusted_keys,
         )
         self._reader = PictureReader(
             Detectors(setup.face_detector, face_model=setup.face_model, cache_dir=setup.cache),

@@ -302,6 +302,7 @@ def _model_sync(settings: Settings, slot: ModelSlot, history: SwitchLog, detecto
         history=history,
         usable=detectors.check,
         limit_s=settings.model_timeout_s,
+        trusted_keys=settings.trusted_keys,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a new version must pass before it answers anybody: digest, contract, detector, warm-up, self-test.
+"""What a new version must pass first: signature, digest, contract, detector, warm-up, self-test.
 
 Runs in the process that will serve it, beside the model that is live. Every failure is raised as
 `ModelRefused`, and the live model is not affected.
@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract import HEATMAP, IMAGE, PROBABILITIES, ModelContract
-from serving.errors import ModelFileError, ModelRefused, ModelTimeout
+from serving.errors import ModelFileError, ModelRefused, ModelTimeout, SignatureInvalid
 from serving.errors.requests import NotReady
 from serving.inference.model_slot import LiveModel, ModelIdentity, read_identity
 from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier, Prediction
 from serving.inference.watchdog import WATCHDOG, call_when_lost
+from serving.signatures import SignatureCheck
 
 MODEL_FILE = "model.onnx"
 SELF_TEST = "selftest.npz"
@@ -57,6 +58,7 @@ def admit(
     usable: InputCheck | None = None,
     limit_s: float = LIMIT_S,
     ending: Callable[[], bool] = lambda: False,
+    signed: SignatureCheck | None = None,
 ) -> LiveModel:
     """Check the model in a cached folder and make it ready to answer.
 
@@ -67,13 +69,20 @@ def admit(
         usable: checks whether this service can prepare the model's pictures; None: not checked.
         limit_s: maximum time to load the model, and of each of its later runs, seconds.
         ending: called repeatedly; the admission stops once it returns True.
+        signed: checks that a trusted key signed the files; None: not checked.
 
     Raises:
         ModelRefused: a check failed.
         NotReady: `ending` returned True.
     """
     return _Admission(
-        folder, read_identity(folder), threads=threads, max_batch=max_batch, usable=usable, limit_s=limit_s
+        folder,
+        read_identity(folder),
+        threads=threads,
+        max_batch=max_batch,
+        usable=usable,
+        limit_s=limit_s,
+        signed=signed,
     ).outcome(ending)
 
 
@@ -89,6 +98,7 @@ class _Admission:
         max_batch: int,
         usable: InputCheck | None,
         limit_s: float,
+        signed: SignatureCheck | None,
     ) -> None:
         self._folder = folder
         self._identity = identity
@@ -96,6 +106,7 @@ class _Admission:
         self._max_batch = max_batch
         self._usable = usable
         self._limit_s = limit_s
+        self._signed = signed
         self._step = "contract"
         self._admitted: LiveModel | None = None
         self._error: BaseException | None = None
@@ -133,6 +144,9 @@ class _Admission:
 
     def _admit(self) -> LiveModel:
         identity, folder = self._identity, self._folder
+        with self._refusing("signature"):
+            # First of all: a file without a trusted signature is not even parsed.
+            signed = self._signed(folder) if self._signed is not None else None
         with self._refusing("contract"):
             classifier = OnnxClassifier.open(
                 folder / MODEL_FILE, threads=self._threads, limit_s=self._limit_s
@@ -142,6 +156,10 @@ class _Admission:
                 identity,
                 "digest",
                 f"the file has sha256 {classifier.sha256[:12]}…, it was registered with another",
+            )
+        if signed is not None and signed.sha256 != classifier.sha256:
+            raise _refused(
+                identity, "signature", f"{MODEL_FILE} was replaced after its signature was checked"
             )
         contract = classifier.contract
         with self._refusing("detector"):
@@ -158,7 +176,12 @@ class _Admission:
             weights=contract.weights,
         )
         return LiveModel(
-            classifier=classifier, identity=identity, folder=folder, warnings=warnings, batch_s=batch_s
+            classifier=classifier,
+            identity=identity,
+            folder=folder,
+            signed_by=signed.signed_by if signed is not None else None,
+            warnings=warnings,
+            batch_s=batch_s,
         )
 
     @contextmanager
@@ -167,7 +190,7 @@ class _Admission:
         identity = self._identity
         try:
             yield
-        except (ModelFileError, ModelTimeout) as error:
+        except (ModelFileError, ModelTimeout, SignatureInvalid) as error:
             raise _refused(identity, step, error.reason) from error
         except MemoryError as error:
             raise _refused(identity, step, "there is not enough memory for it") from error

@@ -113,6 +113,8 @@ class LiveModel:
     identity: ModelIdentity
     folder: Path
     """Where its files lie: the model, `card.md`, `reference.parquet`, …"""
+    signed_by: str | None = None
+    """Fingerprint of the trusted key that signed its files; None where no signature is asked for."""
     warnings: tuple[str, ...] = ()
     """What admission let pass but a person should know."""
     batch_s: Mapping[int, float] = field(default_factory=dict)
@@ -133,7 +135,8 @@ class Refusal:
     version: str
     sha256: str
     step: str
-    """`download`, `lineage`, `digest`, `contract`, `detector`, `warm-up`, `self-test`; when live, `run`."""
+    """`download`, `signature`, `lineage`, `digest`, `contract`, `detector`, `warm-up`, `self-test`; of a live
+    model, `run`."""
     reason: str
     time: float
     """Unix time, seconds."""

@@ -2,9 +2,9 @@
 
     MIEN_TRACKING_URI=URI python -m serving.model_sync.poller LOCATION STATE_FOLDER --poll-s 5
 
-It asks the source for the current version, downloads it into a temporary folder, compares its sha256 and
-writes `target.json`, until it is killed. The service starts it through `serving.processes`, so that it ends
-with the service.
+It asks the source for the current version, downloads it into a temporary folder, compares its sha256, checks
+its signature if there are trusted keys, and writes `target.json`, until it is killed. The service starts it
+through `serving.processes`, so that it ends with the service.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from serving.errors import ModelRefused
+from serving.errors import ModelRefused, SignatureInvalid
 from serving.errors.operation import NothingRegistered, RegistryUnavailable
 from serving.inference.model_slot import LINEAGE, ModelIdentity, write_identity
 from serving.model_sync.location import MODEL_FILE, TRACKING_URI, OnDisk, parse_location
 from serving.model_sync.sources import DiskSource, FoundVersion, RegistrySource, Source
 from serving.model_sync.state import MODELS, RefusedDownload, Target, read_good, read_target, write_target
+from serving.signatures import SignatureCheck, signature_check
 
 MAX_PAUSE_S = 30.0
 """Maximum pause between two polls of an unreachable registry, unless `MIEN_POLL_S` is longer."""
@@ -46,16 +47,27 @@ _UNKNOWN = "unknown"
 class Poller:
     """Keeps the state file in step with a source."""
 
-    def __init__(self, source: Source, folder: Path) -> None:
-        """Continue from the state that an earlier poller left in the folder."""
+    def __init__(self, source: Source, folder: Path, *, signed: SignatureCheck | None = None) -> None:
+        """Continue from the state that an earlier poller left in the folder.
+
+        Args:
+            source: of the model.
+            folder: state folder.
+            signed: checks that a trusted key signed a model's files; None: not checked.
+        """
         self._source = source
+        self._signed = signed
         self._folder = folder
         self._models = folder / MODELS
         self._models.mkdir(parents=True, exist_ok=True)
         self._refused_stamp: str | None = None
         target = read_target(folder)
-        if target is None or target.folder is None or not _holds(folder / target.folder, target.sha256):
-            # Nothing was found yet, or its files are damaged: they are fetched again.
+        if (
+            target is None
+            or target.folder is None
+            or not self._may_use(folder / target.folder, target.sha256)
+        ):
+            # Nothing was found yet, or its files are damaged or not signed: they are fetched again.
             target = Target(checked_at=0.0)
         self._target = replace(target, problem=None, warnings=(), refused=None)
         for path in self._models.glob(f"{_UNFINISHED}*"):
@@ -90,14 +102,18 @@ class Poller:
             return
         if found.stamp == self._refused_stamp and (refused := self._target.refused):
             raise ModelRefused(
-                version=refused.version, sha256=refused.sha256, step="download", reason=refused.reason
+                version=refused.version, sha256=refused.sha256, step=refused.step, reason=refused.reason
             )
         try:
             sha256, folder = self._fetched(found)
         except ModelRefused as error:
             self._refused_stamp = found.stamp
             refused = RefusedDownload(
-                version=error.version, sha256=error.sha256, reason=error.reason, time=time.time()
+                version=error.version,
+                sha256=error.sha256,
+                reason=error.reason,
+                time=time.time(),
+                step=error.step,
             )
             self._target = replace(self._target, refused=refused)
             raise
@@ -121,7 +137,7 @@ class Poller:
         """Return digest and folder of the version's files; they are downloaded unless the cache has them."""
         if found.sha256 is not None:
             folder = self._place(found.version, found.sha256)
-            if _holds(folder, found.sha256):
+            if self._may_use(folder, found.sha256):
                 os.utime(folder)
                 return found.sha256, folder
         temporary = Path(tempfile.mkdtemp(dir=self._models, prefix=_UNFINISHED))
@@ -135,6 +151,7 @@ class Poller:
                     step="download",
                     reason=f"the downloaded file has sha256 {sha256[:12]}…, not the registered one",
                 )
+            self._check_signature(found, sha256, temporary)
             write_identity(temporary, _identity(found, sha256, temporary))
             temporary.chmod(0o755)
             folder = self._place(found.version, sha256)
@@ -143,6 +160,25 @@ class Poller:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return sha256, folder
+
+    def _check_signature(self, found: FoundVersion, sha256: str, folder: Path) -> None:
+        if self._signed is None:
+            return
+        try:
+            self._signed(folder)
+        except SignatureInvalid as error:
+            raise ModelRefused(
+                version=found.version, sha256=sha256, step="signature", reason=error.reason
+            ) from error
+
+    def _may_use(self, folder: Path, sha256: str | None) -> bool:
+        """Whether a cached folder has the model with this digest and, if asked for, a trusted signature."""
+        if not _holds(folder, sha256):
+            return False
+        try:
+            return self._signed is None or bool(self._signed(folder))
+        except (SignatureInvalid, OSError):
+            return False
 
     def _place(self, version: str, sha256: str) -> Path:
         return self._models / f"{version}-{sha256[:16]}"
@@ -251,9 +287,12 @@ def main() -> None:
     parser.add_argument("location", help="as MIEN_MODEL")
     parser.add_argument("folder", type=Path, help="state folder")
     parser.add_argument("--poll-s", type=float, default=5.0, help="seconds between two polls")
+    parser.add_argument(
+        "--trusted-key", action="append", default=[], type=Path, help="PEM file; may be given again"
+    )
     arguments = parser.parse_args()
     source = source_of(arguments.location, tracking_uri=os.environ.get(TRACKING_URI, ""))
-    poller = Poller(source, arguments.folder)
+    poller = Poller(source, arguments.folder, signed=signature_check(arguments.trusted_key))
     failures = 0
     while True:
         # A poll that hangs ends the process (SIGALRM's default); the supervisor starts another.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from serving.model_sync.location import TRACKING_URI, parse_location
 from serving.model_sync.service import absolute_uri
 from serving.model_sync.state import Target, locked, read_target, state_folder
 from serving.processes import Child
+from serving.signatures import signature_check
 
 _LOCK = "lookup.lock"
 _AWAY = 3
@@ -36,18 +37,22 @@ class ResolvedModel:
 
 
 @contextmanager
-def resolve_model(location: str, *, cache: Path, tracking_uri: str) -> Iterator[ResolvedModel]:
+def resolve_model(
+    location: str, *, cache: Path, tracking_uri: str, trusted_keys: Sequence[Path] = ()
+) -> Iterator[ResolvedModel]:
     """Fetch the model that a location names.
 
     Args:
         location: model location, written like MIEN_MODEL.
         cache: folder for models; not the folder of a running service, which has its own poller.
         tracking_uri: MLflow's registry.
+        trusted_keys: PEM files of public keys, one of which must have signed the files; without any,
+            signatures are not checked.
 
     Raises:
         LocationInvalid: it is not a model location.
-        RegistryUnavailable: nothing is registered there, the files differ from those registered, or the
-            registry is unreachable and nothing was fetched before.
+        RegistryUnavailable: nothing is registered there, the files differ from those registered or signed,
+            or the registry is unreachable and nothing was fetched before.
     """
     location = str(parse_location(location))
     uri = absolute_uri(tracking_uri)
@@ -55,7 +60,7 @@ def resolve_model(location: str, *, cache: Path, tracking_uri: str) -> Iterator[
     folder.mkdir(parents=True, exist_ok=True)
     # Another run must not remove the files before they are read.
     with locked(folder / _LOCK):
-        away = _poll(location, folder, uri)
+        away = _poll(location, folder, uri, trusted_keys)
         target = read_target(folder)
         if target is None or target.folder is None or (target.problem is not None and not away):
             raise RegistryUnavailable(_problem(location, target))
@@ -65,9 +70,11 @@ def resolve_model(location: str, *, cache: Path, tracking_uri: str) -> Iterator[
         yield ResolvedModel(folder=folder / target.folder, warnings=warnings)
 
 
-def _poll(location: str, folder: Path, uri: str) -> bool:
+def _poll(location: str, folder: Path, uri: str, trusted_keys: Sequence[Path]) -> bool:
     """Poll once in a child process, which writes the state file; True if the source is unreachable."""
-    child = Child("serving.model_sync.resolve", [location, str(folder)], environment={TRACKING_URI: uri})
+    keys = [f"--trusted-key={key.absolute()}" for key in trusted_keys]
+    arguments = [location, str(folder), *keys]
+    child = Child("serving.model_sync.resolve", arguments, environment={TRACKING_URI: uri})
     try:
         status = child.wait(_MAX_S)
     except subprocess.TimeoutExpired:
@@ -94,9 +101,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("location")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--trusted-key", action="append", default=[], type=Path)
     arguments = parser.parse_args()
     source = source_of(arguments.location, tracking_uri=os.environ.get(TRACKING_URI, ""))
-    raise SystemExit(0 if Poller(source, arguments.folder).check() else _AWAY)
+    poller = Poller(source, arguments.folder, signed=signature_check(arguments.trusted_key))
+    raise SystemExit(0 if poller.check() else _AWAY)
 
 
 if __name__ == "__main__":

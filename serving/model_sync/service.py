@@ -9,6 +9,7 @@ sync.stop()
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from serving.model_sync.location import parse_location
 from serving.model_sync.state import RefusedDownload, state_folder
 from serving.model_sync.supervisor import Supervisor
 from serving.model_sync.watcher import History, Role, Watcher
+from serving.signatures import signature_check
 
 _SQLITE = "sqlite:///"
 # Missing reports count as a problem after three polls and one minute; a download can take that long.
@@ -65,6 +67,7 @@ class ModelSync:
         usable: InputCheck | None = None,
         limit_s: float = LIMIT_S,
         role: Role = "live",
+        trusted_keys: Sequence[Path] = (),
     ) -> None:
         """Create the synchronisation; call `start` to begin.
 
@@ -81,6 +84,7 @@ class ModelSync:
             usable: checks whether this service can prepare a model's pictures, before a switch.
             limit_s: maximum time to load a model and for each of its runs, seconds.
             role: role of the model, for the log.
+            trusted_keys: public keys, one of which must have signed a model's files; empty: not checked.
 
         Raises:
             LocationInvalid: `location` is not a model location.
@@ -100,8 +104,11 @@ class ModelSync:
             usable=usable,
             limit_s=limit_s,
             role=role,
+            signed=signature_check(trusted_keys),
         )
-        self._supervisor = Supervisor(self._folder, location=self._location, tracking_uri=uri, poll_s=poll_s)
+        self._supervisor = Supervisor(
+            self._folder, location=self._location, tracking_uri=uri, poll_s=poll_s, trusted_keys=trusted_keys
+        )
 
     def start(self) -> None:
         """Start the threads and the poller; returns at once.
@@ -168,7 +175,7 @@ def _refusal(refused: RefusedDownload | None) -> Refusal | None:
     return Refusal(
         version=refused.version,
         sha256=refused.sha256,
-        step="download",
+        step=refused.step,
         reason=refused.reason,
         time=refused.time,
     )

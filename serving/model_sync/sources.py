@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from serving.errors.operation import NothingRegistered, RegistryUnavailable
 from serving.model_sync.location import MODEL_FILE, OnDisk, Registered
+from serving.signatures import SIGNED_BY
 from serving.urls import SecretUrl, mask_urls
 
 if TYPE_CHECKING:
@@ -227,8 +228,9 @@ class RegistrySource:
         return FoundVersion(
             name=where.name,
             version=str(version.version),
-            # A version number can be reused after its version was deleted, with other files.
-            stamp=f"{version.version} {version.tags.get(SHA256)} {version.source}",
+            # A version number can be reused after its version was deleted, with other files, and signing a
+            # version adds a file.
+            stamp=f"{version.version} {version.tags.get(SHA256)} {version.source}{_signer(version.tags)}",
             source=f"models:/{where.name}/{version.version}",
             sha256=sha256 if _DIGEST.fullmatch(sha256) else None,
             run_id=version.run_id or None,
@@ -298,6 +300,11 @@ def _chosen(where: Registered, aliases: Mapping[str, int], versions: list[ModelV
     raise NothingRegistered(
         f"{where.name} has no {what} (versions: {known}); promote a version in MLflow: {where} must name it"
     )
+
+
+def _signer(tags: Mapping[str, str]) -> str:
+    """End of a version's stamp; empty for one that is not signed, so that earlier state files stay valid."""
+    return f" {tags[SIGNED_BY]}" if SIGNED_BY in tags else ""
 
 
 def _promotion(where: Registered, tags: Mapping[str, str]) -> Promotion | None:

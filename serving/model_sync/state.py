@@ -40,7 +40,7 @@ _GOOD_LOCK = "good.lock"
 
 @dataclass(frozen=True, kw_only=True)
 class RefusedDownload:
-    """A version whose files differ from those registered."""
+    """A version whose files differ from those registered, or are not as a trusted key signed them."""
 
     version: str
     sha256: str
@@ -48,6 +48,8 @@ class RefusedDownload:
     reason: str
     time: float
     """Unix time, seconds."""
+    step: str = "download"
+    """`download` or `signature`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -31,9 +32,18 @@ _MODULE = "serving.model_sync.poller"
 class Supervisor:
     """Thread that runs the poller while this worker holds the lock."""
 
-    def __init__(self, folder: Path, *, location: str, tracking_uri: str, poll_s: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        location: str,
+        tracking_uri: str,
+        poll_s: float,
+        trusted_keys: Sequence[Path] = (),
+    ) -> None:
         self._folder = folder
-        self._arguments = [location, str(folder), "--poll-s", str(poll_s)]
+        keys = [f"--trusted-key={key.absolute()}" for key in trusted_keys]
+        self._arguments = [location, str(folder), "--poll-s", str(poll_s), *keys]
         self._variables = {TRACKING_URI: tracking_uri}
         self._child: Child | None = None
         self._ending = threading.Event()

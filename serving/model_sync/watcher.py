@@ -13,6 +13,7 @@ from serving.errors.requests import NotReady
 from serving.inference.admission import LIMIT_S, InputCheck, admit
 from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot, release_memory
 from serving.model_sync.state import Target, read_good, read_target, target_stamp, write_good
+from serving.signatures import SignatureCheck
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Watcher:
         usable: InputCheck | None = None,
         limit_s: float = LIMIT_S,
         role: Role = "live",
+        signed: SignatureCheck | None = None,
     ) -> None:
         """Create the watcher; call `start` to begin.
 
@@ -70,6 +72,7 @@ class Watcher:
             usable: checks whether this service can prepare a model's pictures.
             limit_s: maximum time to load a model and for each of its runs, seconds.
             role: role of the model, for the log.
+            signed: checks that a trusted key signed a model's files; None: not checked.
         """
         self._folder = folder
         self._slot = slot
@@ -80,6 +83,7 @@ class Watcher:
         self._usable = usable
         self._limit_s = limit_s
         self._role = role
+        self._signed = signed
         self._refused: Target | None = None
         self._stopped: dict[str, ModelRefused] = {}
         """Digest → refusal of each model that took too long; this process does not try it again."""
@@ -197,6 +201,7 @@ class Watcher:
                 usable=self._usable,
                 limit_s=self._limit_s,
                 ending=self._is_ending,
+                signed=self._signed,
             )
         except NotReady:
             return

@@ -20,6 +20,7 @@ from serving.preflight import read_settings
 from serving.score.scorer import BATCH, CHUNK, Scorer, configured_detectors, score_folder
 from serving.score.shards import ScoringProgress
 from serving.settings import Settings
+from serving.signatures import signature_check
 
 FAILED, SOME_FAILED, INTERRUPTED = 1, 3, 130
 """Exit statuses; the last one is the shell's for Ctrl-C."""
@@ -58,8 +59,15 @@ def fetch_model(settings: Settings, location: str) -> LiveModel:
     """
     # Not the service's own folder: its poller removes files that it does not know.
     cache = settings.cache_dir / "scoring"
-    with resolve_model(location, cache=cache, tracking_uri=settings.tracking_uri.reveal()) as found:
-        live = admit(found.folder, threads=1, max_batch=BATCH, limit_s=settings.model_timeout_s)
+    keys, uri = settings.trusted_keys, settings.tracking_uri.reveal()
+    with resolve_model(location, cache=cache, tracking_uri=uri, trusted_keys=keys) as found:
+        live = admit(
+            found.folder,
+            threads=1,
+            max_batch=BATCH,
+            limit_s=settings.model_timeout_s,
+            signed=signature_check(keys),
+        )
         notes = configured_detectors(settings).adopt(found.folder)
     for warning in (*found.warnings, *live.warnings, *notes):
         print(f"warning: {warning}", file=sys.stderr)

@@ -43,6 +43,8 @@ class LiveModelFacts:
     architecture: str
     weights: str
     sample: bool
+    signed_by: str | None
+    """Fingerprint of the trusted key that signed the model's files; null without MIEN_TRUSTED_KEYS."""
     notice: str | None
     since: Time
     size_bytes: Count
@@ -133,6 +135,7 @@ def _live(live: LiveModel, detectors: Detectors) -> LiveModelFacts:
         architecture=contract.architecture,
         weights=contract.weights,
         sample=identity.sample,
+        signed_by=live.signed_by,
         notice=SAMPLE_NOTICE if identity.sample else None,
         since=iso_time(live.since),
         size_bytes=live.classifier.size_bytes,
