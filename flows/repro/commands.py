@@ -22,7 +22,7 @@ _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
 }
 # Settings with a path that may be relative to the folder in which the flow was started.
-_PATHS = ("MIEN_WEIGHTS_DIR", "MIEN_FACE_MODEL")
+_PATHS = ("MIEN_WEIGHTS_DIR", "MIEN_FACE_MODEL", "MIEN_SIGNING_KEY")
 _DVC_PROGRAM = Path(__file__).with_name("dvc_program.py")
 
 

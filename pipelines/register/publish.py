@@ -17,10 +17,12 @@ from pipelines.gate.record import GateVerdict
 from pipelines.gate.rules import Check
 from pipelines.register.package import write_package
 from pipelines.register.runs import RESTORED_TAG, RunRef, VariantResults
+from pipelines.register.sign import Signer, check_stored
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import CANDIDATE, MODEL_FILE, PRODUCTION, SHA256, Registry, Version
 from serving.contract.arrays import Image
 from serving.contract.model import ModelContract
+from serving.signatures import SIGNED_BY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -106,6 +108,12 @@ class Submission:
     """Folder with the additional files."""
     card: str
     """Short model card, Markdown; the complete card is in `extras`."""
+    signer: Signer | None = None
+    """Key that signs the files; None: they are not signed."""
+
+    def is_signed_in(self, version: Version) -> bool:
+        """Whether a version has this signer's signature; True without a signer, also if it is signed."""
+        return self.signer is None or version.tags.get(SIGNED_BY) == self.signer.fingerprint
 
 
 def version_tags(
@@ -139,12 +147,15 @@ def publish(
     held gets neither, and loses `candidate`.
     """
     description = truncated(f"{verdict_page(verdict)}{_DIVIDER}{submission.card}")
+    if submission.signer is not None:
+        tags = {**tags, SIGNED_BY: submission.signer.fingerprint}
     version = registry.find(verdict.sha256)
     if version is None:
         version = _register(registry, submission, run, tags=tags, description=description)
     else:
-        _refresh(registry, version, tags=tags, description=description)
+        # Before the tags: a service that sees that a version is signed fetches its files.
         _restore_files(registry, version, submission)
+        _refresh(registry, version, tags=tags, description=description)
     if verdict.held:
         if CANDIDATE in version.aliases:
             registry.drop_alias(CANDIDATE)
@@ -202,11 +213,14 @@ def _register(
 
 
 def _restore_files(registry: Registry, version: Version, submission: Submission) -> None:
-    """Store the files of a version again if its folder was deleted."""
+    """Store the files of a version again if its folder was deleted, or if they are to be signed."""
     model_id = version.model_id
-    if model_id is not None and not registry.intact(version):
-        logged = tracking.retrying(registry.uri, lambda: _client().get_logged_model(model_id))
-        tracking.retrying(registry.uri, lambda: _upload(submission, logged, registry.uri))
+    if model_id is None or (registry.intact(version) and submission.is_signed_in(version)):
+        return
+    logged = tracking.retrying(registry.uri, lambda: _client().get_logged_model(model_id))
+    tracking.retrying(registry.uri, lambda: _upload(submission, logged, registry.uri))
+    if submission.signer is None:
+        registry.drop_tags(version, {SIGNED_BY})
 
 
 def _new_model(run: RunRef, tags: Mapping[str, str]) -> LoggedModel:
@@ -237,6 +251,8 @@ def _upload(submission: Submission, logged: LoggedModel, uri: str) -> None:
             extras=submission.extras,
             logged=logged,
         )
+        if submission.signer is not None:
+            submission.signer.sign(package)
         _client().log_model_artifacts(logged.model_id, str(package))
         stored = mlflow.artifacts.download_artifacts(
             artifact_uri=f"models:/{logged.model_id}", dst_path=f"{folder}/stored"
@@ -247,6 +263,8 @@ def _upload(submission: Submission, logged: LoggedModel, uri: str) -> None:
                 reason=f"the stored {MODEL_FILE} differs from the local file",
                 remedy="check the artifact store, then run `dvc repro` again",
             )
+        if submission.signer is not None:
+            check_stored(Path(stored), submission.signer, uri=uri)
 
 
 def _finish(run: RunRef, logged: LoggedModel) -> None:

@@ -2,6 +2,7 @@
 
 The stage always runs because DVC cannot see the content of the registry; it changes nothing if the registry
 already has this file with this verdict. A rejected model is not registered; its run contains the reasons.
+With a private key (MIEN_SIGNING_KEY) the version's files are signed, also if it is registered already.
 The exit status is 0 for both verdicts, and 1 if MLflow cannot be used. The report needs only the verdict and
 is made earlier.
 """
@@ -27,11 +28,13 @@ from pipelines.register import package, status
 from pipelines.register.history import is_marked, is_recorded, log_verdict_on_run, mark
 from pipelines.register.publish import Submission, publish, version_tags, withdraw
 from pipelines.register.runs import RunRef, complete_run
+from pipelines.register.sign import Signer, configured_signer
 from pipelines.report import model_card
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import Registry, Version
 from pipelines.weights.face_model import copy_face_model
 from serving.contract.faces import YUNET_FILE
+from serving.signatures import SIGNED_BY
 
 
 def register(root: Path, params: Params, *, experiment: str | None = None, all_runs: bool = True) -> str:
@@ -50,6 +53,7 @@ def register(root: Path, params: Params, *, experiment: str | None = None, all_r
     Raises:
         GateError: the verdict does not belong to the selected model.
         RegistryError: MLflow cannot be used.
+        SigningError: the configured private key cannot be used.
         ResultCorrupt: the result of an earlier stage is missing.
     """
     verdict = read_verdict(root / paths.GATE)
@@ -64,31 +68,43 @@ def register(root: Path, params: Params, *, experiment: str | None = None, all_r
         return (
             f"{case.selected.architecture} is not registered because this run is the experiment {experiment}"
         )
+    signer = configured_signer()
     if is_marked(root, verdict) and status.is_settled(
-        root, status.store_state(tracking.tracking_uri()), case.digest
+        root, status.store_state(tracking.tracking_uri()), _settled_case(case, signer)
     ):
         return known_summary(verdict, status.cached_version(root))
-    return _update_registry(root, case, params, verdict, all_runs=all_runs)
+    return _update_registry(root, case, params, verdict, signer, all_runs=all_runs)
+
+
+def _settled_case(case: GateInputs, signer: Signer | None) -> str:
+    """What a settled registry was settled for: the case and the key that signs."""
+    return case.digest if signer is None else f"{case.digest} {signer.fingerprint}"
 
 
 def _update_registry(
-    root: Path, case: GateInputs, params: Params, verdict: GateVerdict, *, all_runs: bool
+    root: Path,
+    case: GateInputs,
+    params: Params,
+    verdict: GateVerdict,
+    signer: Signer | None,
+    *,
+    all_runs: bool,
 ) -> str:
     """Update runs and versions in the registry; return a message in one line."""
     registry, runs = _open(root, case, params, all_runs=all_runs)
     run = runs[case.selected.architecture]
     # The cache belongs to this state; read it only now, because metrics may just have been logged.
     state = status.store_state(registry.uri)
-    is_old = is_recorded(verdict, registry, run.run_id)
+    is_old = is_recorded(verdict, registry, run.run_id) and _is_signed(registry, verdict, signer)
     if not is_old:
-        _decide(root, case, registry, run, verdict=verdict)
+        _decide(root, case, registry, run, verdict=verdict, signer=signer)
         log_verdict_on_run(run.run_id, verdict, root / paths.GATE, uri=registry.uri)
         state = status.store_state(registry.uri)
     mark(root, verdict, registry.name)
     version = registry.find(case.subject.sha256)
     number, stored = (version.number, registry.stored_file(version)) if version else (None, None)
     if all_runs:
-        status.cache_settled(root, state, case.digest, stored=stored, version=number)
+        status.cache_settled(root, state, _settled_case(case, signer), stored=stored, version=number)
     return known_summary(verdict, number) if is_old else summary(verdict, registry.name, version)
 
 
@@ -120,6 +136,14 @@ def known_summary(verdict: GateVerdict, number: int | None) -> str:
     return f"{name} has already been evaluated and did not pass the quality gate: {reasons}"
 
 
+def _is_signed(registry: Registry, verdict: GateVerdict, signer: Signer | None) -> bool:
+    """Whether nothing is left to sign: no key is configured, or the version has its signature."""
+    version = registry.find(verdict.sha256)
+    if signer is None or version is None or not verdict.passed:
+        return True
+    return version.tags.get(SIGNED_BY) == signer.fingerprint
+
+
 def _open(
     root: Path, case: GateInputs, params: Params, *, all_runs: bool
 ) -> tuple[Registry, dict[str, RunRef]]:
@@ -135,7 +159,15 @@ def _open(
     return Registry(params.register_.model, uri=uri), runs
 
 
-def _decide(root: Path, case: GateInputs, registry: Registry, run: RunRef, *, verdict: GateVerdict) -> None:
+def _decide(
+    root: Path,
+    case: GateInputs,
+    registry: Registry,
+    run: RunRef,
+    *,
+    verdict: GateVerdict,
+    signer: Signer | None,
+) -> None:
     if not verdict.passed:
         if (registered := registry.find(case.subject.sha256)) is not None:
             withdraw(registry, registered, verdict)
@@ -155,6 +187,7 @@ def _decide(root: Path, case: GateInputs, registry: Registry, run: RunRef, *, ve
             example=evaluated.samples[:1],
             extras=extras,
             card=model_card.render_short(facts),
+            signer=signer,
         )
         publish(registry, submission, verdict, run, tags=tags)
 
