@@ -2,13 +2,15 @@
 #
 #   docker build --file deploy/docker/serving.Dockerfile --tag mien/serving:dev .
 #
+# With --build-arg SIGNING=1 it can check signatures of models (docs/signing.md; 15 MB more).
 # Behind a package index of one's own: --secret id=pip,src=$HOME/.config/pip/pip.conf --secret id=uv,src=uv.toml
 # For a release PYTHON is given with its digest (docs/deploy.md, "Pinned bases").
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
+ARG SIGNING=
 ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy
-COPY deploy/docker/uv.txt requirements/serving.txt /build/
+COPY deploy/docker/uv.txt requirements/serving.txt requirements/signing.txt /build/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python -m venv /build/uv \
     && /build/uv/bin/python -m pip install --quiet --no-cache-dir --require-hashes --requirement /build/uv.txt
@@ -16,7 +18,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
     /build/uv/bin/uv venv --quiet --python "$(command -v python)" /opt/venv \
     && /build/uv/bin/uv pip sync --quiet --no-cache --compile-bytecode --require-hashes \
-         --python /opt/venv/bin/python /build/serving.txt
+         --python /opt/venv/bin/python /build/serving.txt ${SIGNING:+/build/signing.txt}
 COPY serving /app/serving
 RUN /opt/venv/bin/python -m compileall -q /app/serving
 # YuNet's file, checked against its digest. Without a network the build says that it is missing and goes on.

@@ -2,19 +2,21 @@
 #
 #   docker build --file deploy/docker/training.Dockerfile --tag mien/training:dev .
 #
+# With --build-arg SIGNING=1 it can sign models (docs/signing.md; 14 MB more).
 # Behind a package index of one's own: as serving.Dockerfile.
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
+ARG SIGNING=
 ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy
-COPY deploy/docker/uv.txt requirements/pipeline.txt requirements/serving.txt requirements/flows.txt /build/
+COPY deploy/docker/uv.txt requirements/pipeline.txt requirements/serving.txt requirements/flows.txt requirements/signing.txt /build/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python -m venv /build/uv \
     && /build/uv/bin/python -m pip install --quiet --no-cache-dir --require-hashes --requirement /build/uv.txt
 RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
     /build/uv/bin/uv venv --quiet --python "$(command -v python)" /opt/venv \
     && /build/uv/bin/uv pip sync --quiet --no-cache --compile-bytecode --require-hashes \
-         --python /opt/venv/bin/python /build/pipeline.txt /build/serving.txt /build/flows.txt
+         --python /opt/venv/bin/python /build/pipeline.txt /build/serving.txt /build/flows.txt ${SIGNING:+/build/signing.txt}
 
 FROM ${PYTHON}
 ARG VERSION=0.0.0+unknown
