@@ -37,8 +37,13 @@ def copy(project: Project) -> Project:
     environment = project.root / ".venv"
     environment.mkdir()
     for path in Path(sys.prefix).iterdir():
-        if path.name != ".installed":
+        if path.name not in (".installed", "bin"):
             (environment / path.name).symlink_to(path)
+    # A folder of its own, where `make` puts `mien`.
+    (environment / "bin").mkdir()
+    for path in Path(sys.prefix, "bin").iterdir():
+        if path.name != "mien":
+            (environment / "bin" / path.name).symlink_to(path)
     (environment / ".installed").touch()
     return project
 
