@@ -74,7 +74,11 @@ def predict_rows(
         exact.append(batch.probabilities)
         novelty += [] if batch.novelty is None else [batch.novelty]
     probabilities = np.round(np.concatenate(exact).astype(np.float64), PROBABILITY_DECIMALS)
-    more = {"novelty": np.round(np.concatenate(novelty).astype(np.float64), 6)} if novelty else {}
+    more = (
+        {"novelty": np.round(np.concatenate(novelty).astype(np.float64), PROBABILITY_DECIMALS)}
+        if novelty
+        else {}
+    )
     classes = np.array(classifier.contract.classes)
     return rows[["path", "split", "label"]].assign(
         predicted=classes[probabilities.argmax(1)],

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,16 @@ from pipelines.export.novelty import (
     with_novelty,
 )
 from pipelines.export.parity import tensors
-from pipelines.export.pictures import in_batches, read_split
+from pipelines.export.pictures import in_batches, read_pictures, read_split
 from pipelines.model.keras_classifier import Classifier
 from pipelines.model.tensorflow_runtime import load_tensorflow
 from pipelines.model.trained import trained_classifier
 from serving.contract.model import EMBEDDING, IMAGE, ModelContract, check_signature
+from serving.cores import usable_cores
 from serving.errors import ContractError
 from serving.inference.sessions import open_session
+
+_BATCH = 64
 
 
 def main() -> None:
@@ -168,9 +172,16 @@ def _reference(model: bytes, manifest: Path, *, classes: Sequence[str]) -> Novel
 
 def _embeddings(model: bytes, pictures: Sequence[Path]) -> NDArray[np.float32]:
     """The output `embedding` [n, D]."""
-    # With one thread, sums do not depend on the number of cores.
+    # With one thread in each run, sums do not depend on the number of cores; the batches run side by side.
     session = open_session(model, threads=1)
-    return np.concatenate([session.run([EMBEDDING], {IMAGE: batch})[0] for batch in in_batches(pictures)])
+    starts = range(0, len(pictures), _BATCH)
+
+    def embedded(start: int) -> NDArray[np.float32]:
+        batch = read_pictures(pictures[start : start + _BATCH])
+        return np.asarray(session.run([EMBEDDING], {IMAGE: batch})[0], np.float32)
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return np.concatenate(list(pool.map(embedded, starts)))
 
 
 def _contract(facts: TrainingRecord, calibration: Calibration, *, flip_average: bool) -> ModelContract:
