@@ -58,10 +58,10 @@ data: setup ## fetch the pictures that data.dvc names: the sample from the repos
 	    >&2; exit 1; }
 
 demo: data ## serve the model that comes with the sample, on port 8000; nothing is trained
-	@python -m pipelines.demo
+	@mien demo
 
-run: data ## train and compare seven models, register the best one, write a report
-	@mien run
+run: data ## [JOBS=n] train and compare seven models, register the best one, write a report
+	@mien run $(if $(JOBS),--jobs $(JOBS))
 
 test: check ## run linters, type checks, import contracts and every test
 	@python -m pytest -n 2 --no-loadscope-reorder tests/e2e tests/integration

@@ -43,6 +43,12 @@ class Command:
 
 _PIPELINE, _SERVING, _FLOWS = ("pipeline",), ("serving",), ("flows",)
 COMMANDS = (
+    Command(
+        "demo",
+        "pipelines.demo",
+        "serve the sample's recorded model; nothing is trained",
+        _PIPELINE + _SERVING,
+    ),
     Command("run", "pipelines.run", "train and compare the networks, register the best one", _PIPELINE),
     # Every profile: conf/ without base.yaml.
     Command("profile", "pipelines.profile", "write params.yaml from conf/", _PIPELINE, "conf/[!b]*.yaml"),

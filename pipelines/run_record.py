@@ -62,6 +62,16 @@ class RunRecord:
         """Whether the results of `stage` are current: made in this run, or found up to date."""
         return self.states.get(stage, "failed") != "failed"
 
+    def add(self, later: RunRecord) -> None:
+        """Add the record of a later command of the same run: a stage that ran is then found unchanged."""
+        for stage, state in later.states.items():
+            if state not in ("unchanged", "idle") or stage not in self.states:
+                self.states[stage] = state
+        if self.failed is None and not self.reason:
+            self.failed, self.reason = later.failed, later.reason
+        if self.status in (None, 0):
+            self.status = later.status
+
     def read(self, line: str) -> None:
         """Process one line of output of `dvc repro` or a stage."""
         # On a terminal, lines end with carriage returns, and a progress line overwrites itself.
@@ -76,19 +86,21 @@ class RunRecord:
         if text:
             self._lines.append(text)
 
-    def end(self, status: int, *, idle: Iterable[str] = ()) -> None:
+    def end(self, status: int) -> None:
         """Close the record.
 
         Args:
             status: exit status of `dvc repro`.
-            idle: stages that changed nothing if they ran.
         """
         self.status = status
-        for stage in idle:
-            if self.states.get(stage) == "ran":
-                self.states[stage] = "idle"
         if status != 0:
             self.reason = failure_reason(self._lines) or _MISSING
+
+    def note_idle(self, stages: Iterable[str]) -> None:
+        """Correct the state of stages that ran and changed nothing."""
+        for stage in stages:
+            if self.states.get(stage) == "ran":
+                self.states[stage] = "idle"
 
 
 def failure_reason(lines: Iterable[str]) -> str:

@@ -96,11 +96,11 @@ def project(tmp_path: Path) -> DvcProject:
     return project
 
 
-def run(project: DvcProject) -> tuple[int, list[str]]:
-    """Exit status, and the lines that `make run` ends with."""
+def run(project: DvcProject, *arguments: str) -> tuple[int, list[str]]:
+    """Exit status, and the lines that `make run` prints."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.run"],
+        [sys.executable, "-m", "pipelines.run", *arguments],
         cwd=project.root, env=environment | {"PYTHONPATH": str(REPOSITORY), "DVC_NO_ANALYTICS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
@@ -168,3 +168,40 @@ def test_a_broken_dvc_yaml_fails_before_any_stage(project: DvcProject) -> None:
     status, lines = run(project)
     assert status != 0
     assert lines[-2].startswith("FAILED before the first stage: ")
+
+
+MEETING = """
+mkdir -p models; touch started-$1
+for second in $(seq 120); do
+  if [ "$(ls started-* | wc -l)" -ge 2 ]; then echo $1 > models/$1.txt; exit 0; fi
+  sleep 0.5
+done
+echo "error: $1 was alone" >&2; exit 1
+"""
+
+
+def test_networks_without_results_run_at_the_same_time(project: DvcProject) -> None:
+    project.write("train.sh", MEETING)
+    status, lines = run(project, "--jobs", "2")
+    assert status == 0, lines
+    assert said(lines, "7 of 7 stages")
+    assert said(lines, "Registered: ")
+    status, lines = run(project, "--jobs", "2")
+    assert status == 0
+    assert said(lines, "Everything is up to date")
+
+
+def test_a_network_that_fails_does_not_stop_the_others_and_ends_the_run(project: DvcProject) -> None:
+    project.write("fail-lenet", "error: loss is not a number; lower the rate\n")
+    status, lines = run(project, "--jobs", "2")
+    assert status != 0
+    assert lines[-2] == "FAILED at stage train@lenet: loss is not a number; lower the rate"
+    assert (project.root / "models/vgg.txt").exists()
+    assert not said(lines, "Running stage 'compare'")
+
+
+def test_one_job_is_one_network_at_a_time(project: DvcProject) -> None:
+    project.write("train.sh", MEETING.replace("120", "2"))
+    status, lines = run(project, "--jobs", "1")
+    assert status != 0
+    assert [line for line in lines if line.endswith("was alone")]

@@ -27,7 +27,8 @@ def test_a_terminal_s_decorations_change_nothing(before: str, after: str) -> Non
     record = RunRecord()
     for line in LINES:
         record.read(f"{before}{line}{after}")
-    record.end(1, idle=["weights"])
+    record.end(1)
+    record.note_idle(["weights"])
     assert record.states == {
         "prepare": "unchanged", "validate": "restored", "weights": "idle", "train@vgg": "failed",
     }  # fmt: skip
@@ -46,3 +47,37 @@ def test_a_run_that_dvc_ends_before_any_stage() -> None:
         "'dvc.yaml' is invalid: extra keys",
         False,
     )
+
+
+def test_a_stage_that_ran_is_not_unchanged_because_a_later_command_finds_it_so() -> None:
+    record = RunRecord()
+    first, second = RunRecord(), RunRecord()
+    first.read("Running stage 'train@vgg':")
+    first.read("Stage 'train@lenet' is cached - skipping run, checking out outputs")
+    first.end(0)
+    for line in ("train@vgg", "train@lenet", "prepare"):
+        second.read(f"Stage '{line}' didn't change, skipping")
+    second.read("Running stage 'compare':")
+    second.end(0)
+    record.add(first)
+    record.add(second)
+    assert record.succeeded
+    assert record.states == {
+        "train@vgg": "ran",
+        "train@lenet": "restored",
+        "prepare": "unchanged",
+        "compare": "ran",
+    }
+
+
+def test_the_first_failure_is_the_one_that_is_reported() -> None:
+    record = RunRecord()
+    for name in ("vgg", "lenet"):
+        one = RunRecord()
+        one.read(f"Running stage 'train@{name}':")
+        one.read(f"error: {name} is broken")
+        one.read(f"ERROR: failed to reproduce 'train@{name}': it ended with 1")
+        one.end(255)
+        record.add(one)
+    assert (record.failed, record.reason, record.status) == ("train@vgg", "vgg is broken", 255)
+    assert set(record.states.values()) == {"failed"}
