@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,6 +41,8 @@ class Load:
     p99_ms: float
     cpu_s: float
     """Of the generator itself."""
+    answers: Sequence[int] = ()
+    """Answers with status 2xx by connection; empty if wrk generated the load."""
 
     @property
     def per_s(self) -> float:
@@ -60,6 +63,7 @@ def measure(
     seconds: float,
     rate: float = 0.0,
     content_type: str = "application/octet-stream",
+    by_connection: bool = False,
 ) -> Load:
     """Put load on a URL.
 
@@ -70,13 +74,14 @@ def measure(
         seconds: how long.
         rate: requests per second, evenly spaced; 0: as fast as they are answered.
         content_type: what the body is.
+        by_connection: count the answers of each connection, which wrk does not.
     """
     environment = os.environ | {
         "MIEN_BODY": str(body),
         "MIEN_RATE": str(rate),
         "MIEN_CONTENT_TYPE": content_type,
     }
-    if generator() == "wrk":
+    if generator() == "wrk" and not by_connection:
         # It takes whole seconds.
         command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", f"--timeout={_TIMEOUT_S}s"]
         command += ["-s", str(_SCRIPT), url]
@@ -145,29 +150,38 @@ class _Clients:
         self._latencies: list[float] = []
         self._failed = 0
 
-    async def run(self, connections: int, seconds: float) -> dict[str, float]:
+    async def run(self, connections: int, seconds: float) -> dict[str, float | list[int]]:
         """Run for the given time; return the measurements."""
         begun = time.monotonic()
-        await asyncio.gather(*(self._client(begun + seconds) for _ in range(connections)))
+        answers = await asyncio.gather(*(self._client(begun + seconds) for _ in range(connections)))
         took = sorted(self._latencies)
         at = {f"p{of}_ms": 1e3 * took[min(len(took) - 1, len(took) * of // 100)] for of in (50, 95, 99)}
         return {
             "requests": len(took),
             "seconds": time.monotonic() - begun,
             "failed": self._failed,
+            "answers": answers,
             **at,
         }
 
-    async def _client(self, end: float) -> None:
+    async def _client(self, end: float) -> int:
+        """Ask on one connection until the end; the number of answers with status 2xx."""
+        answered = 0
         reader, writer = await asyncio.open_connection(*self._address)
         while time.monotonic() < end:
             await self._wait_for_place()
             start = time.monotonic()
             writer.write(self._request)
-            status = await read_status(reader)
+            try:
+                succeeded = await read_status(reader) // 100 == 2
+            except (OSError, asyncio.IncompleteReadError):
+                succeeded = False
+                reader, writer = await asyncio.open_connection(*self._address)
             self._latencies.append(time.monotonic() - start)
-            self._failed += status // 100 != 2
+            self._failed += not succeeded
+            answered += succeeded
         writer.close()
+        return answered
 
     async def _wait_for_place(self) -> None:
         if self._interval_s:

@@ -88,8 +88,8 @@ class Settings(BaseSettings):
     """Maximum number of pictures in one batch."""
     target_p99_ms: float | None = Field(default=None, gt=0)
     """Latency in ms that batches should allow; they stay at most `MIEN_BATCH_SIZE`. Unset: no target."""
-    queue_images: int = Field(default=256, ge=1)
-    """Maximum number of pictures that wait for the network; further requests get 503."""
+    queue_images: int = Field(default=512, ge=1)
+    """Maximum number of pictures that wait, fewer if they cannot be answered in time; others get 503."""
     timeout_s: float = Field(default=5.0, gt=0)
     """Seconds a request may take from its last byte to its answer; a later one gets 503."""
 

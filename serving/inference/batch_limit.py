@@ -31,7 +31,7 @@ from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import BATCH_SIZES
 
 _log = logging.getLogger(__name__)
-_NEWEST = 1 / 16
+NEWEST = 1 / 16
 """Weight of the newest batch in the moving averages."""
 _LOG_EVERY_S = 60.0
 
@@ -71,8 +71,8 @@ class Costs:
         own_s = turn.own_s / sum(turn.sizes)
         return Costs(
             network_s=self.network_s,
-            slowdown=self.slowdown + _NEWEST * (slowdown - self.slowdown),
-            own_s=self.own_s + _NEWEST * (own_s - self.own_s),
+            slowdown=self.slowdown + NEWEST * (slowdown - self.slowdown),
+            own_s=self.own_s + NEWEST * (own_s - self.own_s),
         )
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from bisect import bisect
@@ -36,13 +37,18 @@ import numpy as np
 from serving.contract.arrays import Image
 from serving.errors import ModelTimeout
 from serving.errors.requests import DeadlinePassed, NotReady, QueueFull
-from serving.inference.batch_limit import BatchLimit, Turn
+from serving.inference.batch_limit import NEWEST, BatchLimit, Turn
 from serving.inference.model_slot import LiveModel, ModelSlot
 from serving.inference.onnx_classifier import BATCH_SIZES, Prediction, join_predictions
 from serving.inference.watchdog import WATCHDOG, call_when_lost
 from serving.inference.work import Job, PreparedTensors, Timing, Work
 
 J = TypeVar("J", bound=Job)
+
+
+# Of the time until a job's deadline. The rest is for the batch that runs, for its own one, and for batches
+# that take longer than the last ones.
+_WAITABLE = 0.8
 
 
 class JobQueue(Generic[J]):
@@ -61,24 +67,32 @@ class JobQueue(Generic[J]):
         self._lock = threading.Lock()
         self._waiting: deque[J] = deque()
         self._sleeping: list[threading.Lock] = []
-        self._idle = workers
+        self._workers = self._idle = workers
+        self._image_s = 0.0
         self._closed = False
         self.images = 0
         """Number of waiting pictures."""
 
-    def put(self, job: J) -> None:
+    def put(self, job: J, *, patience_s: float = math.inf) -> None:
         """Add a job.
+
+        Args:
+            job: added behind those that wait.
+            patience_s: time until its deadline.
 
         Raises:
             NotReady: the service is shutting down.
-            QueueFull: too many pictures wait already.
+            QueueFull: too many pictures wait already, or more than will be answered before the deadline.
         """
         with self._lock:
             if self._closed:
                 raise NotReady(reason="the service is going down; send the request to another replica")
+            limit = self._limit
+            if self._image_s * limit > _WAITABLE * patience_s * self._workers:
+                limit = int(_WAITABLE * patience_s * self._workers / self._image_s)
             # A job that is larger than the whole queue is accepted when nothing else waits.
-            if self._waiting and self.images + job.images > self._limit:
-                raise QueueFull(waiting=self.images, limit=self._limit)
+            if self._waiting and self.images + job.images > limit:
+                raise QueueFull(waiting=self.images, limit=limit)
             self._waiting.append(job)
             self.images += job.images
             bell = self._sleeping.pop() if self._sleeping else None
@@ -100,10 +114,12 @@ class JobQueue(Generic[J]):
                 self._sleeping.append(bell)
             bell.acquire()
 
-    def done(self) -> None:
-        """Mark a worker as idle after its batch."""
+    def done(self, *, image_s: float | None = None) -> None:
+        """Mark a worker as idle after its batch, which took `image_s` for each picture; None: not known."""
         with self._lock:
             self._idle += 1
+            if image_s is not None:
+                self._image_s += NEWEST * (image_s - self._image_s)
 
     def close(self) -> None:
         """Refuse new jobs; waiting jobs are still handed out."""
@@ -260,7 +276,7 @@ class Batcher:
             deadline=now + deadline_s,
             deadline_s=deadline_s,
         )
-        self._queue.put(job)
+        self._queue.put(job, patience_s=deadline_s)
         self._last_deadline = max(self._last_deadline, job.deadline)
         del job
         timer = loop.call_later(deadline_s, _expire, future, deadline_s)
@@ -310,7 +326,8 @@ class Batcher:
                 self._on_batch(sum(job.images for job in jobs))
             # The names would keep an old model alive while this thread waits for the next request.
             del jobs
-            self._queue.done()
+            image_s = (turn.infer_s + turn.own_s) / sum(turn.sizes) if turn is not None else None
+            self._queue.done(image_s=image_s)
 
     def _replace(self, lost: threading.Event) -> None:
         """Replace a worker whose run of the network does not return."""

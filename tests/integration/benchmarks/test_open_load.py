@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.load import measure
 from benchmarks.open_load import PATIENCE_S, OpenLoad, measure_open
 
 
@@ -86,6 +87,16 @@ def test_requests_that_wait_behind_a_pause_count_from_when_they_were_due(body: P
     assert max(load.latencies_ms) >= 400
     # Sent without waiting for answers.
     assert load.most_open >= 30
+
+
+def test_a_closed_loop_counts_the_answers_of_each_connection(body: Path) -> None:
+    server = Server(refuse_every=4)
+    with serving(server) as url:
+        load = measure(url, body, connections=3, seconds=0.5, by_connection=True)
+    assert len(load.answers) == 3
+    assert min(load.answers) > 0
+    assert sum(load.answers) + load.failed == load.requests == len(server.bodies)
+    assert load.failed == len(server.bodies) // 4
 
 
 def test_what_is_refused_is_lost_and_counts_as_the_longest(body: Path) -> None:

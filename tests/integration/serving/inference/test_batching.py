@@ -172,6 +172,26 @@ def test_batches_get_as_small_as_the_target_asks_for(folder: Path) -> None:
     assert max(timing_of(job).batch for job in burst) == 4
 
 
+def test_a_queue_that_cannot_be_answered_in_time_is_refused_at_once(slot: ModelSlot) -> None:
+    deadline_s, pictures = 3.0, 300
+
+    async def scenario() -> list[BaseException | list[int]]:
+        async with batcher(slot, max_queue_images=1000) as queue:
+            for _ in range(60):
+                await queue.run(Slow(), deadline_s=deadline_s)
+            waiting = [queue.run(Slow(), deadline_s=deadline_s) for _ in range(pictures)]
+            return await asyncio.gather(*waiting, return_exceptions=True)
+
+    answers = asyncio.run(scenario())
+    refused = [answer for answer in answers if isinstance(answer, QueueFull)]
+    late = [answer for answer in answers if isinstance(answer, DeadlinePassed)]
+    answered = pictures - len(refused) - len(late)
+    # 30 ms for each, so 80 within 0.8 of the deadline; a busy machine does fewer. All 300 would take 9 s.
+    assert 30 <= answered <= 90
+    assert all(error.limit <= 80 for error in refused)
+    assert len(late) < answered / 4
+
+
 def test_a_request_larger_than_a_batch_or_than_the_queue_is_answered(slot: ModelSlot) -> None:
     async def scenario() -> Prediction:
         async with batcher(slot, max_batch=4, max_queue_images=4) as queue:

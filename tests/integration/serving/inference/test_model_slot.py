@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,20 @@ def test_admitted_model_answers_and_knows_itself(tmp_path: Path) -> None:
     # There is no file beside the model: these are in its metadata.
     assert (identity.architecture, identity.weights, identity.dataset) == ("lenet", "scratch", "5" * 64)
     assert model.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("max_batch", "sizes"), [(1, {1}), (4, {1, 2, 4}), (12, {1, 2, 4, 8, 16}), (64, {1, 2, 4, 8, 16, 32, 64})]
+)
+def test_admission_times_every_batch_size_that_is_used(
+    tmp_path: Path, max_batch: int, sizes: set[int]
+) -> None:
+    folder = cached_folder(tmp_path / "m")
+    begun = time.perf_counter()
+    times = admit(folder, threads=1, max_batch=max_batch).batch_s
+    assert set(times) == sizes
+    assert min(times.values()) > 0
+    assert sum(times.values()) < time.perf_counter() - begun
 
 
 def test_model_without_self_test_is_admitted_with_a_warning(tmp_path: Path) -> None:

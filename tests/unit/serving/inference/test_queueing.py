@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -189,6 +190,26 @@ def test_many_jobs_from_a_busy_producer_are_all_taken_once() -> None:
         assert not thread.is_alive()
     assert len(taken) == 3000
     assert set(map(id, taken)) == set(map(id, jobs))
+
+
+@pytest.mark.parametrize(("patience_s", "limit"), [(1.0, 160), (0.1, 16), (10.0, 1000), (math.inf, 1000)])
+def test_no_more_wait_than_can_be_answered_before_the_deadline(patience_s: float, limit: int) -> None:
+    # Two workers that take 10 ms for each picture answer 160 in 0.8 s.
+    queue: JobQueue[Job] = JobQueue(workers=2, largest=lambda live: 8, max_images=1000)
+    for _ in range(300):
+        queue.done(image_s=0.01)
+    for _ in range(limit):
+        queue.put(Job(), patience_s=patience_s)
+    with pytest.raises(QueueFull) as refused:
+        queue.put(Job(), patience_s=patience_s)
+    assert (refused.value.waiting, refused.value.limit) == (limit, limit)
+
+
+def test_one_slow_batch_does_not_refuse_what_comes_alone() -> None:
+    queue: JobQueue[Job] = JobQueue(workers=1, largest=lambda live: 8, max_images=100)
+    queue.done(image_s=1000.0)
+    queue.put(Job(), patience_s=1.0)
+    assert queue.images == 1
 
 
 def test_each_model_has_its_own_limit() -> None:
