@@ -312,6 +312,8 @@ class ExplainParams(_Block):
 
     per_panel: Annotated[int, Field(ge=1, le=24)]
     """Columns of each panel."""
+    faithfulness_pictures: Annotated[int, Field(ge=0, le=1000)] = 40
+    """Test pictures on which insertion and deletion are measured, each with 44 predictions; 0: none."""
 
 
 class GateParams(_Block):

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.metrics import IntervalEstimate
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -81,6 +83,22 @@ class QuantizedDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Faithfulness:
+    """Areas under the probability of the predicted class, in [0, 1]; see `pipelines.explain.faithfulness`."""
+
+    pictures: int
+    insertion: IntervalEstimate
+    """Higher is better."""
+    deletion: IntervalEstimate
+    """Lower is better."""
+    shuffled_insertion: IntervalEstimate
+    """Of heatmaps with their cells at random places, as the next one."""
+    shuffled_deletion: IntervalEstimate
+    gain: IntervalEstimate
+    """Insertion less deletion, less the same of shuffled heatmaps: 0 is chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Panels:
     """What was drawn about the selected variant."""
 
@@ -100,6 +118,8 @@ class Explanation(Panels):
     """Name of the selected variant."""
     architectures: tuple[str, ...]
     faces: tuple[ComparedFace, ...]
+    faithfulness: Faithfulness | None
+    """Of the selected variant; None if `explain.faithfulness_pictures` is 0."""
 
 
 def pick_panels(predictions: pd.DataFrame, *, count: int) -> dict[str, tuple[Pick, ...]]:
@@ -130,6 +150,11 @@ def pick_faces(predictions: pd.DataFrame, *, count: int, but: Iterable[Pick]) ->
     fresh = spread(pick for pick in picks if pick.path not in taken)
     seen = spread(pick for pick in picks if pick.path in taken)
     return (*fresh, *seen)[:count]
+
+
+def pick_measured(predictions: pd.DataFrame, *, count: int) -> tuple[Pick, ...]:
+    """Choose `count` test pictures on which the heatmaps are measured, right or wrong."""
+    return spread(_test_picks(predictions))[:count]
 
 
 def spread(picks: Iterable[Pick]) -> tuple[Pick, ...]:

@@ -3,7 +3,8 @@
 Grad-CAM by automatic differentiation on the Keras model (for a ViT attention rollout) beside the heatmap
 of the ONNX file, on correct, wrong and most confidently wrong test pictures, and the heatmaps of all
 architectures on the same faces. The two must agree to 1e-3; usually they agree to 1e-5. Where an int8 variant
-is selected, the float32 model is compared instead, and the difference between the two is recorded.
+is selected, the float32 model is compared instead, and the difference between the two is recorded. Insertion
+and deletion tell whether the heatmaps mark what the prediction depends on.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.core import paths
 from pipelines.core.io import read_predictions, replacing_folder
+from pipelines.core.manifest import read_manifest
 from pipelines.core.model_results import read_training_record
 from pipelines.core.params import load_params
 from pipelines.core.records import write_record
 from pipelines.core.results import read_comparison
 from pipelines.core.variants import architecture_of, is_int8
 from pipelines.explain.answers import TOLERANCE, Answers, answer, check_agreement
+from pipelines.explain.faithfulness import measure
 from pipelines.explain.gallery import architectures_panel, selected_panel
 from pipelines.explain.heatmaps import Heatmaps, keras_heatmaps, method
 from pipelines.explain.selection import (
@@ -28,16 +32,20 @@ from pipelines.explain.selection import (
     Agreement,
     ComparedFace,
     Explanation,
+    Faithfulness,
     Panels,
     Pick,
     QuantizedDifference,
     pick_faces,
+    pick_measured,
     pick_panels,
 )
 from pipelines.export.pictures import read_pictures
+from pipelines.model.predict import open_model
 from pipelines.model.tensorflow_runtime import load_tensorflow
 from pipelines.model.trained import trained_classifier
 from serving.contract.arrays import Image
+from serving.cores import usable_cores
 
 
 def explain(selected: str, panels: Mapping[str, Sequence[Pick]], *, folder: Path, prepared: Path) -> Panels:
@@ -101,6 +109,30 @@ def explain_all(
     return architectures_panel(folder, faces=faces, pictures=pictures, answers=answers)
 
 
+def measure_faithfulness(
+    selected: str, picks: Sequence[Pick], *, manifest: Path, samples: int
+) -> Faithfulness | None:
+    """Measure the selected variant's heatmaps on these test pictures; None without any.
+
+    Args:
+        selected: name of a variant.
+        picks: test pictures.
+        manifest: beside the pictures; has the person of each.
+        samples: bootstrap resamples.
+    """
+    if not picks:
+        return None
+    rows = read_manifest(manifest, columns=["path", "group"]).set_index("path")
+    groups = rows.loc[[pick.path for pick in picks], "group"].to_numpy()
+    pictures = read_pictures([manifest.parent / pick.path for pick in picks])
+    classifier = open_model(paths.onnx_model(selected), threads=usable_cores())
+
+    def predict(images: Image) -> NDArray[np.float32]:
+        return classifier.predict(images).probabilities
+
+    return measure(predict, pictures, classifier.predict(pictures).heatmap, groups, samples=samples)
+
+
 def _from_keras(architecture: str, pictures: Image, exported: Answers) -> tuple[str, Heatmaps]:
     record = read_training_record(paths.training_record(architecture))
     classifier = trained_classifier(record, paths.trained_weights(architecture))
@@ -143,9 +175,25 @@ def main() -> None:
             architecture=selected,
             architectures=tuple(params.architectures),
             faces=explain_all(params.architectures, faces, folder=folder, prepared=paths.PREPARED),
+            faithfulness=measure_faithfulness(
+                selected,
+                pick_measured(predictions, count=params.explain.faithfulness_pictures),
+                manifest=paths.MANIFEST,
+                samples=params.evaluate.bootstrap_samples,
+            ),
         )
         write_record(folder / "explain.json", record)
     print(
         f"{selected}: {record.method} on {record.agreement.pictures} test pictures, "
         f"Keras and ONNX differ by at most {record.agreement.max_difference:g}"
+        f"{_gain(record.faithfulness)}"
+    )
+
+
+def _gain(found: Faithfulness | None) -> str:
+    if found is None:
+        return ""
+    gain = found.gain
+    return (
+        f"; insertion less deletion {gain.value:.3f} ({gain.low:.3f}–{gain.high:.3f}) above shuffled heatmaps"
     )

@@ -26,10 +26,17 @@ from pipelines.core.variants import all_variants, architecture_of, display_name,
 from pipelines.evaluate import stage
 from pipelines.explain.answers import Answers
 from pipelines.explain.gallery import architectures_panel, selected_panel
-from pipelines.explain.selection import PANELS, Agreement, Explanation, pick_faces, pick_panels
+from pipelines.explain.selection import (
+    PANELS,
+    Agreement,
+    Explanation,
+    Faithfulness,
+    pick_faces,
+    pick_panels,
+)
 from pipelines.export.pictures import read_pictures
 from pipelines.gate.record import GateVerdict, ProductionModel
-from pipelines.metrics import BasicScores
+from pipelines.metrics import BasicScores, IntervalEstimate
 from tests.support.report_data import CLASSES, write_data
 from tests.support.results import (
     NOVELTY,
@@ -264,6 +271,14 @@ def _write_explanations(root: Path, architectures: Sequence[str]) -> None:
         quantized=None,
         panels=drawn,
         faces=architectures_panel(folder, faces=faces, pictures=pictures, answers=answers),
+        faithfulness=Faithfulness(
+            pictures=40,
+            insertion=IntervalEstimate(value=0.71, low=0.66, high=0.75),
+            deletion=IntervalEstimate(value=0.42, low=0.38, high=0.46),
+            shuffled_insertion=IntervalEstimate(value=0.55, low=0.51, high=0.6),
+            shuffled_deletion=IntervalEstimate(value=0.54, low=0.5, high=0.58),
+            gain=IntervalEstimate(value=0.28, low=0.22, high=0.34),
+        ),
     )
     write_record(folder / "explain.json", explanation)
 

@@ -41,6 +41,7 @@ def heatmaps_section(inputs: Inputs) -> Section:
             "method": record.method,
             "agreement": record.agreement,
             "quantized": record.quantized,
+            "faithfulness": record.faithfulness,
             "selected": titles.get(record.architecture, record.architecture),
             "panels": [
                 {

@@ -148,6 +148,11 @@ def test_the_stage_draws_its_panels_and_says_how_far_keras_and_onnx_are_apart(
     assert [set(face["answers"]) for face in record["faces"]] == [{"lenet", "vit"}] * 3
     with Image.open(inside / paths.EXPLANATIONS / "architectures.png") as panel:
         assert panel.width > 600
+    found = record["faithfulness"]
+    test = pd.read_parquet(inside / paths.MANIFEST).query("split == 'test'")
+    assert found["pictures"] == min(len(test), 40)
+    for name in ("insertion", "deletion", "shuffled_insertion", "shuffled_deletion"):
+        assert 0 <= found[name]["low"] <= found[name]["value"] <= found[name]["high"] <= 1
     assert "lenet: Grad-CAM on" in capsys.readouterr().out
 
 

@@ -29,6 +29,7 @@ NOT_FOR_CLIENTS = {
     operation.StoreTooNew,
     operation.StoreIncomplete,
     errors.ModelRefused,
+    errors.SignatureInvalid,
     operation.LocationInvalid,
     operation.StartRefused,
     operation.RegistryUnavailable,
