@@ -20,7 +20,12 @@ from pathlib import Path
 
 USAGE_STATUS = 2
 """Exit status after wrong arguments, as argparse has it."""
-MARKERS: Mapping[str, str] = {"pipeline": "tensorflow", "serving": "evidently", "flows": "prefect"}
+MARKERS: Mapping[str, str] = {
+    "pipeline": "tensorflow",
+    "serving": "evidently",
+    "flows": "prefect",
+    "signing": "model_signing",
+}
 """Extra of pyproject.toml → a package that no other extra installs."""
 _NETWORKS = "pipelines/architectures/[!_]*.py"
 
@@ -41,7 +46,7 @@ class Command:
     are offered; empty for all names of files."""
 
 
-_PIPELINE, _SERVING, _FLOWS = ("pipeline",), ("serving",), ("flows",)
+_PIPELINE, _SERVING, _FLOWS, _SIGNING = ("pipeline",), ("serving",), ("flows",), ("signing",)
 COMMANDS = (
     Command(
         "demo",
@@ -57,6 +62,7 @@ COMMANDS = (
     Command("evaluate", "pipelines.evaluate.other_data", "evaluate a model on other pictures", _PIPELINE),
     Command("label", "pipelines.labels", "find labels that are probably wrong", _PIPELINE),
     Command("promote", "pipelines.register.promote", "put a registered version into production", _PIPELINE),
+    Command("sign", "pipelines.register.sign", "sign a registered version", _PIPELINE + _SIGNING),
     Command("reproduce", "pipelines.register.reproduce", "rebuild a version and compare the two", _PIPELINE),
     Command(
         "relocate", "pipelines.tracking.relocation", "correct MLflow's paths after the project was moved"

@@ -154,7 +154,7 @@ def _read(data: bytes) -> tuple[str, dict[str, str]]:
     """Fingerprint of the key that a signature names, and the signed SHA-256 of each file; unverified."""
     try:
         bundle = json.loads(data)
-        statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+        statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True))
         resources = statement["predicate"]["resources"]
         signed = {str(one["name"]): str(one["digest"]) for one in resources}
         signed_by = bundle["verificationMaterial"]["publicKey"]["hint"]

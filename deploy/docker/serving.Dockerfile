@@ -2,7 +2,7 @@
 #
 #   docker build --file deploy/docker/serving.Dockerfile --tag mien/serving:dev .
 #
-# With --build-arg SIGNING=1 it can check signatures of models (docs/signing.md; 15 MB more).
+# With --build-arg SIGNING=1 it can check signatures of models (docs/signing.md; 19 MB more).
 # Behind a package index of one's own: --secret id=pip,src=$HOME/.config/pip/pip.conf --secret id=uv,src=uv.toml
 # For a release PYTHON is given with its digest (docs/deploy.md, "Pinned bases").
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm

@@ -2,7 +2,7 @@
 #
 #   docker build --file deploy/docker/training.Dockerfile --tag mien/training:dev .
 #
-# With --build-arg SIGNING=1 it can sign models (docs/signing.md; 14 MB more).
+# With --build-arg SIGNING=1 it can sign models (docs/signing.md; 18 MB more).
 # Behind a package index of one's own: as serving.Dockerfile.
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 

@@ -116,12 +116,13 @@ def _scored(
     model_path = Path(settings.model).absolute()
     registered = settings.model.startswith("models:")
     uri = absolute_uri(settings.tracking_uri.reveal())
+    keys = tuple(key.absolute() for key in settings.trusted_keys)
     job = ScoringJob(
         source=source,
         model=f"models:/{identity.name}/{identity.version}" if registered else str(model_path),
         sha256=identity.sha256,
         faces=faces,
-        settings=settings.model_copy(update={"tracking_uri": SecretUrl(uri)}),
+        settings=settings.model_copy(update={"tracking_uri": SecretUrl(uri), "trusted_keys": keys}),
     )
     keep_scorer(job, scorer)
     schema = _schema(scorer, embedding=embedding)

@@ -17,7 +17,7 @@ from pipelines.gate.record import GateVerdict
 from pipelines.gate.rules import Check
 from pipelines.register.package import write_package
 from pipelines.register.runs import RESTORED_TAG, RunRef, VariantResults
-from pipelines.register.sign import Signer, check_stored
+from pipelines.register.sign import Signer, check_stored, files_of
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.registry import CANDIDATE, MODEL_FILE, PRODUCTION, SHA256, Registry, Version
 from serving.contract.arrays import Image
@@ -214,8 +214,9 @@ def _register(
 
 def _restore_files(registry: Registry, version: Version, submission: Submission) -> None:
     """Store the files of a version again if its folder was deleted, or if they are to be signed."""
-    model_id = version.model_id
-    if model_id is None or (registry.intact(version) and submission.is_signed_in(version)):
+    signed = submission.is_signed_in(version)
+    model_id = version.model_id if signed else files_of(registry, version)
+    if model_id is None or (signed and registry.intact(version)):
         return
     logged = tracking.retrying(registry.uri, lambda: _client().get_logged_model(model_id))
     tracking.retrying(registry.uri, lambda: _upload(submission, logged, registry.uri))

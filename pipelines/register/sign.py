@@ -114,22 +114,32 @@ def sign_version(registry: Registry, number: int, signer: Signer, *, trusted: Se
     """
     version = registry.get(number)
     name = f"{registry.name} version {number}"
-    if version.model_id is None:
-        raise SigningError(
-            reason=f"{name} has no folder of its own in MLflow",
-            remedy="only versions that this pipeline registered can be signed",
-        )
+    model_id = files_of(registry, version)
     with registry.downloaded(version) as folder:
         if (folder / SIGNATURE).exists():
             _check_signed(folder, name, signer, trusted)
             if signer_of(folder / SIGNATURE) == signer.fingerprint == version.tags.get(SIGNED_BY):
                 return f"{name} is already signed with the key {signer.fingerprint[:16]}…"
         signer.sign(folder)
-        _store(registry, version, folder / SIGNATURE)
+        _store(registry, model_id, folder / SIGNATURE)
     registry.annotate(version, tags={SIGNED_BY: signer.fingerprint}, description=version.description)
     with registry.downloaded(version) as folder:
         check_stored(folder, signer, uri=registry.uri)
     return f"{name} is signed with the key {signer.fingerprint[:16]}…"
+
+
+def files_of(registry: Registry, version: Version) -> str:
+    """Return MLflow's id of the logged model that holds a version's files.
+
+    Raises:
+        SigningError: it has none, so a signature cannot be added to its files.
+    """
+    if version.model_id is None:
+        raise SigningError(
+            reason=f"{registry.name} version {version.number} has no folder of its own in MLflow",
+            remedy="only versions that this pipeline registered can be signed",
+        )
+    return version.model_id
 
 
 def check_stored(folder: Path, signer: Signer, *, uri: str) -> None:
@@ -162,10 +172,9 @@ def _check_signed(folder: Path, name: str, signer: Signer, trusted: Sequence[Pat
         ) from error
 
 
-def _store(registry: Registry, version: Version, signature: Path) -> None:
+def _store(registry: Registry, model_id: str, signature: Path) -> None:
     from mlflow import MlflowClient
 
-    model_id = version.model_id or ""
     tracking.retrying(registry.uri, lambda: MlflowClient().log_model_artifact(model_id, str(signature)))
 
 

@@ -25,8 +25,10 @@ from pipelines.tracking.registry import Registry, Version
 from serving.model_sync.resolve import resolve_model
 from serving.signatures import SIGNATURE, SIGNED_BY, UNSIGNED, verify
 from tests.support.registry_world import World, judge_and_register
+from tests.support.serving_models import FilledRegistry
 from tests.support.signing import KeyPair, flip_byte, make_key, statement
 
+REPOSITORY = Path(__file__).parents[3]
 LENIENT = {"min_accuracy": 0.1}
 PHRASE = "correct horse"
 
@@ -120,6 +122,31 @@ def test_a_signed_version_is_what_the_service_accepts(
         assert verify(found.folder, [key.public]).signed_by == fingerprint(key)
 
 
+def test_a_reviewer_checks_a_downloaded_version_with_two_commands(
+    world: World, monkeypatch: pytest.MonkeyPatch, key: KeyPair
+) -> None:
+    use(monkeypatch, key)
+    run(world)
+    folder = world.root / "version-1"
+    variables = {**os.environ, "MLFLOW_TRACKING_URI": registry().uri, "PYTHONPATH": str(REPOSITORY)}
+
+    def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *arguments], env=variables, capture_output=True, text=True, timeout=120
+        )
+
+    download = ("--artifact-uri", "models:/emotion/1", "--dst-path", str(folder))
+    assert ask("mlflow", "artifacts", "download", *download).returncode == 0
+    check = ("serving.signatures", str(folder), "--key", str(key.public))
+    done = ask(*check)
+    answer = {"signed_by": fingerprint(key), "sha256": only_version().sha256}
+    assert (done.returncode, json.loads(done.stdout)) == (0, answer), done.stderr
+    flip_byte(folder / "card.md")
+    done = ask(*check)
+    assert done.returncode == 1
+    assert "card.md" in json.loads(done.stdout)["problem"]
+
+
 def test_without_a_key_nothing_is_signed(world: World) -> None:
     run(world)
     assert SIGNED_BY not in only_version().tags
@@ -171,7 +198,7 @@ def test_files_that_are_stored_again_without_the_key_do_not_count_as_signed(
 def command(version: int, *more: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pipelines.register.sign", str(version), *more],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **variables},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **variables},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
@@ -179,7 +206,7 @@ def command(version: int, *more: str, **variables: str) -> subprocess.CompletedP
 @pytest.fixture
 def _parameters(world: World) -> None:
     """What the command reads from the current folder."""
-    shutil.copy(Path(__file__).parents[3] / "params.yaml", world.root)
+    shutil.copy(REPOSITORY / "params.yaml", world.root)
 
 
 @pytest.mark.usefixtures("_parameters")
@@ -236,3 +263,11 @@ def test_a_key_that_cannot_be_used_is_an_error_before_anything_is_stored(
     with pytest.raises(SigningError):
         run(world)
     assert registry().versions() == []
+
+
+def test_a_version_whose_files_are_elsewhere_is_not_marked_as_signed(world: World, key: KeyPair) -> None:
+    filled = FilledRegistry(registry().uri, world.root / "by hand")
+    number = int(filled.add(seed=1))
+    with pytest.raises(SigningError):
+        sign_version(registry(), number, Signer(key.private))
+    assert SIGNED_BY not in only_version().tags
