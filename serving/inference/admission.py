@@ -40,8 +40,6 @@ LIMIT_S = 30.0
 """As MIEN_MODEL_TIMEOUT_S's default."""
 # Interval in which `ending` is called.
 _LOOK_S = 0.1
-# Of a first run that is repeated, so that an admission takes at most half a second longer.
-_SHORT_S = 0.1
 # ONNX Runtime ends a cancelled run between two operators; the process may end without the rest.
 _END_S = 1.0
 
@@ -203,8 +201,8 @@ def _warm_up(classifier: OnnxClassifier, max_batch: int) -> dict[int, float]:
     """Run every batch size: memory is laid out and planned before the first request, not during it.
 
     Returns:
-        Batch size → seconds of a run. The first run of a size takes longer than later ones, which matters to
-        small networks; so where it was short, a second one is timed.
+        Batch size → seconds of its first run, which takes longer than later ones: a limit that starts from
+        them is small at first. A second run would add the memory that ONNX Runtime plans for a known size.
     """
     spec = classifier.contract.input
     batch_s: dict[int, float] = {}
@@ -212,18 +210,11 @@ def _warm_up(classifier: OnnxClassifier, max_batch: int) -> dict[int, float]:
     for size in BATCH_SIZES[: BATCH_SIZES.index(last) + 1]:
         # Grey noise: an all-black picture may hide what divides by a picture's own brightness.
         images = np.random.default_rng(size).integers(0, 256, (size, spec.height, spec.width, 3), np.uint8)
-        prediction, took_s = _timed(classifier, images)
+        begun = time.perf_counter()
+        prediction = classifier.predict(images)
+        batch_s[size] = time.perf_counter() - begun
         _check_sane(prediction, size)
-        if took_s < _SHORT_S:
-            took_s = min(took_s, _timed(classifier, images)[1])
-        batch_s[size] = took_s
     return batch_s
-
-
-def _timed(classifier: OnnxClassifier, images: NDArray[np.uint8]) -> tuple[Prediction, float]:
-    begun = time.perf_counter()
-    prediction = classifier.predict(images)
-    return prediction, time.perf_counter() - begun
 
 
 def _check_sane(prediction: Prediction, size: int) -> None:

@@ -41,7 +41,7 @@ def ask_for_many(client: httpx.Client) -> None:
 
 
 def test_a_target_that_one_picture_exceeds_makes_batches_of_one(folder: Path) -> None:
-    with serving(settings_in(folder, threads=1, target_p99_ms=0.001)) as client:
+    with serving(settings_in(folder, threads=1, target_p99_ms=0.001, timeout_s=60)) as client:
         ready(client)
         assert batches(client)["max_images"] == 1
         ask_for_many(client)

@@ -53,7 +53,6 @@ def test_a_request_leaves_a_span_with_its_stages(
     face = encoded(drawn_face(120))
     before = time.time_ns()
     answered = client.post("/detect", content=face, headers={"x-request-id": "find-me"}).json()
-    after = time.time_ns()
     root = the(collector, "POST /detect")
     assert (root.kind, len(root.trace_id), root.parent_span_id) == (Span.SPAN_KIND_SERVER, 16, b"")
     assert values(root.attributes) == {
@@ -68,7 +67,8 @@ def test_a_request_leaves_a_span_with_its_stages(
     took_ms = {span.name: (span.end_time_unix_nano - span.start_time_unix_nano) / 1e6 for span in stages}
     assert took_ms == pytest.approx({name: answered["timings_ms"][name] for name in STAGES}, abs=1e-3)
     assert before <= root.start_time_unix_nano <= stages[0].start_time_unix_nano
-    assert stages[-1].end_time_unix_nano <= root.end_time_unix_nano <= after
+    # The span may end after the client has read the answer.
+    assert stages[-1].end_time_unix_nano <= root.end_time_unix_nano <= time.time_ns()
     assert values(stages[-1].attributes) == {
         "mien.prediction.id": answered["id"],
         "mien.model.name": "model",
