@@ -210,7 +210,7 @@ def _unknown(name: str) -> str:
 
     near = difflib.get_close_matches(name.lower(), [command.name for command in COMMANDS], n=1)
     hint = f"did you mean `mien {near[0]}`?" if near else "`mien --help` lists the commands"
-    return f"there is no command `mien {name}`; {hint}"
+    return f"unknown command `mien {name}`; {hint}"
 
 
 def _completion(arguments: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.core import paths
-from pipelines.core.cli import quiet_libraries, run_stage
+from pipelines.core.cli import child_environment, run_stage
 from pipelines.core.dataset import read_dataset
 from pipelines.core.errors import DataError
 from pipelines.core.model_results import read_training_record
@@ -73,10 +73,8 @@ def recorded_files(selected: str) -> tuple[Path, ...]:
 
 def _dvc(root: Path, *arguments: str) -> None:
     """Run DVC; its messages go to standard error."""
-    quiet_libraries()
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     done = subprocess.run(  # noqa: S603 - the command is this file's own
-        [sys.executable, "-m", "dvc", *arguments], cwd=root, env=os.environ | {"PATH": path}, check=False
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, env=child_environment(), check=False
     )
     if done.returncode:
         raise DataError(f"`dvc {' '.join(arguments)}` failed, DVC's reason stands above; {_INSTEAD}")

@@ -1,8 +1,8 @@
 """Runs the stages of several networks at the same time, before `dvc repro` runs all others.
 
-`dvc repro` runs one stage at a time, and a stage is busy with one core for half of its time: it imports
-libraries, decodes pictures, traces graphs. Each network's stages run in one process of DVC, in their order;
-its lock keeps two processes out of `dvc.lock`. The results are the same as one after the other.
+`dvc repro` runs one stage at a time, and a stage that imports libraries or traces a graph uses one core: of
+two cores a whole run used 1.4 (docs/benchmarks.md). Each network's stages run in one process of DVC, in their
+order; its lock keeps two processes out of `dvc.lock`. The results are the same as one after the other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from serving.cores import usable_cores
 
 _EACH = "${architectures}"
 _MOST = 4
-"""Networks at the same time at most: each needs 1–3 GB, and TensorFlow itself uses several cores."""
+"""Networks at the same time at most: each is a TensorFlow process, which itself uses several cores."""
 _PRINTING = threading.Lock()
 
 

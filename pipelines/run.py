@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines import parallel, summary
-from pipelines.core.cli import quiet_libraries
+from pipelines.core.cli import child_environment, quiet_libraries
 from pipelines.core.errors import PipelineError
 from pipelines.core.params import load_params
 from pipelines.register.status import RegistryStatus, read_registry_status
@@ -141,7 +141,7 @@ def main() -> None:
     options, arguments = parser.parse_known_args()
     root = Path()
     # Copied before MLflow is used, which writes its URI into this process's environment.
-    environment = _environment()
+    environment = child_environment()
     before = _before(root)
     record = reproduce(root, arguments, environment, jobs=options.jobs)
 
@@ -157,13 +157,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"got {number}, expected 1 or more")
     return number
-
-
-def _environment() -> dict[str, str]:
-    """Return this process's environment with this interpreter first on PATH."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    # Without this, Python buffers a stage's lines when it writes to a pipe.
-    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def _before(root: Path) -> RegistryStatus | None:

@@ -92,6 +92,13 @@ def quiet_libraries() -> None:
         os.environ.setdefault(name, value)
 
 
+def child_environment() -> dict[str, str]:
+    """This process's environment for `dvc`, with this interpreter first on PATH for the stages."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    # Without this, Python buffers a stage's lines when it writes to a pipe.
+    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
 SQLITE_LOCKED, SQLITE_DAMAGED = {5, 6}, {11, 26}
 """Result codes, https://sqlite.org/rescode.html: another connection writes; damaged, or not a database."""
 # Of an OSError without a class of its own: no route to the host, or a busy server.

@@ -13,6 +13,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from pipelines.core.cli import run_stage
@@ -41,7 +42,7 @@ class Signer:
             SigningError: the key cannot be used, or packages of the extra `signing` are missing.
         """
         try:
-            import model_signing  # noqa: F401 - whether it can be loaded
+            import_module("model_signing")
             from cryptography.hazmat.primitives.serialization import (
                 Encoding,
                 PublicFormat,
