@@ -34,12 +34,10 @@ def load_tensorflow(*, gpu: bool = True) -> Any:
     """
     use_onednn()
     keep_freed_memory()
-    with _without_chatter(), _as_if_absent(_NEVER_ASKED_OF_KERAS):
+    with _without_chatter(), _as_if_absent(_NEVER_ASKED_OF_KERAS), _without_collector():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    # What was loaded stays: else the collector walks it again and again while networks are built.
-    gc.freeze()
     if not gpu:
         tf.config.set_visible_devices([], "GPU")
     return tf
@@ -60,6 +58,23 @@ def keep_freed_memory() -> bool:
         return False
     values = {_MMAP_THRESHOLD: _LARGEST, _TRIM_THRESHOLD: _LARGEST, _TOP_PAD: _TOP_PAD_BYTES}
     return all(mallopt(parameter, value) == 1 for parameter, value in values.items())
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the garbage collector from what is loaded, meanwhile and later.
+
+    Nearly everything that is loaded stays. The collector would walk it again and again, a tenth to a seventh of
+    TensorFlow's start, and later while networks are built.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
 
 
 @contextmanager
