@@ -5,6 +5,7 @@ Also the progress of the batch as a Prefect artifact.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +17,13 @@ from uuid import UUID
 from flows.errors import FlowError
 from flows.scoring.sources import Source
 from serving.detection.image_reader import FacesMode
-from serving.inference.admission import admit
-from serving.score.scorer import BATCH, Scorer, configured_detectors
+from serving.score.scorer import Scorer, fetched_model
 from serving.settings import Settings
-from serving.signatures import signature_check
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_log = logging.getLogger(__name__)
 _CACHE = "scoring-flow"
 
 
@@ -58,22 +58,13 @@ def load_scorer(
     import shutil
 
     from serving.drift.data import REFERENCE
-    from serving.model_sync.resolve import resolve_model
 
-    cache = settings.cache_dir / _CACHE
-    keys, uri = settings.trusted_keys, settings.tracking_uri.reveal()
-    with resolve_model(location, cache=cache, tracking_uri=uri, trusted_keys=keys) as found:
-        live = admit(
-            found.folder,
-            threads=1,
-            max_batch=BATCH,
-            limit_s=settings.model_timeout_s,
-            signed=signature_check(keys),
-        )
-        configured_detectors(settings).adopt(found.folder)
+    with fetched_model(settings, location, cache=_CACHE) as found:
         if reference is not None and (found.folder / REFERENCE).exists():
             shutil.copyfile(found.folder / REFERENCE, reference / REFERENCE)
-    return Scorer.configured(settings, live, faces=faces, embedding=True)
+    for warning in found.warnings:
+        _log.warning("%s", warning)
+    return Scorer.configured(settings, found.live, faces=faces, embedding=True)
 
 
 def score_files(job: ScoringJob, names: Sequence[str]) -> pa.Table:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pipelines import metrics
 from pipelines.explain.heatmaps import Heatmaps
 from pipelines.explain.selection import Faithfulness
-from pipelines.metrics import IntervalEstimate, rounded
 from serving.contract.arrays import Image
 
 Probabilities = Callable[[Image], NDArray[np.float32]]
@@ -62,10 +61,15 @@ def measure(
     insertion, deletion, other_insertion, other_deletion = areas.T
     gain = (insertion - deletion) - (other_insertion - other_deletion)
     columns = np.column_stack([areas, gain])
-    sums = metrics.group_sums(np.column_stack([columns, np.ones(len(columns))]), groups)
-    drawn = metrics.resampled(sums, samples=samples, seed=_SEED)
-    resampled = drawn[:, :-1] / drawn[:, -1:]
-    estimates = [_estimate(values, resampled[:, index]) for index, values in enumerate(columns.T)]
+    drawn = (
+        metrics.resampled_means(columns, groups, samples=samples, seed=_SEED).T
+        if len(np.unique(groups)) > 1
+        else [None] * columns.shape[1]
+    )
+    estimates = [
+        metrics.interval_estimate(values.mean(), resamples, decimals=_DECIMALS)
+        for values, resamples in zip(columns.T, drawn, strict=True)
+    ]
     return Faithfulness(
         pictures=len(pictures),
         insertion=estimates[0],
@@ -105,10 +109,3 @@ def _areas(predict: Probabilities, picture: Image, heatmap: NDArray[np.float32])
     top = int(probabilities[STEPS].argmax())
     for curve in probabilities[:, top].reshape(2, STEPS + 1):
         yield float(np.trapezoid(curve, dx=1 / STEPS))
-
-
-def _estimate(values: NDArray[np.float64], drawn: NDArray[np.float64]) -> IntervalEstimate:
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return IntervalEstimate(
-        value=rounded(values.mean(), _DECIMALS), low=rounded(low, _DECIMALS), high=rounded(high, _DECIMALS)
-    )

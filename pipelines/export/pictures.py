@@ -14,6 +14,9 @@ from pipelines.core.errors import ClassMissing, DataError
 from pipelines.core.manifest import read_manifest
 from serving.contract.arrays import Image
 
+BATCH = 64
+"""Pictures that are read and run together."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -59,7 +62,7 @@ def read_pictures(paths: Sequence[Path]) -> Image:
     return np.stack([_read(path) for path in paths])
 
 
-def in_batches(paths: Sequence[Path], size: int = 64) -> Iterator[Image]:
+def in_batches(paths: Sequence[Path], size: int = BATCH) -> Iterator[Image]:
     """The same, at most `size` pictures at a time."""
     for start in range(0, len(paths), size):
         yield read_pictures(paths[start : start + size])

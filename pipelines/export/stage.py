@@ -45,7 +45,7 @@ from pipelines.export.novelty import (
     with_novelty,
 )
 from pipelines.export.parity import tensors
-from pipelines.export.pictures import in_batches, read_pictures, read_split
+from pipelines.export.pictures import BATCH, in_batches, read_pictures, read_split
 from pipelines.model.keras_classifier import Classifier
 from pipelines.model.tensorflow_runtime import load_tensorflow
 from pipelines.model.trained import trained_classifier
@@ -53,8 +53,6 @@ from serving.contract.model import EMBEDDING, IMAGE, ModelContract, check_signat
 from serving.cores import usable_cores
 from serving.errors import ContractError
 from serving.inference.sessions import open_session
-
-_BATCH = 64
 
 
 def main() -> None:
@@ -174,10 +172,10 @@ def _embeddings(model: bytes, pictures: Sequence[Path]) -> NDArray[np.float32]:
     """The output `embedding` [n, D]."""
     # With one thread in each run, sums do not depend on the number of cores; the batches run side by side.
     session = open_session(model, threads=1)
-    starts = range(0, len(pictures), _BATCH)
+    starts = range(0, len(pictures), BATCH)
 
     def embedded(start: int) -> NDArray[np.float32]:
-        batch = read_pictures(pictures[start : start + _BATCH])
+        batch = read_pictures(pictures[start : start + BATCH])
         return np.asarray(session.run([EMBEDDING], {IMAGE: batch})[0], np.float32)
 
     with ThreadPoolExecutor(usable_cores()) as pool:

@@ -192,9 +192,8 @@ def measure_shares(shares: Floats, groups: NDArray[Any], *, samples: int) -> Mea
         groups: [n], person or other group of each picture.
         samples: number of resamples.
     """
-    sums = metrics.group_sums(np.column_stack([shares, np.ones(len(shares))]), groups)
-    drawn = metrics.resampled(sums, samples=samples, seed=_SEED)
-    return Measured(values=shares.mean(0), resampled=drawn[:, :-1] / drawn[:, -1:], people=len(sums))
+    drawn = metrics.resampled_means(shares, groups, samples=samples, seed=_SEED)
+    return Measured(values=shares.mean(0), resampled=drawn, people=len(np.unique(groups)))
 
 
 def _slices(

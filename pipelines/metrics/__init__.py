@@ -11,8 +11,18 @@ A metric that is undefined (a class without pictures, a division by nothing) is 
 where a single number is returned; `rounded` turns both into JSON's null.
 """
 
-from pipelines.metrics.attributes import AttributeScores, GroupScores, IntervalEstimate, by_attribute
-from pipelines.metrics.bootstrap import group_confusions, group_sums, intervals, resampled
+from pipelines.metrics.attributes import AttributeScores, GroupScores, by_attribute
+from pipelines.metrics.bootstrap import (
+    DECIMALS,
+    IntervalEstimate,
+    group_confusions,
+    group_sums,
+    interval_estimate,
+    intervals,
+    resampled,
+    resampled_means,
+    rounded,
+)
 from pipelines.metrics.calibration import (
     Reliability,
     brier_losses,
@@ -38,7 +48,6 @@ from pipelines.metrics.classification import (
 )
 from pipelines.metrics.slices import BY_TERCILE, GRAY_MODES, color_slices, tercile_slices
 from pipelines.metrics.summary import (
-    DECIMALS,
     METRICS,
     Answers,
     BasicScores,
@@ -51,7 +60,6 @@ from pipelines.metrics.summary import (
     by_class,
     by_slice,
     overall,
-    rounded,
 )
 
 __all__ = [
@@ -86,6 +94,7 @@ __all__ = [
     "f1",
     "group_confusions",
     "group_sums",
+    "interval_estimate",
     "intervals",
     "log_loss",
     "macro_f1",
@@ -94,6 +103,7 @@ __all__ = [
     "recall",
     "reliability",
     "resampled",
+    "resampled_means",
     "roc_auc",
     "roc_auc_of",
     "roc_curve",

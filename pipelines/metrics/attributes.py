@@ -15,18 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.metrics.bootstrap import Statistic, resampled
+from pipelines.metrics.bootstrap import IntervalEstimate, Statistic, interval_estimate, resampled
 from pipelines.metrics.classification import accuracy, balanced_accuracy, mean_false_positive_rate
-from pipelines.metrics.summary import Answers, rounded
-
-
-@dataclass(frozen=True, kw_only=True)
-class IntervalEstimate:
-    """A value with its 95 % interval; None where it is undefined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
+from pipelines.metrics.summary import Answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +101,16 @@ def by_attribute(
             images=counts[value],
             people=len(np.unique(index[masks[value]])),
             **{
-                name: _estimate(measured[name][position], None if drawn is None else drawn[name][:, position])
+                name: interval_estimate(
+                    measured[name][position], None if drawn is None else drawn[name][:, position]
+                )
                 for name in MEASURES
             },
         )
         for position, value in enumerate(kept)
     }
     gaps = {
-        name: _estimate(_gap(measured[name]), None if drawn is None else _gap(drawn[name]))
+        name: interval_estimate(_gap(measured[name]), None if drawn is None else _gap(drawn[name]))
         for name in MEASURES
     }
     return AttributeScores(groups=groups, left_out=left_out, gaps=gaps if len(kept) > 1 else {})
@@ -134,10 +127,3 @@ def _confusions(answers: Answers, people: NDArray[np.intp], mask: NDArray[np.boo
 def _gap(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Largest difference along the last axis."""
     return np.asarray(np.nanmax(values, axis=-1) - np.nanmin(values, axis=-1), np.float64)
-
-
-def _estimate(value: Any, drawn: NDArray[np.float64] | None) -> IntervalEstimate:
-    if drawn is None or np.isnan(drawn).all():
-        return IntervalEstimate(value=rounded(value), low=None, high=None)
-    low, high = np.nanquantile(drawn, (0.025, 0.975))
-    return IntervalEstimate(value=rounded(value), low=rounded(low), high=rounded(high))

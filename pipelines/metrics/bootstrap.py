@@ -8,8 +8,10 @@ this is the ordinary bootstrap.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,25 @@ Statistic = Callable[[Matrix], NDArray[np.float64]]
 
 # Resamples drawn at a time: 64 × 10,000 groups × 8 bytes stays in a processor's cache and far from any limit.
 _BLOCK = 64
+# Six decimals: far below any metric's own uncertainty, far above what another processor's
+# rounding changes, so that two machines write the same file.
+DECIMALS = 6
+
+
+def rounded(value: SupportsFloat | None, decimals: int = DECIMALS) -> float | None:
+    """`value` with `decimals` places; None for None and NaN."""
+    if value is None or math.isnan(number := float(value)):
+        return None
+    return round(number, decimals)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalEstimate:
+    """A value with its 95 % interval; None where it is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
 
 
 def group_confusions(
@@ -64,6 +85,39 @@ def resampled(sums: NDArray[np.float64], *, samples: int, seed: int) -> NDArray[
     flat = sums.reshape(groups, -1)
     drawn = np.concatenate([_weights(random, groups, count) @ flat for count in _blocks(samples)])
     return drawn.reshape(samples, *sums.shape[1:])
+
+
+def resampled_means(
+    values: NDArray[np.float64], groups: NDArray[Any], *, samples: int, seed: int
+) -> NDArray[np.float64]:
+    """Means over the pictures of groups drawn with replacement: float64 [samples, columns].
+
+    Args:
+        values: float64 or bool [n, columns], of n pictures.
+        groups: [n], person or other group of each picture.
+        samples: number of resamples.
+        seed: the same seed draws the same groups.
+    """
+    sums = group_sums(np.column_stack([values, np.ones(len(values))]), groups)
+    drawn = resampled(sums, samples=samples, seed=seed)
+    return np.asarray(drawn[:, :-1] / drawn[:, -1:], np.float64)
+
+
+def interval_estimate(
+    value: SupportsFloat, drawn: NDArray[np.float64] | None, *, decimals: int = DECIMALS
+) -> IntervalEstimate:
+    """A value with the central 95 % of its resamples.
+
+    Args:
+        value: on all pictures.
+        drawn: float64 [samples], on each resample, NaN where it is undefined; None without resamples, as with
+            fewer than two groups, which say nothing about spread.
+        decimals: places that are kept.
+    """
+    low, high = (None, None) if drawn is None or np.isnan(drawn).all() else _central(drawn)
+    return IntervalEstimate(
+        value=rounded(value, decimals), low=rounded(low, decimals), high=rounded(high, decimals)
+    )
 
 
 def intervals(

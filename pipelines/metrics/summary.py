@@ -7,7 +7,6 @@ gate show it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, SupportsFloat, get_type_hints
@@ -15,7 +14,7 @@ from typing import Annotated, Any, SupportsFloat, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.metrics.bootstrap import Statistic, group_confusions, intervals
+from pipelines.metrics.bootstrap import Statistic, group_confusions, intervals, rounded
 from pipelines.metrics.calibration import Reliability, expected_calibration_error, reliability
 from pipelines.metrics.classification import (
     Floats,
@@ -34,17 +33,6 @@ from pipelines.metrics.classification import (
     top_k_accuracy,
 )
 from pipelines.metrics.slices import Mask
-
-# Six decimals: far below any metric's own uncertainty, far above what another processor's
-# rounding changes, so that two machines write the same file.
-DECIMALS = 6
-
-
-def rounded(value: SupportsFloat | None, decimals: int = DECIMALS) -> float | None:
-    """`value` with `decimals` places; None for None and NaN."""
-    if value is None or math.isnan(number := float(value)):
-        return None
-    return round(number, decimals)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,8 +64,8 @@ def keep_freed_memory() -> bool:
 def _without_collector() -> Iterator[None]:
     """Keep the garbage collector from what is loaded, meanwhile and later.
 
-    Nearly everything that is loaded stays. The collector would walk it again and again, a tenth to a seventh of
-    TensorFlow's start, and later while networks are built.
+    Nearly everything that is loaded stays. The collector would walk it again and again, a tenth to a seventh
+    of TensorFlow's start, and later while networks are built.
     """
     was_on = gc.isenabled()
     gc.disable()

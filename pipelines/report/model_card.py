@@ -26,7 +26,8 @@ from pipelines.core.results import (
     read_latencies,
 )
 from pipelines.core.variants import architecture_of
-from pipelines.metrics.attributes import AttributeScores, IntervalEstimate, gaps_of, measures_of
+from pipelines.metrics.attributes import AttributeScores, gaps_of, measures_of
+from pipelines.metrics.bootstrap import IntervalEstimate
 from pipelines.metrics.summary import BasicScores, ClassScores, TestScores
 from pipelines.robustness.corruptions import SEVERITIES
 from pipelines.robustness.record import Robustness, read_robustness

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.core import paths
 from pipelines.core.records import read_record
-from pipelines.metrics.attributes import IntervalEstimate
+from pipelines.metrics.bootstrap import IntervalEstimate
 
 
 @dataclass(frozen=True, kw_only=True)

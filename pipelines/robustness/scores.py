@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import metrics
-from pipelines.metrics import IntervalEstimate, rounded
+from pipelines.metrics import IntervalEstimate, interval_estimate
 from pipelines.metrics.classification import Floats, Indices
 from pipelines.robustness.corruptions import CORRUPTIONS, SEVERITIES
 from pipelines.robustness.record import Scores, WorstCase
@@ -38,12 +38,9 @@ def score(
     clean_right = clean.argmax(-1) == actual
     shares = np.column_stack([clean_right, right.mean(axis=(1, 2)), right.reshape(len(right), -1)])
     values = shares.mean(0)
-    sums = metrics.group_sums(np.column_stack([shares, np.ones(len(shares))]), groups)
-    drawn = None
-    if len(sums) > 1:
-        resamples = metrics.resampled(sums, samples=samples, seed=seed)
-        drawn = resamples[:, :-1] / resamples[:, -1:]
-    cells = [_estimate(values[2 + cell], _column(drawn, 2 + cell)) for cell in range(right[0].size)]
+    people = len(np.unique(groups))
+    drawn = metrics.resampled_means(shares, groups, samples=samples, seed=seed) if people > 1 else None
+    cells = [interval_estimate(values[2 + cell], _column(drawn, 2 + cell)) for cell in range(right[0].size)]
     by_name = {
         name: tuple(cells[index * len(SEVERITIES) : (index + 1) * len(SEVERITIES)])
         for index, name in enumerate(CORRUPTIONS)
@@ -51,11 +48,13 @@ def score(
     error = 1 - values[1]
     return Scores(
         images=len(actual),
-        people=len(sums),
-        clean_accuracy=_estimate(values[0], _column(drawn, 0)),
-        corrupted_accuracy=_estimate(values[1], _column(drawn, 1)),
-        mean_corruption_error=_estimate(error, None if drawn is None else 1 - drawn[:, 1]),
-        extra_error=_estimate(values[0] - values[1], None if drawn is None else drawn[:, 0] - drawn[:, 1]),
+        people=people,
+        clean_accuracy=interval_estimate(values[0], _column(drawn, 0)),
+        corrupted_accuracy=interval_estimate(values[1], _column(drawn, 1)),
+        mean_corruption_error=interval_estimate(error, None if drawn is None else 1 - drawn[:, 1]),
+        extra_error=interval_estimate(
+            values[0] - values[1], None if drawn is None else drawn[:, 0] - drawn[:, 1]
+        ),
         worst=_worst(by_name),
         clean_ece=_calibration(clean[:, None], clean_right[:, None], groups, samples=samples, seed=seed),
         corrupted_ece=_calibration(
@@ -94,16 +93,10 @@ def _calibration(
     error = float(metrics.calibration_error_of(by_picture.sum(0)))
     sums = metrics.group_sums(by_picture, groups)
     if len(sums) < 2:
-        return _estimate(error, None)
+        return interval_estimate(error, None)
     errors = metrics.calibration_error_of(metrics.resampled(sums, samples=samples, seed=seed))
-    return _estimate(error, np.clip(errors - (errors.mean() - error), 0.0, 1.0))
+    return interval_estimate(error, np.clip(errors - (errors.mean() - error), 0.0, 1.0))
 
 
 def _column(drawn: Floats | None, index: int) -> Floats | None:
     return None if drawn is None else drawn[:, index]
-
-
-def _estimate(value: float, drawn: Floats | None) -> IntervalEstimate:
-    """A value with the central 95 % of its resamples; without them it has no interval."""
-    low, high = (None, None) if drawn is None else np.quantile(drawn, (0.025, 0.975))
-    return IntervalEstimate(value=rounded(value), low=rounded(low), high=rounded(high))

@@ -13,17 +13,14 @@ from typing import get_args
 
 from serving.detection.image_reader import FacesMode
 from serving.errors import ServingError
-from serving.inference.admission import admit
 from serving.inference.model_slot import LiveModel
-from serving.model_sync.resolve import resolve_model
 from serving.preflight import read_settings
-from serving.score.scorer import BATCH, CHUNK, Scorer, configured_detectors, score_folder
+from serving.score.scorer import CHUNK, Scorer, fetched_model, score_folder
 from serving.score.shards import ScoringProgress
-from serving.settings import Settings
-from serving.signatures import signature_check
 
 FAILED, SOME_FAILED, INTERRUPTED = 1, 3, 130
 """Exit statuses; the last one is the shell's for Ctrl-C."""
+_CACHE = "scoring"
 
 
 def main() -> None:
@@ -32,7 +29,10 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         settings = read_settings()
-        live = fetch_model(settings, arguments.model or settings.model)
+        with fetched_model(settings, arguments.model or settings.model, cache=_CACHE) as found:
+            live = found.live
+        for warning in found.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         scorer = Scorer.configured(settings, live, faces=arguments.faces, embedding=arguments.embedding)
         begun = time.monotonic()
         with _bar() as notify:
@@ -47,31 +47,6 @@ def main() -> None:
         raise SystemExit(INTERRUPTED) from None
     print(_summary(result, arguments.out, live, time.monotonic() - begun))
     raise SystemExit(SOME_FAILED if result.failed else 0)
-
-
-def fetch_model(settings: Settings, location: str) -> LiveModel:
-    """Fetch the model of a location in a child process and admit it as the service does.
-
-    Raises:
-        LocationInvalid: `location` is not a model location.
-        RegistryUnavailable: the model is not registered or could not be fetched.
-        ModelRefused: the model failed a check.
-    """
-    # Not the service's own folder: its poller removes files that it does not know.
-    cache = settings.cache_dir / "scoring"
-    keys, uri = settings.trusted_keys, settings.tracking_uri.reveal()
-    with resolve_model(location, cache=cache, tracking_uri=uri, trusted_keys=keys) as found:
-        live = admit(
-            found.folder,
-            threads=1,
-            max_batch=BATCH,
-            limit_s=settings.model_timeout_s,
-            signed=signature_check(keys),
-        )
-        notes = configured_detectors(settings).adopt(found.folder)
-    for warning in (*found.warnings, *live.warnings, *notes):
-        print(f"warning: {warning}", file=sys.stderr)
-    return live
 
 
 def _parser() -> argparse.ArgumentParser:

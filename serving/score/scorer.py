@@ -16,6 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,15 @@ from serving.errors import ServingError
 from serving.errors.operation import ScoringRefused
 from serving.errors.requests import PayloadTooLarge
 from serving.http.problems import INTERNAL, kind_of
+from serving.inference.admission import admit
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
+from serving.model_sync.resolve import resolve_model
 from serving.observations.records import summarize_output
 from serving.score.listing import files_in
 from serving.score.shards import ScoringProgress, Shards, failed_rows
 from serving.settings import Settings
+from serving.signatures import signature_check
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +72,47 @@ class _PictureData:
 def configured_detectors(settings: Settings) -> Detectors:
     """The service's face detectors with these settings."""
     return Detectors(settings.face_detector, face_model=settings.face_model, cache_dir=settings.cache_dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchedModel:
+    """A model that was fetched and passed the service's checks."""
+
+    live: LiveModel
+    folder: Path
+    """Its files; the folder exists until the block ends."""
+    warnings: tuple[str, ...]
+
+
+@contextmanager
+def fetched_model(settings: Settings, location: str, *, cache: str) -> Iterator[FetchedModel]:
+    """Fetch the model of a location in a child process and admit it as the service does.
+
+    Args:
+        settings: the service's.
+        location: as MIEN_MODEL.
+        cache: folder below the service's cache folder; not the service's own, whose poller removes files that
+            it does not know.
+
+    Raises:
+        LocationInvalid: `location` is not a model location.
+        RegistryUnavailable: the model is not registered or could not be fetched.
+        ModelRefused: the model failed a check.
+        FaceDetectorError: its face detector cannot be used here.
+    """
+    keys, uri = settings.trusted_keys, settings.tracking_uri.reveal()
+    with resolve_model(
+        location, cache=settings.cache_dir / cache, tracking_uri=uri, trusted_keys=keys
+    ) as found:
+        live = admit(
+            found.folder,
+            threads=1,
+            max_batch=BATCH,
+            limit_s=settings.model_timeout_s,
+            signed=signature_check(keys),
+        )
+        notes = configured_detectors(settings).adopt(found.folder)
+        yield FetchedModel(live=live, folder=found.folder, warnings=(*found.warnings, *live.warnings, *notes))
 
 
 class Scorer:

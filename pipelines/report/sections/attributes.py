@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pipelines.metrics.attributes import AttributeScores, GroupScores, IntervalEstimate, gaps_of, measures_of
+from pipelines.metrics.attributes import AttributeScores, GroupScores, gaps_of, measures_of
+from pipelines.metrics.bootstrap import IntervalEstimate
 from pipelines.report import charts
 from pipelines.report.charts import responsive
 from pipelines.report.inputs import Inputs

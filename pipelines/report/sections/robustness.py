@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pipelines.core import paths
 from pipelines.export.pictures import read_pictures
-from pipelines.metrics.attributes import IntervalEstimate
+from pipelines.metrics.bootstrap import IntervalEstimate
 from pipelines.report import charts
 from pipelines.report.charts import responsive
 from pipelines.report.formatting import data_uri, percent

@@ -99,3 +99,10 @@ def test_each_picture_is_answered_once_in_each_version() -> None:
 
     measure(predict, faces(2), halves(1, 0, 2), np.arange(2), samples=10)
     assert sum(asked) == 2 * 4 * (STEPS + 1)
+
+
+def test_pictures_of_one_person_give_no_interval() -> None:
+    found = measure(left_half, faces(3), halves(1, 0, 3), np.zeros(3), samples=100)
+    assert found.insertion.value == pytest.approx(0.75, abs=1e-3)
+    assert found.insertion.low is None
+    assert found.insertion.high is None

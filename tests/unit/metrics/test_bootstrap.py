@@ -11,9 +11,11 @@ from pipelines.metrics import (
     confusion_matrix,
     group_confusions,
     group_sums,
+    interval_estimate,
     intervals,
     macro_f1,
     resampled,
+    resampled_means,
 )
 
 
@@ -107,3 +109,20 @@ def test_resamples_are_sums_of_as_many_groups_and_shared_by_the_other_axes() -> 
     # Three draws of 1, 10 and 100: all 27 results have a digit sum of 3, and 10 of them differ.
     assert {sum(map(int, str(int(one)))) for one in drawn[:, 1]} == {3}
     assert len(set(drawn[:, 1])) == 10
+
+
+def test_means_of_a_resample_weigh_every_picture_of_a_drawn_group() -> None:
+    # One person has one picture, 0.0; the other has three, 1.0.
+    values = np.array([[0.0], [1.0], [1.0], [1.0]])
+    drawn = resampled_means(values, np.array(list("abbb")), samples=400, seed=0)
+    assert drawn.shape == (400, 1)
+    assert set(drawn[:, 0]) == {0.0, 0.75, 1.0}
+
+
+def test_an_estimate_has_the_central_95_percent_of_its_resamples() -> None:
+    drawn = np.append(np.arange(1001) / 1000, np.nan)
+    found = interval_estimate(0.123456, drawn, decimals=3)
+    assert (found.value, found.low, found.high) == (0.123, 0.025, 0.975)
+    for nothing in (None, np.full(5, np.nan)):
+        found = interval_estimate(0.5, nothing)
+        assert (found.value, found.low, found.high) == (0.5, None, None)

@@ -31,4 +31,4 @@ def test_only_the_followers_registry_imports_mlflow(repository: Path) -> None:
     assert importers(serving, "serving.model_sync.sources") == {"model_sync/poller.py"}
     # The answering process starts the follower by name; so does the look-up of scoring, which is that child.
     assert importers(serving, "serving.model_sync.poller") == {"model_sync/resolve.py"}
-    assert importers(serving, "serving.model_sync.resolve") == {"score/command.py"}
+    assert importers(serving, "serving.model_sync.resolve") == {"score/scorer.py"}
