@@ -67,7 +67,7 @@ def running(
     folder: Path, *, command: Sequence[str] = PYTHON_M, **given: str
 ) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """The process and a client of it, once a model is live; SIGTERM at the end."""
-    port = free_port()
+    port = int(given.pop("MIEN_PORT", 0)) or free_port()
     if command is UVICORN:
         command = (*UVICORN, "--port", str(port))
     process = subprocess.Popen(

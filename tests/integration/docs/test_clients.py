@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -14,7 +15,9 @@ import pytest
 from playwright.sync_api import Error
 
 from tests.support.browser import chromium
+from tests.support.client_package import SOURCE, build_wheel
 from tests.support.http_service import picture_of, ready, serving, settings_in
+from tests.support.page_model import group
 from tests.support.serving_models import model_folder
 
 HAPPY = 1
@@ -53,17 +56,70 @@ def host(client: httpx.Client) -> str:
     return f"127.0.0.1:{client.base_url.port}"
 
 
-def ran(script: str, desk: Path, client: httpx.Client) -> str:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package `mien-client`, as `pip` installs it; Python reads it without unpacking it."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+def ran(script: str, desk: Path, client: httpx.Client, *, library: Path | None = None) -> str:
     script = script.replace("localhost:8000", host(client))
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=desk, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", script],
+        cwd=desk,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | ({"PYTHONPATH": str(library)} if library else {}),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+def test_the_package(client: httpx.Client, blocks: dict[str, list[str]], desk: Path, wheel: Path) -> None:
+    blocking, concurrent, traced = blocks["python"][:3]
+    shown = ran(f"{blocking}\nprint(answer.id)", desk, client, library=wheel).splitlines()
+    emotion = client.post("/detect", content=picture_of(HAPPY)).json()["emotion"]
+    assert shown[:-1] == ["by emotion local", f"one.jpg {emotion}", f"two.png {emotion}"]
+    assert client.get(f"/predictions/{shown[-1]}").json()["feedback"] == "sad"
+    assert (desk / "explained.png").read_bytes().startswith(b"\x89PNG")
+    assert ran(concurrent, desk, client, library=wheel) == f"{[emotion] * 2}\n"
+    span = """
+from opentelemetry.sdk.trace import TracerProvider
+with TracerProvider().get_tracer("test").start_as_current_span("test") as span:
+    try:
+        client.detect(b"no picture")
+    except MienError as error:
+        print(error.sent.traceparent, f"{span.get_span_context().trace_id:032x}")
+"""
+    imports = "from mien_client import Client, MienError"
+    traceparent, trace_id = ran(f"{imports}\n{traced}\n{span}", desk, client, library=wheel).split()
+    assert traceparent.split("-")[1] == trace_id
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [(b"no picture", "send another picture"), (b"", "send another picture")]
+)
+def test_the_package_tells_the_problem(
+    client: httpx.Client, blocks: dict[str, list[str]], desk: Path, wheel: Path, data: bytes, said: str
+) -> None:
+    (desk / "photo.jpg").write_bytes(data)
+    with pytest.raises(AssertionError, match=said):
+        ran(blocks["python"][0], desk, client, library=wheel)
+
+
+def test_the_readme_of_the_package(client: httpx.Client, desk: Path, wheel: Path) -> None:
+    [program] = re.findall(r"```python\n(.*?)```", (SOURCE / "README.md").read_text(), re.DOTALL)
+    (desk / "photo.jpg").write_bytes(group())
+    shown = ran(program, desk, client, library=wheel).splitlines()
+    answer = client.post("/detect", content=group()).json()
+    assert [line.split()[0] for line in shown] == [face["emotion"] for face in answer["faces"]]
+    assert shown
+
+
 def test_python(client: httpx.Client, blocks: dict[str, list[str]], desk: Path) -> None:
-    ask, feedback, _ = blocks["python"]
+    *_, ask, feedback, _ = blocks["python"]
     shown = ran(f"{ask}\n{feedback}\nprint(answer['id'])", desk, client).split()
     assert shown[:3] == ["by", "emotion", "local"]
     kept = client.get(f"/predictions/{shown[-1]}").json()
@@ -73,7 +129,7 @@ def test_python(client: httpx.Client, blocks: dict[str, list[str]], desk: Path) 
 def test_python_tells_the_problem(client: httpx.Client, blocks: dict[str, list[str]], desk: Path) -> None:
     (desk / "photo.jpg").write_bytes(b"no picture")
     with pytest.raises(AssertionError, match="not an image this service reads"):
-        ran(blocks["python"][0], desk, client)
+        ran(blocks["python"][-3], desk, client)
 
 
 def test_tritonclient(client: httpx.Client, blocks: dict[str, list[str]], desk: Path) -> None:

@@ -1,0 +1,140 @@
+"""The calls of the client: what each sends, and which answer it expects. `client` sends them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import BinaryIO, Generic, Literal, TypeAlias, TypeVar
+from urllib.parse import quote
+
+from mien_client import answers
+
+T = TypeVar("T")
+Picture: TypeAlias = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
+"""A JPEG, PNG, WebP or BMP file: its bytes, its path, or a file opened for reading bytes."""
+Faces: TypeAlias = Literal["auto", "all", "none"]
+"""What is classified: every face, else the whole picture; faces only; the whole picture as one face."""
+File: TypeAlias = tuple[str, tuple[str, bytes, str]]
+"""One field of a form: its name; name, bytes and media type of the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[T]):
+    """One request, with everything that a repetition needs."""
+
+    path: str
+    """The path's template, as in the OpenAPI document."""
+    answer: type[T]
+    """A dataclass of `answers`; `bytes` or `NoneType` for an answer that is not JSON."""
+    method: Literal["GET", "POST", "DELETE"] = "POST"
+    id: str = ""
+    """In place of the template's `{id}`."""
+    query: Mapping[str, str | float] = field(default_factory=dict)
+    accept: str = "application/json"
+    picture: bytes | None = None
+    files: Sequence[File] = ()
+    json: Mapping[str, str] | None = None
+    repeatable: bool = True
+    """Whether it may be sent again when the service may already have done what it asks for."""
+    probe: bool = False
+    """Whether it asks for the state of this moment, and is sent once."""
+
+    @property
+    def target(self) -> str:
+        """The path."""
+        return self.path.format(id=quote(self.id, safe=""))
+
+
+def detect(
+    picture: Picture, *, faces: Faces = "auto", min_probability: float = 0.0
+) -> Call[answers.Detection]:
+    """Find the faces of one picture and classify their emotions.
+
+    Args:
+        picture: see `Picture`; a path or file is read when the method is called.
+        faces: see `Faces`.
+        min_probability: below it `emotion` is None, in [0, 1].
+
+    Raises:
+        PictureRefused: the picture cannot be used; `problem.detail` says why.
+    """
+    query = _options(faces, min_probability)
+    return Call(path="/detect", answer=answers.Detection, query=query, picture=_read(picture, 1)[1])
+
+
+def detect_batch(
+    pictures: Iterable[Picture], *, faces: Faces = "auto", min_probability: float = 0.0
+) -> Call[answers.Batch]:
+    """Classify several pictures with the same model; one that cannot be used does not fail the others."""
+    files = [
+        ("file", (*_read(picture, number), "application/octet-stream"))
+        for number, picture in enumerate(pictures, start=1)
+    ]
+    return Call(
+        path="/detect/batch", answer=answers.Batch, query=_options(faces, min_probability), files=files
+    )
+
+
+def explain(
+    picture: Picture, *, faces: Faces = "auto", min_probability: float = 0.0
+) -> Call[answers.Explanation]:
+    """Classify as `detect` does, with the heatmap of every face."""
+    query = _options(faces, min_probability)
+    return Call(path="/explain", answer=answers.Explanation, query=query, picture=_read(picture, 1)[1])
+
+
+def explain_png(picture: Picture, *, faces: Faces = "auto", min_probability: float = 0.0) -> Call[bytes]:
+    """Draw heatmaps, boxes and labels into the picture; returns a PNG file."""
+    query = _options(faces, min_probability)
+    return Call(path="/explain", answer=bytes, query=query, picture=_read(picture, 1)[1], accept="image/png")
+
+
+def feedback(id: str, emotion: str) -> Call[answers.FeedbackStored]:
+    """Store the true emotion of an earlier answer; the last one counts."""
+    json = {"id": id, "emotion": emotion}
+    return Call(path="/feedback", answer=answers.FeedbackStored, json=json, repeatable=False)
+
+
+def prediction(id: str) -> Call[answers.Prediction]:
+    """Return an earlier answer with its lineage."""
+    return Call(method="GET", path="/predictions/{id}", answer=answers.Prediction, id=id)
+
+
+def delete_prediction(id: str) -> Call[None]:
+    """Delete an earlier answer, its feedback and its picture; needs a key with scope `admin`."""
+    return Call(method="DELETE", path="/predictions/{id}", answer=NoneType, id=id, repeatable=False)
+
+
+def model() -> Call[answers.Model]:
+    """Return the live model, its contract and lineage."""
+    return Call(method="GET", path="/model", answer=answers.Model)
+
+
+def live() -> Call[answers.ServiceAlive]:
+    """Ask once whether the process answers."""
+    return Call(method="GET", path="/livez", answer=answers.ServiceAlive, probe=True)
+
+
+def ready() -> Call[answers.ServiceReady]:
+    """Ask once whether a model is live; raises `Unavailable` with the reason if none is."""
+    return Call(method="GET", path="/readyz", answer=answers.ServiceReady, probe=True)
+
+
+def _options(faces: Faces, min_probability: float) -> Mapping[str, str | float]:
+    return {"faces": faces, "min_probability": min_probability}
+
+
+def _read(picture: Picture, number: int) -> tuple[str, bytes]:
+    """Return the picture's name and its bytes, which are read once: a repetition needs them again."""
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return f"picture {number}", bytes(picture)
+    if isinstance(picture, str | os.PathLike):
+        return Path(picture).name, Path(picture).read_bytes()
+    data = picture.read()
+    if not isinstance(data, bytes):
+        raise TypeError(f"the file gives {type(data).__name__}, expected bytes; open it with mode 'rb'")
+    name = getattr(picture, "name", None)
+    return (Path(name).name if isinstance(name, str) else f"picture {number}"), data
