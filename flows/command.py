@@ -86,6 +86,10 @@ COMMANDS = (
         "turn kept pictures and feedback into a dataset version",
         _PIPELINE + _FLOWS,
     ),
+    Command("backup", "flows.backup", "save what git does not hold, in one file", _PIPELINE + _SERVING),
+    Command(
+        "restore", "flows.backup.restore", "bring a backup back into a fresh clone", _PIPELINE + _SERVING
+    ),
     Command("doctor", "flows.doctor", "say what this machine and this checkout lack", _FLOWS),
     Command("completion", None, "print what completes these commands in bash or zsh", offered="bash zsh"),
 )
@@ -167,7 +171,7 @@ def usage() -> str:
     """The text of `mien --help`; it fits a terminal of 80 × 24 characters."""
     rows = "\n".join(f"  {command.name:<11} {command.help}" for command in COMMANDS)
     return (
-        f"usage: mien COMMAND [ARGUMENT ...]\n\n{rows}\n\n"
+        f"usage: mien COMMAND [ARGUMENT ...]\n{rows}\n"
         "`mien COMMAND --help` shows its arguments, `make help` what else there is."
     )
 

@@ -11,6 +11,7 @@
     ├── DriftUnfinished        drift was computed, and a step after it failed
     ├── SourceUnusable         the pictures to score cannot be listed or read
     ├── CollectRefused         the pictures that a service kept cannot become data
+    ├── BackupError            a backup cannot be made, or cannot be restored here
     └── StackError             `make up` cannot start
         └── PortTaken          another program uses one of its ports
 
@@ -107,6 +108,15 @@ class SourceUnusable(FlowError):
 
 class CollectRefused(FlowError):
     """Pictures with feedback cannot be added to the data."""
+
+
+class BackupError(FlowError):
+    """A backup cannot be made, or an archive cannot be restored here."""
+
+    def __init__(self, *, what: str | Path, reason: str, remedy: str) -> None:
+        self.what = str(what)
+        self.reason = reason
+        super().__init__(f"cannot back up or restore {what}: {reason}; {remedy}")
 
 
 class StackError(FlowError):

@@ -266,9 +266,9 @@ def main() -> None:
     parser.add_argument(
         "--study",
         type=Path,
-        default=Path(".mien/tuning.db"),
+        default=paths.TUNING,
         metavar="FILE",
-        help="SQLite file (.mien/tuning.db)",
+        help=f"SQLite file ({paths.TUNING})",
     )
     arguments = parser.parse_args()
     if arguments.minutes <= 0:

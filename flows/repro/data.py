@@ -15,6 +15,21 @@ from flows.repro.workspace import Workspace
 _LINKS = "reflink,hardlink,copy"
 
 
+def cache_folder(checkout: Path) -> Path:
+    """DVC's cache of a checkout.
+
+    Raises:
+        WorkspaceFailed: DVC's settings are damaged.
+    """
+    from dvc.config import Config, ConfigError
+
+    folder = checkout / ".dvc"
+    try:
+        return Path(Config(dvc_dir=str(folder)).get("cache", {}).get("dir") or folder / "cache")
+    except ConfigError as error:
+        raise WorkspaceFailed(what=str(folder), reason=str(error), remedy="correct DVC's settings") from error
+
+
 def configure(workspace: Workspace) -> None:
     """Copy the checkout's local DVC settings to the clone, and use its cache.
 
@@ -26,7 +41,7 @@ def configure(workspace: Workspace) -> None:
     folder = workspace.checkout / ".dvc"
     try:
         source = Config(dvc_dir=str(folder))
-        cache = source.get("cache", {}).get("dir") or folder / "cache"
+        cache = cache_folder(workspace.checkout)
         with Config(dvc_dir=str(workspace.root / ".dvc")).edit("local") as target:
             # .dvc/config.local, with passwords and paths that are in no commit.
             merge(target, source.read("local"))

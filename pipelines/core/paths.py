@@ -52,6 +52,8 @@ CHECKPOINTS = Path(".checkpoints")
 MLRUNS = Path("mlruns")
 MLFLOW_DATABASE = MLRUNS / "mlflow.db"
 MLFLOW_ARTIFACTS = MLRUNS / "artifacts"
+TUNING = Path(".mien") / "tuning.db"
+"""Trials of `python -m pipelines.tune`, SQLite."""
 
 
 def weights_folder(architecture: str) -> Path:

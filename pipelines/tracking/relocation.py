@@ -48,7 +48,7 @@ def relocate(database: Path) -> dict[Path, int]:
         with closing(sqlite3.connect(database, timeout=_LOCK_TIMEOUT_S, isolation_level=None)) as opened:
             opened.execute("BEGIN IMMEDIATE")
             homes = tracking.foreign_homes(opened, home)
-            _check_files(uri, homes, home)
+            _check_files(opened, uri, homes, home)
             changed = {old: _rewrite(opened, old, home) for old in homes}
             opened.execute("COMMIT")
             return changed
@@ -56,11 +56,16 @@ def relocate(database: Path) -> dict[Path, int]:
         raise tracking.registry_error(uri, error) from error
 
 
-def _check_files(uri: str, homes: list[Path], home: Path) -> None:
-    """Refuse to point the database at a folder that lacks what the recorded one has."""
+def _check_files(opened: sqlite3.Connection, uri: str, homes: list[Path], home: Path) -> None:
+    """Refuse to point the database at a folder that lacks experiments' files which the recorded one has.
+
+    The original may have gone on: experiments that this database does not know are none of its own.
+    """
+    known = {str(location) for (location,) in opened.execute("SELECT artifact_location FROM experiments")}
     for old in homes:
         theirs, ours = old / MLFLOW_ARTIFACTS.name, home / MLFLOW_ARTIFACTS.name
-        missing = [folder.name for folder in _folders(theirs) if not (ours / folder.name).exists()]
+        folders = [folder for folder in _folders(theirs) if not (ours / folder.name).exists()]
+        missing = [folder.name for folder in folders if folder.as_uri() in known and _has_files(folder)]
         if missing:
             raise RegistryError(
                 uri=uri,
@@ -72,6 +77,10 @@ def _check_files(uri: str, homes: list[Path], home: Path) -> None:
 def _folders(parent: Path) -> Iterator[Path]:
     if parent.is_dir():
         yield from sorted(path for path in parent.iterdir() if path.is_dir())
+
+
+def _has_files(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.rglob("*"))
 
 
 def _rewrite(opened: sqlite3.Connection, old: Path, new: Path) -> int:

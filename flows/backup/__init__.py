@@ -1,0 +1,1 @@
+"""Save what git does not hold, and bring it back into a fresh clone."""
