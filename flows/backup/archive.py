@@ -75,19 +75,16 @@ def write(path: Path, manifest: Manifest, sources: Sequence[Path]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         with tarfile.open(fileobj=file, mode="w:") as tar:
-            tar.addfile(_member(_MANIFEST, len(text), mode=0o600), io.BytesIO(text))
+            head = tarfile.TarInfo(_MANIFEST)
+            head.size = len(text)
+            tar.addfile(head, io.BytesIO(text))
             for saved, source in zip(manifest.files, sources, strict=True):
                 with source.open("rb") as stream:
-                    mode = os.fstat(stream.fileno()).st_mode & 0o777
-                    tar.addfile(_member(saved.name, saved.size, mode=mode), stream)
+                    status, member = os.fstat(stream.fileno()), tarfile.TarInfo(saved.name)
+                    member.size, member.mode, member.mtime = saved.size, status.st_mode, int(status.st_mtime)
+                    tar.addfile(member, stream)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _member(name: str, size: int, *, mode: int) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = size, mode
-    return member
 
 
 @dataclass(frozen=True, kw_only=True)

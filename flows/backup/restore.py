@@ -99,7 +99,7 @@ def _is_restored(place: Place, files: Sequence[SavedFile]) -> bool:
         names = {end: path.with_name(path.name + end) for end in ("", "-wal", "-journal")}
         there = {place.name + end: file for end, file in names.items() if file.exists()}
     saved = {file.name: file.sha256 for file in files}
-    if not there:
+    if not there and not (path.is_dir() and any(path.iterdir())):
         return False
     if there.keys() == saved.keys() and all(sha256_of(there[name]) == saved[name] for name in saved):
         return True

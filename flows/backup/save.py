@@ -123,17 +123,19 @@ def _sources(
                 copy = work / place.name
                 counts |= snapshot(place.path, copy)
                 yield place.name, copy
+            continue
+        if place.kind == "folder":
+            names = list(files_below(place.path))
+            counts[place.name] = len(names)
         else:
-            names, missing = list(files_below(place.path)), 0
-            if place.kind == "cache":
-                names, missing = recorded_objects(root, place.path)
-            counts[{"cache": "objects of DVC"}.get(place.name, place.name)] = len(names)
+            names, missing = recorded_objects(root, place.path)
+            counts["objects of DVC"] = len(names)
             if missing:
                 left_out.append(
                     f"{missing:,} objects of DVC are not in its cache here: `dvc fetch` gets those that a "
                     "remote has"
                 )
-            yield from ((f"{place.name}/{name}", place.path / name) for name in names)
+        yield from ((f"{place.name}/{name}", place.path / name) for name in names)
 
 
 def _unsaved(root: Path) -> Iterator[str]:
@@ -163,9 +165,10 @@ def _finish(partial: Path, folder: Path, manifest: Manifest) -> Path:
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run a command; one line for an error, and SIGTERM cleans up as Ctrl-C does."""
+    """Run a command; one line for an error, and signals to end clean up."""
     quiet_libraries()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda number, _: sys.exit(128 + number))
     try:
         command()
     except (FlowError, PipelineError) as error:
