@@ -35,6 +35,7 @@ _FACE_SHARE = 0.51
 _DARK_SHARE = 0.2
 _VISIBLE = 0.6
 """Smallest share of a face's landmarks that is not behind somebody else's portrait."""
+_HINT_SCORES = (0.3, 0.4, 0.5, 0.6)
 _BOX_RATIO = (0.6, 2.6)
 """Side of a found box ÷ height of the face, brows to chin: what counts as this face."""
 
@@ -174,8 +175,60 @@ def compare(detectors: Mapping[str, FaceDetector], scenes: Sequence[FaceScene]) 
     return counts
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hints:
+    """Possible faces above a score, in all scenes."""
+
+    score: float
+    places: int
+    on_faces: int
+    """Of the places, those on a missed face."""
+    missed: int
+    """Faces that the detector did not find."""
+    hinted: int
+    """Missed faces with a place."""
+
+
+def hints(detector: FaceDetector, scenes: Sequence[FaceScene], scores: Sequence[float]) -> list[Hints]:
+    """What possible faces tell about missed ones.
+
+    Args:
+        detector: gives possible faces down to the lowest of the scores.
+        scenes: with known faces.
+        scores: lowest scores of a possible face.
+    """
+    searches = [detector.search(scene.image) for scene in scenes]
+    found = []
+    for score in scores:
+        places = on_faces = missed = hinted = 0
+        for scene, search in zip(scenes, searches, strict=True):
+            seen, _ = matched(scene.faces, [face.box for face in search.faces])
+            boxes = [face.box for face in search.possible if face.score >= score]
+            unseen = [face for index, face in enumerate(scene.faces) if index not in seen]
+            hits, empty = matched(unseen, boxes)
+            places += len(boxes)
+            on_faces += len(boxes) - empty
+            missed += len(unseen)
+            hinted += len(hits)
+        found.append(Hints(score=score, places=places, on_faces=on_faces, missed=missed, hinted=hinted))
+    return found
+
+
+def _hints_shown(found: Sequence[Hints], scenes: int) -> str:
+    lines = [
+        "| lowest score | possible faces per picture | of them on a missed face | missed faces with one |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {one.score} | {one.places / scenes:.2f} | {one.on_faces / max(1, one.places):.0%} "
+            f"| {one.hinted / max(1, one.missed):.0%} of {one.missed} |"
+            for one in found
+        ),
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description="Recall, false faces and cost of the face detectors.")
     parser.add_argument("--scenes", type=int, default=150, metavar="N", help="drawn scenes (150)")
     scenes = [draw_face_scene(_SEED, index) for index in range(parser.parse_args().scenes)]
@@ -190,6 +243,9 @@ def main() -> None:
     if model:
         detectors["YuNet"] = YuNetDetector(Path(model))
     print(_shown(compare(detectors, scenes), scenes))
+    if model:
+        widest = YuNetDetector(Path(model), possible_score=_HINT_SCORES[0])
+        print(f"\n{_hints_shown(hints(widest, scenes, _HINT_SCORES), len(scenes))}")
 
 
 def _shown(counts: Mapping[str, Count], scenes: Sequence[FaceScene]) -> str:

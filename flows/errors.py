@@ -49,6 +49,10 @@ class SettingsInvalid(FlowError):
         super().__init__(f"{variable}: {reason}; correct the environment and start the run again")
 
 
+class EraseRefused(FlowError):
+    """What is to be erased cannot be found or removed."""
+
+
 class GraphUnreadable(FlowError):
     """DVC cannot list the stages of the repository."""
 

@@ -51,7 +51,7 @@ def place(
     Splits given by the data are kept; missing ones are drawn by a hash of (seed, group), so that
     a group is never in two splits and added pictures do not move others from one split to another.
     """
-    groups = [_group(source, pattern) for source in sources]
+    groups = [group_of(source.locator, pattern) for source in sources]
     given = {source.split for source in sources} - {None}
     fractions = {
         split: fraction
@@ -97,12 +97,13 @@ def position(group: str, seed: int) -> float:
     return int.from_bytes(value[:8], "big") / 2**64
 
 
-def _group(source: Source, pattern: str | None) -> str:
+def group_of(locator: str, pattern: str | None) -> str:
+    """The person of an original, by the first group of `group_pattern`; without one, its own locator."""
     if pattern is not None:
-        found = re.search(pattern, source.locator.rpartition("/")[2])
+        found = re.search(pattern, locator.rpartition("/")[2])
         if found and found.group(1):
             return found.group(1)
-    return source.locator
+    return locator
 
 
 def _highest_split(pairs: Iterable[tuple[str, Source]]) -> dict[str, str]:

@@ -113,11 +113,21 @@ class Emotion(TypedDict):
     ]
 
 
+_Score = Annotated[float, Field(description="The detector's score; comparable only for one detector.")]
+
+
 class Face(Emotion):
     """A face and its emotion."""
 
     box: Area
-    score: Annotated[float, Field(description="The detector's score; comparable only for one detector.")]
+    score: _Score
+
+
+class PossibleFace(TypedDict):
+    """A place that looks somewhat like a face."""
+
+    box: Area
+    score: _Score
 
 
 class Heatmap(TypedDict):
@@ -146,6 +156,13 @@ class _Picture(Emotion):
         bool,
         Field(
             description="The whole picture was classified: it has no face, one face fills it, or by request."
+        ),
+    ]
+    possible_faces: Annotated[
+        list[PossibleFace],
+        Field(
+            description="Places that look somewhat like a face, largest first: a face may have been missed "
+            "there. They are not classified. Empty with Haar's cascade, whose score does not tell."
         ),
     ]
     image: Size
@@ -184,6 +201,7 @@ _DETECTION: Detection = {
     "id": EXAMPLE_ID,
     **_EMOTION,
     "faces": [_FACE],
+    "possible_faces": [{"box": {"left": 30, "top": 96, "width": 41, "height": 41}, "score": 0.55}],
     "whole_image": False,
     "image": {"width": 640, "height": 480},
     "model": _MODEL,

@@ -212,6 +212,7 @@ class _Request:
             id=new_id(),
             answer=answers[0] if answers else None,
             faces=tuple(FaceAnswer(face=face, answer=answers[i]) for i, face in enumerate(picture.faces)),
+            possible_faces=picture.possible_faces,
             whole=picture.whole,
             width=picture.image.shape[1],
             height=picture.image.shape[0],

@@ -66,6 +66,8 @@ class Picture:
     """Decoded and upright, uint8 [height, width, 3], RGB."""
     faces: tuple[Face, ...]
     """Those that were found, the largest first."""
+    possible_faces: tuple[Face, ...]
+    """Places that look somewhat like a face; the network does not see them."""
     whole: bool
     """Whether the network sees the whole picture and no crops."""
     inputs: Image
@@ -115,7 +117,7 @@ class PictureReader:
         begun = time.perf_counter()
         image = _decoded(data, max_pixels=self._max_pixels)
         decoded = time.perf_counter()
-        found = self._faces(image, spec, faces)
+        found, possible = self._faces(image, spec, faces)
         looked = time.perf_counter()
         if spec.crop == "none":
             spec = self._with_margin(spec)
@@ -124,6 +126,7 @@ class PictureReader:
         return Picture(
             image=image,
             faces=found,
+            possible_faces=possible,
             whole=whole,
             inputs=inputs,
             spec=spec,
@@ -149,9 +152,15 @@ class PictureReader:
         """
         self._detector(spec, faces)
 
-    def _faces(self, image: Image, spec: InputSpec, faces: FacesMode) -> tuple[Face, ...]:
+    def _faces(
+        self, image: Image, spec: InputSpec, faces: FacesMode
+    ) -> tuple[tuple[Face, ...], tuple[Face, ...]]:
+        """The faces and the possible faces of a picture."""
         detector = self._detector(spec, faces)
-        return () if detector is None else tuple(detector.detect(image)[: self._max_faces])
+        if detector is None:
+            return (), ()
+        search = detector.search(image)
+        return tuple(search.faces[: self._max_faces]), tuple(search.possible[: self._max_faces])
 
     def _detector(self, spec: InputSpec, faces: FacesMode) -> FaceDetector | None:
         if faces == "none":

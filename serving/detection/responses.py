@@ -96,6 +96,8 @@ class Detection:
     """Of the largest face, or of the whole picture; None when there was nothing to look at."""
     faces: tuple[FaceAnswer, ...]
     """The largest first."""
+    possible_faces: tuple[Face, ...]
+    """Places that look somewhat like a face and were not looked at."""
     whole: bool
     """Whether the whole picture was looked at: there is no face, it is filled by one, or by request."""
     width: int
@@ -202,6 +204,9 @@ def as_json(detection: Detection) -> bodies.Detection:
         "faces": [
             {"box": area_json(item.face.box), "score": round(item.face.score, 4), **_emotion(item.answer)}
             for item in detection.faces
+        ],
+        "possible_faces": [
+            {"box": area_json(face.box), "score": round(face.score, 4)} for face in detection.possible_faces
         ],
         "whole_image": detection.whole,
         "image": {"width": detection.width, "height": detection.height},

@@ -25,7 +25,12 @@ export class Answers {
   constructor({ answer, picture, roundTripMs, onchoose, onproblem }) {
     this.answer = answer;
     this.cards = answer.faces.map((face, index) => this.card(face, index, picture, { onchoose, onproblem }));
-    this.elements = [...this.cards.map((card) => card.element), provenance(answer, roundTripMs, onproblem)];
+    const { length } = answer.possible_faces;
+    this.elements = [
+      ...this.cards.map((card) => card.element),
+      ...(length ? [h("p", { class: "fine" }, missed(length))] : []),
+      provenance(answer, roundTripMs, onproblem),
+    ];
   }
 
   /** Open the card of a face and close the others. */
@@ -108,8 +113,15 @@ export function spoken(answer) {
   const head = answer.faces[0].whole
     ? "No face was found. The whole picture"
     : counted(answer.faces.length, "face");
-  return `${head}: ${parts.join("; ")}${more}.`;
+  const { length } = answer.possible_faces;
+  return `${head}: ${parts.join("; ")}${more}.${length ? ` ${missed(length)}` : ""}`;
 }
+
+/** A hint that faces may have been missed. */
+const missed = (count) =>
+  count === 1
+    ? "A face may have been missed: another place, in a dashed box, looks somewhat like one."
+    : `Faces may have been missed: ${count} other places, in dashed boxes, look somewhat like one.`;
 
 function onlyTheLargest() {
   return h(

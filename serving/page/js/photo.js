@@ -55,7 +55,7 @@ export class Photo {
     this.rest();
     this.answer = answer;
     this.boxes = new Boxes({ label: "Faces", onchoose });
-    this.view.append(heatLayer(answer), this.boxes.element);
+    this.view.append(heatLayer(answer), possibleFaces(answer), this.boxes.element);
     const { length } = answer.faces;
     this.name(
       answer.faces[0].whole
@@ -105,6 +105,22 @@ export class Photo {
       ),
     );
   }
+}
+
+/** Dashed boxes where a face may have been missed; `missed` says it in words. */
+function possibleFaces({ possible_faces: faces, image }) {
+  const percent = (part, whole) => `${(100 * part) / whole}%`;
+  const boxes = faces.map(({ box }) =>
+    h("i", {
+      style: {
+        left: percent(box.left, image.width),
+        top: percent(box.top, image.height),
+        width: percent(box.width, image.width),
+        height: percent(box.height, image.height),
+      },
+    }),
+  );
+  return h("div", { class: "possible-faces", "aria-hidden": "true" }, boxes);
 }
 
 function heatLayer(answer) {

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,26 +23,11 @@ from serving.model_sync.poller import Poller
 from serving.model_sync.sources import DiskSource, FoundVersion, RegistrySource
 from serving.model_sync.state import MODELS, RefusedDownload, Target, read_target
 from serving.model_sync.watcher import FROM_CACHE, Watcher
-from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import write_model
 from tests.support.serving_models import NAME, FilledRegistry, model_folder, sha256_of
 from tests.support.switches import RecordedSwitches
 
 WHERE = "models:/emotion@production"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _environment_of_mlflow() -> Iterator[None]:
-    """What the follower sets for its own process does not stay in this one."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> FilledRegistry:
-    return FilledRegistry(new_store(tmp_path), tmp_path / "artifacts")
 
 
 @pytest.fixture

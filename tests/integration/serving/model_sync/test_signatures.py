@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,20 +25,10 @@ from serving.model_sync.sources import DiskSource, RegistrySource
 from serving.model_sync.state import read_target
 from serving.model_sync.watcher import Watcher
 from serving.signatures import SIGNATURE, SIGNED_BY, SignedFiles, check_keys, signature_check, verify
-from tests.support.mlflow_store import new_store
 from tests.support.serving_models import NAME, FilledRegistry, cached_folder, model_folder, sha256_of
 from tests.support.signing import KeyPair, flip_byte, make_key, statement
 
 WHERE = "models:/emotion@production"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _environment_of_mlflow() -> Iterator[None]:
-    """What the poller sets for its own process does not stay in this one."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture
@@ -50,11 +39,6 @@ def key(tmp_path: Path) -> KeyPair:
 @pytest.fixture
 def other(tmp_path: Path) -> KeyPair:
     return make_key(tmp_path, "other", curve=ec.SECP384R1())
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> FilledRegistry:
-    return FilledRegistry(new_store(tmp_path), tmp_path / "artifacts")
 
 
 def add(registry: FilledRegistry, seed: int, key: KeyPair | None) -> str:

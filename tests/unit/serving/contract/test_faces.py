@@ -10,6 +10,7 @@ import pytest
 from serving.contract import Box, FaceDetectorError, find_detector, largest_face
 from serving.contract.faces import FaceDetector, HaarDetector, YuNetDetector, pad_for_yunet
 from tests.support.pictures import Pixels, drawn_face, textured
+from tests.support.yunet import LIGHT_PX, write_yunet_of_bright_cells
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,27 @@ def test_one_detector_serves_many_threads(haar: FaceDetector) -> None:
         together = list(pool.map(haar.detect, pictures * 3))
     assert together == alone * 3
     assert all(alone)
+
+
+def test_a_face_of_a_lower_score_is_a_possible_one(tmp_path: Path) -> None:
+    picture = np.zeros((4 * LIGHT_PX, 5 * LIGHT_PX, 3), np.uint8)
+    for row, column, score in ((0, 0, 1.0), (2, 3, 0.6), (3, 0, 0.2)):
+        cell = picture[row * LIGHT_PX : (row + 1) * LIGHT_PX, column * LIGHT_PX : (column + 1) * LIGHT_PX]
+        cell[:] = round(255 * score)
+    detector = YuNetDetector(write_yunet_of_bright_cells(tmp_path / "light.onnx"))
+    search = detector.search(picture)
+    assert [round(face.score, 2) for face in search.faces] == [1.0]
+    assert [round(face.score, 2) for face in search.possible] == [0.6]
+    assert detector.detect(picture) == search.faces
+    # YuNet's box of offset 0 has its middle in the cell's corner, 96 and 64; the square has 0.86 of its side,
+    # 27.5, and is 0.02 of it, 0.6, lower.
+    assert search.possible[0].box == (82, 51, 28, 28)
+
+
+def test_haars_cascade_has_no_possible_faces(haar: FaceDetector) -> None:
+    picture = scene((60, 30, 120), width=300, height=200)
+    search = haar.search(picture)
+    assert (search.faces, search.possible) == (haar.detect(picture), [])
 
 
 def test_unknown_name_lists_the_known_ones() -> None:

@@ -37,6 +37,7 @@ DETECTION = Detection(
     id="0" * 32,
     answer=HAPPY,
     faces=(FaceAnswer(face=Face((1, 2, 3, 4), 0.912345), answer=HAPPY),),
+    possible_faces=(Face((30, 20, 10, 10), 0.512345),),
     whole=False,
     width=64,
     height=48,
@@ -139,13 +140,16 @@ def test_the_json_of_an_answer_names_everything() -> None:
     assert body["emotion"] == "happy"
     assert body["faces"][0]["box"] == {"left": 1, "top": 2, "width": 3, "height": 4}
     assert body["faces"][0]["score"] == 0.9123
+    assert body["possible_faces"] == [
+        {"box": {"left": 30, "top": 20, "width": 10, "height": 10}, "score": 0.5123}
+    ]
     assert body["model"] == {"name": "emotion", "version": "3", "sha256": "a" * 64, "sample": True}
     assert body["timings_ms"]["total"] == 10.1
     assert "heatmap" not in body
     # Programs may rely on the order, for example where they show the answer.
     assert list(orjson.loads(encode(body))) == [
-        "id", "emotion", "probability", "probabilities", "faces", "whole_image", "image", "model",
-        "timings_ms",
+        "id", "emotion", "probability", "probabilities", "faces", "possible_faces", "whole_image",
+        "image", "model", "timings_ms",
     ]  # fmt: skip
     assert orjson.loads(encode(body)) == body
 

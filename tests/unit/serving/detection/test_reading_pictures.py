@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.contract import Face, FaceDetector, Image, InputSpec, decode, image_statistics, preprocess
+from serving.contract import (
+    Face,
+    FaceDetector,
+    FaceSearch,
+    Image,
+    InputSpec,
+    decode,
+    image_statistics,
+    preprocess,
+)
 from serving.contract.faces import YUNET_FILE
 from serving.detection import detectors
 from serving.detection.detectors import DetectorChoice, Detectors
@@ -22,13 +31,14 @@ from tests.support.yunet import write_blind_yunet
 SPEC = InputSpec(height=16, width=16)
 CROPPED = InputSpec(height=16, width=16, crop="face", detector="haar", margin=0.1)
 BOXES = [(20, 4, 20, 20), (2, 2, 10, 10), (30, 30, 5, 5)]
+POSSIBLE = [(40, 30, 12, 12), (1, 30, 6, 6)]
 
 
-class FixedDetector:
+class FixedDetector(FaceDetector):
     """Finds the given faces."""
 
-    def detect(self, image: Image) -> list[Face]:
-        return [Face(box, 0.9) for box in BOXES]
+    def search(self, image: Image) -> FaceSearch:
+        return FaceSearch([Face(box, 0.9) for box in BOXES], [Face(box, 0.5) for box in POSSIBLE])
 
 
 class FixedDetectors(Detectors):
@@ -42,11 +52,11 @@ class FixedDetectors(Detectors):
         return self._detector
 
 
-class Blind:
+class Blind(FaceDetector):
     """Finds nothing."""
 
-    def detect(self, image: Image) -> list[Face]:
-        return []
+    def search(self, image: Image) -> FaceSearch:
+        return FaceSearch([], [])
 
 
 DATA = encoded(textured(1, width=64, height=48))
@@ -104,17 +114,20 @@ def test_all_is_refused_where_faces_are_not_looked_for() -> None:
 
 
 def test_only_the_largest_faces_are_kept() -> None:
-    assert [face.box for face in read(FixedDetector(), max_faces=1).faces] == BOXES[:1]
+    picture = read(FixedDetector(), max_faces=1)
+    assert [face.box for face in picture.faces] == BOXES[:1]
+    assert [face.box for face in picture.possible_faces] == POSSIBLE[:1]
+    assert len(picture.inputs) == 1
 
 
-class Portrait:
+class Portrait(FaceDetector):
     """Finds one face that has this part of the picture's longer side."""
 
     def __init__(self, part: float) -> None:
         self._part = part
 
-    def detect(self, image: Image) -> list[Face]:
-        return [Face((4, 4, round(self._part * 64), 20), 0.9)]
+    def search(self, image: Image) -> FaceSearch:
+        return FaceSearch([Face((4, 4, round(self._part * 64), 20), 0.9)], [])
 
 
 @pytest.mark.parametrize("faces", ["auto", "all"])
