@@ -90,6 +90,12 @@ COMMANDS = (
     Command(
         "restore", "flows.backup.restore", "bring a backup back into a fresh clone", _PIPELINE + _SERVING
     ),
+    Command(
+        "erase",
+        "flows.erase",
+        "remove a person or an answer, and list what still has them",
+        _PIPELINE + _SERVING + _FLOWS,
+    ),
     Command("doctor", "flows.doctor", "say what this machine and this checkout lack", _FLOWS),
     Command("completion", None, "print what completes these commands in bash or zsh", offered="bash zsh"),
 )
@@ -170,10 +176,7 @@ COMPLETION = {"bash": _bash, "zsh": _zsh}
 def usage() -> str:
     """The text of `mien --help`; it fits a terminal of 80 × 24 characters."""
     rows = "\n".join(f"  {command.name:<11} {command.help}" for command in COMMANDS)
-    return (
-        f"usage: mien COMMAND [ARGUMENT ...]\n{rows}\n"
-        "`mien COMMAND --help` shows its arguments, `make help` what else there is."
-    )
+    return f"usage: mien COMMAND [ARGUMENT ...]; `mien COMMAND --help` shows its arguments\n{rows}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
