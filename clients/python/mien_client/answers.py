@@ -86,6 +86,15 @@ class Face(Emotion):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PossibleFace:
+    """A place that looks somewhat like a face, where one may have been missed."""
+
+    box: Area
+    score: float
+    """The detector's; comparable only for one detector."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExplainedFace(Face):
     """A face, its emotion and its heatmap."""
 
@@ -108,6 +117,8 @@ class Detection(Emotion):
     timings_ms: Timings
     faces: tuple[Face, ...]
     """Largest first."""
+    possible_faces: tuple[PossibleFace, ...]
+    """Largest first, without an emotion; empty with Haar's cascade."""
 
 
 @dataclass(frozen=True, kw_only=True)
