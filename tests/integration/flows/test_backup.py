@@ -521,6 +521,46 @@ def test_what_exists_is_not_overwritten(saved: Saved, clone: Path, name: str) ->
     assert listing(clone) == before
 
 
+def test_settings_say_where_things_are(
+    saved: Saved, clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = tmp_path / "away"
+    (away / "disk").mkdir(parents=True)
+    (away / "link").symlink_to(away / "disk")
+    monkeypatch.setenv("MIEN_DATABASE_URL", "sqlite:///state/answers.sqlite")
+    monkeypatch.setenv("MIEN_KEEP_IMAGES_DIR", str(away / "link/kept"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{away}/tracking/store.db")
+    DvcProject(clone).run("dvc", "cache", "dir", "--local", str(away / "objects"))
+    restore(Path(), saved.archive)
+    with closing(sqlite3.connect(clone / "state/answers.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM observations").fetchone() == (PICTURES,)
+    assert len(list((away / "disk/kept").rglob("*.png"))) == PICTURES
+    with closing(sqlite3.connect(away / "tracking/store.db")) as database:
+        [(location,)] = database.execute("SELECT artifact_location FROM experiments WHERE name = ?", (NAME,))
+    assert location == (away / "tracking/artifacts" / NAME).as_uri()
+    assert not (clone / ".dvc/cache").exists()
+    assert {path.stat().st_mode & 0o777 for path in (away / "objects").rglob("*") if path.is_file()} == {
+        0o444
+    }
+
+    with closing(sqlite3.connect(clone / ".mien/tuning.db")) as database:
+        database.execute("CREATE TABLE trials (value REAL)")
+    path, manifest = backup(Path(), tmp_path / "store")
+    before = manifest_of(saved.archive)
+    names = [file["name"] for file in before["files"]]
+    assert sorted(file.name for file in manifest.files) == sorted([*names, "tuning.db"])
+    assert before["counts"] == manifest.counts
+    shutil.rmtree(away)
+    shutil.rmtree(clone / "state")
+    (clone / ".mien/tuning.db").unlink()
+    (away / "disk").mkdir(parents=True)
+    (away / "link").symlink_to(away / "disk")
+    restore(Path(), path)
+    with closing(sqlite3.connect(clone / ".mien/tuning.db")) as database:
+        assert database.execute("SELECT count(*) FROM trials").fetchone() == (0,)
+    assert len(list((away / "disk/kept").rglob("*.png"))) == PICTURES
+
+
 def test_another_commit_is_reported(saved: Saved, clone: Path) -> None:
     project = DvcProject(clone)
     project.run(
