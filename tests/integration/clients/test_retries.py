@@ -128,14 +128,18 @@ def test_the_deadline_bounds_attempts_and_waits(kind: Kind) -> None:
     assert error.problem.type == "urn:mien:problem:not-ready"
 
 
-def test_the_number_of_repetitions_is_bounded(kind: Kind) -> None:
+def test_the_number_of_repetitions_is_bounded_and_each_is_logged(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
     fake = FakeTime()
     with (
+        caplog.at_level("INFO", "mien_client"),
         scripted(answering(503, BUSY, retry_after="1")) as server,
         driver(kind, server.url, fake=fake, retries=Retries(limit=2)) as client,
     ):
         error = failed(client)
     assert error.sent.attempts == len(server.received) == 3
+    assert [record.args[1] for record in caplog.records if isinstance(record.args, tuple)] == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("status", [502, 504])
