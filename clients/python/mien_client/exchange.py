@@ -197,16 +197,14 @@ class Exchange(Generic[T]):
     def _failed(self, outcome: Exception) -> tuple[MienError, bool]:
         """Return the error for a failure without an answer, and whether the request may be sent again."""
         sent, own = self._sent(), self._connection
-        place = f"{own.url} ({outcome or type(outcome).__name__})"
+        place = f"{own.url} ({str(outcome) or type(outcome).__name__})"
         match outcome:
-            case httpx.PoolTimeout():
-                busy = f"all {own.max_connections} connections were in use until the deadline"
-                return TimedOut(f"{busy}; raise max_connections", sent), False
             case httpx.ConnectError() | httpx.ConnectTimeout():
                 return Unreachable(f"no connection to {place}; check url, start the service", sent), True
             case httpx.TimeoutException() | TimeoutError():
                 limits = f"timeout_s={own.timeout_s:g}, deadline_s={own.deadline_s:g}"
-                return TimedOut(f"no answer in time ({limits}) from {place}; try again later", sent), False
+                limits += f", max_connections={own.max_connections}"
+                return TimedOut(f"no answer from {place} in time; raise one of {limits}", sent), False
             case httpx.NetworkError() | httpx.RemoteProtocolError():
                 lost = Unreachable(f"the connection was lost to {place}; try again later", sent)
                 return lost, self._call.repeatable
