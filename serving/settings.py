@@ -22,7 +22,7 @@ PREFIX = "MIEN_"
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Folder that the workers of one service share; Prometheus' client reads it while it is imported."""
 # What `hash_key` writes: name, scope, SHA-256 of the key.
-_KEY = re.compile(r"[\w.-]+:(predict|admin):[0-9a-f]{64}")
+_KEY = re.compile(r"[\w.-]+:(predict|label|admin):[0-9a-f]{64}")
 _MEBIBYTE = 1024 * 1024
 
 
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     # Access
     api_keys: Annotated[tuple[str, ...], NoDecode] = ()
-    """`NAME:SCOPE:SHA256` of each key, separated by commas; scope `predict` or `admin`."""
+    """`NAME:SCOPE:SHA256` of each key, separated by commas; scope `predict`, `label` or `admin`."""
     allow_anonymous: bool = False
     """Whether requests without a key are answered (scope `predict`) on addresses other than loopback."""
     rate_per_s: float = Field(default=0.0, ge=0)
@@ -159,6 +159,8 @@ class Settings(BaseSettings):
     """Folder that kept pictures go to."""
     keep_images_days: float = Field(default=30.0, gt=0)
     """Days after which kept pictures are deleted."""
+    labels_needed: int = Field(default=2, ge=1)
+    """Number of people who must give a kept picture the same label before the label counts."""
 
     # Drift
     drift: bool = True
@@ -219,7 +221,7 @@ class Settings(BaseSettings):
             if not _KEY.fullmatch(entry):
                 # The entry itself is not shown: it may be the key, unhashed.
                 raise ValueError(
-                    "an entry is not NAME:SCOPE:SHA256 with scope predict or admin; "
+                    "an entry is not NAME:SCOPE:SHA256 with scope predict, label or admin; "
                     "make one with `python -m serving.http.auth NAME SCOPE`"
                 )
         names = [entry.split(":")[0] for entry in keys]

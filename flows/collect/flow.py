@@ -1,4 +1,4 @@
-"""The collect flow: adds kept pictures with feedback to the data, as a new version in a branch.
+"""The collect flow: adds kept pictures with feedback or agreed labels to the data, as a version in a branch.
 
     python -m flows.collect
     prefect deployment run collect/collect
@@ -37,7 +37,7 @@ from pipelines.core.errors import PipelineError
 from pipelines.core.params import load_params
 from serving.errors import ServingError
 from serving.observations.images import PictureFolder
-from serving.observations.store import LabelledPicture, labelled_pictures
+from serving.observations.labels import LabelledPicture, LabelStore
 from serving.settings import Settings
 
 BRANCH = "collected"
@@ -51,7 +51,7 @@ _SQLITE = "sqlite:///"
 
 @flow(name="collect", persist_result=False)
 def collect(revision: str = "HEAD", train: bool = False) -> State[Any]:
-    """Add kept pictures with feedback to the data.
+    """Add kept pictures with feedback or agreed labels to the data.
 
     Args:
         revision: branch, tag or commit with the data; pictures in the branch `collected` that are not merged
@@ -68,7 +68,7 @@ def collect(revision: str = "HEAD", train: bool = False) -> State[Any]:
             )
         labelled = _labelled_pictures(settings)
         if not labelled:
-            return Completed(name=NOTHING, message="no kept picture has feedback")
+            return Completed(name=NOTHING, message="no kept picture has feedback or an agreed label")
         with _only_collect(Path.cwd()) as lock, _cloned(Path.cwd(), revision, lock) as workspace:
             return _collect(labelled, workspace, settings, train=train)
     except (FlowError, PipelineError, ServingError) as error:
@@ -98,7 +98,7 @@ def _collect(
     for picture in intake.accepted:
         (contents.folder / picture.label / picture.name).write_bytes(picture.data)
     remote = add_version(workspace)
-    branch = reuse.commit(workspace, f"{_pictures(len(intake.accepted))} with feedback join the data")
+    branch = reuse.commit(workspace, f"{_pictures(len(intake.accepted))} with labels join the data")
     if branch is None:
         raise CollectRefused("the data have a new version, and git sees no change; is data.dvc ignored?")
     location = f"pushed to {remote}" if remote else "in this checkout's cache only: DVC has no default remote"
@@ -113,7 +113,11 @@ def _labelled_pictures(settings: Settings) -> list[LabelledPicture]:
     url = settings.database_url.reveal()
     if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
         return []  # no observation was ever stored; opening the database would create the file
-    return labelled_pictures(url)
+    store = LabelStore(url, needed=settings.labels_needed)
+    try:
+        return store.labelled_pictures()
+    finally:
+        store.close()
 
 
 @contextmanager
@@ -159,7 +163,7 @@ def _train(intake: Intake, branch: str) -> str:
     with get_client(sync_client=True) as client:
         if running := running_training(client):
             return f"no training: {running.name} is already running"
-        reason = f"{_pictures(len(intake.accepted))} with feedback came in"
+        reason = f"{_pictures(len(intake.accepted))} with labels came in"
         started = start_training(client, reason, key=f"collect {flow_run.id}", revision=branch)
         return f"started training {started.name}"
 
@@ -174,7 +178,7 @@ def publish(intake: Intake, message: str) -> None:
         create_table_artifact(
             [{"class": name, "new pictures": count} for name, count in sorted(classes.items())],
             key=TABLE,
-            description=f"{_pictures(len(intake.accepted))} with feedback",
+            description=f"{_pictures(len(intake.accepted))} with labels",
         )
     lines = [f"## {_pictures(len(intake.accepted))} came in", "", message, ""]
     lines += [f"* refused: {count}, {reason}" for reason, count in _sorted(intake.refused)]
@@ -197,7 +201,9 @@ def _pictures(count: int) -> str:
 
 def main() -> None:
     """Run the flow from the command line."""
-    parser = argparse.ArgumentParser(description="Add kept pictures with feedback to the data, in a branch.")
+    parser = argparse.ArgumentParser(
+        description="Add kept pictures with feedback or agreed labels to the data, in a branch."
+    )
     parser.add_argument("--revision", default="HEAD", help="branch, tag or commit to add to (HEAD)")
     parser.add_argument("--train", action="store_true", help="start the training deployment on the branch")
     run_command(collect, vars(parser.parse_args()), named=True)

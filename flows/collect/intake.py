@@ -14,16 +14,18 @@ from pipelines.prepare.hashing import pixel_sha256
 from serving.contract import Image, ImageError, decode
 from serving.contract.preprocessing import crop_square
 from serving.libraries import MOST_ORIGINAL_PIXELS
+from serving.observations.consensus import NOT_A_FACE
 from serving.observations.images import PictureFolder
-from serving.observations.store import LabelledPicture
+from serving.observations.labels import LabelledPicture
 
 GONE = "the picture is no longer kept"
 UNREADABLE = "the picture cannot be read"
-LABEL = "the emotion of the feedback is not a class of the data"
+LABEL = "the emotion is not a class of the data"
+NO_FACE = "people agree that the picture shows no face"
 HELD_OUT = "the picture is in val or test"
 KNOWN = "the picture is in the data"
 TWICE = "the picture was sent more than once"
-CONTRADICTED = "the picture has feedback with different emotions"
+CONTRADICTED = "the picture was sent several times and has different emotions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ def select_pictures(
     """Accept or refuse each picture; each is read once, and refused ones are not kept in memory.
 
     Args:
-        labelled: pictures with feedback, in the order in which they were sent.
+        labelled: pictures with known emotions, in the order in which they were sent.
         pictures: folder of the kept pictures.
         contents: of the data.
         margin: around the face, which is cut out; None keeps pictures whole, for data whose faces `prepare`
@@ -86,6 +88,8 @@ def _check(
     picture: LabelledPicture, pictures: PictureFolder, contents: DatasetContents, *, margin: float | None
 ) -> AcceptedPicture | str:
     """The accepted picture, or the reason to refuse it."""
+    if picture.emotion == NOT_A_FACE:
+        return NO_FACE
     if picture.emotion not in contents.classes:
         return LABEL
     try:

@@ -225,11 +225,12 @@ class _Request:
             )
             turn.cost_s = _cost_s(picture, timing)
             if turn.shadow is not None and turn.shadow.wants():
-                turn.shadow.offer(self._live_answer(live, prediction, turn.cost_s))
+                turn.shadow.offer(self._live_answer(detection.id, live, prediction, turn.cost_s))
         return _PictureAnswer(detection=detection, picture=picture, heatmaps=prediction.heatmap)
 
-    def _live_answer(self, live: LiveModel, prediction: Prediction, cost_s: float) -> LiveAnswer:
+    def _live_answer(self, id: str, live: LiveModel, prediction: Prediction, cost_s: float) -> LiveAnswer:
         return LiveAnswer(
+            id=id,
             data=self._data,
             faces=self._options.faces,
             model=live.identity,

@@ -39,6 +39,8 @@ class Sink(Protocol):
 class LiveAnswer:
     """The live model's answer to a picture's first input, for a comparison with another model."""
 
+    id: str
+    """Of the answer."""
     data: bytes
     """The picture's file: the other model may need another size, crop or detector."""
     faces: FacesMode

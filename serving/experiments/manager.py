@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,6 +93,7 @@ def make_experiments(
     history: History,
     listener: ExperimentListener,
     threads: int,
+    on_distance: Callable[[str, float], None],
     usable: InputCheck | None = None,
 ) -> Experiments:
     """Create the experiments that the settings ask for; call it in the event loop that answers requests.
@@ -99,7 +101,7 @@ def make_experiments(
     Raises:
         LocationInvalid: a model's setting is not a model location, or names the live model.
     """
-    its_shadow = _shadow(settings, live, following, listener) if settings.shadow_model else None
+    its_shadow = _shadow(settings, live, following, listener, on_distance) if settings.shadow_model else None
     candidate, its_canary = None, None
     if settings.canary:
         candidate, its_canary = _canary(settings, live, following, history, listener, threads, usable)
@@ -159,7 +161,11 @@ def _canary(
 
 
 def _shadow(
-    settings: Settings, live: ModelSlot, following: ModelSync, listener: ExperimentListener
+    settings: Settings,
+    live: ModelSlot,
+    following: ModelSync,
+    listener: ExperimentListener,
+    on_distance: Callable[[str, float], None],
 ) -> Shadow:
     setup = ShadowSetup(
         location=_checked(settings.shadow_model or "", settings, "MIEN_SHADOW_MODEL"),
@@ -175,7 +181,12 @@ def _shadow(
         trusted_keys=settings.trusted_keys,
     )
     return Shadow(
-        setup, fraction=settings.shadow_fraction, live=live, folder=following.folder, listener=listener
+        setup,
+        fraction=settings.shadow_fraction,
+        live=live,
+        folder=following.folder,
+        listener=listener,
+        on_distance=on_distance,
     )
 
 

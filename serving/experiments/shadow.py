@@ -16,7 +16,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -129,7 +129,14 @@ class Shadow:
     """The shadow of one worker."""
 
     def __init__(
-        self, setup: ShadowSetup, *, fraction: float, live: ModelSlot, folder: Path, listener: ShadowListener
+        self,
+        setup: ShadowSetup,
+        *,
+        fraction: float,
+        live: ModelSlot,
+        folder: Path,
+        listener: ShadowListener,
+        on_distance: Callable[[str, float], None],
     ) -> None:
         """Create the shadow; call `start` to begin.
 
@@ -139,11 +146,13 @@ class Shadow:
             live: slot of the live model.
             folder: state folder of the live model, where the counts are stored.
             listener: notified of every comparison, failure and drop.
+            on_distance: called with the id of each compared answer and its distance from the shadow's.
         """
         self._setup = setup
         self._fraction = fraction
         self._live = live
         self._listener = listener
+        self._on_distance = on_distance
         self._shared = SharedCounts(folder)
         self._backlog = Backlog()
         self._counted: Agreement | None = None
@@ -309,6 +318,7 @@ class Shadow:
                 self._counted.add(emotion, other, distance)
                 self._counted.live.add(answer.cost_s)
                 self._counted.shadow.add(reply.cost_s)
+        self._on_distance(answer.id, distance)
         self._listener.compared(
             emotion=emotion,
             agreed=emotion == other,

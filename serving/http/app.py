@@ -43,6 +43,7 @@ from serving.http.routes import (
     docs,
     drift,
     health,
+    labels,
     model,
     page,
     predictions,
@@ -61,6 +62,7 @@ from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
 from serving.model_sync.service import ModelSync
 from serving.observations.images import PictureFolder
+from serving.observations.labels import LabelStore
 from serving.observations.recorder import Recorder
 from serving.observations.store import Store
 from serving.preflight import access_warning
@@ -71,7 +73,9 @@ _log = logging.getLogger("serving.http")
 API_VERSION = "1.0.0"
 """Version of the endpoints (semantic versioning), not of the package."""
 _DAY_S = 86_400.0
-_GROUPS = (detect, stream, predictions, model, health, docs, protocol_v2, scoring, shadow, drift, page)
+_GROUPS = (
+    detect, stream, predictions, labels, model, health, docs, protocol_v2, scoring, shadow, drift, page,
+)  # fmt: skip
 ROUTES = [endpoint for group in _GROUPS for endpoint in group.routes.endpoints]
 """All endpoints, as they are declared beside their handlers."""
 # Several workers each write their own values; any of them may be scraped.
@@ -191,6 +195,7 @@ def _lifespan(
             await asyncio.to_thread(dependencies.model_sync.stop)
             await asyncio.to_thread(dependencies.recorder.close)
             await asyncio.to_thread(dependencies.store.close)
+            await asyncio.to_thread(dependencies.labels.close)
             if traces is not None:
                 await asyncio.to_thread(traces.close)
             finish_logs()
@@ -230,6 +235,7 @@ def _dependencies(
         following=model_sync,
         history=history,
         listener=metrics.experiments,
+        on_distance=recorder.record_disagreement,
         threads=threads,
         usable=detectors.check,
     )
@@ -241,12 +247,7 @@ def _dependencies(
         target_s=settings.target_s,
         on_batch=metrics.batch,
     )
-    reader = PictureReader(
-        detectors,
-        max_pixels=settings.max_pixels,
-        max_faces=settings.max_faces,
-        margin=settings.face_margin,
-    )
+    reader = _reader(settings, detectors)
     sink = ObservationSink(recorder, keeps_pictures=settings.keep_images > 0)
     detector = Detector(
         batcher,
@@ -266,12 +267,22 @@ def _dependencies(
         model_sync=model_sync,
         recorder=recorder,
         store=store,
+        labels=LabelStore(settings.database_url.reveal(), needed=settings.labels_needed),
         metrics=metrics,
         drift=DriftMonitor(slot, DriftStore(settings.database_url.reveal()), _drift_plan(settings)),
         streams=_stream_manager(settings, detector, metrics, held, traces),
         connections=Connections(_connection_limits(settings), held=held, listener=metrics),
         tensors=TensorAnswerer(batcher, reader, sink, timeout_s=settings.timeout_s),
         experiments=experiments,
+    )
+
+
+def _reader(settings: Settings, detectors: Detectors) -> PictureReader:
+    return PictureReader(
+        detectors,
+        max_pixels=settings.max_pixels,
+        max_faces=settings.max_faces,
+        margin=settings.face_margin,
     )
 
 

@@ -30,9 +30,10 @@ from serving.http.limits import RateLimiter
 if TYPE_CHECKING:
     from serving.http.endpoint import Dependencies
 
-Scope = Literal["open", "predict", "admin"]
+Scope = Literal["open", "predict", "label", "admin"]
 """What a key must allow; an endpoint with scope `open` needs no key and has no rate limit."""
-_RANK: dict[Scope, int] = {"open": 0, "predict": 1, "admin": 2}
+_RANK: dict[Scope, int] = {"open": 0, "predict": 1, "label": 2, "admin": 3}
+_KEY_SCOPES: Sequence[Scope] = ("predict", "label", "admin")
 # A client's own request id is used if it cannot break a log line or a header.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _INTERESTING = frozenset(
@@ -51,6 +52,10 @@ class Caller:
     name: str
     """Name of the key; `anonymous` without one."""
     scope: Scope
+
+    def may(self, needed: Scope) -> bool:
+        """Whether the caller's scope includes `needed`; each scope includes those before it."""
+        return _RANK[self.scope] >= _RANK[needed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ class Access:
             if needed == "open":
                 return Caller("anonymous", "open")
             raise self._refusal()
-        if _RANK[caller.scope] < _RANK[needed]:
+        if not caller.may(needed):
             raise Forbidden(f"this request needs a key with scope {needed}, {caller.name} has {caller.scope}")
         return caller
 
@@ -170,7 +175,7 @@ def hash_key(name: str, scope: str, key: str) -> str:
 
 def _parsed(entry: str) -> tuple[Caller, bytes]:
     name, scope, digest = entry.split(":")
-    return Caller(name, "admin" if scope == "admin" else "predict"), bytes.fromhex(digest)
+    return Caller(name, next(known for known in _KEY_SCOPES if known == scope)), bytes.fromhex(digest)
 
 
 @lru_cache(1024)
@@ -237,7 +242,7 @@ def main() -> None:
     """Print a new key and its entry."""
     parser = argparse.ArgumentParser(description="Create an API key.")
     parser.add_argument("name", help="name of the key's user: letters, digits, `.`, `-`, `_`")
-    parser.add_argument("scope", choices=("predict", "admin"))
+    parser.add_argument("scope", choices=_KEY_SCOPES)
     arguments = parser.parse_args()
     key = secrets.token_urlsafe(32)
     print(f"key, shown only now:  {key}")

@@ -35,6 +35,7 @@ from serving.http.telemetry.metrics import Metrics
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import ModelSlot
 from serving.model_sync.service import ModelSync
+from serving.observations.labels import LabelStore
 from serving.observations.recorder import Recorder
 from serving.observations.store import Store
 from serving.settings import Settings
@@ -52,6 +53,7 @@ class Dependencies:
     model_sync: ModelSync
     recorder: Recorder
     store: Store
+    labels: LabelStore
     metrics: Metrics
     drift: DriftMonitor
     streams: Streams

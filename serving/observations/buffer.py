@@ -16,7 +16,14 @@ from dataclasses import dataclass, replace
 from serving.errors import ImageError
 from serving.errors.operation import RowsRefused, StoreError
 from serving.observations.images import PictureFolder
-from serving.observations.records import Feedback, ModelRecord, Observation, StoredObservation, Switch
+from serving.observations.records import (
+    Disagreement,
+    Feedback,
+    ModelRecord,
+    Observation,
+    StoredObservation,
+    Switch,
+)
 from serving.observations.store import Batch, Store
 
 
@@ -28,7 +35,7 @@ class WaitingObservation:
     picture: bytes | None
 
 
-Note = Feedback | Switch
+Note = Feedback | Switch | Disagreement
 """Rows of the rare kinds; they keep their order."""
 
 
@@ -88,6 +95,12 @@ class Buffer:
         """Take one row of the rarer kinds."""
         with self._lock:
             self._append(note)
+
+    def note_if_room(self, note: Note) -> None:
+        """Take a row that may be lost: it leaves half of the room to those that may not."""
+        with self._lock:
+            if len(self._notes) < self._capacity // 2:
+                self._append(note)
 
     def note_if_waiting(self, feedback: Feedback) -> bool:
         """Take feedback when its observation is here: it is then written with it or after it."""
@@ -295,6 +308,7 @@ class Writer:
             observations=rows,
             feedback=[note for note in notes if isinstance(note, Feedback)],
             switches=[note for note in notes if isinstance(note, Switch)],
+            disagreements=[note for note in notes if isinstance(note, Disagreement)],
             models=[self._models[key] for key in keys if key in self._models],
         )
 

@@ -123,11 +123,30 @@ def _add_novelty(connection: Connection) -> None:
     connection.exec_driver_sql(f"ALTER TABLE observations ADD COLUMN novelty {kind}")
 
 
+def _add_labels(connection: Connection) -> None:
+    """5 → 6: labels by people, and how far a shadow's answer was from the live model's."""
+    kind = "DOUBLE PRECISION" if connection.dialect.name == "postgresql" else "DOUBLE"
+    connection.exec_driver_sql(f"ALTER TABLE observations ADD COLUMN disagreement {kind}")
+    tables = MetaData()
+    Table(
+        "labels",
+        tables,
+        Column("observation_id", String(36), primary_key=True),
+        Column("labeller", String(128), primary_key=True),
+        Column("time", Double, nullable=False),
+        Column("label", String(128), nullable=False),
+        Index("labels_by_labeller", "labeller", "label"),
+        Index("labels_by_time", "time"),
+    )
+    create(connection, tables)
+
+
 _STEPS: Mapping[int, Callable[[Connection], None]] = {
     1: _add_drift,
     2: _add_switch_kind,
     3: _add_promoted_by,
     4: _add_novelty,
+    5: _add_labels,
 }
 """Version → what makes it the next one."""
 

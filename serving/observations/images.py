@@ -73,6 +73,10 @@ class PictureFolder:
         """
         return (self.folder / name).read_bytes()
 
+    def exists(self, name: str) -> bool:
+        """Whether the picture of this name is still there."""
+        return (self.folder / name).is_file()
+
     def delete(self, name: str | None) -> None:
         """Delete a picture; nothing happens when there is none."""
         if name is not None:

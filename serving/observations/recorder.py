@@ -28,7 +28,14 @@ from serving.errors.operation import StoreError, StoreUnavailable
 from serving.errors.requests import ObservationUnknown
 from serving.observations.buffer import Buffer, Writer
 from serving.observations.images import PictureFolder
-from serving.observations.records import Feedback, ModelRecord, Observation, StoredObservation, Switch
+from serving.observations.records import (
+    Disagreement,
+    Feedback,
+    ModelRecord,
+    Observation,
+    StoredObservation,
+    Switch,
+)
 from serving.observations.store import Store
 
 _log = logging.getLogger(__name__)
@@ -122,6 +129,15 @@ class Recorder:
     def record_switch(self, switch: Switch) -> None:
         """Take one change of the live model; never blocks, never raises."""
         self._buffer.note(switch)
+
+    def record_disagreement(self, id: str, distance: float) -> None:
+        """Note how far the shadow's answer is from a recorded one; never blocks, never raises.
+
+        Args:
+            id: of the answer.
+            distance: total variation of both answers, in [0, 1].
+        """
+        self._buffer.note_if_room(Disagreement(observation_id=id, distance=distance))
 
     def remember(self, model: ModelRecord) -> None:
         """Know a model that answers: it is written with the first of its rows."""

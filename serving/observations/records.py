@@ -117,6 +117,15 @@ class Feedback:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """How far the shadow's answer to a picture is from the live model's."""
+
+    observation_id: str
+    distance: float
+    """Total variation of the two, in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoredObservation:
     """A stored observation with what came later."""
 

@@ -4,6 +4,7 @@
     models           every model that was live
     observations     one row per answer
     feedback         true emotions sent by clients; the newest of an observation counts
+    labels           labels of kept pictures by people, one of each person
     switches         when which process changed its model, and why
     drift_results    whether a model's observations have moved away from its reference, and by how much
     drift_lease      one row: which process computes the next of them
@@ -38,7 +39,7 @@ from sqlalchemy import (
 
 from serving.observations.records import ModelRecord, Observation, StoredObservation, Switch
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raise it with every change, which needs a step in `serving.observations.database`; a service that knows an
 older version only refuses the database."""
 MAX_LEVEL = 24
@@ -93,6 +94,7 @@ observations = Table(
     Column("embedding", LargeBinary, nullable=False, comment="little-endian float16 [D]"),
     Column("picture", String(64), comment="name inside the folder of kept pictures"),
     Column("novelty", Double, comment="empty when the model does not say"),
+    Column("disagreement", Double, comment="distance from the shadow's answer, 0 to 1; empty without one"),
     Index("observations_by_time", "time"),
     Index("observations_by_model", "model_version", "time"),
     Index("observations_by_level", "model_version", "level", "time"),
@@ -107,6 +109,16 @@ feedback = Table(
     Column("emotion", String(128), nullable=False),
     Index("feedback_by_observation", "observation_id", "number"),
     Index("feedback_by_time", "time"),
+)
+labels = Table(
+    "labels",
+    metadata,
+    Column("observation_id", String(36), primary_key=True),
+    Column("labeller", String(128), primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("label", String(128), nullable=False, comment="a class, `not-a-face` or `skip`"),
+    Index("labels_by_labeller", "labeller", "label"),
+    Index("labels_by_time", "time"),
 )
 switches = Table(
     "switches",

@@ -12,22 +12,40 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, String, Table, delete, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    String,
+    Table,
+    delete,
+    false,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serving.contract import Box
 from serving.errors.operation import RowsRefused
 from serving.errors.requests import ObservationUnknown
 from serving.observations.database import Database
 from serving.observations.images import PictureFolder
-from serving.observations.records import Feedback, ModelRecord, Observation, StoredObservation, Switch
+from serving.observations.records import (
+    Disagreement,
+    Feedback,
+    ModelRecord,
+    Observation,
+    StoredObservation,
+    Switch,
+)
 from serving.observations.sampling import AHEAD_S, Window, read_window
 from serving.observations.schema import (
     feedback,
+    labels,
     latest_feedback,
     model_row,
     models,
@@ -54,6 +72,8 @@ class Batch:
     feedback: Sequence[Feedback] = ()
     switches: Sequence[Switch] = ()
     models: Sequence[ModelRecord] = ()
+    disagreements: Sequence[Disagreement] = ()
+    """Of observations that are stored, or in the same batch; others are ignored."""
 
 
 class Store:
@@ -103,6 +123,9 @@ class Store:
             for id in {row.observation_id for row in batch.feedback}:
                 _forget_old_feedback(connection, id)
             self._add(connection, switches, [switch_row(row) for row in batch.switches])
+            for row in batch.disagreements:
+                which = observations.c.id == row.observation_id
+                connection.execute(update(observations).where(which).values(disagreement=row.distance))
 
     def feedback(self, row: Feedback) -> None:
         """Store the true emotion of a stored answer; the last one counts, the last `MAX_FEEDBACK` are kept.
@@ -174,14 +197,14 @@ class Store:
             return [read_switch(row) for row in connection.execute(query).mappings()]
 
     def delete(self, id: str) -> None:
-        """Delete an answer, its feedback and its picture.
+        """Delete an answer, its feedback, its labels and its picture.
 
         Raises:
             ObservationUnknown: no such answer is stored.
             StoreUnavailable: the database is unreachable.
         """
         _check_id(id)
-        if not self._delete(observations.c.id == id, feedback.c.observation_id == id):
+        if not self._delete(observations.c.id == id, {feedback: feedback.c.observation_id == id}):
             raise ObservationUnknown(id=id)
 
     def purge(self, before: float) -> int:
@@ -199,7 +222,9 @@ class Store:
             .order_by(observations.c.time)
             .limit(_PURGE_ROWS)
         )
-        return self._delete(observations.c.id.in_(oldest), feedback.c.time < before)
+        # Feedback and labels of this age have no answer: it is as old, or older.
+        orphans = {table: table.c.time < before for table in (feedback, labels)}
+        return self._delete(observations.c.id.in_(oldest), orphans)
 
     def close(self) -> None:
         """Close the connections."""
@@ -214,12 +239,15 @@ class Store:
             # The driver's own words for a value that no column takes.
             raise RowsRefused(reason=str(error)) from error
 
-    def _delete(self, which: ColumnElement[bool], its_feedback: ColumnElement[bool]) -> int:
+    def _delete(self, which: ColumnElement[bool], others: Mapping[Table, ColumnElement[bool]]) -> int:
+        """Delete answers and what belongs to them; `others` are further rows of the tables beside."""
         with self._database.opened() as connection:
             found = delete(observations).where(which).returning(observations.c.id, observations.c.picture)
             gone = connection.execute(found).all()
             ids = [row.id for row in gone]
-            connection.execute(delete(feedback).where(feedback.c.observation_id.in_(ids) | its_feedback))
+            for table in (feedback, labels):
+                also = others.get(table, false())
+                connection.execute(delete(table).where(table.c.observation_id.in_(ids) | also))
             # Before the commit: a picture that cannot be deleted keeps its row.
             if self._pictures is not None:
                 for row in gone:
@@ -251,51 +279,3 @@ def _model(connection: Connection, observation: Observation) -> ModelRecord | No
     )
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else read_model(row)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledPicture:
-    """A kept picture whose true emotion is known from feedback."""
-
-    id: str
-    """Id of the answer."""
-    picture: str
-    """Name inside the folder of kept pictures."""
-    box: Box | None
-    """The face that was looked at, left, top, width, height in px; None: the whole picture."""
-    emotion: str
-    """The true emotion, from the last feedback."""
-
-
-def labelled_pictures(url: str) -> list[LabelledPicture]:
-    """Return all kept pictures with feedback, oldest first.
-
-    Args:
-        url: URL of the observation database.
-
-    Raises:
-        StoreUnavailable: the database is unreachable.
-    """
-    box = [observations.c[f"face_{side}"] for side in ("left", "top", "width", "height")]
-    query = (
-        select(observations.c.id, observations.c.picture, *box, latest_feedback)
-        .where(
-            observations.c.picture.is_not(None),
-            observations.c.id.in_(select(feedback.c.observation_id)),
-        )
-        .order_by(observations.c.time, observations.c.id)
-    )
-    database = Database(url)
-    try:
-        with database.opened() as connection:
-            return [
-                LabelledPicture(
-                    id=row[0],
-                    picture=row[1],
-                    box=None if row[2] is None else cast(Box, tuple(row[2:6])),
-                    emotion=row[6],
-                )
-                for row in connection.execute(query)
-            ]
-    finally:
-        database.close()

@@ -1,4 +1,4 @@
-"""A repository with data in versions, and a service's kept pictures with feedback."""
+"""A repository with data in versions, and a service's kept pictures with feedback and labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serving.contract import Box
 from serving.observations.images import PictureFolder
+from serving.observations.labels import Label, LabelStore
 from serving.observations.records import Feedback
 from serving.observations.store import Batch, Store
 from tests.support.dvc_project import DvcProject, new_project
@@ -59,6 +60,15 @@ class KeptPictures:
             store.close()
         self.ids.append(id)
         return id, self.root / "pictures" / (name or "none")
+
+    def label(self, id: str, *labels: str) -> None:
+        """Have people label an answer, each with one of these."""
+        store = LabelStore(self.environment["MIEN_DATABASE_URL"], needed=2)
+        try:
+            for number, label in enumerate(labels):
+                store.put(Label(observation_id=id, labeller=f"person {number}", time=NOW, label=label))
+        finally:
+            store.close()
 
 
 def project_with_data(root: Path, *, people: int = 12) -> DvcProject:

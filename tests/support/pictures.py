@@ -24,6 +24,13 @@ def textured(seed: int, *, width: int = 40, height: int = 32) -> Pixels:
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
+def colored(number: int, *, width: int = 40, height: int = 32) -> Pixels:
+    """A picture in one of three colours, whose embeddings the test model tells apart, [height, width, 3]."""
+    pixels = textured(number, width=width, height=height).copy()
+    pixels[..., [channel for channel in range(3) if channel != number % 3]] //= 8
+    return pixels
+
+
 def encoded(pixels: Pixels, format: str = "PNG", **options: Any) -> bytes:
     """The bytes of a file that Pillow writes; `mode` converts first, an `orientation` is put into EXIF."""
     picture = Pillow.fromarray(pixels)

@@ -74,6 +74,8 @@ class About:
     kept: Kept
     limits: PictureLimits
     stream: StreamRates
+    labels: bool
+    """Whether this client may label pictures: some are kept, and its key has scope `label`."""
 
 
 @routes.add("GET", "/", scope="open")
@@ -117,6 +119,7 @@ async def about(request: Request) -> Response:
                 faces=settings.max_faces,
                 formats=FORMATS,
             ),
+            labels=settings.keep_images > 0 and caller.may("label"),
             stream=StreamRates(frames_per_s=settings.stream_fps, observations_per_s=1 / RECORD_EVERY_S),
         )
     )

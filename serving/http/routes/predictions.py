@@ -29,7 +29,7 @@ from serving.http.request.body import json_response, read_json
 from serving.observations.records import StoredObservation
 
 routes = Routes("observations")
-_ID: Schema = {
+ID_PARAMETER: Schema = {
     "name": "id",
     "in": "path",
     "required": True,
@@ -105,11 +105,13 @@ class Prediction:
     """MLflow run, git commit, dataset hash and more."""
 
 
-@routes.add("GET", "/predictions/{id}", answer=Prediction, problems=(*ACCESS, 404, 503), parameters=[_ID])
+@routes.add(
+    "GET", "/predictions/{id}", answer=Prediction, problems=(*ACCESS, 404, 503), parameters=[ID_PARAMETER]
+)
 async def prediction(request: Request) -> Response:
     """The answer and its lineage: model version → MLflow run → git commit → dataset hash."""
     dependencies: Dependencies = request.state.dependencies
-    return json_response(_body(await dependencies.recorder.observation(_id(request))))
+    return json_response(_body(await dependencies.recorder.observation(path_id(request))))
 
 
 @routes.add(
@@ -118,16 +120,21 @@ async def prediction(request: Request) -> Response:
     scope="admin",
     answer=Answer(status=204, text="The answer is deleted."),
     problems=(*ACCESS, 404, 503),
-    parameters=[_ID],
+    parameters=[ID_PARAMETER],
 )
 async def delete_prediction(request: Request) -> Response:
     """Delete an answer, its feedback and its picture, if it was kept."""
     dependencies: Dependencies = request.state.dependencies
-    await dependencies.recorder.delete(_id(request))
+    await dependencies.recorder.delete(path_id(request))
     return Response(status_code=204)
 
 
-def _id(request: Request) -> str:
+def path_id(request: Request) -> str:
+    """Return the id in the path.
+
+    Raises:
+        NotFound: it is not the id of an answer.
+    """
     id: str = request.path_params["id"]
     if not is_id(id):
         raise NotFound(f"{id[:40]!r} is not the id of an answer, which has 32 hexadecimal digits")
@@ -189,8 +196,17 @@ def _checked(body: dict[str, Any]) -> tuple[str, str]:
     if set(body) != {"id", "emotion"}:
         raise BadRequest(f"the keys are {sorted(map(str, body))[:8]}, expected exactly id and emotion")
     id, emotion = body["id"], body["emotion"]
-    if not isinstance(id, str) or not is_id(id):
-        raise BadRequest("id is not one of an answer: 32 hexadecimal digits")
     if not isinstance(emotion, str) or not emotion:
         raise BadRequest("emotion is not a non-empty text")
-    return id, emotion
+    return checked_id(id), emotion
+
+
+def checked_id(value: Any) -> str:
+    """Return an id of a JSON body.
+
+    Raises:
+        BadRequest: it is not the id of an answer.
+    """
+    if not isinstance(value, str) or not is_id(value):
+        raise BadRequest("id is not one of an answer: 32 hexadecimal digits")
+    return value

@@ -203,9 +203,8 @@ class Metrics:
         self._ended = Counter(
             "mien_connections_ended", "Connections that the service closed.", ("reason",), registry=registry
         )
-        self._feedback = Counter(
-            "mien_feedback", "True emotions received as feedback.", ("emotion",), registry=registry
-        )
+        self._feedback = Counter("mien_feedback", "True emotions received.", ("emotion",), registry=registry)
+        self._labels = Counter("mien_labels", "Labels of kept pictures.", ("label",), registry=registry)
         self._ready = self._gauge("mien_ready", "1 when a model is live.", "min")
         self._waiting = self._gauge("mien_queue_images", "Pictures waiting for the network.", "livesum")
         self._info = Gauge(
@@ -303,6 +302,10 @@ class Metrics:
     def feedback(self, emotion: str) -> None:
         """Count a feedback; the caller has checked that the model has this emotion."""
         self._feedback.labels(emotion).inc()
+
+    def label(self, label: str) -> None:
+        """Count a label; the caller has checked that it is a class of a model or one of the other two."""
+        self._labels.labels(label).inc()
 
     def state(self, slot: ModelSlot, *, waiting: int, rows: dict[str, int]) -> None:
         """Set the gauges of the live model, the queue and the observations."""

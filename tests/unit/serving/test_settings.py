@@ -25,10 +25,10 @@ def test_without_any_variable_the_production_model_of_the_local_registry_is_serv
 
 def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_PORT", "9000")
-    monkeypatch.setenv("MIEN_API_KEYS", f"app:predict:{HASH}, ops:admin:{HASH}")
+    monkeypatch.setenv("MIEN_API_KEYS", f"app:predict:{HASH}, ops:admin:{HASH},anna:label:{HASH}")
     monkeypatch.setenv("MIEN_CORS_ORIGINS", "https://a.example,https://b.example")
     assert settings().port == 9000
-    assert settings().api_keys == (f"app:predict:{HASH}", f"ops:admin:{HASH}")
+    assert settings().api_keys == (f"app:predict:{HASH}", f"ops:admin:{HASH}", f"anna:label:{HASH}")
     assert settings().cors_origins == ("https://a.example", "https://b.example")
 
 
@@ -38,6 +38,7 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MIEN_PORT", "high"),
         ("MIEN_TIMEOUT_S", "0"),
         ("MIEN_KEEP_IMAGES", "1.5"),
+        ("MIEN_LABELS_NEEDED", "0"),
         ("MIEN_API_KEYS", "secret"),
         ("MIEN_API_KEYS", f"app:root:{HASH}"),
         ("MIEN_API_KEYS", f"app:predict:{HASH},app:admin:{HASH}"),

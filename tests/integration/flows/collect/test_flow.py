@@ -18,6 +18,7 @@ from pipelines.prepare.splitting import carve
 from pipelines.prepare.stage import prepare
 from serving.contract import decode
 from serving.contract.preprocessing import crop_square
+from serving.observations.consensus import NOT_A_FACE, SKIP
 from tests.support.collecting import CLASSES, KeptPictures, noise, project_with_data, seed_of
 from tests.support.dvc_project import DvcProject
 from tests.support.prefect_server import deployed, newest_artifact, runs_of
@@ -87,7 +88,7 @@ def test_feedback_becomes_a_new_version_of_the_data(
         name, said = run(train=True)
         assert name == "Completed", said
         assert runs_of(client, "training")[0].parameters == {
-            "reason": "3 pictures with feedback came in",
+            "reason": "3 pictures with labels came in",
             "revision": BRANCH,
         }
         summary = newest_artifact(client, SUMMARY)["data"]
@@ -131,6 +132,45 @@ def test_feedback_becomes_a_new_version_of_the_data(
     assert project.run("git", "rev-parse", BRANCH) == project.run("git", "rev-parse", "HEAD")
 
 
+def test_what_people_agree_on_joins_the_data_beside_feedback(
+    project: DvcProject, kept: KeptPictures, tmp_path: Path
+) -> None:
+    agreed, _ = kept.add(noise(1), None)
+    kept.label(agreed, "happy", "sad", "happy")
+    corrected, _ = kept.add(noise(2), "happy")
+    kept.label(corrected, "angry", "angry")
+    fed_back, _ = kept.add(noise(3), "sad")
+    kept.label(fed_back, "angry", SKIP)
+    for seed, labels in {
+        4: ("sad", "happy", "angry"),
+        5: ("sad",),
+        6: (SKIP, SKIP),
+        7: ("sad", "sad", "happy", "happy"),
+    }.items():
+        kept.label(kept.add(noise(seed), None)[0], *labels)
+    kept.label(kept.add(noise(8), "sad")[0], NOT_A_FACE, NOT_A_FACE)
+    kept.label(kept.add(noise(9), None)[0], "bored", "bored")
+    name, said = run()
+    assert name == "Completed", said
+    assert said.startswith("3 pictures came in; ")
+    assert f"1 refused: {intake.NO_FACE}" in said
+    assert f"1 refused: {intake.LABEL}" in said
+    found = files_of(project, tmp_path / "remote")
+    new = {path for path in found if not path.rpartition("/")[2].startswith(("id", "faces.txt"))}
+    assert new == {f"happy/{agreed}.png", f"angry/{corrected}.png", f"sad/{fed_back}.png"}
+
+
+def test_how_many_must_agree_is_the_services_setting(
+    project: DvcProject, kept: KeptPictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_LABELS_NEEDED", "3")
+    kept.label(kept.add(noise(1), None)[0], "sad", "sad")
+    assert run() == ("Nothing new", "no kept picture has feedback or an agreed label")
+    kept.label(kept.ids[0], "sad", "sad", "sad")
+    name, said = run()
+    assert (name, said.partition(";")[0]) == ("Completed", "1 picture came in")
+
+
 def is_trained_on(project: DvcProject, prepared: Path, came: set[str]) -> None:
     """The pipeline's own `prepare` takes every new picture, each as its own group, and finds no copies."""
     params = load_params(project.root / "params.yaml")
@@ -162,10 +202,10 @@ def test_without_feedback_nothing_changes(
     kept: KeptPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run() == ("Nothing new", "no kept picture has feedback")
+    assert run() == ("Nothing new", "no kept picture has feedback or an agreed label")
     assert not (kept.root / "observations.db").exists()
     kept.add(noise(1), None)
-    assert run() == ("Nothing new", "no kept picture has feedback")
+    assert run() == ("Nothing new", "no kept picture has feedback or an agreed label")
 
 
 def test_outside_of_a_repository_it_says_so(

@@ -13,8 +13,10 @@ import httpx
 import psutil
 import pytest
 from jsonschema import Draft202012Validator
+from sqlalchemy import text
 
 from tests.support.http_service import picture_of, ready, serving, settings_in, until
+from tests.support.observing import engine_of
 from tests.support.onnx_models import CLASSES, make_contract
 from tests.support.serving_models import model_folder, sha256_of
 from tests.support.trials import (
@@ -87,7 +89,15 @@ def test_agreement_is_counted_exactly(world: tuple[httpx.Client, Path]) -> None:
         **{CLASSES[index]: {CLASSES[index]: SENT[index]} for index in range(2, 7)},
     }
     assert report["emotions"][CLASSES[0]]["agreement"] == 0
-    assert report["emotions"][CLASSES[0]]["mean_probability_difference"] > 0.3
+    mean = report["emotions"][CLASSES[0]]["mean_probability_difference"]
+    assert mean > 0.3
+    # Each answer has its own distance, by which labels are ranked.
+    engine = engine_of(f"sqlite:///{folder}/observations.db")
+    query = text("SELECT disagreement FROM observations WHERE predicted = :name AND disagreement IS NOT NULL")
+    with engine.connect() as connection:
+        until(lambda: len(connection.execute(query, {"name": CLASSES[0]}).all()) == SENT[0])
+        assert connection.scalar(query, {"name": CLASSES[0]}) == pytest.approx(mean, abs=1e-4)
+    engine.dispose()
     assert report["emotions"][CLASSES[4]]["mean_probability_difference"] < 0.05
     assert all(report["latency_ms"][model]["p50"] > 0 for model in ("live", "shadow"))
 

@@ -15,7 +15,7 @@ MODEL = ModelIdentity(name="emotion", version="1", sha256="a" * 64, source="x")
 
 def answer(size: int = 1) -> LiveAnswer:
     return LiveAnswer(
-        data=b"x" * size, faces="auto", model=MODEL, classes=("happy",),
+        id="1", data=b"x" * size, faces="auto", model=MODEL, classes=("happy",),
         probabilities=np.ones(1, np.float32), cost_s=0.01,
     )  # fmt: skip
 

@@ -12,7 +12,11 @@ from serving.settings import Settings
 
 LOCAL = Origin(server="127.0.0.1", client="127.0.0.1", host="localhost:8000")
 REMOTE = Origin(server="10.0.0.5", client="10.0.0.9", host="mien.example")
-KEYS = (hash_key("app", "predict", "one"), hash_key("ops", "admin", "two"))
+KEYS = (
+    hash_key("app", "predict", "one"),
+    hash_key("ops", "admin", "two"),
+    hash_key("anna", "label", "three"),
+)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +78,16 @@ def test_a_scope_reaches_as_far_as_it_says() -> None:
         access.admit("admin", key="one", origin=REMOTE)
 
 
+def test_a_labeller_may_predict_and_label_and_nothing_else() -> None:
+    access = Access(KEYS, allow_anonymous=False)
+    assert access.admit("label", key="three", origin=REMOTE) == Caller("anna", "label")
+    assert access.admit("predict", key="three", origin=REMOTE).name == "anna"
+    assert access.admit("label", key="two", origin=REMOTE).name == "ops"
+    for needed, key in (("admin", "three"), ("label", "one")):
+        with pytest.raises(Forbidden):
+            access.admit(needed, key=key, origin=REMOTE)  # type: ignore[arg-type] # a literal
+
+
 def test_an_unknown_key_is_refused_even_where_anonymous_clients_are_answered() -> None:
     with pytest.raises(Unauthorized):
         Access(KEYS, allow_anonymous=True).admit("predict", key="wrong", origin=REMOTE)
@@ -99,6 +113,11 @@ def test_a_strange_key_is_only_unknown(key: str) -> None:
         ("POST", "/detect", "predict"),
         ("GET", "/metrics", "predict"),
         ("DELETE", "/predictions/1", "admin"),
+        ("GET", "/labels/next", "label"),
+        ("GET", "/labels/1/picture", "label"),
+        ("DELETE", "/labels/1", "label"),
+        ("GET", "/labels/1", "predict"),
+        ("DELETE", "/labels", "admin"),
         ("GET", "/livez/", "predict"),
         ("POST", "/livez", "open"),
         ("DELETE", "/model", "admin"),

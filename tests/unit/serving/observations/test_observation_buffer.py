@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from serving.observations.buffer import Buffer
-from serving.observations.records import Feedback, StoredObservation
+from serving.observations.records import Disagreement, Feedback, StoredObservation
 from tests.support.observing import NOW, SWITCH, id_of, observation
 
 
@@ -54,6 +54,17 @@ def test_rows_in_the_writers_hands_are_not_dropped() -> None:
     assert taken_ids(buffer, 4) == taken
     assert len(buffer) == 10
     assert buffer.dropped == 10
+
+
+def test_notes_that_may_be_lost_leave_room_for_the_others() -> None:
+    buffer = a_buffer(capacity=4)
+    for number in range(9):
+        buffer.note_if_room(Disagreement(observation_id=id_of(number), distance=0.5))
+    buffer.note(SWITCH)
+    buffer.note(feedback(1, "sad"))
+    notes = buffer.take(10)[1]
+    assert [getattr(note, "observation_id", None) for note in notes] == [id_of(0), id_of(1), None, id_of(1)]
+    assert buffer.dropped_notes == 0
 
 
 def test_notes_are_bounded_too() -> None:
