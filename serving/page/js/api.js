@@ -119,6 +119,15 @@ export function feedback(id, emotion) {
   });
 }
 
+/** Whether this visitor may label pictures; a key that is not known may not. */
+export const mayLabel = async () => (await json("about")).labels;
+export const labels = () => json("labels");
+export const nextLabels = () => json("labels/next");
+export const labelPicture = async (id) => (await asked(`labels/${encodeURIComponent(id)}/picture`)).blob();
+export const label = (id, given) =>
+  json("labels", { method: "POST", body: JSON.stringify({ id, label: given }), type: "application/json" });
+export const withdrawLabel = (id) => asked(`labels/${encodeURIComponent(id)}`, { method: "DELETE" });
+
 /** A stream of frames; a page cannot set headers of a WebSocket, so its key goes as a subprotocol. */
 export function openStream() {
   const address = new URL("stream", document.baseURI);

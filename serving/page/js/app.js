@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { byId, h } from "./dom.js";
 import { DriftTab } from "./drift_tab.js";
 import { Camera } from "./camera.js";
+import { LabelTab } from "./label_tab.js";
 import { PictureTab } from "./picture_tab.js";
 import { ModelTab } from "./model_tab.js";
 import { keptInWords } from "./privacy.js";
@@ -38,8 +39,8 @@ const pictureTab = new PictureTab({
     camera.start();
   },
 });
-const panels = { model: new ModelTab(byId("model")), drift: new DriftTab(byId("drift")) };
-const tabs = new Tabs(["look", "model", "drift"], (name) => {
+const panels = { model: new ModelTab(byId("model")), drift: new DriftTab(byId("drift")), label: new LabelTab(byId("label")) };
+const tabs = new Tabs(["look", "model", "drift", "label"], (name) => {
   if (name !== "look" && place.area.dataset.state === "live") camera.stop();
   panels[name]?.show();
 });
@@ -60,6 +61,12 @@ async function learn() {
   } catch {
     /* reported when a picture is sent */
   }
+}
+
+/** The tab for labels, only for those who may label. */
+async function offerLabels() {
+  const may = api.key.get() ? await api.mayLabel().catch(() => false) : state.about.labels;
+  byId("tab-label").hidden = !may;
 }
 
 let timer = null;
@@ -139,8 +146,12 @@ function tellKey() {
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) refresh();
 });
-api.key.onchange = refresh;
+api.key.onchange = () => {
+  refresh();
+  offerLabels().then(() => location.hash === "#label" && tabs.start());
+};
 await learn();
+await offerLabels();
 await refresh();
 tabs.start();
 document.documentElement.dataset.ready = "true";

@@ -13,5 +13,5 @@ export function keptInWords({ kept }) {
     kept.pictures_fraction >= 1
       ? "Every picture is kept"
       : `${percent(kept.pictures_fraction, kept.pictures_fraction < 0.01 ? 1 : 0)} of the pictures are kept`;
-  return `${sent} ${which} for ${days(kept.pictures_days)}. ${numbers}`;
+  return `${sent} ${which} for ${days(kept.pictures_days)}, and people with a key for it may look at them to label them. ${numbers}`;
 }

@@ -18,9 +18,14 @@ export class Tabs {
     this.show(this.named());
   }
 
+  /** Names of the tabs that are not hidden. */
+  get offered() {
+    return this.names.filter((name) => !byId(`tab-${name}`).hidden);
+  }
+
   named() {
     const name = location.hash.slice(1);
-    return this.names.includes(name) ? name : this.names[0];
+    return this.offered.includes(name) ? name : this.names[0];
   }
 
   go(name) {
@@ -31,11 +36,12 @@ export class Tabs {
   }
 
   key(event, name) {
-    const at = this.names.indexOf(name);
-    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: this.names.length - 1 }[event.key];
+    const { offered } = this;
+    const at = offered.indexOf(name);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: offered.length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();
-    const next = this.names[(to + this.names.length) % this.names.length];
+    const next = offered[(to + offered.length) % offered.length];
     this.go(next);
     byId(`tab-${next}`).focus();
   }

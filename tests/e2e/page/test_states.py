@@ -129,4 +129,5 @@ def test_it_says_what_is_kept_of_a_picture(browser: Browser, tmp_path: Path) -> 
     ):
         text = visitor.open().locator("#what-is-kept")
         expect(text).to_contain_text(re.compile(r"25\s% of the pictures are kept for 7 days"))
+        expect(text).to_contain_text("may look at them to label them")
         expect(text).to_contain_text("kept for 45 days")
