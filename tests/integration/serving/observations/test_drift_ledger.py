@@ -142,6 +142,8 @@ def test_a_database_of_the_release_before_gets_the_new_tables(url: str, store: S
         connection.execute(text("ALTER TABLE switches DROP COLUMN kind"))
         connection.execute(text("ALTER TABLE switches DROP COLUMN promoted_by"))
         connection.execute(text("ALTER TABLE observations DROP COLUMN novelty"))
+        connection.execute(text("ALTER TABLE observations DROP COLUMN disagreement"))
+        connection.execute(text("DROP TABLE labels"))
         connection.execute(text("UPDATE schema_version SET version = 1"))
     engine.dispose()
     ledger = DriftStore(url)
