@@ -117,7 +117,7 @@ reproduce: setup ## VERSION=n [FROM_SCRATCH=1]: rebuild a registered version fro
 	@mien reproduce $(VERSION) $(if $(FROM_SCRATCH),--from-scratch) $(if $(ANYWAY),--anyway)
 
 bandit: setup ## look for dangerous calls in the code with bandit
-	@bandit --quiet --recursive --severity-level medium --configfile pyproject.toml serving pipelines flows
+	@bandit --quiet --recursive --severity-level medium --configfile pyproject.toml serving pipelines flows clients
 
 audit: setup ## check the locked packages for known vulnerabilities (uses the network)
 	@for file in requirements/*.txt; do echo "$$file"; \

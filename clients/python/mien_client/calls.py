@@ -69,13 +69,16 @@ def detect_batch(
     pictures: Iterable[Picture], *, faces: Faces = "auto", min_probability: float = 0.0
 ) -> Call[answers.Batch]:
     """Classify several pictures with the same model; one that cannot be used does not fail the others."""
+    if isinstance(pictures, str | bytes):
+        raise TypeError("pictures is one picture, expected several; call detect, or give a list")
     files = [
         ("file", (*_read(picture, number), "application/octet-stream"))
         for number, picture in enumerate(pictures, start=1)
     ]
-    return Call(
-        path="/detect/batch", answer=answers.Batch, query=_options(faces, min_probability), files=files
-    )
+    if not files:
+        raise ValueError("pictures is empty, expected at least one")
+    query = _options(faces, min_probability)
+    return Call(path="/detect/batch", answer=answers.Batch, query=query, files=files)
 
 
 def explain(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,8 +24,9 @@ from mien_client.reading import read, read_answer
 T = TypeVar("T")
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 VERSION = "0.1.0"
+_log = logging.getLogger("mien_client")
 # The service closes an idle connection after 5 s (uvicorn's default); a request on its way would be lost.
-_IDLE_S = 4.0
+IDLE_S = 4.0
 # The database failed, perhaps after it had stored what was sent.
 _PERHAPS_STORED = "urn:mien:problem:store-unavailable"
 
@@ -86,19 +89,22 @@ class Connection:
     """Seconds of a clock that never goes back."""
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"url is {self.url!r}, expected one that begins with http:// or https://")
-        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
-            raise ValueError("api_key has characters that a header cannot have; look for a line break")
+        if not re.fullmatch(r"https?://[^/@?#\s]+(/[^?#\s]*)?", self.url):
+            shown = self.url.rpartition("@")[2]  # without a user's password
+            raise ValueError(f"url is {shown!r}, expected http[s]://HOST[:PORT][/PREFIX] without a user")
+        if self.api_key is not None and not re.fullmatch("[!-~]+", self.api_key):
+            raise ValueError("api_key is empty or has blanks, line breaks or other characters than a key's")
 
     def open(self, kind: type[H]) -> H:
         """Create the pool; its connections are opened when they are needed."""
         headers = {"user-agent": f"mien-client/{VERSION}"}
         if self.api_key is not None:
             headers["authorization"] = f"Bearer {self.api_key}"
-        size = self.max_connections
-        limits = httpx.Limits(max_connections=size, max_keepalive_connections=size, keepalive_expiry=_IDLE_S)
-        return kind(base_url=self.url, headers=headers, limits=limits)
+        limits = httpx.Limits(max_connections=self.max_connections, keepalive_expiry=IDLE_S)
+        try:
+            return kind(base_url=self.url, headers=headers, limits=limits)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"url is {self.url!r}: {error}") from error
 
 
 class Exchange(Generic[T]):
@@ -165,6 +171,7 @@ class Exchange(Generic[T]):
         in_time = wait_s <= retries.max_wait_s and wait_s < self.remaining_s()
         if not (repeatable and in_time and self._attempts <= retries.limit) or self._call.probe:
             raise error
+        _log.info("%s; it is sent again in %.3g s", error, wait_s)
         return wait_s
 
     def answer(self) -> T:
@@ -190,23 +197,20 @@ class Exchange(Generic[T]):
     def _failed(self, outcome: Exception) -> tuple[MienError, bool]:
         """Return the error for a failure without an answer, and whether the request may be sent again."""
         sent, own = self._sent(), self._connection
-        place = f"{own.url} ({outcome or type(outcome).__name__})"
+        place = f"{own.url} ({str(outcome) or type(outcome).__name__})"
         match outcome:
-            case httpx.PoolTimeout():
-                busy = f"all {own.max_connections} connections were in use until the deadline"
-                return TimedOut(f"{busy}; raise max_connections", sent), False
             case httpx.ConnectError() | httpx.ConnectTimeout():
                 return Unreachable(f"no connection to {place}; check url, start the service", sent), True
             case httpx.TimeoutException() | TimeoutError():
                 limits = f"timeout_s={own.timeout_s:g}, deadline_s={own.deadline_s:g}"
-                return TimedOut(f"no answer in time ({limits}) from {place}; try again later", sent), False
+                limits += f", max_connections={own.max_connections}"
+                return TimedOut(f"no answer from {place} in time; raise one of {limits}", sent), False
             case httpx.NetworkError() | httpx.RemoteProtocolError():
                 lost = Unreachable(f"the connection was lost to {place}; try again later", sent)
                 return lost, self._call.repeatable
             case _:
-                return AnswerUnreadable(
-                    f"HTTP was not possible with {place}; check url and proxy", sent
-                ), False
+                reason = f"no HTTP was possible with {place}; check url and headers"
+                return AnswerUnreadable(reason, sent), False
 
     def _refused(self, reply: Reply, asked_s: float | None) -> tuple[MienError, bool]:
         """Return the error for an answer that is not a success, and whether the request may be sent again."""
@@ -224,9 +228,7 @@ def _problem(reply: Reply) -> Problem:
     except ValueError:
         title = responses.get(reply.status, f"Status {reply.status}")
         place = reply.headers.get("location")
-        detail = (
-            f"redirected to {place}; use that url" if place else "not by the service; check url and proxy"
-        )
+        detail = f"redirected to {place}; use that url" if place else "not by the service; check the proxy"
         return Problem(type="about:blank", title=title, status=reply.status, detail=detail)
     return problem
 

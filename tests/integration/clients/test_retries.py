@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -128,14 +129,18 @@ def test_the_deadline_bounds_attempts_and_waits(kind: Kind) -> None:
     assert error.problem.type == "urn:mien:problem:not-ready"
 
 
-def test_the_number_of_repetitions_is_bounded(kind: Kind) -> None:
+def test_the_number_of_repetitions_is_bounded_and_each_is_logged(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
     fake = FakeTime()
     with (
+        caplog.at_level("INFO", "mien_client"),
         scripted(answering(503, BUSY, retry_after="1")) as server,
         driver(kind, server.url, fake=fake, retries=Retries(limit=2)) as client,
     ):
         error = failed(client)
     assert error.sent.attempts == len(server.received) == 3
+    assert [record.args[1] for record in caplog.records if isinstance(record.args, tuple)] == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("status", [502, 504])
@@ -288,7 +293,7 @@ def test_an_answer_that_cannot_be_read_is_an_error_of_its_own(kind: Kind, answer
     "limits",
     [
         pytest.param({"timeout_s": 0.2}, id="timeout"),
-        pytest.param({"deadline_s": 0.2}, id="deadline"),
+        pytest.param({"deadline_s": 0.2, "timeout_s": 60}, id="deadline"),
     ],
 )
 def test_a_server_that_does_not_answer_is_not_waited_for(kind: Kind, limits: dict[str, Any]) -> None:
@@ -333,23 +338,42 @@ def test_the_pool_is_bounded(kind: Kind) -> None:
         OK(request)
 
     with scripted(counting) as server, driver(kind, server.url, max_connections=3) as client:
-        many(client, 12)
+        assert failures(client, 12) == [None] * 12
     assert len(server.received) == 12
     assert 1 <= most <= 3
 
 
-def many(client: Driver, count: int) -> None:
-    """Detect in as many threads, or tasks, at the same time."""
+def test_a_full_pool_is_waited_for_until_the_deadline(kind: Kind) -> None:
+    done = threading.Event()
+
+    def slow(request: Any) -> None:
+        done.wait(60)
+        OK(request)
+
+    start = time.monotonic()
+    with scripted(slow) as server, driver(kind, server.url, max_connections=1, deadline_s=0.5) as client:
+        errors = failures(client, 2)
+        assert time.monotonic() - start < 30
+        done.set()
+    assert [type(error) for error in errors] == [TimedOut, TimedOut]
+    assert all("max_connections=1" in str(error) for error in errors)
+    assert len(server.received) == 1
+
+
+def failures(client: Driver, count: int) -> list[BaseException | None]:
+    """Detect in as many threads, or tasks, at the same time: the errors, None for a success."""
     inner = client.client
     if isinstance(inner, AsyncClient):
+        found: list[BaseException | None] = []
 
         async def gathered() -> None:
-            await asyncio.gather(*(inner.detect(b"picture") for _ in range(count)))
+            results = await asyncio.gather(
+                *(inner.detect(b"picture") for _ in range(count)), return_exceptions=True
+            )
+            found.extend(result if isinstance(result, BaseException) else None for result in results)
 
         client.run(gathered)
-        return
-    threads = [threading.Thread(target=inner.detect, args=(b"picture",)) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        return found
+    with ThreadPoolExecutor(count) as pool:
+        submitted = [pool.submit(inner.detect, b"picture") for _ in range(count)]
+        return [future.exception() for future in submitted]

@@ -169,12 +169,29 @@ def test_a_picture_that_cannot_be_used_is_refused(client: Driver, data: bytes, p
 
 
 @pytest.mark.parametrize(
-    ("url", "key"), [("localhost:8000", None), ("ftp://host", None), ("http://a", "k\n")]
+    ("url", "key"),
+    [
+        ("localhost:8000", None),
+        ("ftp://host", None),
+        ("http://host:port", None),
+        ("http://user:secret@host", None),
+        ("http://host/?query=1", None),
+        ("http://host", "line\n"),
+        ("http://host", ""),
+    ],
 )
 def test_a_client_that_cannot_send_is_not_made(url: str, key: str | None) -> None:
     for kind in (Client, AsyncClient):
-        with pytest.raises(ValueError, match=r"url|api_key"):
+        with pytest.raises(ValueError, match=r"url|api_key") as caught:
             kind(url, api_key=key)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_batch_needs_several_pictures(client: Driver) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        client.detect_batch([])
+    with pytest.raises(TypeError, match="list"):
+        client.detect_batch("photo.jpg")
 
 
 def test_the_key_is_not_shown() -> None:

@@ -7,9 +7,10 @@ from email.utils import format_datetime
 
 import httpx
 import pytest
+import uvicorn
 
 from mien_client import Retries
-from mien_client.exchange import retry_after_s
+from mien_client.exchange import IDLE_S, retry_after_s
 
 NOW = datetime(2026, 11, 30, 12, 0, 0, tzinfo=UTC)
 DATE = format_datetime(NOW, usegmt=True)
@@ -62,3 +63,7 @@ def test_full_jitter_draws_below_a_doubling_limit() -> None:
 def test_the_default_waits_take_about_eleven_seconds() -> None:
     halves = Retries(jitter=lambda: 0.5)
     assert sum(halves.wait_s(failures) for failures in range(1, halves.limit + 1)) == 11.375
+
+
+def test_the_client_closes_idle_connections_before_the_service_does() -> None:
+    assert uvicorn.Config("serving.main:app").timeout_keep_alive > IDLE_S
