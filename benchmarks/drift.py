@@ -26,8 +26,8 @@ from scipy.spatial import distance
 from benchmarks.drift_pool import Pool, Service, running_service
 from sample_faces.dataset import SampleSpec
 from serving.drift.columns import Column, columns_of
-from serving.drift.data import CurrentWindow, Reference, read_reference
-from serving.drift.quality import estimate
+from serving.drift.data import CurrentWindow, Probabilities, Reference, read_reference
+from serving.drift.quality import estimate, measure
 from serving.drift.result import DriftRequest
 from serving.drift.thresholds import DRAWS, Traffic, null_scores, simultaneous_quantiles
 
@@ -75,8 +75,10 @@ def main() -> None:
 def _table(service: Service, reference: Reference, *, windows: int, rows: int) -> None:
     usual = service.answer(_spec(_TABLE, people=1000), "usual")
     limits = _limits(reference, usual, rows=rows, level=_false_alarms())
-    print("| window | alarms | by | accuracy | mean confidence | ATC |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| window | alarms | by | accuracy | mean confidence | ATC | macro-F1 | expected | error of recalls |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     traffics = [
         _USUAL,
         Visits(name="every picture of another person", mean=1),
@@ -131,8 +133,8 @@ def _report(
         alarms += bool(moved)
         quality.append(_quality(reference, pool, drawn))
     columns = ", ".join(f"{column} {count}" for column, count in raised.most_common(3)) or "–"
-    accuracy, confidence, atc = np.mean(quality, axis=0)
-    print(f"| {name} | {alarms} of {windows} | {columns} | {accuracy:.2f} | {confidence:.2f} | {atc:.2f} |")
+    figures = " | ".join(f"{value:.2f}" for value in np.mean(quality, axis=0))
+    print(f"| {name} | {alarms} of {windows} | {columns} | {figures} |")
 
 
 def draw_window(
@@ -184,14 +186,36 @@ def _null(reference: Reference, pool: Pool, *, rows: int) -> tuple[list[str], ND
     return list(distances), null_scores(distances, reference.people, traffic, draws=DRAWS)
 
 
-def _quality(reference: Reference, pool: Pool, rows: NDArray[np.intp]) -> tuple[float, float, float]:
-    table = pool.table.taken(rows)
+def _quality(
+    reference: Reference, pool: Pool, rows: NDArray[np.intp]
+) -> tuple[float, float, float, float, float, float]:
+    """Accuracy and its two estimates; macro-F1 and its estimate; mean error of the expected recalls."""
+    table, labels = pool.table.taken(rows), pool.labels[rows]
     current = CurrentWindow(
-        table=table, feedback=(None,) * len(rows), total=len(rows), sampled=False, since=0.0, until=0.0
+        table=table,
+        probabilities=_taken(pool, rows),
+        feedback=(None,) * len(rows),
+        total=len(rows),
+        sampled=False,
+        since=0.0,
+        until=0.0,
     )
-    estimated = estimate(reference, current)
-    right = float((table.predicted == pool.labels[rows]).mean())
-    return right, estimated.mean_confidence, estimated.atc
+    estimated, measured = estimate(reference, current), measure(labels, table.predicted)
+    if estimated.cbpe is None or estimated.cbpe.macro_f1.value is None:
+        raise SystemExit("error: the window has no probabilities")
+    errors = [
+        abs((expected.recall.value or 0.0) - float((table.predicted[labels == name] == name).mean()))
+        for name, expected in estimated.cbpe.classes.items()
+        if (labels == name).any()
+    ]
+    return (
+        measured.accuracy,
+        estimated.mean_confidence,
+        estimated.atc,
+        measured.macro_f1,
+        estimated.cbpe.macro_f1.value,
+        float(np.mean(errors)),
+    )
 
 
 def _tune(service: Service, reference: Reference, *, rows: int) -> None:
@@ -229,7 +253,16 @@ def _print_tuning(shares: Mapping[float, Sequence[float]]) -> None:
 
 def _part(pool: Pool, rows: NDArray[np.intp]) -> Pool:
     people = np.unique(pool.people[rows], return_inverse=True)[1].astype(np.intp)
-    return Pool(table=pool.table.taken(rows), people=people, labels=pool.labels[rows])
+    return Pool(
+        table=pool.table.taken(rows),
+        people=people,
+        labels=pool.labels[rows],
+        probabilities=_taken(pool, rows),
+    )
+
+
+def _taken(pool: Pool, rows: NDArray[np.intp]) -> Probabilities:
+    return Probabilities(classes=pool.probabilities.classes, values=pool.probabilities.values[rows])
 
 
 def _as_reference(pool: Pool, rows: NDArray[np.intp]) -> Reference:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.ports import free_ports
 from sample_faces.dataset import SampleSpec, write_sample
-from serving.drift.data import Table, table_of
+from serving.drift.data import Probabilities, Table, table_of
 from serving.observations.records import StoredObservation
 from serving.observations.store import Store
 
@@ -39,6 +39,8 @@ class Pool:
     """Person of each row, numbered from 0 without gaps."""
     labels: NDArray[np.str_]
     """True class of each picture."""
+    probabilities: Probabilities
+    """Of each picture's classes."""
 
 
 class Service:
@@ -131,8 +133,14 @@ def _wait(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
 def _pool(rows: list[StoredObservation], file_by_id: dict[str, Path]) -> Pool:
     files = [file_by_id[row.observation.id] for row in rows]
     people = [file.name.partition("_")[0] for file in files]
+    labels = np.array([file.parent.name for file in files])
     return Pool(
         table=table_of(rows),
         people=np.unique(people, return_inverse=True)[1].astype(np.intp),
-        labels=np.array([file.parent.name for file in files]),
+        labels=labels,
+        # A model that was trained on all classes has them in this order.
+        probabilities=Probabilities(
+            classes=tuple(sorted(set(labels.tolist()))),
+            values=np.stack([row.probabilities() for row in rows]).astype(np.float64),
+        ),
     )

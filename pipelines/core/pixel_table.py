@@ -34,6 +34,8 @@ _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _ARCHIVES = {b"PK\x03\x04": "a ZIP archive", b"\x1f\x8b": "a gzip archive"}
 # Lists that pandas or NumPy wrote: `[70, 80, 82]`.
 _TO_SPACES = str.maketrans(dict.fromkeys("[](),;", " "))
+_OF_NUMBERS = b"0123456789 \t\r\n"
+_BRIGHTEST = 255
 _EXPECTED = "emotion,pixels,Usage"
 
 
@@ -87,14 +89,16 @@ def read_pixels(table: Path, number: int) -> tuple[NDArray[np.uint8], int]:
         file.seek(index.offsets[number])
         cells = index.layout.cells(_next_record(file))
     text = index.layout.cell(cells, index.layout.pixels)
-    try:
-        values = np.array(text.translate(_TO_SPACES).split(), dtype=np.uint8)
-    except (ValueError, OverflowError) as error:
-        raise ImageUndecodable(format="CSV", reason="a pixel is not a number from 0 to 255") from error
+    numbers = text.translate(_TO_SPACES).encode().strip()
+    # NumPy reads text four times as fast as `split` and `int` do, but stops at another character, silently.
+    readable = numbers and not numbers.translate(None, _OF_NUMBERS)
+    values = np.fromstring(numbers, np.int64, sep=" ") if readable else np.empty(0, np.int64)
+    if (numbers and not readable) or values.max(initial=0) > _BRIGHTEST:
+        raise ImageUndecodable(format="CSV", reason="a pixel is not a number from 0 to 255")
     side = round(values.size**0.5)
     if side == 0 or side * side != values.size:
         raise ImageUndecodable(format="CSV", reason=f"{values.size} pixels are not a square")
-    return values.reshape(side, side), len(text)
+    return values.astype(np.uint8).reshape(side, side), len(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,10 +158,21 @@ def _numbered(names: NDArray[np.str_] | NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Probabilities:
+    """The probabilities of a window's rows."""
+
+    classes: tuple[str, ...]
+    values: NDArray[np.float64]
+    """[rows, classes]."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CurrentWindow:
     """The window that is compared with the reference."""
 
     table: Table
+    probabilities: Probabilities | None = None
+    """None where the classes of the rows are not known."""
     feedback: tuple[str | None, ...]
     """The true emotion of each row; None without feedback."""
     total: int
@@ -186,12 +197,22 @@ def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -
         raise WindowTooSmall(got=len(rows), expected=rule.min_rows, version=version)
     return CurrentWindow(
         table=table_of(rows),
+        probabilities=_probabilities(store, rows),
         feedback=tuple(row.feedback for row in rows),
         total=round(window.total * len(rows) / len(window.rows)),
         sampled=window.sampled,
         since=rows[0].observation.time,
         until=rows[-1].observation.time,
     )
+
+
+def _probabilities(store: Store, rows: Sequence[StoredObservation]) -> Probabilities | None:
+    """The probabilities of one model's observations; None if its record is gone or a row is truncated."""
+    model = store.observation(rows[-1].observation.id).model
+    seen = [row.probabilities() for row in rows]
+    if model is None or {len(one) for one in seen} != {len(model.classes)}:
+        return None
+    return Probabilities(classes=model.classes, values=np.stack(seen).astype(np.float64))
 
 
 def table_of(rows: Sequence[StoredObservation]) -> Table:
@@ -221,6 +242,8 @@ COLUMNS = (
     "emotion", "probability", "entropy", "brightness", "contrast", "sharpness", "box", "embedding",
 )  # fmt: skip
 """Columns of the scores that are compared, beside `novelty` where the model has it."""
+_OF_CLASS = "p_"
+"""Begins the column of each class's probability."""
 # Column of a window → column of the scores.
 _NUMBERS = {
     "brightness": "brightness",
@@ -242,7 +265,8 @@ def read_scores(path: Path, rule: WindowRule, *, version: str) -> CurrentWindow:
     import pyarrow.parquet as pq
 
     known = pq.read_schema(path).names
-    table = pq.read_table(path, columns=[*COLUMNS, *([NOVELTY] if NOVELTY in known else [])])
+    of_classes = [name for name in known if name.startswith(_OF_CLASS)]
+    table = pq.read_table(path, columns=[*COLUMNS, *of_classes, *([NOVELTY] if NOVELTY in known else [])])
     table = table.filter(table["emotion"].is_valid())
     total = len(table)
     if total < max(rule.min_rows, 1):
@@ -253,11 +277,21 @@ def read_scores(path: Path, rule: WindowRule, *, version: str) -> CurrentWindow:
     written = path.stat().st_mtime
     return CurrentWindow(
         table=_table(table),
+        probabilities=_batch_probabilities(table, of_classes),
         feedback=(None,) * len(table),
         total=total,
         sampled=total > len(table),
         since=written,
         until=written,
+    )
+
+
+def _batch_probabilities(rows: pa.Table, columns: Sequence[str]) -> Probabilities | None:
+    if not columns:
+        return None
+    return Probabilities(
+        classes=tuple(name.removeprefix(_OF_CLASS) for name in columns),
+        values=np.stack([rows[name].to_numpy().astype(np.float64) for name in columns], axis=1),
     )
 
 

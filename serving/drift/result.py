@@ -81,6 +81,35 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Expected:
+    """A metric that calibrated probabilities lead to expect, without true emotions."""
+
+    value: float | None
+    """None where it is undefined, such as the precision of a class that was never predicted."""
+    low: float | None
+    """End of the interval that holds the metric of 95 % of windows with these probabilities, as `high`."""
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedClass:
+    """Metrics of a class that calibrated probabilities lead to expect."""
+
+    recall: Expected
+    precision: Expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedMetrics:
+    """Confidence-based performance estimation: the metrics, if the probabilities are calibrated."""
+
+    accuracy: Expected
+    """Its value is the mean confidence."""
+    macro_f1: Expected
+    classes: Mapping[str, ExpectedClass]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimated:
     """How often the model is right, estimated without true emotions."""
 
@@ -88,6 +117,8 @@ class Estimated:
     """Equals the accuracy of a calibrated model (Guo et al., 2017), as long as it stays calibrated."""
     atc: float
     """Average thresholded confidence (Garg et al., 2022): calibrated on the reference."""
+    cbpe: ExpectedMetrics | None = None
+    """Confidence-based performance estimation; None where the window has no probabilities."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,11 +51,44 @@ class MeasuredQuality:
 
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExpectedMetric:
+    """A metric that calibrated probabilities lead to expect."""
+
+    value: Fraction | None
+    """Null where it is undefined, such as the precision of an emotion that was never predicted."""
+    low: Fraction | None
+    """End of the 95 % interval for a window with these probabilities."""
+    high: Fraction | None
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExpectedEmotion:
+    """Metrics of one emotion that calibrated probabilities lead to expect."""
+
+    recall: ExpectedMetric
+    precision: ExpectedMetric
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfidenceBasedEstimate:
+    """Confidence-based performance estimation (CBPE): metrics without feedback of a calibrated model."""
+
+    accuracy: ExpectedMetric
+    macro_f1: ExpectedMetric
+    emotions: Mapping[str, ExpectedEmotion]
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EstimatedAccuracy:
     """The accuracy, without any feedback."""
 
     mean_confidence: Fraction
     atc: Fraction
+    cbpe: ConfidenceBasedEstimate | None
+    """Null for a result of an earlier release."""
     caveat: str | None
     """Why both are unreliable while the verdict is `drift`; null otherwise."""
 
@@ -208,7 +241,25 @@ def _quality(result: DriftResult) -> ModelQuality | None:
     return ModelQuality(
         reference=MeasuredQuality(**values["reference"]),
         feedback=MeasuredQuality(**feedback) if feedback else None,
-        estimated=EstimatedAccuracy(**values["estimated"], caveat=result.caveat),
+        estimated=EstimatedAccuracy(
+            mean_confidence=values["estimated"]["mean_confidence"],
+            atc=values["estimated"]["atc"],
+            cbpe=_cbpe(values["estimated"]["cbpe"]),
+            caveat=result.caveat,
+        ),
+    )
+
+
+def _cbpe(values: Mapping[str, Any] | None) -> ConfidenceBasedEstimate | None:
+    if values is None:
+        return None
+    return ConfidenceBasedEstimate(
+        accuracy=ExpectedMetric(**values["accuracy"]),
+        macro_f1=ExpectedMetric(**values["macro_f1"]),
+        emotions={
+            name: ExpectedEmotion(**{metric: ExpectedMetric(**value) for metric, value in metrics.items()})
+            for name, metrics in values["classes"].items()
+        },
     )
 
 

@@ -51,7 +51,13 @@ class DriftMetrics:
         self._accuracy = gauge(
             "mien_drift_accuracy", "Accuracy of the model, measured or estimated.", "source"
         )
+        self._recall = gauge(
+            "mien_drift_expected_recall",
+            "Recall of each emotion that calibrated probabilities lead to expect.",
+            "emotion",
+        )
         self._columns: set[str] = set()
+        self._emotions: set[str] = set()
 
     def show(self, status: DriftStatus) -> None:
         """Set the gauges to the newest result."""
@@ -70,6 +76,18 @@ class DriftMetrics:
         self._computed.set(math.nan if result is None else time.time() - result.time)
         for source, value in _accuracies(result).items():
             self._accuracy.labels(source).set(value)
+        recalls = _recalls(result)
+        for name in self._emotions | recalls.keys():
+            self._recall.labels(name).set(recalls.get(name, math.nan))
+        self._emotions |= recalls.keys()
+
+
+def _recalls(result: DriftResult | None) -> dict[str, float]:
+    cbpe = result.quality.estimated.cbpe if result and result.quality else None
+    if cbpe is None:
+        return {}
+    values = {name: one.recall.value for name, one in cbpe.classes.items()}
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def _accuracies(result: DriftResult | None) -> dict[str, float]:

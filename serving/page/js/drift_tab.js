@@ -3,8 +3,8 @@
 import * as api from "./api.js";
 import { columnCard, columnName } from "./columns.js";
 import { h } from "./dom.js";
-import { ago, counted, dateTime, percent } from "./format.js";
-import { Panel, absent, block, figures } from "./tab_elements.js";
+import { ago, counted, dateTime, percent, titled } from "./format.js";
+import { Panel, absent, block, figures, table } from "./tab_elements.js";
 import { sentence } from "./problem_texts.js";
 
 const BEFORE_RETRAINING = "Look at the charts before anything is retrained.";
@@ -124,9 +124,40 @@ function quality({ reference, feedback, estimated }) {
         doubted("the accuracy, if the model is calibrated"),
       ],
     ]),
+    estimated.cbpe ? expectedOf(estimated) : null,
     estimated.caveat
       ? h("p", { class: "note warn" }, h("strong", {}, "Estimates in doubt. "), estimated.caveat)
       : null,
+  );
+}
+
+/** What the probabilities lead to expect of each emotion. */
+function expectedOf({ cbpe, caveat }) {
+  const share = ({ value, low, high }) =>
+    value === null ? "–" : `${percent(value)} (${percent(low)} to ${percent(high)})`;
+  return h(
+    "details",
+    { class: "fold" },
+    h("summary", {}, "Expected for each emotion"),
+    h(
+      "p",
+      { class: "fine" },
+      "From the probabilities alone, as if they were calibrated; in brackets what 95\u202f% of such windows have.",
+      caveat ? " In doubt: see below." : "",
+    ),
+    table(
+      "Expected for each emotion",
+      [
+        ["Emotion", false],
+        ["Recall", true],
+        ["Precision", true],
+      ],
+      Object.entries(cbpe.emotions).map(([name, { recall, precision }]) => [
+        titled(name),
+        share(recall),
+        share(precision),
+      ]),
+    ),
   );
 }
 

@@ -105,6 +105,7 @@ def test_every_label_that_is_used_is_one_of_its_metric(
         "mien_shadow_seconds_bucket": {"le", "model"},
         "mien_canary_requests_total": {"outcome"},
         "mien_connections_ended_total": {"reason"},
+        "mien_drift_expected_recall": {"emotion"},
         "mien_drift_score": {"column"},
         "mien_drift_threshold": {"column"},
         "mien_feedback_total": {"emotion"},
