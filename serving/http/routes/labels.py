@@ -219,7 +219,7 @@ async def put_label(request: Request) -> Response:
 
 @routes.add(
     "DELETE",
-    "/labels/{id}",
+    "/labels/{id}/mine",
     scope="label",
     answer=Answer(status=204, text="The label is withdrawn; the picture may be offered again."),
     problems=(*ACCESS, 400, 404, 503),

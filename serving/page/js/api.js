@@ -126,7 +126,7 @@ export const nextLabels = () => json("labels/next");
 export const labelPicture = async (id) => (await asked(`labels/${encodeURIComponent(id)}/picture`)).blob();
 export const label = (id, given) =>
   json("labels", { method: "POST", body: JSON.stringify({ id, label: given }), type: "application/json" });
-export const withdrawLabel = (id) => asked(`labels/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const withdrawLabel = (id) => asked(`labels/${encodeURIComponent(id)}/mine`, { method: "DELETE" });
 
 /** A stream of frames; a page cannot set headers of a WebSocket, so its key goes as a subprotocol. */
 export function openStream() {

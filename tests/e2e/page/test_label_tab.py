@@ -78,7 +78,7 @@ def test_a_person_labels_with_keys_and_takes_one_back(browser: Browser, service:
         expect(page.get_by_text("Nothing is left for you to label")).to_be_visible()
         assert service.get("/labels").json()["skips"] == 0
         assert service.get("/labels").json()["agreed"] == {"happy": 1, "not-a-face": 1, "surprise": 1}
-        assert {service.delete(f"/labels/{id}").status_code for id in ids} == {204}
+        assert {service.delete(f"/labels/{id}/mine").status_code for id in ids} == {204}
         page.get_by_role("button", name="Look again").click()
         expect(picture).to_be_visible()
         # The focus is never lost, also where the button that had it goes or is disabled.

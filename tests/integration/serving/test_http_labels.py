@@ -103,9 +103,9 @@ def test_undo_brings_the_picture_back_and_only_the_own_label_goes(service: Servi
     id = service.answer(encoded(colored(1)))
     service.label("anna", id, "sad")
     service.label("ben", id, "fear")
-    assert service.by["cleo"].delete(f"/labels/{id}").status_code == 404
-    assert service.by["anna"].delete(f"/labels/{id}").status_code == 204
-    assert service.by["anna"].delete(f"/labels/{id}").status_code == 404
+    assert service.by["cleo"].delete(f"/labels/{id}/mine").status_code == 404
+    assert service.by["anna"].delete(f"/labels/{id}/mine").status_code == 204
+    assert service.by["anna"].delete(f"/labels/{id}/mine").status_code == 404
     assert service.tasks("anna") == [id]
     assert service.by["anna"].get("/labels").json()["labels"] == 1
     # A second label replaces the first one.
@@ -140,7 +140,7 @@ def test_the_picture_is_the_models_crop_without_metadata(service: Service) -> No
         ("GET", "/labels/next"),
         ("GET", f"/labels/{'0' * 32}/picture"),
         ("POST", "/labels"),
-        ("DELETE", f"/labels/{'0' * 32}"),
+        ("DELETE", f"/labels/{'0' * 32}/mine"),
     ],
 )
 def test_labelling_needs_the_scope(service: Service, method: str, path: str) -> None:
@@ -157,8 +157,8 @@ def test_a_given_name_tells_people_of_one_key_apart_and_is_not_another_key(servi
     assert service.label("anna", id, "sad", labeller="ben").json()["labeller"] == "anna/ben"
     assert service.tasks("anna", labeller="ben") == []
     assert service.tasks("anna") == service.tasks("ben") == [id]
-    assert service.by["anna"].delete(f"/labels/{id}").status_code == 404
-    assert service.by["anna"].delete(f"/labels/{id}", params={"labeller": "ben"}).status_code == 204
+    assert service.by["anna"].delete(f"/labels/{id}/mine").status_code == 404
+    assert service.by["anna"].delete(f"/labels/{id}/mine", params={"labeller": "ben"}).status_code == 204
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_a_strange_key_is_only_unknown(key: str) -> None:
         ("DELETE", "/predictions/1", "admin"),
         ("GET", "/labels/next", "label"),
         ("GET", "/labels/1/picture", "label"),
-        ("DELETE", "/labels/1", "label"),
+        ("DELETE", "/labels/1/mine", "label"),
         ("GET", "/labels/1", "predict"),
         ("DELETE", "/labels", "admin"),
         ("GET", "/livez/", "predict"),
