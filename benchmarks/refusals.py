@@ -152,6 +152,8 @@ def _copied(root: Path, copy: Path) -> tuple[Path, pd.DataFrame]:
     _run(copy, "dvc", "repro", "prepare")
     originals = copy.parent / "originals"
     shutil.copytree(copy / "data", originals / "data")
+    # Otherwise the spoiled pictures would be meant for the sample's remote, which `prepare` refuses.
+    _run(copy, "dvc", "remove", "data.dvc")
     manifest = pd.read_parquet(copy / paths.MANIFEST, columns=["split", "label", "source"])
     return originals, manifest
 
@@ -159,14 +161,15 @@ def _copied(root: Path, copy: Path) -> tuple[Path, pd.DataFrame]:
 def _trained(copy: Path) -> GateVerdict:
     """Version the data, run the pipeline and return the gate's verdict."""
     _run(copy, "dvc", "add", "--quiet", "data")
-    _run(copy, sys.executable, "-m", "pipelines.run")
+    # A model that is refused fails the last stage, `verdict`.
+    _run(copy, sys.executable, "-m", "pipelines.run", allowed="FAILED at stage verdict")
     return read_verdict(copy / paths.GATE)
 
 
-def _run(copy: Path, *command: str) -> None:
+def _run(copy: Path, *command: str, allowed: str | None = None) -> None:
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
-    if done.returncode:
+    if done.returncode and (allowed is None or allowed not in done.stdout + done.stderr):
         raise SystemExit(f"error: {' '.join(command)} failed: {(done.stdout + done.stderr).strip()[-2000:]}")
 
 

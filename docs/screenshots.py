@@ -2,6 +2,8 @@
 
     python -m serving &
     python -m docs.screenshots                          # or: … http://localhost:9000
+    MIEN_KEEP_IMAGES=1 python -m serving &              # another one, for the tab that labels kept pictures
+    python -m docs.screenshots --label
 
 Writes docs/images/page*.png. The service should follow a model of the drawn sample and have a database of its
 own, new: it is sent the sample's test pictures, darker than they are, so that the page on drift has something
@@ -84,7 +86,7 @@ def camera(browser: Browser, address: str) -> None:
 
 
 def tab(browser: Browser, address: str, name: str, **options: Any) -> None:
-    """The second or the third tab."""
+    """A tab other than the first."""
     page = opened(browser, f"{address}/#{name}", **options)
     page.wait_for_selector(f"#{name} h1")
     taken(page, f"page-{name}")
@@ -132,7 +134,9 @@ def main() -> None:
     """Take all of them."""
     parser = argparse.ArgumentParser(description="Take the pictures of the page.")
     parser.add_argument("address", nargs="?", default="http://localhost:8000", help="of the service")
-    address = parser.parse_args().address.rstrip("/")
+    parser.add_argument("--label", action="store_true", help="only the tab that labels kept pictures")
+    arguments = parser.parse_args()
+    address = arguments.address.rstrip("/")
     executable = shutil.which("chromium")
     if executable is None:
         raise SystemExit("error: Chromium is missing; install Debian's package chromium")
@@ -140,6 +144,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         seen = f"--use-file-for-fake-video-capture={film(Path(folder) / 'camera.mjpeg')}"
         browser = playwright.chromium.launch(executable_path=executable, args=[*_FLAGS, seen])
+        if arguments.label:
+            tab(browser, address, "label", viewport={"width": 1280, "height": 1000})
+            return
         look(browser, address, "page", face="together", viewport={"width": 1280, "height": 960})
         look(browser, address, "page-dark", face="surprise", color_scheme="dark")
         look(browser, address, "page-phone", face="happy", **PHONE)
