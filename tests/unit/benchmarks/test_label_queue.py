@@ -22,11 +22,11 @@ def network(count: int) -> Network:
 
 def test_chosen_pictures_have_no_label_yet_and_are_the_uncertain_ones() -> None:
     labelled = np.array([0, 5, 11])
-    rows = next_rows(network(1000), labelled, 7, 10)
-    assert len(set(rows.tolist())) == 10
+    rows = next_rows(network(1000), labelled, 7, 300)
+    assert len(set(rows.tolist())) == 300
     assert not set(rows.tolist()) & set(labelled.tolist())
-    # The queue looks at the ten best for each wanted picture.
-    assert rows.min() >= 900
+    # By chance alone the mean row is 500 with a deviation of 14.
+    assert rows.mean() > 560
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is labelled next: scores by hand, k-centre greedy by hand, no near-duplicates, the same each time."""
+"""What is labelled next: scores and probabilities by hand, no near-duplicates, the same each time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from serving.observations.ranking import (
     NEAR_DUPLICATE,
-    POOL,
     Embeddings,
     choose_next,
     informativeness,
@@ -53,24 +53,58 @@ def test_a_model_with_one_class_is_never_uncertain() -> None:
     ).tolist() == [0.0]
 
 
-def test_the_highest_score_comes_first_then_each_time_the_farthest() -> None:
-    # Row 4 has the highest score. Farthest from 0° is 180°; then 90° (90° from both), then 270° as far as
-    # 60° and 300° are nearer.
-    embeddings = at(60, 90, 180, 270, 0)
-    scores = np.array([0.5, 0.6, 0.7, 0.5, 0.9])
-    assert choose_next(embeddings, scores, labelled=NONE, limit=4) == [4, 2, 1, 3]
+def drawn_first(
+    embeddings: Embeddings, scores: list[float], *, labelled: Embeddings, draws: int = 2000
+) -> NDArray[np.int64]:
+    """How often each row is the first of a draw."""
+    firsts = [
+        choose_next(embeddings, np.array(scores), labelled=labelled, limit=1, seed=seed)[0]
+        for seed in range(draws)
+    ]
+    return np.bincount(firsts, minlength=len(embeddings))
 
 
-def test_what_is_labelled_counts_as_a_centre() -> None:
-    # 180° is the farthest from the labelled 0°; then 90° and 270° tie, and the higher score wins.
-    scores = np.array([0.9, 0.5, 0.5, 0.6])
-    assert choose_next(at(10, 180, 90, 270), scores, labelled=at(0), limit=3) == [1, 3, 2]
+def fits(counts: NDArray[np.int64], weights: list[float]) -> bool:
+    """Whether counts are those of a draw with these weights, by a chi-squared test."""
+    expected = np.array(weights) / sum(weights) * counts.sum()
+    return bool(stats.chisquare(counts, expected).pvalue > 1e-3)
+
+
+def test_without_labels_the_score_is_the_probability() -> None:
+    assert fits(drawn_first(at(0, 90, 180), [0.2, 0.3, 0.5], labelled=NONE), [0.2, 0.3, 0.5])
+
+
+def test_with_labels_it_is_the_score_times_the_cosine_distance() -> None:
+    # From 0°: 1 − cos 90° = 1, 1 − cos 180° = 2, 1 − cos 60° = 0.5.
+    counts = drawn_first(at(90, 180, 60), [0.4, 0.4, 0.8], labelled=at(0))
+    assert fits(counts, [0.4, 0.8, 0.4])
+
+
+def test_of_several_labelled_ones_the_nearest_counts() -> None:
+    # 90° is 90° from both; 170° is 10° from 180°, whose distance is 1 − cos 10° = 0.0152.
+    counts = drawn_first(at(90, 170), [0.5, 0.5], labelled=at(0, 180))
+    assert fits(counts, [1.0, 1 - math.cos(math.radians(10))])
+
+
+def test_what_is_chosen_counts_as_labelled() -> None:
+    # 0.5° is a near-duplicate of 0°: of the two only one is ever drawn, and then 180°.
+    for seed in range(50):
+        found = choose_next(at(0, 0.5, 180), equal(3), labelled=NONE, limit=3, seed=seed)
+        assert len(found) == 2
+        assert 2 in found
 
 
 def test_the_choice_does_not_depend_on_the_length_of_embeddings() -> None:
     scores = np.array([0.9, 0.5, 0.5, 0.6])
-    long = at(10, 180, 90, 270, length=300.0)
-    assert choose_next(long, scores, labelled=at(0, length=0.01), limit=3) == [1, 3, 2]
+    found = choose_next(at(10, 180, 90, 270), scores, labelled=at(0), limit=3)
+    long = choose_next(at(10, 180, 90, 270, length=300.0), scores, labelled=at(0, length=0.01), limit=3)
+    assert long == found
+
+
+def test_pictures_without_a_score_are_drawn_when_nothing_else_is_left() -> None:
+    found = choose_next(at(0, 90, 180), np.array([0.0, 0.5, 0.0]), labelled=NONE, limit=3)
+    assert found[0] == 1
+    assert sorted(found) == [0, 1, 2]
 
 
 def test_near_duplicates_of_chosen_and_labelled_ones_are_left_out() -> None:
@@ -78,21 +112,9 @@ def test_near_duplicates_of_chosen_and_labelled_ones_are_left_out() -> None:
     far = math.degrees(math.acos(1 - NEAR_DUPLICATE * 1.5))
     embeddings = at(0, near, 90, 90 + far, 180 - near)
     found = choose_next(embeddings, equal(5), labelled=at(180), limit=5)
-    assert sorted(found) == [0, 2, 3]
-
-
-def test_a_pool_full_of_duplicates_gives_way_to_the_next_best() -> None:
-    copies = [0.0] * (POOL * 2)
-    embeddings = at(*copies, 90)
-    scores = np.array([1.0] * len(copies) + [0.1])
-    assert choose_next(embeddings, scores, labelled=NONE, limit=2) == [0, len(copies)]
-
-
-def test_diversity_decides_only_among_the_best_scores() -> None:
-    # POOL similar pictures with high scores; the farthest one has the lowest and is outside of the pool.
-    embeddings = at(*range(POOL), 180)
-    scores = np.array([0.9 - 0.01 * number for number in range(POOL)] + [0.0])
-    assert choose_next(embeddings, scores, labelled=at(45), limit=1) == [0]
+    # One of the first two; both at 90°, which are not near enough; the last one is near the labelled one.
+    assert len(set(found) & {0, 1}) == 1
+    assert set(found) - {0, 1} == {2, 3}
 
 
 def test_pictures_of_different_models_are_never_near_duplicates() -> None:
@@ -101,7 +123,9 @@ def test_pictures_of_different_models_are_never_near_duplicates() -> None:
         models=np.concatenate([one.models, other.models]),
         vectors=np.concatenate([one.vectors, other.vectors]),
     )
-    assert choose_next(both, equal(3), labelled=NONE, limit=3) == [0, 2]
+    found = choose_next(both, equal(3), labelled=NONE, limit=3)
+    assert len(found) == 2
+    assert 2 in found
 
 
 def test_models_may_have_features_of_different_length() -> None:
@@ -116,8 +140,10 @@ def test_zeros_and_values_that_are_not_finite_are_chosen_once() -> None:
     rows = [np.zeros(2, np.float16), np.array([NAN, 1], np.float16), np.array([math.inf, 1], np.float16)]
     embeddings = stack_embeddings(["a"] * 3, rows)
     assert np.isfinite(embeddings.vectors).all()
-    # Both others become (0, 1).
-    assert choose_next(embeddings, equal(3), labelled=NONE, limit=3) == [0, 1]
+    # Both others become (0, 1): one of them is drawn.
+    found = choose_next(embeddings, equal(3), labelled=NONE, limit=3)
+    assert len(found) == 2
+    assert 0 in found
 
 
 def test_there_may_be_nothing_to_choose_from() -> None:
