@@ -109,6 +109,7 @@ def test_every_label_that_is_used_is_one_of_its_metric(
         "mien_drift_score": {"column"},
         "mien_drift_threshold": {"column"},
         "mien_feedback_total": {"emotion"},
+        "mien_labels_total": {"label"},
         "mien_stream_frames_total": {"outcome"},
     }
     for place, text in expressions(repository).items():
