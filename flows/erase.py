@@ -27,8 +27,8 @@ import yaml
 
 from flows.errors import EraseRefused, FlowError
 from flows.repro import commands
-from flows.repro.data import cache_folder
-from flows.settings import service_settings
+from flows.repro.data import cache_folder, object_path
+from flows.settings import has_observations, service_settings
 from pipelines.core import paths
 from pipelines.core.cli import run_stage
 from pipelines.core.params import load_params
@@ -43,7 +43,6 @@ from serving.observations.store import Store
 from serving.settings import Settings
 
 _POINTER = f"{paths.DATA}.dvc"
-_SQLITE = "sqlite:///"
 _SHORT = 12
 """Digits of a commit or hash that are printed."""
 
@@ -168,7 +167,7 @@ def _pointed(pointer: str) -> str | None:
 def _contained(cache: Path, md5: str, subject: Subject) -> int | None:
     """Pictures of the subject in a version: by content, and by name, which also finds erased ones."""
     try:
-        listing = json.loads(_cached(cache, md5).read_text(encoding="utf-8"))
+        listing = json.loads((cache / object_path(md5)).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return sum(
@@ -176,10 +175,6 @@ def _contained(cache: Path, md5: str, subject: Subject) -> int | None:
         or not _names_of(f"{paths.DATA}/{entry['relpath']}", subject.pattern).isdisjoint(subject.names)
         for entry in listing
     )
-
-
-def _cached(cache: Path, md5: str) -> Path:
-    return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def models_of(model: str, versions: Sequence[DataVersion]) -> Iterator[str]:
@@ -219,7 +214,8 @@ def erase(root: Path, subject: Subject, settings: Settings) -> Iterator[str]:
         if added.status != 0:
             raise EraseRefused(f"the pictures are removed, but `dvc add data` failed: {added.reason}; run it")
         yield f"{_POINTER}: a new version of the data"
-    copies = [_cached(cache_folder(root), md5) for md5 in sorted(subject.hashes - _present(root))]
+    cache = cache_folder(root)
+    copies = [cache / object_path(md5) for md5 in sorted(subject.hashes - _present(root))]
     present = [copy for copy in copies if copy.is_file()]
     for copy in present:
         copy.unlink()
@@ -237,9 +233,8 @@ def _md5(path: Path) -> str:
 
 def _answers(settings: Settings, ids: Iterable[str]) -> Iterator[str]:
     """Those of the ids that are of stored answers."""
-    url = settings.database_url.reveal()
-    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
-        return  # no answer was ever stored; opening the database would create the file
+    if not has_observations(settings):
+        return
     with _opened(settings) as store:
         for id in ids:
             try:

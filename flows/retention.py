@@ -25,7 +25,7 @@ from flows.drift.workspace import WORKSPACE as DRIFT_WORKSPACE
 from flows.drift.workspace import delete_snapshots
 from flows.errors import FlowError, TrainingBusy
 from flows.repro.workspace import CHECKPOINTS, WORKSPACES, training_lock
-from flows.settings import service_settings
+from flows.settings import has_observations, service_settings
 from flows.training.flow import failed, run_command
 from pipelines.core.cli import quiet_libraries
 from serving.errors import ServingError
@@ -34,7 +34,6 @@ from serving.observations.store import Store
 from serving.settings import Settings
 
 _DAY_S = 24 * 3600.0
-_SQLITE = "sqlite:///"
 Days = Annotated[float, Field(gt=0)]
 
 
@@ -86,10 +85,9 @@ def delete_observations(settings: Settings, now: float) -> int:
     Raises:
         ServingError: the database is unavailable or unusable.
     """
-    url = settings.database_url.reveal()
-    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
-        return 0  # no observation was ever stored; opening the database would create the file
-    store = Store(url, pictures=_pictures(settings))
+    if not has_observations(settings):
+        return 0
+    store = Store(settings.database_url.reveal(), pictures=_pictures(settings))
     try:
         return store.purge(now - settings.retention_days * _DAY_S)
     finally:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from flows.errors import SettingsInvalid
 from pipelines.core.paths import PARAMS
 from pipelines.profile import CONF, compose, profiles
+from pipelines.tracking.runs import sqlite_file
 from serving.settings import PREFIX, Settings
 
 
@@ -33,6 +34,12 @@ def service_settings() -> Settings:
         # The message of an error about several settings contains their names.
         variable = f"{PREFIX}{name}" if name else "settings"
         raise SettingsInvalid(variable=variable, reason=first["msg"].removeprefix("Value error, ")) from error
+
+
+def has_observations(settings: Settings) -> bool:
+    """Whether the database of observations exists: opening an SQLite file that does not would create it."""
+    file = sqlite_file(settings.database_url.reveal())
+    return file is None or file.exists()
 
 
 # Tag of runs that Prefect's scheduler creates.

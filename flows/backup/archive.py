@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -105,8 +106,8 @@ class Archive:
         """
         for saved in self.manifest.files:
             stream = self.tar.extractfile(self.members[saved.name])
-            # mypy's `IO[bytes]` has no `readinto`, this one has.
-            digest = hashlib.file_digest(stream, "sha256") if stream else None  # type: ignore[arg-type]
+            # typeshed says `IO[bytes]`, which has no `readinto`; it is a BufferedReader.
+            digest = hashlib.file_digest(cast(io.BufferedReader, stream), "sha256") if stream else None
             if digest is None or digest.hexdigest() != saved.sha256:
                 raise self._damaged(saved)
 

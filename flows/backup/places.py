@@ -18,7 +18,7 @@ import yaml
 from flows.backup.archive import Manifest
 from flows.errors import BackupError
 from flows.repro.commands import environment, run_git
-from flows.repro.data import cache_folder
+from flows.repro.data import cache_folder, object_path
 from flows.settings import service_settings
 from pipelines.core.paths import MLFLOW_ARTIFACTS, TUNING
 from pipelines.tracking import runs as tracking
@@ -188,9 +188,9 @@ def recorded_objects(root: Path, cache: Path) -> tuple[list[str], int]:
     kept = {*tracked, *(str(parent) for name in tracked for parent in Path(name).parents)}
     found, missing = set[str](), set[str]()
     for path, digest in _outputs(root, tracked):
-        for one in (digest, *_contents(cache / _object(digest))):
-            if (cache / _object(one)).is_file():
-                found.add(_object(one))
+        for one in (digest, *_contents(cache / object_path(digest))):
+            if (cache / object_path(one)).is_file():
+                found.add(object_path(one))
             elif path not in kept:
                 missing.add(one)
     return sorted(found), len(missing)
@@ -213,10 +213,6 @@ def _contents(listing: Path) -> list[str]:
     if listing.suffix != ".dir" or not listing.is_file():
         return []
     return [str(item["md5"]) for item in json.loads(listing.read_text(encoding="utf-8"))]
-
-
-def _object(digest: str) -> str:
-    return f"files/md5/{digest[:2]}/{digest[2:]}"
 
 
 def summary(manifest: Manifest) -> str:

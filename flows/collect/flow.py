@@ -29,7 +29,7 @@ from flows.collect.intake import Intake, select_pictures
 from flows.errors import CollectRefused, FlowError, WorkspaceFailed
 from flows.repro import data, reuse
 from flows.repro.workspace import HOME, Workspace, new_workspace
-from flows.settings import service_settings
+from flows.settings import has_observations, service_settings
 from flows.training.flow import failed, run_command
 from pipelines.core import paths
 from pipelines.core.cli import quiet_libraries
@@ -46,7 +46,6 @@ NOTHING = "Nothing new"
 TABLE, SUMMARY = "collect-classes", "collect-summary"
 """Keys of the artifacts."""
 _LOCK = HOME / "collect.lock"
-_SQLITE = "sqlite:///"
 
 
 @flow(name="collect", persist_result=False)
@@ -110,10 +109,9 @@ def _collect(
 
 
 def _labelled_pictures(settings: Settings) -> list[LabelledPicture]:
-    url = settings.database_url.reveal()
-    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
-        return []  # no observation was ever stored; opening the database would create the file
-    store = LabelStore(url, needed=settings.labels_needed)
+    if not has_observations(settings):
+        return []
+    store = LabelStore(settings.database_url.reveal(), needed=settings.labels_needed)
     try:
         return store.labelled_pictures()
     finally:

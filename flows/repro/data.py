@@ -30,6 +30,11 @@ def cache_folder(checkout: Path) -> Path:
         raise WorkspaceFailed(what=str(folder), reason=str(error), remedy="correct DVC's settings") from error
 
 
+def object_path(md5: str) -> str:
+    """Path of an object inside DVC's cache, by its MD5; that of a folder's listing ends with `.dir`."""
+    return f"files/md5/{md5[:2]}/{md5[2:]}"
+
+
 def configure(workspace: Workspace) -> None:
     """Copy the checkout's local DVC settings to the clone, and use its cache.
 
