@@ -27,7 +27,7 @@ import yaml
 
 from flows.errors import EraseRefused, FlowError
 from flows.repro import commands
-from flows.repro.data import cache_folder, object_path
+from flows.repro.data import cache_folder, leave_sample_remote, object_path
 from flows.settings import has_observations, service_settings
 from pipelines.core import paths
 from pipelines.core.cli import run_stage
@@ -213,6 +213,8 @@ def erase(root: Path, subject: Subject, settings: Settings) -> Iterator[str]:
         added = commands.run_dvc(["add", "--quiet", str(paths.DATA)], root, commands.environment(os.environ))
         if added.status != 0:
             raise EraseRefused(f"the pictures are removed, but `dvc add data` failed: {added.reason}; run it")
+        # The sample's remote is in git, and `prepare` refuses other data than the sample that name it.
+        leave_sample_remote(root / _POINTER)
         yield f"{_POINTER}: a new version of the data"
     cache = cache_folder(root)
     copies = [cache / object_path(md5) for md5 in sorted(subject.hashes - _present(root))]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from flows.errors import CollectRefused, WorkspaceFailed
 from flows.repro import data
@@ -112,7 +111,7 @@ def add_version(workspace: Workspace) -> str | None:
         raise WorkspaceFailed(
             what="the new version of the data", reason=added.reason, remedy="check disk and DVC's settings"
         )
-    _use_default_remote(workspace.root / POINTER)
+    data.leave_sample_remote(workspace.root / POINTER)
     remote = data.default_remote(workspace)
     if remote is not None:
         pushed = workspace.dvc("push", "--quiet", "--remote", remote, str(POINTER))
@@ -123,18 +122,6 @@ def add_version(workspace: Workspace) -> str | None:
                 remedy="check the remote and start the run again",
             )
     return remote
-
-
-def _use_default_remote(pointer: Path) -> None:
-    """Remove the data's own remote, so that they are pushed to the default one.
-
-    The shipped sample has a remote in git, and its pointer disables pushing.
-    """
-    content = yaml.safe_load(pointer.read_text(encoding="utf-8"))
-    for out in content["outs"]:
-        out.pop("remote", None)
-        out.pop("push", None)
-    pointer.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
 def _hashes(root: Path, sources: Sequence[Source]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import yaml
 
 from flows.errors import WorkspaceFailed
 from flows.repro.workspace import Workspace
+from pipelines.core.sample_remote import REMOTE
 
 # A link needs no space; DVC uses the first kind that the file system supports.
 _LINKS = "reflink,hardlink,copy"
@@ -33,6 +34,19 @@ def cache_folder(checkout: Path) -> Path:
 def object_path(md5: str) -> str:
     """Path of an object inside DVC's cache, by its MD5; that of a folder's listing ends with `.dir`."""
     return f"files/md5/{md5[:2]}/{md5[2:]}"
+
+
+def leave_sample_remote(pointer: Path) -> None:
+    """Remove the sample's remote from a `.dvc` file, so that its data are pushed to the default one.
+
+    That remote is in git, and the sample's pointer disables pushing. Other data keep their remote.
+    """
+    content = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+    for out in content["outs"]:
+        if out.get("remote") == REMOTE.name:
+            out.pop("remote")
+            out.pop("push", None)
+    pointer.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
 def configure(workspace: Workspace) -> None:

@@ -99,6 +99,21 @@ def test_a_person_leaves_pictures_tables_and_cache_and_later_versions(
     assert pointed(project)[:12] not in again.stdout
 
 
+@pytest.mark.parametrize(("remote", "stays"), [("sample", False), ("ours", True)])
+def test_the_new_version_leaves_the_samples_remote_and_no_other(
+    project: DvcProject, kept: KeptPictures, remote: str, stays: bool
+) -> None:
+    project.run("dvc", "remote", "add", remote, "../remote")
+    pointer = project.root / "data.dvc"
+    content = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+    content["outs"][0] |= {"remote": remote, "push": False}
+    pointer.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert erase(project, kept, PERSON, "--yes").returncode == 0
+    out = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0]
+    assert ({"remote", "push"} <= out.keys()) == stays
+    assert not stays or out["remote"] == remote
+
+
 def test_a_picture_that_somebody_else_has_too_stays_in_the_cache(
     project: DvcProject, kept: KeptPictures
 ) -> None:
