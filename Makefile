@@ -66,7 +66,9 @@ run: data ## [JOBS=n] train and compare seven models, register the best one, wri
 test: check ## run linters, type checks, import contracts and every test
 	@python -m pytest -n 2 --no-loadscope-reorder tests/e2e tests/integration
 
-check: setup lint types shape unit ## run ruff, mypy, import contracts, `make shape` and unit tests
+check: setup ## run ruff, mypy, import contracts, `make shape` and unit tests
+	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+	  unit types lint shape
 
 lint: setup ## run ruff and check the import contracts
 	@ruff check --no-cache .

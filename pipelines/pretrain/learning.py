@@ -188,9 +188,25 @@ def _build(recipe: Recipe, params: Params, size_px: int, *, targets: int) -> tup
         classes=2,
     )
     backbone = classifier.backbone
+    switch_off_dropout(backbone)
     pool = classifier.model.get_layer("pool")
     answer = keras.layers.Dense(targets, name="targets")(pool.output)
     return classifier, keras.Model(backbone.input, answer, name=f"{recipe.architecture}_pretraining")
+
+
+def switch_off_dropout(network: Any) -> None:
+    """Let every picture pass all layers, EfficientNet's stochastic depth (Huang et al., 2016) included.
+
+    Each of the many pictures shows another person and is seen a few times only: nothing overfits.
+
+    Args:
+        network: a Keras model; its layers change, its weights do not.
+    """
+    import keras
+
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
 
 
 def _compile(model: Any, recipe: Recipe, rates: NDArray[np.float32]) -> None:

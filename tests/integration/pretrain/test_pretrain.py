@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from pipelines.pretrain.learning import switch_off_dropout
 from pipelines.weights.drawn import load_drawn, read_card, read_drawn
 from tests.support.networks import small_classifier
 
@@ -239,3 +240,16 @@ def test_a_damaged_checkpoint_is_replaced(unbroken: Path, project: Path) -> None
         read_drawn(unbroken), read_drawn(project / "replaced" / "vgg.safetensors"), strict=True
     ):
         np.testing.assert_array_equal(got, expected)
+
+
+def test_dropout_is_off_and_pictures_pass_as_they_are() -> None:
+    """Also where a whole picture is left out of a block, as EfficientNet does."""
+    import keras
+
+    image = keras.Input((4, 4, 3))
+    kept = keras.layers.Dropout(0.5, noise_shape=(None, 1, 1, 1))(keras.layers.Dropout(0.5)(image))
+    network = keras.Model(image, kept)
+    given = np.ones((64, 4, 4, 3), np.float32)
+    assert not np.array_equal(network(given, training=True), given)
+    switch_off_dropout(network)
+    np.testing.assert_array_equal(network(given, training=True), given)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-WORKFLOWS = ("check", "audit", "deploy", "metrics", "python", "release")
+WORKFLOWS = ("check", "audit", "deploy", "metrics", "published", "python", "release")
 
 
 def workflow(repository: Path, name: str) -> dict[str, Any]:
