@@ -17,6 +17,7 @@ import argparse
 import base64
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,9 @@ SIGNED_BY = "signed_by"
 SETTING = "MIEN_TRUSTED_KEYS"
 
 _MODEL_FILE = "model.onnx"
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
+# Each signed file takes less than 200 bytes of the signature.
+_MOST_BYTES = 1 << 20
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 """Those that model-signing supports (model_signing/_signing/sign_ec_key.py)."""
 _INVALID = 1
@@ -159,9 +163,9 @@ def _read(data: bytes) -> tuple[str, dict[str, str]]:
         resources = statement["predicate"]["resources"]
         signed = {str(one["name"]): str(one["digest"]) for one in resources}
         signed_by = bundle["verificationMaterial"]["publicKey"]["hint"]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise SignatureInvalid(reason=f"{SIGNATURE} is damaged or made in another way") from error
-    if not isinstance(signed_by, str) or _MODEL_FILE not in signed:
+    if not _FINGERPRINT.fullmatch(str(signed_by)) or _MODEL_FILE not in signed:
         raise SignatureInvalid(reason=f"{SIGNATURE} does not name its key, or does not sign {_MODEL_FILE}")
     return signed_by, signed
 
@@ -170,9 +174,11 @@ def signer_of(signature: Path) -> str:
     """Fingerprint of the key that a signature names, which is not verified.
 
     Raises:
-        SignatureInvalid: the file is missing or damaged.
+        SignatureInvalid: the file is missing, damaged or too large.
     """
     try:
+        if signature.stat().st_size > _MOST_BYTES:
+            raise SignatureInvalid(reason=f"{SIGNATURE} has more than {_MOST_BYTES:,} bytes")
         return _read(signature.read_bytes())[0]
     except OSError as error:
         raise SignatureInvalid(reason=f"{SIGNATURE} is missing") from error

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from serving.contract import Box, Face, ModelContract
 from serving.detection import bodies
 from serving.detection.image_reader import Picture
-from serving.inference.model_slot import LiveModel, ModelIdentity
+from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSignature
 from serving.inference.onnx_classifier import Prediction
 from serving.observations.records import ModelRecord, Observation, Switch, SwitchKind, summarize_output
 
@@ -369,6 +369,7 @@ class SwitchLog:
         *,
         kind: SwitchKind,
         promoted_by: str | None = None,
+        signature: ModelSignature | None = None,
     ) -> None:
         """See `serving.model_sync.watcher.History`."""
         self._recorder.record_switch(
@@ -382,5 +383,7 @@ class SwitchLog:
                 process=self._process,
                 kind=kind,
                 promoted_by=promoted_by,
+                signature=signature.state if signature else None,
+                signed_by=signature.signed_by if signature else None,
             )
         )

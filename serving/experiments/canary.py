@@ -265,7 +265,7 @@ class Canary:
             self._activate(live, candidate)
         else:
             self._active = None
-        self._record_change(status, live)
+        self._record_change(status, live, candidate)
 
     def _current_status(self, live: LiveModel | None, candidate: LiveModel | None) -> CanaryStatus:
         status = compare_models(
@@ -289,21 +289,23 @@ class Canary:
                     live=live, candidate=candidate, breaker=Breaker(max_slowdown=self._max_slowdown)
                 )
 
-    def _record_change(self, status: CanaryStatus, live: LiveModel | None) -> None:
+    def _record_change(
+        self, status: CanaryStatus, live: LiveModel | None, candidate: LiveModel | None
+    ) -> None:
         """Record a change in the history, unless another worker has recorded it already."""
         key = status.candidate.key if status.candidate else None
         change = (status.state, key)
         if status.state == "waiting" or change == self._recorded or live is None:
             return
         self._recorded = change
-        if status.state == "running" and status.candidate is not None:
-            candidate, share = status.candidate, self._share
-            if self._shared(lambda: self._journal.start(candidate, share), True):
-                self._record(live.identity, status.candidate, f"canary starts: {status.reason}")
+        if status.state == "running" and candidate is not None:
+            started, share = candidate.identity, self._share
+            if self._shared(lambda: self._journal.start(started, share), True):
+                self._record(live.identity, candidate, f"canary starts: {status.reason}")
         elif status.state == "stopped":
             previous = self._shared(self._journal.stop, None)
             if previous is not None:
-                self._record(previous, live.identity, f"canary stops: {status.reason}")
+                self._record(previous, live, f"canary stops: {status.reason}")
 
     def _pause_of(self, candidate: ModelIdentity) -> Pause | None:
         now = time.time()
@@ -325,7 +327,7 @@ class Canary:
             self._tripped = None
         if self._shared(lambda: self._journal.pause(candidate, pause, now), True):
             text = f"canary is paused for {self._pause_s:g} s: {reason}"
-            self._record(candidate, active.live.identity, text)
+            self._record(candidate, active.live, text)
 
     def _shared(self, update: Callable[[], T], default: T) -> T:
         """Update the state that the workers share; without its file each worker records its own changes."""
@@ -335,6 +337,8 @@ class Canary:
             _log.warning("the workers cannot share the canary's state: %s", error)
             return default
 
-    def _record(self, previous: ModelIdentity, current: ModelIdentity, reason: str) -> None:
+    def _record(self, previous: ModelIdentity, current: LiveModel, reason: str) -> None:
         _log.warning("%s", reason)
-        self._history.record_switch(time.time(), previous, current, reason, kind="canary")
+        self._history.record_switch(
+            time.time(), previous, current.identity, reason, kind="canary", signature=current.signature
+        )

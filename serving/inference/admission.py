@@ -21,10 +21,16 @@ from numpy.typing import NDArray
 from serving.contract import HEATMAP, IMAGE, PROBABILITIES, ModelContract
 from serving.errors import ModelFileError, ModelRefused, ModelTimeout, SignatureInvalid
 from serving.errors.requests import NotReady
-from serving.inference.model_slot import LiveModel, ModelIdentity, read_identity
+from serving.inference.model_slot import (
+    UNSIGNED_MODEL,
+    LiveModel,
+    ModelIdentity,
+    ModelSignature,
+    read_identity,
+)
 from serving.inference.onnx_classifier import BATCH_SIZES, OnnxClassifier, Prediction
 from serving.inference.watchdog import WATCHDOG, call_when_lost
-from serving.signatures import SignatureCheck
+from serving.signatures import SIGNATURE, SignatureCheck, SignedFiles, signer_of
 
 MODEL_FILE = "model.onnx"
 SELF_TEST = "selftest.npz"
@@ -177,7 +183,7 @@ class _Admission:
             classifier=classifier,
             identity=identity,
             folder=folder,
-            signed_by=signed.signed_by if signed is not None else None,
+            signature=_signature(folder, signed),
             warnings=warnings,
             batch_s=batch_s,
         )
@@ -195,6 +201,19 @@ class _Admission:
         except Exception as error:  # ONNX Runtime's exceptions share no other base
             reason = str(error).splitlines()[0] if str(error) else repr(error)
             raise _refused(identity, step, reason) from error
+
+
+def _signature(folder: Path, signed: SignedFiles | None) -> ModelSignature:
+    """The signature of an admitted model: as it was checked, else as the file itself says."""
+    if signed is not None:
+        return ModelSignature(state="trusted", signed_by=signed.signed_by)
+    file = folder / SIGNATURE
+    if not file.is_file():
+        return UNSIGNED_MODEL
+    try:
+        return ModelSignature(state="unchecked", signed_by=signer_of(file))
+    except SignatureInvalid:
+        return ModelSignature(state="unchecked", signed_by=None)
 
 
 def _warm_up(classifier: OnnxClassifier, max_batch: int) -> dict[int, float]:

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Strict, TypeAdapter
 
@@ -105,6 +105,20 @@ def write_identity(folder: Path, identity: ModelIdentity) -> None:
     (folder / LINEAGE).write_text(text + "\n", encoding="utf-8")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelSignature:
+    """Who signed the files of a model that was loaded, and whether that was checked."""
+
+    state: Literal["trusted", "unchecked", "missing"]
+    """`trusted`: a trusted key signed them, checked at the admission; `unchecked`: there is a signature, and
+    this service trusts no keys that it could be checked with; `missing`: there is none."""
+    signed_by: str | None
+    """Fingerprint of the key that the signature names; None where it is missing or cannot be read."""
+
+
+UNSIGNED_MODEL = ModelSignature(state="missing", signed_by=None)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LiveModel:
     """A model that passed admission."""
@@ -113,14 +127,18 @@ class LiveModel:
     identity: ModelIdentity
     folder: Path
     """Where its files lie: the model, `card.md`, `reference.parquet`, …"""
-    signed_by: str | None = None
-    """Fingerprint of the trusted key that signed its files; None where no signature is asked for."""
+    signature: ModelSignature = UNSIGNED_MODEL
     warnings: tuple[str, ...] = ()
     """What admission let pass but a person should know."""
     batch_s: Mapping[int, float] = field(default_factory=dict)
     """Batch size → seconds of one run at its admission, of every size up to the largest that is used."""
     since: float = field(default_factory=time.time)
     """Unix time of its admission, seconds."""
+
+    @property
+    def signed_by(self) -> str | None:
+        """Fingerprint of the trusted key that signed its files; None where no signature is asked for."""
+        return self.signature.signed_by if self.signature.state == "trusted" else None
 
     @property
     def contract(self) -> ModelContract:

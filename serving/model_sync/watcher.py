@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from serving.errors import ModelRefused, ModelTimeout
 from serving.errors.requests import NotReady
 from serving.inference.admission import LIMIT_S, InputCheck, admit
-from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSlot, release_memory
+from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSignature, ModelSlot, release_memory
 from serving.model_sync.state import Target, read_good, read_target, target_stamp, write_good
 from serving.signatures import SignatureCheck
 
@@ -36,10 +36,12 @@ class History(Protocol):
         *,
         kind: Literal["live", "canary"],
         promoted_by: str | None = None,
+        signature: ModelSignature | None = None,
     ) -> None:
         """Record that `current` replaced `previous` at this Unix time, as live model or as canary.
 
-        `promoted_by` is the user who promoted it by command; None where that is unknown.
+        `promoted_by` is the user who promoted it by command, `signature` that of its files; None where that
+        is unknown.
         """
 
 
@@ -274,7 +276,13 @@ class Watcher:
             return
         if self._history is not None and previous != new.identity:
             self._history.record_switch(
-                new.since, previous, new.identity, reason, kind="live", promoted_by=promoted_by
+                new.since,
+                previous,
+                new.identity,
+                reason,
+                kind="live",
+                promoted_by=promoted_by,
+                signature=new.signature,
             )
 
     def _log_changes(self, target: Target) -> None:

@@ -141,12 +141,19 @@ def _add_labels(connection: Connection) -> None:
     create(connection, tables)
 
 
+def _add_signature(connection: Connection) -> None:
+    """6 → 7: who signed a version."""
+    connection.exec_driver_sql("ALTER TABLE switches ADD COLUMN signature VARCHAR(16)")
+    connection.exec_driver_sql("ALTER TABLE switches ADD COLUMN signed_by VARCHAR(64)")
+
+
 _STEPS: Mapping[int, Callable[[Connection], None]] = {
     1: _add_drift,
     2: _add_switch_kind,
     3: _add_promoted_by,
     4: _add_novelty,
     5: _add_labels,
+    6: _add_signature,
 }
 """Version → what makes it the next one."""
 

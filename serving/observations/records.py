@@ -14,6 +14,8 @@ from serving.contract import Box
 
 SwitchKind = Literal["live", "canary"]
 """`live`: the live model became another; `canary`: a canary began or ended beside it."""
+SignatureState = Literal["trusted", "unchecked", "missing"]
+"""See `serving.inference.model_slot.ModelSignature`."""
 # The largest finite float16 (IEEE 754 binary16).
 _HALF_MAX = 65504.0
 
@@ -104,6 +106,10 @@ class Switch:
     kind: SwitchKind
     promoted_by: str | None = None
     """User who promoted the version by command; None where that is unknown, as after a click in MLflow."""
+    signature: SignatureState | None = None
+    """Of the files of `to_version`; None where it is unknown, as in rows of earlier services."""
+    signed_by: str | None = None
+    """Fingerprint of the key that the signature names, 64 hexadecimal digits; None without one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ from sqlalchemy import (
 
 from serving.observations.records import ModelRecord, Observation, StoredObservation, Switch
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raise it with every change, which needs a step in `serving.observations.database`; a service that knows an
 older version only refuses the database."""
 MAX_LEVEL = 24
@@ -134,6 +134,8 @@ switches = Table(
     # The default is for services of version 2 that still run while the first one of version 3 starts.
     Column("kind", String(16), nullable=False, server_default="live", comment="`live` or `canary`"),
     Column("promoted_by", Text, comment="user, where it was promoted by command"),
+    Column("signature", String(16), comment="`trusted`, `unchecked` or `missing`; of to_version's files"),
+    Column("signed_by", String(64), comment="fingerprint of the key that the signature names"),
     Index("switches_by_time", "time"),
 )
 drift_results = Table(

@@ -34,6 +34,8 @@ SWITCH = Switch(
     process="host:1",
     kind="canary",
     promoted_by="anna",
+    signature="unchecked",
+    signed_by="cd" * 32,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from serving.inference.model_slot import ModelIdentity
+from serving.inference.model_slot import ModelIdentity, ModelSignature
 
 
 class RecordedSwitches:
@@ -14,6 +14,8 @@ class RecordedSwitches:
         self.switches: list[tuple[str | None, str, str]] = []
         """Version before, version now, reason."""
         self.promoted_by: list[str | None] = []
+        """Of each switch."""
+        self.signatures: list[ModelSignature | None] = []
         """Of each switch."""
 
     def record_switch(
@@ -25,6 +27,8 @@ class RecordedSwitches:
         *,
         kind: Literal["live", "canary"],
         promoted_by: str | None = None,
+        signature: ModelSignature | None = None,
     ) -> None:
         self.switches.append((previous.version if previous else None, current.version, reason))
         self.promoted_by.append(promoted_by)
+        self.signatures.append(signature)

@@ -275,6 +275,33 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelSwitch:
+    """One process changed its live model, or a canary began or ended."""
+
+    time: datetime
+    from_version: str | None
+    from_sha256: str | None
+    to_version: str | None
+    to_sha256: str | None
+    reason: str
+    process: str
+    kind: str
+    """`live` or `canary`."""
+    promoted_by: str | None
+    signature: str | None = None
+    """`trusted` (by a key that the service trusts, checked), `unchecked` or `missing`; None where unknown."""
+    signed_by: str | None = None
+    """Fingerprint of the key that the signature names; proven only where `signature` is `trusted`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Switches of the model, newest first."""
+
+    switches: tuple[ModelSwitch, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServiceAlive:
     """The process answers."""
 

@@ -116,6 +116,11 @@ def model() -> Call[answers.Model]:
     return Call(method="GET", path="/model", answer=answers.Model)
 
 
+def model_history(limit: int = 100) -> Call[answers.History]:
+    """Return the newest switches of the model, at most `limit` (1 to 1,000)."""
+    return Call(method="GET", path="/model/history", answer=answers.History, query={"limit": limit})
+
+
 def live() -> Call[answers.ServiceAlive]:
     """Ask once whether the process answers."""
     return Call(method="GET", path="/livez", answer=answers.ServiceAlive, probe=True)

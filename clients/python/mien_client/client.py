@@ -64,6 +64,8 @@ class Endpoints:
     """Delete an earlier answer, its feedback and its picture."""
     model = Endpoint(calls.model)
     """Return the live model, its contract and lineage."""
+    model_history = Endpoint(calls.model_history)
+    """Return the newest switches of the model: which version, when, why, and who signed it."""
     live = Endpoint(calls.live)
     """Ask once whether the process answers."""
     ready = Endpoint(calls.ready)

@@ -19,7 +19,7 @@ from serving.http.request.body import json_response, read_limit
 from serving.http.routes.shadow import Canary, canary_state
 from serving.inference.model_slot import LiveModel
 from serving.model_sync.service import ModelSyncStatus
-from serving.observations.records import Switch
+from serving.observations.records import SignatureState, Switch, SwitchKind
 
 SAMPLE_NOTICE = "Trained on the procedural sample of drawn faces: a demonstration, not for real faces."
 _HISTORY, _MAX_HISTORY = 100, 1000
@@ -81,11 +81,36 @@ class Model:
     """State of the canary; null if MIEN_CANARY is 0."""
 
 
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSwitch:
+    """One process changed its live model, or a canary began or ended."""
+
+    time: Time
+    from_version: str | None
+    """null when no model was live."""
+    from_sha256: str | None
+    to_version: str | None
+    to_sha256: str | None
+    reason: str
+    process: str
+    """Host and process id: every worker switches for itself."""
+    kind: SwitchKind
+    promoted_by: str | None
+    """User who promoted the version by command; null where that is unknown."""
+    signature: SignatureState | None = None
+    """Signature of the files of to_version when they were loaded. trusted: by one of MIEN_TRUSTED_KEYS, which
+    was checked; unchecked: there is a signature, and MIEN_TRUSTED_KEYS is empty; missing: not signed; null:
+    unknown, as in entries of earlier services."""
+    signed_by: str | None = None
+    """Fingerprint of the key that the signature names: proven where it is trusted, else only claimed."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class History:
     """Switches, newest first."""
 
-    switches: list[dict[str, Any]]
+    switches: list[ModelSwitch]
 
 
 @documented
@@ -173,8 +198,8 @@ def _following(status: ModelSyncStatus) -> dict[str, Any]:
     }
 
 
-def _switch(switch: Switch) -> dict[str, Any]:
-    return {**asdict(switch), "time": iso_time(switch.time)}
+def _switch(switch: Switch) -> ModelSwitch:
+    return ModelSwitch(**{**asdict(switch), "time": iso_time(switch.time)})
 
 
 _CARD, _METRICS = "card.md", "metrics.json"

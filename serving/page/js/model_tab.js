@@ -228,6 +228,7 @@ function switches(history) {
     versionsOf(each),
     each.reason,
     each.promoted_by ?? (each.kind === "live" && each.to_version !== "local" ? "unknown" : ""),
+    signerOf(each),
   ]);
   return block(
     "Model history",
@@ -236,10 +237,23 @@ function switches(history) {
       ? h(
           "div",
           { class: "card panel" },
-          table("Switches of the model", [["when"], ["what"], ["version"], ["why"], ["promoted by"]], rows, { stacked: true }),
+          table(
+            "Switches of the model",
+            [["when"], ["what"], ["version"], ["why"], ["promoted by"], ["signed by"]],
+            rows,
+            { stacked: true },
+          ),
         )
       : absent("No switch yet."),
   );
+}
+
+/** Who signed the version that a switch led to; a claim that the service did not check is marked. */
+function signerOf({ signature, signed_by: key }) {
+  if (signature === "missing") return "not signed";
+  if (signature === "trusted") return hash(key);
+  if (signature === "unchecked") return h("span", {}, key ? hash(key) : "unreadable", ", not checked");
+  return "unknown";
 }
 
 function versionsOf(each) {

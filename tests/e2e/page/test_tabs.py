@@ -117,6 +117,7 @@ def test_the_model_its_figures_its_card_and_its_history(visit: Visiting) -> None
         expect(rows).to_have_count(1 + len(CLASSES))
         history = page.get_by_role("region", name="Switches of the model").get_by_role("row")
         expect(history.nth(1)).to_contain_text("none → local")
+        expect(history.nth(1)).to_contain_text("not signed")
         page.get_by_text("What it is for, what it is not for").click()
         card = page.locator(".prose")
         expect(card.get_by_role("heading", name="Measured")).to_be_visible()

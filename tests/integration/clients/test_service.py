@@ -136,6 +136,11 @@ def test_the_model_and_the_probes(client: Driver, kind: Kind, url: str) -> None:
     assert model.live.contract["classes"] == list(CLASSES)
     assert model.live.since.utcoffset() is not None
     assert model.batches.max_images >= 1
+    switch = client.model_history(limit=1).switches[0]
+    assert (switch.kind, switch.to_sha256) == ("live", model.live.sha256)
+    assert (switch.signature, switch.signed_by) == ("missing", None)
+    assert switch.time.utcoffset() is not None
+    assert isinstance(refused(client, "model_history", 0), RequestRefused)
     assert client.live().status == "alive"
     assert client.ready().model == f"model/{model.live.version}"
     with driver(kind, url) as without_key:

@@ -283,7 +283,9 @@ def test_the_history_tells_of_the_first_model(client: httpx.Client, folder: Path
         return list(client.get("/model/history").json()["switches"])
 
     until(switches)
-    assert switches()[-1]["to_sha256"] == sha256_of(folder / "model")
+    first = switches()[-1]
+    assert first["to_sha256"] == sha256_of(folder / "model")
+    assert (first["signature"], first["signed_by"]) == ("missing", None)
     problem(client.get("/model/history?limit=0"), 400, "bad-request")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from serving.signatures import SIGNED_BY
@@ -51,7 +53,11 @@ def test_an_unsigned_version_is_refused_once_and_the_signed_one_keeps_answering(
     }
     with running(tmp_path, **given) as (process, client):
         live = client.get("/model").json()["live"]
-        assert (live["version"], live["signed_by"]) == (signed, key.sign(tmp_path / "artifacts/v0"))
+        fingerprint = key.sign(tmp_path / "artifacts/v0")
+        assert (live["version"], live["signed_by"]) == (signed, fingerprint)
+        until(lambda: client.get("/model/history").json()["switches"], PATIENCE_S)
+        [switch] = client.get("/model/history").json()["switches"]
+        assert (switch["signature"], switch["signed_by"]) == ("trusted", fingerprint)
         unsigned = add(registry, 2, None, "production")
         until(lambda: client.get("/model").json()["following"]["refused"], PATIENCE_S)
         refused = client.get("/model").json()["following"]["refused"]
@@ -90,6 +96,13 @@ def test_canary_and_shadow_are_held_to_it_too(registry: FilledRegistry, tmp_path
         key.sign(registry.artifacts / "v1")
         registry.client.set_model_version_tag(NAME, candidate, SIGNED_BY, "another stamp")
         until(lambda: ask(client, 0).json()["model"]["version"] == candidate, PATIENCE_S)
+        until(lambda: "canary" in {one["kind"] for one in history(client)}, PATIENCE_S)
+        signers = {one["to_version"]: (one["signature"], one["signed_by"]) for one in history(client)}
+        assert signers == dict.fromkeys((live, candidate), ("trusted", key.sign(registry.artifacts / "v0")))
+
+
+def history(client: httpx.Client) -> list[dict[str, Any]]:
+    return list(client.get("/model/history").json()["switches"])
 
 
 @pytest.mark.parametrize("way", [PYTHON_M, UVICORN], ids=["python -m serving", "uvicorn"])

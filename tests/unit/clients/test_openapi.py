@@ -31,6 +31,7 @@ CALLS: Mapping[str, Call[Any]] = {
     "prediction": Client.prediction(ID),
     "delete_prediction": Client.delete_prediction(ID),
     "model": Client.model(),
+    "model_history": Client.model_history(),
     "live": Client.live(),
     "ready": Client.ready(),
 }

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from serving.errors import ModelRefused, SignatureInvalid
 from serving.errors.operation import RegistryUnavailable, StartRefused
 from serving.inference.admission import admit
-from serving.inference.model_slot import ModelSlot
+from serving.inference.model_slot import ModelSignature, ModelSlot
 from serving.model_sync.location import OnDisk, Registered, parse_location
 from serving.model_sync.poller import Poller
 from serving.model_sync.resolve import resolve_model
@@ -27,6 +27,7 @@ from serving.model_sync.watcher import Watcher
 from serving.signatures import SIGNATURE, SIGNED_BY, SignedFiles, check_keys, signature_check, verify
 from tests.support.serving_models import NAME, FilledRegistry, cached_folder, model_folder, sha256_of
 from tests.support.signing import KeyPair, flip_byte, make_key, statement
+from tests.support.switches import RecordedSwitches
 
 WHERE = "models:/emotion@production"
 
@@ -100,6 +101,59 @@ def test_a_signed_version_goes_live_and_says_who_signed_it(
     assert {one["name"] for one in statement(live.folder)["predicate"]["resources"]} == {
         "card.md", "model.onnx", "selftest.npz",
     }  # fmt: skip
+
+
+def test_a_service_that_trusts_no_key_says_what_the_signature_claims(
+    registry: FilledRegistry, tmp_path: Path, key: KeyPair
+) -> None:
+    side = Side(registry, tmp_path / "state", [])
+    history = RecordedSwitches()
+    side.watcher = Watcher(side.state, side.slot, location=WHERE, threads=1, max_batch=2, history=history)
+    add(registry, 1, None)
+    side.step()
+    signed = add(registry, 2, key)
+    # Changed after it was signed: a claim that was not checked.
+    flip_byte(stored(registry, signed) / "card.md")
+    side.step()
+    printed = subprocess.check_output(["sha256sum", key.public], text=True).split()[0]
+    assert history.signatures == [
+        ModelSignature(state="missing", signed_by=None),
+        ModelSignature(state="unchecked", signed_by=printed),
+    ]
+    live = side.slot.current
+    assert live is not None
+    assert live.signed_by is None, "it is not proven"
+
+
+def with_hint(folder: Path, hint: object) -> None:
+    bundle = json.loads((folder / SIGNATURE).read_text())
+    bundle["verificationMaterial"]["publicKey"]["hint"] = hint
+    (folder / SIGNATURE).write_text(json.dumps(bundle))
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda folder: (folder / SIGNATURE).write_bytes(b""),
+    "binary": lambda folder: (folder / SIGNATURE).write_bytes(bytes(range(256))),
+    "deep": lambda folder: (folder / SIGNATURE).write_text("[" * 100_000),
+    "large": lambda folder: (folder / SIGNATURE).write_text(
+        f"{(folder / SIGNATURE).read_text()}{' ' * 2**20}"
+    ),
+    "markup": lambda folder: with_hint(folder, "<img src=x onerror=alert(1)>"),
+    "long": lambda folder: with_hint(folder, "a" * 100_000),
+    "number": lambda folder: with_hint(folder, 7),
+    "line-end": lambda folder: with_hint(folder, "ab" * 32 + "\n"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_an_unreadable_signature_names_no_key_and_refuses_no_model_where_none_is_checked(
+    tmp_path: Path, key: KeyPair, name: str
+) -> None:
+    folder = cached_folder(tmp_path / "model")
+    key.sign(folder)
+    UNREADABLE[name](folder)
+    live = admit(folder, threads=1, max_batch=2)
+    assert live.signature == ModelSignature(state="unchecked", signed_by=None)
 
 
 def unsigned(folder: Path, other: KeyPair) -> None:

@@ -140,7 +140,8 @@ def test_a_database_of_the_release_before_gets_the_new_tables(url: str, store: S
         connection.execute(text("DROP TABLE drift_results"))
         connection.execute(text("DROP TABLE drift_lease"))
         connection.execute(text("ALTER TABLE switches DROP COLUMN kind"))
-        connection.execute(text("ALTER TABLE switches DROP COLUMN promoted_by"))
+        for column in ("promoted_by", "signature", "signed_by"):
+            connection.execute(text(f"ALTER TABLE switches DROP COLUMN {column}"))
         connection.execute(text("ALTER TABLE observations DROP COLUMN novelty"))
         connection.execute(text("ALTER TABLE observations DROP COLUMN disagreement"))
         connection.execute(text("DROP TABLE labels"))

@@ -61,7 +61,7 @@ def test_an_earlier_database_becomes_as_a_new_one_and_keeps_its_rows(
     assert store.observation(id_of(2)).observation == observation(2)
     assert [row.observation.id for row in store.window("3").rows] == [id_of(1), id_of(2)]
     newest, *others = store.switches()
-    assert {switch.promoted_by for switch in others} == {None}
+    assert {(switch.promoted_by, switch.signature, switch.signed_by) for switch in others} == {(None,) * 3}
     assert newest == SWITCH
     assert {switch.reason: switch.kind for switch in others} == SWITCHES
     store.close()
