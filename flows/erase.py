@@ -18,6 +18,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ from serving.observations.store import Store
 from serving.settings import Settings
 
 _POINTER = f"{paths.DATA}.dvc"
+_OTHER_FACE = re.compile(r"(?<=^[0-9a-f]{32})-\d+$")
+"""What `collect` adds to an answer's id to name its second face and those after it."""
 _SHORT = 12
 """Digits of a commit or hash that are printed."""
 
@@ -108,7 +111,7 @@ def find_subject(root: Path, names: Sequence[str], settings: Settings) -> Subjec
         names=tuple(names),
         pattern=pattern,
         files=files,
-        answers=tuple(_answers(settings, sorted({*names, *(file.stem for file in files)}))),
+        answers=tuple(_answers(settings, sorted({*names, *(_answer_of(file.stem) for file in files)}))),
         rows=dict(_remaining_rows(root, names, files)),
         hashes=frozenset(_md5(root / file) for file in files),
     )
@@ -117,7 +120,17 @@ def find_subject(root: Path, names: Sequence[str], settings: Settings) -> Subjec
 def _names_of(locator: str, pattern: str | None) -> set[str]:
     """The names that a picture, `data/…`, can be erased by: its person, its answer's id, its path."""
     path = PurePosixPath(locator)
-    return {group_of(locator, pattern), path.stem, path.relative_to(paths.DATA.as_posix()).as_posix()}
+    return {
+        group_of(locator, pattern),
+        path.stem,
+        _answer_of(path.stem),
+        path.relative_to(paths.DATA.as_posix()).as_posix(),
+    }
+
+
+def _answer_of(stem: str) -> str:
+    """The id of the answer that a picture was collected of, without the number of its face."""
+    return _OTHER_FACE.sub("", stem)
 
 
 def _remaining_rows(

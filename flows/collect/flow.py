@@ -24,6 +24,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from flows.collect.crops import FaceCrops
 from flows.collect.dataset import add_version, read_contents
 from flows.collect.intake import Intake, select_pictures
 from flows.errors import CollectRefused, FlowError, WorkspaceFailed
@@ -87,9 +88,8 @@ def _collect(
         minimum=params.validate_.min_per_class_and_split,
     )
     pictures = PictureFolder(settings.keep_images_dir, fraction=0.0)
-    # Whole pictures for data whose faces `prepare` detects, else the crop that the network saw.
-    margin = settings.face_margin if params.prepare.crop == "none" else None
-    intake = select_pictures(labelled, pictures, contents, margin=margin)
+    crops = FaceCrops(params.prepare, margin=settings.face_margin)
+    intake = select_pictures(labelled, pictures, contents, crops)
     if not intake.accepted:
         message = _counts(intake)
         publish(intake, message)

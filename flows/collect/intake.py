@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 
 import cv2
 
+from flows.collect.crops import FaceCrops
 from flows.collect.dataset import DatasetContents
 from pipelines.prepare.hashing import pixel_sha256
 from serving.contract import Image, ImageError, decode
-from serving.contract.preprocessing import crop_square
 from serving.libraries import MOST_ORIGINAL_PIXELS
 from serving.observations.consensus import NOT_A_FACE
 from serving.observations.images import PictureFolder
@@ -22,6 +22,7 @@ GONE = "the picture is no longer kept"
 UNREADABLE = "the picture cannot be read"
 LABEL = "the emotion is not a class of the data"
 NO_FACE = "people agree that the picture shows no face"
+NOT_FOUND = "prepare would not find the face, which is not the largest of its picture"
 HELD_OUT = "the picture is in val or test"
 KNOWN = "the picture is in the data"
 TWICE = "the picture was sent more than once"
@@ -30,11 +31,12 @@ CONTRADICTED = "the picture was sent several times and has different emotions"
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptedPicture:
-    """A picture that becomes data."""
+    """A picture, or a face of one, that becomes data."""
 
     label: str
     name: str
-    """File name: the answer's id, which no `group_pattern` matches as a known person."""
+    """File name: the answer's id, which no `group_pattern` matches as a known person; `ID-1` is its second
+    face."""
     data: bytes
     sha256: str
     """SHA-256 of its pixels, by which `prepare` identifies pictures."""
@@ -53,22 +55,23 @@ def select_pictures(
     labelled: Iterable[LabelledPicture],
     pictures: PictureFolder,
     contents: DatasetContents,
-    *,
-    margin: float | None,
+    crops: FaceCrops,
 ) -> Intake:
     """Accept or refuse each picture; each is read once, and refused ones are not kept in memory.
 
     Args:
-        labelled: pictures with known emotions, in the order in which they were sent.
+        labelled: faces of pictures with known emotions, in the order in which they were sent.
         pictures: folder of the kept pictures.
         contents: of the data.
-        margin: around the face, which is cut out; None keeps pictures whole, for data whose faces `prepare`
-            detects.
+        crops: cuts the faces out.
+
+    Raises:
+        FaceDetectorError: `prepare`'s detector is needed and cannot be used here.
     """
     refused: Counter[str] = Counter()
     by_pixels: defaultdict[str, list[AcceptedPicture]] = defaultdict(list)
     for picture in labelled:
-        result = _check(picture, pictures, contents, margin=margin)
+        result = _check(picture, pictures, contents, crops)
         if isinstance(result, str):
             refused[result] += 1
         else:
@@ -85,7 +88,7 @@ def select_pictures(
 
 
 def _check(
-    picture: LabelledPicture, pictures: PictureFolder, contents: DatasetContents, *, margin: float | None
+    picture: LabelledPicture, pictures: PictureFolder, contents: DatasetContents, crops: FaceCrops
 ) -> AcceptedPicture | str:
     """The accepted picture, or the reason to refuse it."""
     if picture.emotion == NOT_A_FACE:
@@ -100,15 +103,20 @@ def _check(
     except (ImageError, OSError):
         return UNREADABLE
     suffix = PurePosixPath(picture.picture).suffix
-    if margin is not None and picture.box is not None:
-        image = crop_square(image, picture.box, margin=margin)
-        data, suffix = _png(image), ".png"
-    sha256 = pixel_sha256(image)
+    part = crops.cut(image, picture)
+    if part is None:
+        return NOT_FOUND
+    if part is not image:
+        data, suffix = _png(part), ".png"
+    sha256 = pixel_sha256(part)
     if sha256 in contents.held_out:
         return HELD_OUT
     if sha256 in contents.others:
         return KNOWN
-    return AcceptedPicture(label=picture.emotion, name=f"{picture.id}{suffix}", data=data, sha256=sha256)
+    face = f"-{picture.face}" if picture.face else ""
+    return AcceptedPicture(
+        label=picture.emotion, name=f"{picture.id}{face}{suffix}", data=data, sha256=sha256
+    )
 
 
 def _png(image: Image) -> bytes:

@@ -18,7 +18,14 @@ from serving.detection import bodies
 from serving.detection.image_reader import Picture
 from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSignature
 from serving.inference.onnx_classifier import Prediction
-from serving.observations.records import ModelRecord, Observation, Switch, SwitchKind, summarize_output
+from serving.observations.records import (
+    ModelRecord,
+    Observation,
+    OtherFace,
+    Switch,
+    SwitchKind,
+    summarize_output,
+)
 
 if TYPE_CHECKING:
     from serving.observations.recorder import Recorder
@@ -308,11 +315,21 @@ def observation_of(
         height=detection.height,
         faces=len(picture.faces),
         box=picture.box,
+        other_faces=_other_faces(picture, prediction, classes),
         decode_ms=timings.decode,
         faces_ms=timings.faces,
         preprocess_ms=timings.preprocess,
         inference_ms=timings.inference,
         total_ms=timings.total,
+    )
+
+
+def _other_faces(picture: Picture, prediction: Prediction, classes: tuple[str, ...]) -> tuple[OtherFace, ...]:
+    """The answers to the inputs after the first, which are the picture's faces in the same order."""
+    rows = prediction.probabilities[1:]
+    return tuple(
+        OtherFace(predicted=classes[index], confidence=float(row[index]), box=face.box)
+        for face, row, index in zip(picture.faces[1:], rows, rows.argmax(axis=1).tolist(), strict=True)
     )
 
 

@@ -11,7 +11,7 @@ table of `serving.score` with its embeddings. Both sides have the form of a `Tab
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,6 +167,16 @@ class Probabilities:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CorrectedFace:
+    """A face with feedback."""
+
+    true: str
+    """Its emotion by the last feedback."""
+    predicted: str
+    """The most probable class."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CurrentWindow:
     """The window that is compared with the reference."""
 
@@ -175,6 +185,8 @@ class CurrentWindow:
     """None where the classes of the rows are not known."""
     feedback: tuple[str | None, ...]
     """The true emotion of each row; None without feedback."""
+    other_faces: tuple[CorrectedFace, ...] = ()
+    """Faces with feedback beside the rows: those of the same pictures that are not the largest."""
     total: int
     """Observations in the window; an estimate when `sampled`."""
     sampled: bool
@@ -199,11 +211,18 @@ def read_current(store: Store, rule: WindowRule, *, version: str, sha256: str) -
         table=table_of(rows),
         probabilities=_probabilities(store, rows),
         feedback=tuple(row.feedback for row in rows),
+        other_faces=tuple(face for row in rows for face in _corrected_faces(row)),
         total=round(window.total * len(rows) / len(window.rows)),
         sampled=window.sampled,
         since=rows[0].observation.time,
         until=rows[-1].observation.time,
     )
+
+
+def _corrected_faces(row: StoredObservation) -> Iterator[CorrectedFace]:
+    for index, face in enumerate(row.observation.other_faces, 1):
+        if (true := row.true_emotions.get(index)) is not None:
+            yield CorrectedFace(true=true, predicted=face.predicted)
 
 
 def _probabilities(store: Store, rows: Sequence[StoredObservation]) -> Probabilities | None:

@@ -1,4 +1,4 @@
-"""How often the model is right: measured on rows with feedback, estimated without."""
+"""How often the model is right: measured on faces with feedback, estimated without."""
 
 from __future__ import annotations
 
@@ -22,16 +22,13 @@ _DRAWS, _SEED = 1000, 0
 
 def quality_of(reference: Reference, current: CurrentWindow) -> Quality:
     """Return the current accuracy, with and without feedback, and the reference's."""
-    labelled = [index for index, emotion in enumerate(current.feedback) if emotion is not None]
+    rows = zip(current.feedback, current.table.predicted.tolist(), strict=True)
+    labelled = [(true, predicted) for true, predicted in rows if true is not None]
+    labelled += [(face.true, face.predicted) for face in current.other_faces]
+    true, predicted = np.array(labelled, dtype=np.str_).reshape(-1, 2).T
     return Quality(
         reference=measure(reference.labels, reference.table.predicted),
-        feedback=(
-            measure(
-                np.array([current.feedback[index] for index in labelled]), current.table.predicted[labelled]
-            )
-            if labelled
-            else None
-        ),
+        feedback=measure(true, predicted) if labelled else None,
         estimated=estimate(reference, current),
     )
 

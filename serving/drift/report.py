@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NUMBERS_METHOD, CLASSES_METHOD = "wasserstein", "jensenshannon"
 """Evidently's names of the distances in `serving.drift.thresholds`."""
-_TRUTH = "true emotion"
+_TRUTH, _ANSWER = "true emotion", "answer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,7 @@ def make_report(
     from evidently.metrics import Accuracy, F1Score, ValueDrift
 
     with_quality = shows_quality(columns, current)
+    answers = next((one for one in columns if one.is_classes), None) if with_quality else None
     metrics: list[Any] = [
         ValueDrift(column=one.name, method=_method(one), threshold=thresholds[one.name]) for one in columns
     ]
@@ -68,9 +69,13 @@ def make_report(
         metrics += [Accuracy(), F1Score()]
     # Without Evidently's tests: those of quality compare with a random guess and add their own verdict.
     run = Evidently(metrics, metadata={"model": model}, include_tests=False).run(
-        _dataset({one.name: one.window for one in columns}, list(current.feedback) if with_quality else None),
         _dataset(
-            {one.name: one.reference for one in columns}, reference.labels.tolist() if with_quality else None
+            {one.name: one.window for one in columns},
+            _judged(current, answers.window.tolist()) if answers else None,
+        ),
+        _dataset(
+            {one.name: one.reference for one in columns},
+            [*zip(reference.labels.tolist(), answers.reference.tolist(), strict=True)] if answers else None,
         ),
     )
     values = [metric["value"] for metric in run.dict()["metrics"]]
@@ -79,16 +84,22 @@ def make_report(
 
 
 def shows_quality(columns: Sequence[Column], current: CurrentWindow) -> bool:
-    """Whether Evidently can compute accuracy and F1 on the rows with feedback.
+    """Whether Evidently can compute accuracy and F1 on the faces with feedback.
 
-    With only two labels in these rows Evidently assumes a binary problem, looks for a class called 1 and
+    With only two labels on these faces Evidently assumes a binary problem, looks for a class called 1 and
     fails; the drift result has its own figures (`serving.drift.quality`).
     """
     predicted = next((one.window for one in columns if one.is_classes), None)
     if predicted is None:
         return False
-    labelled = [pair for pair in zip(current.feedback, predicted, strict=True) if pair[0] is not None]
-    return len({str(label) for pair in labelled for label in pair}) > 2
+    labelled = [pair for pair in _judged(current, predicted.tolist()) if pair[0] is not None]
+    return len({label for pair in labelled for label in pair}) > 2
+
+
+def _judged(current: CurrentWindow, predicted: Sequence[str]) -> list[tuple[str | None, str]]:
+    """Return the true emotion and the answer: of each row, then of each other face with feedback."""
+    others = [(face.true, face.predicted) for face in current.other_faces]
+    return [*zip(current.feedback, predicted, strict=True), *others]
 
 
 def _method(column: Column) -> str:
@@ -96,9 +107,16 @@ def _method(column: Column) -> str:
 
 
 def _dataset(
-    values: Mapping[str, NDArray[np.float64] | NDArray[np.str_]], truth: list[str | None] | None
+    values: Mapping[str, NDArray[np.float64] | NDArray[np.str_]],
+    judged: Sequence[tuple[str | None, str]] | None,
 ) -> Dataset:
-    """Create Evidently's data set; rows without a true emotion do not count towards quality."""
+    """Create Evidently's data set.
+
+    Args:
+        values: the compared columns, [rows].
+        judged: true emotion and answer of each row, then of faces without a row; pairs without a true emotion
+            do not count towards quality. None: without quality.
+    """
     import pandas as pd
     from evidently import DataDefinition, Dataset, MulticlassClassification
 
@@ -106,12 +124,14 @@ def _dataset(
     numbers = [name for name, column in values.items() if column.dtype.kind != "U"]
     classes = [name for name in values if name not in numbers]
     quality = None
-    if truth is not None:
-        frame[_TRUTH] = truth
-        quality = [MulticlassClassification(target=_TRUTH, prediction_labels=classes[0])]
+    if judged is not None:
+        # Faces without a row have no values in the compared columns; Evidently ignores these.
+        frame = frame.reindex(range(len(judged)))
+        frame[_TRUTH] = [true for true, _ in judged]
+        frame[_ANSWER] = [answer for _, answer in judged]
+        classes += [_TRUTH, _ANSWER]
+        quality = [MulticlassClassification(target=_TRUTH, prediction_labels=_ANSWER)]
     definition = DataDefinition(
-        numerical_columns=numbers,
-        categorical_columns=[*classes, *([_TRUTH] if truth is not None else [])],
-        classification=quality,
+        numerical_columns=numbers, categorical_columns=classes, classification=quality
     )
     return Dataset.from_pandas(frame, definition)

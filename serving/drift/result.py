@@ -127,7 +127,7 @@ class Quality:
 
     reference: Measured
     feedback: Measured | None
-    """On rows with feedback; people correct answers more readily than they confirm them."""
+    """On faces with feedback, each once; people correct answers more readily than they confirm them."""
     estimated: Estimated
 
 

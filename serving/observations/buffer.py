@@ -58,8 +58,8 @@ class Buffer:
         self._lock = threading.Lock()
         # Not a dict: taking the first item of a dict again and again is quadratic.
         self._rows: OrderedDict[str, WaitingObservation] = OrderedDict()
-        # Feedback by its observation, so that the last one replaces those before it; switches by number.
-        self._notes: OrderedDict[str | int, Note] = OrderedDict()
+        # Feedback by its face, so that the last one replaces those before it; other notes by number.
+        self._notes: OrderedDict[tuple[str, int] | int, Note] = OrderedDict()
         self._numbers = itertools.count()
         # In the writer's hands: still found by their id, no longer dropped.
         self._taken: dict[str, WaitingObservation] = {}
@@ -116,15 +116,22 @@ class Buffer:
             waiting = self._rows.get(id) or self._taken.get(id)
             if waiting is None:
                 return None
-            taken = [note for note in self._taken_notes if _is_about(note, id)]
-            note = self._notes.get(id) or (taken[-1] if taken else None)
-        emotion = note.emotion if isinstance(note, Feedback) else None
-        return StoredObservation(observation=waiting.observation, feedback=emotion)
+            notes = [*self._taken_notes]
+            # By its key: the notes may be many.
+            faces = range(1 + len(waiting.observation.other_faces))
+            notes += [self._notes[id, face] for face in faces if (id, face) in self._notes]
+        emotions = {
+            note.face: note.emotion
+            for note in notes
+            if isinstance(note, Feedback) and note.observation_id == id
+        }
+        return StoredObservation(observation=waiting.observation, true_emotions=emotions)
 
     def remove(self, id: str) -> bool:
         """Take out an observation and its feedback, unless the writer has them; whether it was here."""
         with self._lock:
-            self._notes.pop(id, None)
+            for key in [key for key, note in self._notes.items() if _is_about(note, id)]:
+                del self._notes[key]
             waiting = self._rows.pop(id, None)
             if waiting is None:
                 return False
@@ -187,7 +194,7 @@ class Buffer:
             return left
 
     def _append(self, note: Note) -> None:
-        key = note.observation_id if isinstance(note, Feedback) else next(self._numbers)
+        key = (note.observation_id, note.face) if isinstance(note, Feedback) else next(self._numbers)
         self._notes.pop(key, None)
         self._notes[key] = note
         if len(self._notes) > self._capacity:

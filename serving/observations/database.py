@@ -147,6 +147,12 @@ def _add_signature(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE switches ADD COLUMN signed_by VARCHAR(64)")
 
 
+def _add_faces(connection: Connection) -> None:
+    """7 → 8: the answers to all faces of a picture, and feedback on each."""
+    connection.exec_driver_sql("ALTER TABLE observations ADD COLUMN other_faces TEXT")
+    connection.exec_driver_sql("ALTER TABLE feedback ADD COLUMN face INTEGER DEFAULT 0 NOT NULL")
+
+
 _STEPS: Mapping[int, Callable[[Connection], None]] = {
     1: _add_drift,
     2: _add_switch_kind,
@@ -154,6 +160,7 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     4: _add_novelty,
     5: _add_labels,
     6: _add_signature,
+    7: _add_faces,
 }
 """Version → what makes it the next one."""
 

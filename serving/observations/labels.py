@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -46,7 +46,14 @@ from serving.observations.consensus import (
 from serving.observations.database import Database
 from serving.observations.ranking import Embeddings, choose_next, informativeness, stack_embeddings
 from serving.observations.sampling import AHEAD_S
-from serving.observations.schema import feedback, labels, latest_feedback, models, observations
+from serving.observations.schema import (
+    feedback,
+    labels,
+    latest_feedback,
+    models,
+    observations,
+    read_other_faces,
+)
 
 CANDIDATES = 2000
 """Newest pictures without labels that are ranked; more would take longer than a person waits."""
@@ -111,14 +118,16 @@ class LabelSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPicture:
-    """A kept picture whose true emotion is known: agreed on by labellers, or sent as feedback."""
+    """A face of a kept picture whose true emotion is known: agreed on by labellers, or sent as feedback."""
 
     id: str
     """Id of the answer."""
     picture: str
     """Name inside the folder of kept pictures."""
+    face: int = 0
+    """Index in the answer's faces; 0: the largest face, or the whole picture."""
     box: Box | None
-    """The face that was looked at, left, top, width, height in px; None: the whole picture."""
+    """The face, left, top, width, height in px; None: the whole picture."""
     emotion: str
     """The agreed label, `NOT_A_FACE` included; without one, the true emotion from the last feedback."""
 
@@ -242,31 +251,37 @@ class LabelStore:
         )
 
     def labelled_pictures(self) -> list[LabelledPicture]:
-        """Return all kept pictures whose true emotion is known, oldest first.
+        """Return each face of the kept pictures whose true emotion is known, oldest picture first.
 
-        An agreed label replaces feedback, because several people looked at the picture; labels that are not
-        agreed on change nothing.
+        Labels are of the largest face, or of the whole picture. An agreed one replaces its feedback, because
+        several people looked at it; labels that are not agreed on change nothing.
 
         Raises:
             StoreUnavailable: the database is unreachable.
         """
+        with_feedback = observations.c.id.in_(select(feedback.c.observation_id))
+        which = and_(
+            observations.c.picture.is_not(None),
+            with_feedback | observations.c.id.in_(select(labels.c.observation_id)),
+        )
         query = (
-            select(observations.c.id, observations.c.picture, *_BOX, latest_feedback)
-            .where(
-                observations.c.picture.is_not(None),
-                observations.c.id.in_(select(feedback.c.observation_id))
-                | observations.c.id.in_(select(labels.c.observation_id)),
-            )
+            select(observations.c.id, observations.c.picture, *_BOX, observations.c.other_faces)
+            .where(which)
             .order_by(observations.c.time, observations.c.id)
         )
         with self._database.opened() as connection:
             rows = connection.execute(query).mappings().all()
+            emotions = latest_feedback(connection, which)
             given = _by_picture(connection.execute(select(labels)).mappings().all())
-        agreed = {id: consensus_of(values, needed=self._needed).label for id, values in given.items()}
+        agreed = {
+            id: label
+            for id, values in given.items()
+            if (label := consensus_of(values, needed=self._needed).label) is not None
+        }
         return [
-            LabelledPicture(id=row["id"], picture=row["picture"], box=_box(row), emotion=emotion)
+            face
             for row in rows
-            if (emotion := agreed.get(row["id"]) or row["feedback"]) is not None
+            for face in _labelled_faces(row, emotions.get(row["id"], {}), agreed.get(row["id"]))
         ]
 
     def close(self) -> None:
@@ -289,8 +304,8 @@ class LabelStore:
                 observations.c.time >= since,
                 observations.c.time <= time.time() + AHEAD_S,
                 observations.c.id.not_in(mine),
-                # The client has said what it shows.
-                observations.c.id.not_in(select(feedback.c.observation_id)),
+                # The client has said what the largest face shows.
+                observations.c.id.not_in(select(feedback.c.observation_id).where(feedback.c.face == 0)),
                 is_open,
             )
         )
@@ -357,6 +372,17 @@ def _scores(rows: Sequence[RowMapping]) -> Any:
 
 def _task(row: RowMapping) -> LabelTask:
     return LabelTask(id=row["id"], time=row["time"], classes=tuple(json.loads(row["classes"])))
+
+
+def _labelled_faces(
+    row: RowMapping, emotions: Mapping[int, str], agreed: str | None
+) -> Iterator[LabelledPicture]:
+    """Yield the faces of one picture with feedback, and the largest one with an agreed label."""
+    boxes = [_box(row), *(face.box for face in read_other_faces(row["other_faces"]))]
+    for face, box in enumerate(boxes):
+        emotion = agreed if agreed is not None and face == 0 else emotions.get(face)
+        if emotion is not None:
+            yield LabelledPicture(id=row["id"], picture=row["picture"], face=face, box=box, emotion=emotion)
 
 
 def _box(row: RowMapping) -> Box | None:

@@ -168,14 +168,19 @@ class Recorder:
             return replace(found, model=self._models.get((row.model_version, row.model_sha256)))
         return await self._patiently(id, lambda: self._store.observation(id))
 
-    async def feedback(self, id: str, emotion: str) -> None:
-        """Store the true emotion of an earlier answer, written or not; of several, the last one counts.
+    async def feedback(self, id: str, emotion: str, *, face: int = 0) -> None:
+        """Store the true emotion of a face of an earlier answer, written or not; the last one counts.
+
+        Args:
+            id: of the answer.
+            emotion: a class of its model.
+            face: index in the answer's faces, which the caller has checked; 0: the largest one.
 
         Raises:
             ObservationUnknown: no such answer is known.
             StoreUnavailable: it is not waiting here, and the database is unreachable.
         """
-        row = Feedback(observation_id=id, time=time.time(), emotion=emotion)
+        row = Feedback(observation_id=id, face=face, time=time.time(), emotion=emotion)
         if not self._buffer.note_if_waiting(row):
             await self._patiently(id, lambda: self._store.feedback(row))
 

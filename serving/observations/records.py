@@ -21,6 +21,18 @@ _HALF_MAX = 65504.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OtherFace:
+    """The answer to a face beside the largest: as much as a correction needs, and no embedding."""
+
+    predicted: str
+    """The most probable class, also when its probability is low."""
+    confidence: float
+    """Probability of the predicted class."""
+    box: Box
+    """left, top, width, height in px of the upright picture."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
     """One answer; of a picture with several faces, the largest face's."""
 
@@ -55,6 +67,8 @@ class Observation:
     """Found in the picture; 0 when the whole picture was looked at."""
     box: Box | None
     """left, top, width, height in px of the face that was looked at; None: the whole picture."""
+    other_faces: tuple[OtherFace, ...] = ()
+    """The faces of the answer from the second on; the first is `predicted` and `box`."""
     decode_ms: float
     faces_ms: float
     preprocess_ms: float
@@ -114,9 +128,11 @@ class Switch:
 
 @dataclass(frozen=True, kw_only=True)
 class Feedback:
-    """The true emotion of an earlier answer, sent by a client; of several, the last one counts."""
+    """The true emotion of a face of an earlier answer, sent by a client; of several, the last one counts."""
 
     observation_id: str
+    face: int = 0
+    """Index in the answer's faces; 0: the largest face, or the whole picture."""
     time: float
     """Seconds since 1970 (UTC)."""
     emotion: str
@@ -136,10 +152,15 @@ class StoredObservation:
     """A stored observation with what came later."""
 
     observation: Observation
-    feedback: str | None = None
-    """The true emotion by the last feedback; None without feedback."""
+    true_emotions: Mapping[int, str] = field(default_factory=dict)
+    """Index of a face → its true emotion by the last feedback; empty without feedback."""
     model: ModelRecord | None = field(default=None, repr=False)
     """The model that answered; None in windows, whose rows share one model."""
+
+    @property
+    def feedback(self) -> str | None:
+        """The true emotion of the largest face, or of the whole picture; None without feedback."""
+        return self.true_emotions.get(0)
 
     def probabilities(self) -> NDArray[np.float32]:
         """Float32 [classes], in the model's order."""

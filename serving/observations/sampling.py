@@ -54,7 +54,9 @@ def read_window(
     if last_n is not None:
         since = max(since, _time_of_nth(connection, version, last_n, until=until))
     level = _level_that_holds_more(connection, version, since=since, until=until, than=max_rows)
-    rows = _rows(connection, version, since=since, until=until, level=level)
+    levels = range(level, MAX_LEVEL + 1)
+    rows = _rows(connection, version, since=since, until=until, levels=levels)
+    emotions = latest_feedback(connection, _in_window(version, since=since, until=until, levels=levels))
     sampled = level > 0 or len(rows) > max_rows
     total = len(rows) << level
     if last_n is not None:
@@ -66,7 +68,7 @@ def read_window(
         since=since,
         total=total,
         sampled=sampled,
-        rows=tuple(read_observation(row) for row in _thinned(rows, max_rows)),
+        rows=tuple(read_observation(row, emotions.get(row["id"], {})) for row in _thinned(rows, max_rows)),
     )
 
 
@@ -97,11 +99,9 @@ def _level_that_holds_more(
 
 
 def _rows(
-    connection: Connection, version: str, *, since: float, until: float, level: int
+    connection: Connection, version: str, *, since: float, until: float, levels: Sequence[int]
 ) -> Sequence[RowMapping]:
-    query = select(observations, latest_feedback).where(
-        _in_window(version, since=since, until=until, levels=range(level, MAX_LEVEL + 1))
-    )
+    query = select(observations).where(_in_window(version, since=since, until=until, levels=levels))
     # Sorted here: asked for the order, SQLite walks through the whole window by time.
     return sorted(connection.execute(query).mappings(), key=itemgetter("time", "id"))
 

@@ -3,7 +3,7 @@
     schema_version   one row: which layout this is
     models           every model that was live
     observations     one row per answer
-    feedback         true emotions sent by clients; the newest of an observation counts
+    feedback         true emotions sent by clients; the newest of each face of an observation counts
     labels           labels of kept pictures by people, one of each person
     switches         when which process changed its model, and why
     drift_results    whether a model's observations have moved away from its reference, and by how much
@@ -17,13 +17,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from operator import attrgetter
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
+    Connection,
     Double,
     Index,
     Integer,
@@ -37,9 +41,9 @@ from sqlalchemy import (
     select,
 )
 
-from serving.observations.records import ModelRecord, Observation, StoredObservation, Switch
+from serving.observations.records import ModelRecord, Observation, OtherFace, StoredObservation, Switch
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Raise it with every change, which needs a step in `serving.observations.database`; a service that knows an
 older version only refuses the database."""
 MAX_LEVEL = 24
@@ -95,6 +99,7 @@ observations = Table(
     Column("picture", String(64), comment="name inside the folder of kept pictures"),
     Column("novelty", Double, comment="empty when the model does not say"),
     Column("disagreement", Double, comment="distance from the shadow's answer, 0 to 1; empty without one"),
+    Column("other_faces", Text, comment="JSON array of objects, the second largest first; empty without any"),
     Index("observations_by_time", "time"),
     Index("observations_by_model", "model_version", "time"),
     Index("observations_by_level", "model_version", "level", "time"),
@@ -107,6 +112,8 @@ feedback = Table(
     Column("observation_id", String(36), nullable=False),
     Column("time", Double, nullable=False),
     Column("emotion", String(128), nullable=False),
+    # The default is for services of version 7 that still run while the first one of version 8 starts.
+    Column("face", Integer, nullable=False, server_default="0", comment="index in the answer's faces"),
     Index("feedback_by_observation", "observation_id", "number"),
     Index("feedback_by_time", "time"),
 )
@@ -159,20 +166,10 @@ drift_lease = Table(
     Column("until", Double, nullable=False, comment="when another process may take it"),
 )
 
-latest_feedback = (
-    select(feedback.c.emotion)
-    .where(feedback.c.observation_id == observations.c.id)
-    .order_by(feedback.c.number.desc())
-    .limit(1)
-    .scalar_subquery()
-    .label("feedback")
-)
-"""The column `feedback` of a query on `observations`."""
-
 Row = dict[str, str | float | bytes | None]
 """Column → value that a database driver takes."""
 _BOX = ("face_left", "face_top", "face_width", "face_height")
-_PLAIN = tuple(item.name for item in fields(Observation) if item.name != "box")
+_PLAIN = tuple(item.name for item in fields(Observation) if item.name not in ("box", "other_faces"))
 _plain_values = attrgetter(*_PLAIN)
 _NO_BOX = (None, None, None, None)
 
@@ -188,14 +185,46 @@ def observation_row(observation: Observation) -> Row:
     row = dict(zip(_PLAIN, _plain_values(observation), strict=True))
     row.update(zip(_BOX, observation.box or _NO_BOX, strict=True))
     row["level"] = level_of(observation.id)
+    others = [asdict(face) for face in observation.other_faces]
+    row["other_faces"] = json.dumps(others, ensure_ascii=False) if others else None
     return row
 
 
-def read_observation(row: RowMapping) -> StoredObservation:
-    """The reverse; takes the column `feedback` too."""
+def read_observation(row: RowMapping, true_emotions: Mapping[int, str]) -> StoredObservation:
+    """The reverse; `true_emotions` are its own of `latest_feedback`."""
     values = {name: row[name] for name in _PLAIN}
     box = None if row["face_left"] is None else tuple(row[name] for name in _BOX)
-    return StoredObservation(observation=Observation(**values, box=box), feedback=row["feedback"])
+    observation = Observation(**values, box=box, other_faces=read_other_faces(row["other_faces"]))
+    return StoredObservation(observation=observation, true_emotions=true_emotions)
+
+
+def read_other_faces(value: str | None) -> tuple[OtherFace, ...]:
+    """Read the column `other_faces`."""
+    faces = json.loads(value) if value else []
+    return tuple(
+        OtherFace(predicted=one["predicted"], confidence=one["confidence"], box=tuple(one["box"]))
+        for one in faces
+    )
+
+
+def latest_feedback(connection: Connection, which: ColumnElement[bool]) -> Mapping[str, Mapping[int, str]]:
+    """Return the true emotions of these observations.
+
+    Args:
+        connection: to the database.
+        which: condition on `observations`.
+
+    Returns:
+        Id of an observation with feedback → index of a face → its last feedback.
+    """
+    query = select(feedback.c.number, feedback.c.observation_id, feedback.c.face, feedback.c.emotion).where(
+        feedback.c.observation_id.in_(select(observations.c.id).where(which))
+    )
+    found: defaultdict[str, dict[int, str]] = defaultdict(dict)
+    # Sorted here: asked for the order, SQLite walks through all feedback.
+    for _, id, face, emotion in sorted(tuple(row) for row in connection.execute(query)):
+        found[id][face] = emotion
+    return found
 
 
 def model_row(model: ModelRecord) -> Row:

@@ -20,8 +20,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    Integer,
     String,
     Table,
+    and_,
     delete,
     false,
     literal,
@@ -61,7 +63,7 @@ from serving.observations.schema import (
 # Long enough to be worth a transaction, short enough that other writers wait milliseconds.
 _PURGE_ROWS = 1000
 MAX_FEEDBACK = 16
-"""Maximum number of feedback rows for one answer; older ones are deleted."""
+"""Maximum number of feedback rows for one face of an answer; older ones are deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,29 +122,34 @@ class Store:
             self._add(connection, models, [model_row(model) for model in batch.models])
             self._add(connection, observations, [observation_row(row) for row in batch.observations])
             self._add(connection, feedback, [vars(row) for row in batch.feedback])
-            for id in {row.observation_id for row in batch.feedback}:
-                _forget_old_feedback(connection, id)
+            for id, face in {(row.observation_id, row.face) for row in batch.feedback}:
+                _forget_old_feedback(connection, id, face)
             self._add(connection, switches, [switch_row(row) for row in batch.switches])
             for row in batch.disagreements:
                 which = observations.c.id == row.observation_id
                 connection.execute(update(observations).where(which).values(disagreement=row.distance))
 
     def feedback(self, row: Feedback) -> None:
-        """Store the true emotion of a stored answer; the last one counts, the last `MAX_FEEDBACK` are kept.
+        """Store the true emotion of a face of a stored answer.
+
+        The last one of a face counts, and its last `MAX_FEEDBACK` are kept.
 
         Raises:
             ObservationUnknown: no such answer was stored.
             StoreUnavailable: the database is unreachable.
         """
         _check_id(row.observation_id)
-        known = select(observations.c.id, literal(row.time, Double), literal(row.emotion, String)).where(
-            observations.c.id == row.observation_id
-        )
-        columns = ["observation_id", "time", "emotion"]
+        known = select(
+            observations.c.id,
+            literal(row.face, Integer),
+            literal(row.time, Double),
+            literal(row.emotion, String),
+        ).where(observations.c.id == row.observation_id)
+        columns = ["observation_id", "face", "time", "emotion"]
         with self._database.opened() as connection:
             insert = feedback.insert().from_select(columns, known).returning(feedback.c.number)
             added = connection.execute(insert).all()
-            _forget_old_feedback(connection, row.observation_id)
+            _forget_old_feedback(connection, row.observation_id, row.face)
         if not added:
             raise ObservationUnknown(id=row.observation_id)
 
@@ -154,12 +161,12 @@ class Store:
             StoreUnavailable: the database is unreachable.
         """
         _check_id(id)
-        query = select(observations, latest_feedback).where(observations.c.id == id)
+        which = observations.c.id == id
         with self._database.opened() as connection:
-            row = connection.execute(query).mappings().one_or_none()
+            row = connection.execute(select(observations).where(which)).mappings().one_or_none()
             if row is None:
                 raise ObservationUnknown(id=id)
-            found = read_observation(row)
+            found = read_observation(row, latest_feedback(connection, which).get(id, {}))
             return replace(found, model=_model(connection, found.observation))
 
     def window(
@@ -261,16 +268,10 @@ def _check_id(id: str) -> None:
         raise ObservationUnknown(id=id)
 
 
-def _forget_old_feedback(connection: Connection, id: str) -> None:
-    newest = (
-        select(feedback.c.number)
-        .where(feedback.c.observation_id == id)
-        .order_by(feedback.c.number.desc())
-        .limit(MAX_FEEDBACK)
-    )
-    connection.execute(
-        delete(feedback).where(feedback.c.observation_id == id, feedback.c.number.not_in(newest))
-    )
+def _forget_old_feedback(connection: Connection, id: str, face: int) -> None:
+    which = and_(feedback.c.observation_id == id, feedback.c.face == face)
+    newest = select(feedback.c.number).where(which).order_by(feedback.c.number.desc()).limit(MAX_FEEDBACK)
+    connection.execute(delete(feedback).where(which, feedback.c.number.not_in(newest)))
 
 
 def _model(connection: Connection, observation: Observation) -> ModelRecord | None:

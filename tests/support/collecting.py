@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from serving.contract import Box
 from serving.observations.images import PictureFolder
 from serving.observations.labels import Label, LabelStore
-from serving.observations.records import Feedback
+from serving.observations.records import Feedback, OtherFace
 from serving.observations.store import Batch, Store
 from tests.support.dvc_project import DvcProject, new_project
 from tests.support.observing import NOW, id_of, observation
@@ -42,9 +44,17 @@ class KeptPictures:
         }
 
     def add(
-        self, image: NDArray[np.uint8] | None, emotion: str | None, *, box: Box | None = None
+        self,
+        image: NDArray[np.uint8] | None,
+        emotion: str | None,
+        *,
+        box: Box | None = None,
+        others: Mapping[Box, str | None] = MappingProxyType({}),
     ) -> tuple[str, Path]:
-        """Store one answer, with its picture and its feedback if given; return its id and its file."""
+        """Store one answer, with its picture and its feedback if given; return its id and its file.
+
+        `others` are boxes of further faces, with the feedback on each.
+        """
         number = len(self.ids)
         id = id_of(number)
         name = None
@@ -53,9 +63,12 @@ class KeptPictures:
             name = folder.write(encoded(image), id=id, time=NOW)
         store = Store(self.environment["MIEN_DATABASE_URL"])
         try:
-            store.write(Batch(observations=[observation(number, id=id, box=box, picture=name)]))
-            if emotion is not None:
-                store.feedback(Feedback(observation_id=id, time=NOW + number, emotion=emotion))
+            faces = tuple(OtherFace(predicted="happy", confidence=0.5, box=each) for each in others)
+            row = observation(number, id=id, box=box, picture=name, other_faces=faces)
+            store.write(Batch(observations=[row]))
+            for face, true in enumerate((emotion, *others.values())):
+                if true is not None:
+                    store.feedback(Feedback(observation_id=id, face=face, time=NOW + number, emotion=true))
         finally:
             store.close()
         self.ids.append(id)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine, create_engine, text
 
-from serving.observations.records import ModelRecord, Observation, Switch, summarize_output
+from serving.observations.records import ModelRecord, Observation, OtherFace, Switch, summarize_output
 
 CLASSES = ("angry", "happy", "sad")
 _DAY_S = 86_400.0
@@ -37,6 +37,11 @@ SWITCH = Switch(
     signature="unchecked",
     signed_by="cd" * 32,
 )
+OTHER_FACES = (
+    OtherFace(predicted="sad", confidence=0.75, box=(300, 10, 100, 110)),
+    OtherFace(predicted="happy", confidence=0.5, box=(-5, 200, 90, 95)),
+)
+"""The second and third face of an answer."""
 
 
 def id_of(number: int, *, at: float = NOW) -> str:
@@ -122,6 +127,21 @@ INSERT INTO drift_results (number, time, model_version, model_sha256, verdict, r
   VALUES (7, 1.5, '3', 'ab', 'unknown', '{{}}');
 UPDATE schema_version SET version = 2;
 """
+# What the next ones added: kinds of switches, novelty, labels, disagreement, signatures.
+VERSION_7 = """
+ALTER TABLE switches ADD COLUMN kind VARCHAR(16) DEFAULT 'live' NOT NULL;
+UPDATE switches SET kind = 'canary' WHERE substr(reason, 1, 7) = 'canary ';
+ALTER TABLE switches ADD COLUMN promoted_by TEXT;
+ALTER TABLE observations ADD COLUMN novelty {double};
+ALTER TABLE observations ADD COLUMN disagreement {double};
+CREATE TABLE labels (observation_id VARCHAR(36) NOT NULL, labeller VARCHAR(128) NOT NULL,
+  time {double} NOT NULL, label VARCHAR(128) NOT NULL, PRIMARY KEY (observation_id, labeller));
+CREATE INDEX labels_by_labeller ON labels (labeller, label);
+CREATE INDEX labels_by_time ON labels (time);
+ALTER TABLE switches ADD COLUMN signature VARCHAR(16);
+ALTER TABLE switches ADD COLUMN signed_by VARCHAR(64);
+UPDATE schema_version SET version = 7;
+"""
 # Reason, as services of version 1 and 2 wrote it → the kind that they read from it.
 SWITCHES = {
     "models:/emotion@production names version 3": "live",
@@ -164,13 +184,19 @@ def execute(url: str, *statements: str, **values: object) -> None:
 
 
 def write_earlier_database(url: str, *, version: int) -> None:
-    """Make a database as a service of schema version 1 or 2 left it: `ROW` and `SWITCHES`."""
+    """Make a database as a service of schema version 1, 2 or 7 left it: `ROW` and `SWITCHES`."""
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     types = TYPES[url.partition(":")[0]]
-    script = VERSION_1 + (VERSION_2 if version == 2 else "")
-    execute(url, *[one for one in script.format(**types).split(";") if one.strip()])
+    script = VERSION_1 + (VERSION_2 if version >= 2 else "")
+    execute(url, *_statements(script, types))
     columns, marks = ", ".join(ROW), ", ".join(f":{name}" for name in ROW)
     execute(url, f"INSERT INTO observations ({columns}) VALUES ({marks})", **ROW)  # noqa: S608 - the test's own
     for number, reason in enumerate(SWITCHES):
         execute(url, INSERT_SWITCH, time=number, reason=reason)
+    if version == 7:
+        execute(url, *_statements(VERSION_7, types))
+
+
+def _statements(script: str, types: dict[str, str]) -> list[str]:
+    return [one for one in script.format(**types).split(";") if one.strip()]

@@ -167,6 +167,8 @@ class FeedbackStored:
     """The stored feedback, and what was predicted."""
 
     id: str
+    face: int
+    """Index in the answer's `faces`; 0: the largest face, or the whole picture."""
     emotion: str
     predicted: str
 
@@ -190,6 +192,19 @@ class AnsweringModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OtherFace:
+    """The answer to a face beside the largest."""
+
+    face: int
+    """Index in the answer's `faces`, from 1 on."""
+    box: Area
+    emotion: str
+    probability: float
+    feedback: str | None
+    """The true emotion of the last feedback."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """An earlier answer and its lineage."""
 
@@ -207,7 +222,9 @@ class Prediction:
     image: Size
     input: InputStatistics
     feedback: str | None
-    """The true emotion of the last feedback."""
+    """The true emotion of the last feedback on the largest face, or on the whole picture."""
+    other_faces: tuple[OtherFace, ...]
+    """The faces from the second on, largest first."""
     picture_kept: bool
     model: AnsweringModel
     lineage: Mapping[str, Any] | None

@@ -36,7 +36,7 @@ class Call(Generic[T]):
     accept: str = "application/json"
     picture: bytes | None = None
     files: Sequence[File] = ()
-    json: Mapping[str, str] | None = None
+    json: Mapping[str, str | int] | None = None
     repeatable: bool = True
     """Whether it may be sent again when the service may already have done what it asks for."""
     probe: bool = False
@@ -95,9 +95,15 @@ def explain_png(picture: Picture, *, faces: Faces = "auto", min_probability: flo
     return Call(path="/explain", answer=bytes, query=query, picture=_read(picture, 1)[1], accept="image/png")
 
 
-def feedback(id: str, emotion: str) -> Call[answers.FeedbackStored]:
-    """Store the true emotion of an earlier answer; the last one counts."""
-    json = {"id": id, "emotion": emotion}
+def feedback(id: str, emotion: str, *, face: int = 0) -> Call[answers.FeedbackStored]:
+    """Store the true emotion of a face of an earlier answer; the last one counts.
+
+    Args:
+        id: of the answer.
+        emotion: one of the answer's emotions.
+        face: index in the answer's `faces`; 0: the largest face, or the whole picture.
+    """
+    json: Mapping[str, str | int] = {"id": id, "emotion": emotion, "face": face}
     return Call(path="/feedback", answer=answers.FeedbackStored, json=json, repeatable=False)
 
 

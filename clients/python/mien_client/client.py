@@ -57,7 +57,7 @@ class Endpoints:
     explain_png = Endpoint(calls.explain_png)
     """Draw heatmaps, boxes and labels into the picture; returns a PNG file."""
     feedback = Endpoint(calls.feedback)
-    """Store the true emotion of an earlier answer."""
+    """Store the true emotion of a face of an earlier answer."""
     prediction = Endpoint(calls.prediction)
     """Return an earlier answer with its lineage."""
     delete_prediction = Endpoint(calls.delete_prediction)

@@ -1,8 +1,8 @@
-"""GET and DELETE /predictions/{id}: an earlier answer with its lineage; POST /feedback: its true emotion."""
+"""GET and DELETE /predictions/{id}: an earlier answer with its lineage; POST /feedback: true emotions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ from serving.detection.responses import area_json, is_id
 from serving.errors.requests import BadRequest, NotFound
 from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes, Schema, documented
 from serving.http.request.body import json_response, read_json
-from serving.observations.records import StoredObservation
+from serving.observations.records import Observation, StoredObservation
 
 routes = Routes("observations")
 ID_PARAMETER: Schema = {
@@ -37,6 +37,10 @@ ID_PARAMETER: Schema = {
     "description": "Id of an answer.",
     "example": EXAMPLE_ID,
 }
+FaceIndex = Annotated[
+    int,
+    Field(ge=0, description="Index in the answer's `faces`; 0: the largest face, or the whole picture."),
+]
 
 
 @with_config(
@@ -44,10 +48,11 @@ ID_PARAMETER: Schema = {
 )
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Feedback:
-    """The true emotion of an earlier answer."""
+    """The true emotion of a face of an earlier answer."""
 
     id: Id
     emotion: Annotated[str, Field(min_length=1)]
+    face: FaceIndex = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +60,7 @@ class FeedbackStored:
     """The feedback is stored."""
 
     id: Id
+    face: FaceIndex
     emotion: str
     predicted: str
 
@@ -75,6 +81,18 @@ class AnsweringModel:
     name: str | None
     version: str
     sha256: Sha256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherFace:
+    """The answer to a face beside the largest."""
+
+    face: FaceIndex
+    box: Area
+    emotion: str
+    probability: Fraction
+    feedback: str | None
+    """The true emotion of the last feedback."""
 
 
 @documented
@@ -98,7 +116,9 @@ class Prediction:
     image: Size
     input: InputStatistics
     feedback: str | None
-    """The true emotion of the last feedback."""
+    """The true emotion of the last feedback on the largest face, or on the whole picture."""
+    other_faces: Sequence[OtherFace]
+    """The faces from the second on, largest first."""
     picture_kept: bool
     model: AnsweringModel
     lineage: Mapping[str, Any] | None
@@ -163,6 +183,16 @@ def _body(recorded: StoredObservation) -> Prediction:
             sharpness=round(seen.sharpness, 6),
         ),
         feedback=recorded.feedback,
+        other_faces=[
+            OtherFace(
+                face=index,
+                box=area_json(face.box),
+                emotion=face.predicted,
+                probability=round(face.confidence, 6),
+                feedback=recorded.true_emotions.get(index),
+            )
+            for index, face in enumerate(seen.other_faces, 1)
+        ],
         picture_kept=seen.picture is not None,
         model=AnsweringModel(
             name=model.name if model else None, version=seen.model_version, sha256=seen.model_sha256
@@ -179,26 +209,50 @@ def _body(recorded: StoredObservation) -> Prediction:
     body={"required": True, "content": {"application/json": {"schema": TypeAdapter(Feedback).json_schema()}}},
 )
 async def feedback(request: Request) -> Response:
-    """Store the true emotion; a later feedback replaces an earlier one."""
+    """Store the true emotion of a face; a later feedback on the same face replaces an earlier one."""
     dependencies: Dependencies = request.state.dependencies
-    id, emotion = _checked(await read_json(request))
-    recorded = await dependencies.recorder.observation(id)
+    given = _checked(await read_json(request))
+    recorded = await dependencies.recorder.observation(given.id)
     classes = recorded.model.classes if recorded.model else ()
-    if classes and emotion not in classes:
-        raise BadRequest(f"emotion is {emotion[:40]!r}, the model knows {', '.join(classes)}")
-    await dependencies.recorder.feedback(id, emotion)
-    dependencies.metrics.feedback(emotion)
-    predicted = recorded.observation.predicted
-    return json_response(FeedbackStored(id=id, emotion=emotion, predicted=predicted))
+    if classes and given.emotion not in classes:
+        raise BadRequest(f"emotion is {given.emotion[:40]!r}, the model knows {', '.join(classes)}")
+    predicted = _predicted(recorded.observation, given.face)
+    await dependencies.recorder.feedback(given.id, given.emotion, face=given.face)
+    dependencies.metrics.feedback(given.emotion)
+    return json_response(
+        FeedbackStored(id=given.id, face=given.face, emotion=given.emotion, predicted=predicted)
+    )
 
 
-def _checked(body: dict[str, Any]) -> tuple[str, str]:
-    if set(body) != {"id", "emotion"}:
-        raise BadRequest(f"the keys are {sorted(map(str, body))[:8]}, expected exactly id and emotion")
-    id, emotion = body["id"], body["emotion"]
+def _predicted(seen: Observation, face: int) -> str:
+    """Return what was predicted for a face.
+
+    Raises:
+        BadRequest: the answer has no such face.
+    """
+    predicted = [seen.predicted, *(other.predicted for other in seen.other_faces)]
+    if face >= len(predicted):
+        last = len(predicted) - 1
+        expected = f"0 to {last}" if last else "0, its only one"
+        raise BadRequest(
+            f"face is {face}, expected an index in the answer's faces: {expected}; "
+            "without face, feedback is on the largest one or the whole picture"
+        )
+    return predicted[face]
+
+
+def _checked(body: dict[str, Any]) -> Feedback:
+    if not {"id", "emotion"} <= set(body) <= {"id", "emotion", "face"}:
+        raise BadRequest(
+            f"the keys are {sorted(map(str, body))[:8]}, expected id and emotion, and face if it is not the "
+            "largest one"
+        )
+    emotion, face = body["emotion"], body.get("face", 0)
     if not isinstance(emotion, str) or not emotion:
         raise BadRequest("emotion is not a non-empty text")
-    return checked_id(id), emotion
+    if type(face) is not int or face < 0:
+        raise BadRequest("face is not an index in the answer's faces: a whole number, 0 for the largest one")
+    return Feedback(id=checked_id(body["id"]), emotion=emotion, face=face)
 
 
 def checked_id(value: Any) -> str:

@@ -1,7 +1,7 @@
 // The cards beside the picture: a face's emotion, a bar per class, feedback buttons, and the answer's lineage.
 
 import { bars } from "./bars.js";
-import { h } from "./dom.js";
+import { h, icon } from "./dom.js";
 import { feedbackPanel } from "./feedback.js";
 import { counted, ms, percent, titled } from "./format.js";
 import { openLineage } from "./lineage.js";
@@ -47,6 +47,11 @@ export class Answers {
     thumb?.setAttribute("aria-hidden", "true");
     const which = this.which(face, index);
     const number = several ? h("b", { class: "number", "aria-hidden": "true" }, String(index + 1)) : null;
+    const noted = h("span", { class: "noted", hidden: true });
+    const onstored = (emotion) => {
+      noted.hidden = !several;
+      noted.replaceChildren(icon("check"), `You said ${titled(emotion).toLowerCase()}`);
+    };
     head.append(
       h("span", { class: "thumb" }, thumb, number),
       h(
@@ -55,6 +60,7 @@ export class Answers {
         h("span", { class: "emotion" }, said(face)),
         which ? h("span", { class: "which" }, which) : null,
         face.unfamiliar ? h("span", { class: "which" }, "Unlike the pictures the model learned from") : null,
+        noted,
       ),
       h("span", { class: "probability" }, percent(face.probability)),
     );
@@ -63,7 +69,7 @@ export class Answers {
       { class: "answer-body" },
       face.unfamiliar ? unfamiliar(face) : null,
       bars(face.probabilities),
-      index === 0 ? feedbackPanel(this.answer, onproblem) : onlyTheLargest(),
+      feedbackPanel({ id: this.answer.id, face, index, several, onstored, onproblem }),
     );
     const element = h(
       "article",
@@ -122,14 +128,6 @@ const missed = (count) =>
   count === 1
     ? "A face may have been missed: another place, in a dashed box, looks somewhat like one."
     : `Faces may have been missed: ${count} other places, in dashed boxes, look somewhat like one.`;
-
-function onlyTheLargest() {
-  return h(
-    "p",
-    { class: "fine" },
-    "Only the largest face's answer is kept, so only that one can be corrected.",
-  );
-}
 
 function provenance(answer, roundTripMs, onproblem) {
   const { model, timings_ms: timings } = answer;

@@ -110,11 +110,11 @@ export function explain(picture, { signal } = {}) {
   });
 }
 
-/** Send the true emotion of a face. */
-export function feedback(id, emotion) {
+/** Send the true emotion of a face, by its place in the answer; 0 is the largest, or the whole picture. */
+export function feedback(id, face, emotion) {
   return json("feedback", {
     method: "POST",
-    body: JSON.stringify({ id, emotion }),
+    body: JSON.stringify({ id, face, emotion }),
     type: "application/json",
   });
 }

@@ -6,19 +6,25 @@ import { titled } from "./format.js";
 import { hueOf } from "./colours.js";
 import { inWords } from "./problem_texts.js";
 
-/** Asks whether the answer on the largest face is right. */
-export function feedbackPanel(answer, onproblem) {
+/**
+ * Asks whether the answer on one face is right.
+ * @param id of the answer; `face` is one of its faces, `index` its place among them.
+ * @param several whether the answer has more faces than this one.
+ * @param onstored is called with the emotion that was stored.
+ */
+export function feedbackPanel({ id, face, index, several, onstored, onproblem }) {
   const panel = h("div", { class: "verdict-of-people" });
-  const predicted = top(answer.probabilities);
+  const predicted = top(face.probabilities);
+  const question = `is-it-right-${index}`;
   const ask = () =>
     panel.replaceChildren(
       h(
         "div",
         { class: "ask" },
-        h("span", { id: "is-it-right" }, "Is that what the face shows?"),
+        h("span", { id: question }, `Is that what ${several ? `face ${index + 1}` : "the face"} shows?`),
         h(
           "span",
-          { class: "row", role: "group", "aria-labelledby": "is-it-right" },
+          { class: "row", role: "group", "aria-labelledby": question },
           h(
             "button",
             { type: "button", class: "button small", onclick: () => send(predicted) },
@@ -33,19 +39,19 @@ export function feedbackPanel(answer, onproblem) {
       ),
     );
   const choose = () => {
-    const others = Object.keys(answer.probabilities).filter((name) => name !== predicted);
+    const others = Object.keys(face.probabilities).filter((name) => name !== predicted);
     panel.replaceChildren(
       h(
         "fieldset",
         { class: "choices" },
-        h("legend", {}, "What does it show?"),
+        h("legend", {}, `What does ${several ? `face ${index + 1}` : "it"} show?`),
         others.map((name) =>
           h(
             "button",
             {
               type: "button",
               class: "button small",
-              "data-hue": hueOf(name, Object.keys(answer.probabilities)),
+              "data-hue": hueOf(name, Object.keys(face.probabilities)),
               onclick: () => send(name),
             },
             titled(name),
@@ -61,8 +67,10 @@ export function feedbackPanel(answer, onproblem) {
       button.disabled = true;
     });
     try {
-      await api.feedback(answer.id, emotion);
-      thank(panel, emotion, predicted, ask);
+      await api.feedback(id, index, emotion);
+      const words = thanks(several ? `face ${index + 1}` : "", emotion, predicted);
+      thank(panel, words, ask);
+      onstored(emotion);
     } catch (problem) {
       if (problem.kind === "unauthorized") return onproblem(problem, () => send(emotion));
       const { title, text } = inWords(problem);
@@ -76,11 +84,12 @@ export function feedbackPanel(answer, onproblem) {
   return panel;
 }
 
-function thank(panel, emotion, predicted, again) {
-  const words =
-    emotion === predicted
-      ? "Thank you: noted as right."
-      : `Thank you: noted as ${titled(emotion).toLowerCase()}.`;
+function thanks(which, emotion, predicted) {
+  const noted = emotion === predicted ? "right" : titled(emotion).toLowerCase();
+  return which ? `Thank you: ${which} is noted as ${noted}.` : `Thank you: noted as ${noted}.`;
+}
+
+function thank(panel, words, again) {
   panel.replaceChildren(
     h(
       "p",

@@ -66,6 +66,10 @@ function links(found) {
       found.id,
     ],
     ["feedback", found.feedback ? titled(found.feedback) : null],
+    ...found.other_faces.map(({ face, feedback }) => [
+      `feedback on face ${face + 1}`,
+      feedback ? titled(feedback) : null,
+    ]),
     ["picture", found.picture_kept ? "kept" : "not kept; its numbers are"],
     ["model", `${model.name ?? ""} version ${model.version}`, `sha256 ${model.sha256}`],
     ["trained as", [known.architecture, origin(known.weights)].filter(Boolean).join(", ")],

@@ -107,7 +107,47 @@ def test_of_several_faces_each_has_its_box_and_its_card(visit: Visiting) -> None
         opened = page.locator(".answer.open")
         expect(opened).to_have_attribute("aria-label", "Face 3")
         expect(opened.locator(".bar")).to_have_count(len(CLASSES))
-        expect(opened).to_contain_text("Only the largest face")
+
+
+def test_each_face_is_corrected_on_its_own_card(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open()
+        visitor.send(group())
+        visitor.state("answered")
+        cards_of = page.locator(".answer")
+        for face, emotion in ((2, "Fear"), (0, "Sad"), (2, "Disgust")):
+            page.locator(".box").nth(face).click()
+            card = cards_of.nth(face)
+            change = card.get_by_role("button", name="Change")
+            if change.count():
+                change.click()
+            question = card.get_by_role("group")
+            expect(question).to_have_accessible_name(f"Is that what face {face + 1} shows?")
+            question.get_by_role("button", name="That’s wrong").click()
+            card.get_by_role("button", name=emotion, exact=True).click()
+            expect(card.locator(".thanks")).to_contain_text(f"face {face + 1} is noted as {emotion.lower()}")
+            expect(card.locator(".noted")).to_contain_text(emotion.lower())
+        page.locator(".box").nth(1).click()
+        cards_of.nth(1).get_by_role("button", name="That’s right").click()
+        expect(cards_of.nth(1).locator(".thanks")).to_contain_text("face 2 is noted as right")
+        right = cards(page)[1].lower()
+        # The closed cards still say what was noted.
+        expect(page.locator(".noted:visible")).to_have_text(
+            ["You said sad", f"You said {right}", "You said disgust"]
+        )
+        page.get_by_role("button", name="Where this answer comes from").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("feedback on face 3")
+        address = dialog.get_by_role("link", name="All of it, as JSON").get_attribute("href")
+        with urllib.request.urlopen(f"{visitor.address}/{address}") as answer:  # noqa: S310 # the test's own service
+            stored = json.load(answer)
+        assert stored["feedback"] == "sad"
+        assert [face["feedback"] for face in stored["other_faces"]] == [right, "disgust"]
+        dialog.get_by_role("button", name="Close").click()
+        for width in (1366, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert barriers(page) == []
 
 
 @pytest.mark.parametrize("width", [1366, 390])

@@ -45,7 +45,7 @@ from tests.support.scripted_server import (
 
 KINDS: tuple[Kind, ...] = ("sync", "async")
 NO_JITTER = Retries(jitter=lambda: 1.0)
-STORED = {"id": "a" * 32, "emotion": "sad", "predicted": "happy"}
+STORED = {"id": "a" * 32, "face": 0, "emotion": "sad", "predicted": "happy"}
 OK = answering(200, EXAMPLES["Detection"])
 BUSY = problem(QueueFull(waiting=2, limit=1), request_id="r1")
 

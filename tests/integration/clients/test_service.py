@@ -130,6 +130,18 @@ def test_feedback_is_stored_once_and_an_answer_can_be_read_and_deleted(
     assert isinstance(refused(client, "prediction", "../model"), NotFound)
 
 
+def test_feedback_on_a_face_is_read_back_with_that_face(client: Driver) -> None:
+    answer = client.detect(group())
+    stored = client.feedback(answer.id, "sad", face=2)
+    assert (stored.face, stored.predicted) == (2, answer.faces[2].emotion)
+    found = client.prediction(answer.id)
+    assert [face.face for face in found.other_faces] == [1, 2]
+    assert [face.feedback for face in found.other_faces] == [None, "sad"]
+    assert [face.box for face in found.other_faces] == [face.box for face in answer.faces[1:]]
+    assert found.feedback is None
+    assert isinstance(refused(client, "feedback", answer.id, "sad", face=3), RequestRefused)
+
+
 def test_the_model_and_the_probes(client: Driver, kind: Kind, url: str) -> None:
     model = client.model()
     assert model.live.name == "model"

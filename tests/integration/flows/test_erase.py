@@ -146,15 +146,16 @@ def test_models_that_learned_from_them_are_named_with_their_aliases(
 def test_an_answer_goes_with_its_picture_and_what_was_collected_of_it(
     project: DvcProject, kept: KeptPictures
 ) -> None:
-    id, picture = kept.add(noise(1), "happy")
+    id, picture = kept.add(noise(1), "happy", others={(1, 2, 9, 9): "sad"})
     other, other_picture = kept.add(noise(2), "happy")
-    collected = project.root / f"data/happy/{id}.png"
-    collected.write_bytes(encoded(noise(1)))
+    collected = [project.root / f"data/happy/{id}.png", project.root / f"data/sad/{id}-1.png"]
+    for number, path in enumerate(collected):
+        path.write_bytes(encoded(noise(10 + number)))
     project.run("dvc", "add", "--quiet", "data")
     done = erase(project, kept, id, "--yes")
     assert done.returncode == 0, done.stderr
     assert not picture.exists()
-    assert not collected.exists()
+    assert not [path for path in collected if path.exists()]
     assert other_picture.exists()
     store = Store(kept.environment["MIEN_DATABASE_URL"])
     try:

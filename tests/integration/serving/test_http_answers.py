@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.http_service import picture_of, ready, serving, settings_in, until
 from tests.support.onnx_models import CLASSES
+from tests.support.page_model import group
 from tests.support.pictures import animated, drawn_face, encoded, pillow_rgb, textured
 from tests.support.serving_models import model_folder, sha256_of
 
@@ -211,7 +212,7 @@ def test_an_answer_is_found_again_corrected_and_deleted(client: httpx.Client, fo
     assert found["lineage"]["dataset"] == "5" * 64
     assert found["feedback"] is None
     stored = client.post("/feedback", json={"id": answer["id"], "emotion": "sad"})
-    assert stored.json() == {"id": answer["id"], "emotion": "sad", "predicted": CLASSES[6]}
+    assert stored.json() == {"id": answer["id"], "face": 0, "emotion": "sad", "predicted": CLASSES[6]}
     assert client.get(path).json()["feedback"] == "sad"
     until(lambda: list((folder / "pictures").rglob(f"{answer['id']}.png")))
     assert client.delete(path).status_code == 204
@@ -232,6 +233,50 @@ def test_of_feedback_on_one_answer_the_last_counts_and_sixteen_are_kept(
     assert client.get(f"/predictions/{id}").json()["feedback"] == CLASSES[39 % len(CLASSES)]
     newest = [CLASSES[number % len(CLASSES)] for number in range(24, 40)]
     assert kept_feedback(folder, id) == newest
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["waiting", "written"])
+def test_each_face_of_an_answer_has_its_own_feedback(
+    client: httpx.Client, folder: Path, written: bool
+) -> None:
+    answer = detected(client, group())
+    id, faces = answer["id"], answer["faces"]
+    assert len(faces) == 3
+    if written:
+        until(lambda: stored_faces(folder, id))
+    for face, emotion in ((2, "sad"), (0, "happy"), (2, "fear")):
+        stored = client.post("/feedback", json={"id": id, "face": face, "emotion": emotion})
+        predicted = faces[face]["emotion"]
+        assert stored.json() == {"id": id, "face": face, "emotion": emotion, "predicted": predicted}
+    found = client.get(f"/predictions/{id}").json()
+    assert found["feedback"] == "happy"
+    assert found["other_faces"] == [
+        {
+            "face": face,
+            "box": faces[face]["box"],
+            "emotion": faces[face]["emotion"],
+            "probability": faces[face]["probability"],
+            "feedback": emotion,
+        }
+        for face, emotion in ((1, None), (2, "fear"))
+    ]
+    refused = client.post("/feedback", json={"id": id, "face": 3, "emotion": "sad"})
+    detail = problem(refused, 400, "bad-request")["detail"]
+    assert "face is 3" in detail
+    assert "0 to 2" in detail
+
+
+def stored_faces(folder: Path, id: str) -> list[tuple[str]]:
+    with closing(sqlite3.connect(folder / "observations.db")) as database:
+        return database.execute("SELECT other_faces FROM observations WHERE id = ?", (id,)).fetchall()
+
+
+def test_a_whole_picture_takes_feedback_as_its_first_face_and_no_other(client: httpx.Client) -> None:
+    id = detected(client, picture_of(2))["id"]
+    assert client.post("/feedback", json={"id": id, "face": 0, "emotion": "sad"}).status_code == 200
+    refused = client.post("/feedback", json={"id": id, "face": 1, "emotion": "sad"})
+    assert "face is 1" in problem(refused, 400, "bad-request")["detail"]
+    assert client.get(f"/predictions/{id}").json()["other_faces"] == []
 
 
 def kept_feedback(folder: Path, id: str) -> list[str]:
@@ -258,6 +303,10 @@ def test_verbs_that_no_endpoint_has_share_one_label(client: httpx.Client) -> Non
         ({"id": "0" * 32, "emotion": 1}, 400, "bad-request"),
         ({"id": 1, "emotion": "sad"}, 400, "bad-request"),
         ({"id": "0" * 32, "emotion": "sad", "more": 1}, 400, "bad-request"),
+        ({"id": "0" * 32, "emotion": "sad", "face": -1}, 400, "bad-request"),
+        ({"id": "0" * 32, "emotion": "sad", "face": True}, 400, "bad-request"),
+        ({"id": "0" * 32, "emotion": "sad", "face": 1.0}, 400, "bad-request"),
+        ({"id": "0" * 32, "emotion": "sad", "face": None}, 400, "bad-request"),
     ],
 )
 def test_wrong_feedback_is_refused(

@@ -154,7 +154,10 @@ def test_a_call_sends_the_options_and_the_body_that_the_document_describes(name:
     assert bool(content) == (call.picture is not None or bool(call.files) or call.json is not None)
     if call.json is not None:
         schema = content["application/json"]["schema"]
-        assert set(call.json) == set(schema["required"]) == set(schema["properties"])
+        assert set(call.json) == set(schema["properties"])
+        defaults = {key: each["default"] for key, each in schema["properties"].items() if "default" in each}
+        assert set(schema["required"]) == set(call.json) - set(defaults)
+        assert {key: call.json[key] for key in defaults} == defaults
     if call.files:
         assert {field for field, _ in call.files} == set(
             content["multipart/form-data"]["schema"]["properties"]

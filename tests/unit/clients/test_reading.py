@@ -80,7 +80,7 @@ def test_times_have_their_zone() -> None:
         "id": "a", "time": "2026-11-30T10:00:00.500+00:00", "emotion": "sad", "probability": 1,
         "probabilities": {}, "entropy": 0, "novelty": None, "faces": 0, "box": None, "whole_image": True,
         "image": size, "input": {"brightness": 0, "contrast": 0, "sharpness": 0}, "feedback": None,
-        "picture_kept": False, "model": {"name": None, "version": "1", "sha256": ""},
+        "other_faces": [], "picture_kept": False, "model": {"name": None, "version": "1", "sha256": ""},
         "lineage": {"run_id": "f", "nested": [1]},
     }  # fmt: skip
     prediction = read_answer(Prediction, body(stored))

@@ -132,6 +132,30 @@ def test_feedback_becomes_a_new_version_of_the_data(
     assert project.run("git", "rev-parse", BRANCH) == project.run("git", "rev-parse", "HEAD")
 
 
+def test_each_corrected_face_of_a_picture_becomes_its_own_picture(
+    project: DvcProject, kept: KeptPictures, tmp_path: Path
+) -> None:
+    photo = noise(2, side=120)
+    first, second, third, fourth = [(10 + 28 * number, 30, 24 - number, 24 - number) for number in range(4)]
+    others = {second: "happy", third: None, fourth: "angry"}
+    both, _ = kept.add(photo, "sad", box=first, others=others)
+    one, _ = kept.add(noise(3, side=120), None, box=first, others={second: "angry", third: "bored"})
+    name, said = run()
+    assert name == "Completed", said
+    assert said.startswith("4 pictures came in; ")
+    assert f"1 refused: {intake.LABEL}" in said
+    found = files_of(project, tmp_path / "remote")
+    came = {f"sad/{both}.png", f"happy/{both}-1.png", f"angry/{both}-3.png", f"angry/{one}-1.png"}
+    assert {path for path in found if not path.rpartition("/")[2].startswith(("id", "faces.txt"))} == came
+
+    project.run("git", "merge", "--quiet", BRANCH)
+    project.run("dvc", "checkout", "--quiet", "data.dvc")
+    is_trained_on(project, tmp_path / "prepared", came)
+    for path, box in ((f"sad/{both}", first), (f"happy/{both}-1", second), (f"angry/{both}-3", fourth)):
+        stored = decode((project.root / "data" / f"{path}.png").read_bytes(), max_pixels=10**6)
+        assert pixel_sha256(stored) == pixel_sha256(crop_square(photo, box, margin=0.15))
+
+
 def test_what_people_agree_on_joins_the_data_beside_feedback(
     project: DvcProject, kept: KeptPictures, tmp_path: Path
 ) -> None:

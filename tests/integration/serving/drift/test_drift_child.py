@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -28,7 +29,7 @@ from serving.observations.records import Feedback
 from serving.observations.store import Batch, Store
 from tests.support.drift import CLASSES, reference_columns, write_reference
 from tests.support.http_service import until
-from tests.support.observing import MODEL, observation
+from tests.support.observing import MODEL, OTHER_FACES, observation
 from tests.support.processes import command_of
 
 RULE = WindowRule(last_n=90, min_rows=30)
@@ -59,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             brightness=float(seen["brightness"][number]) + 0.3,
             predicted=str(seen["predicted"][number]),
             embedding=seen["embedding"][number].tobytes(),
+            other_faces=OTHER_FACES,
             **{name: float(seen[name][number]) for name in names},
         )
         for number in range(90)
@@ -67,6 +69,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Feedback(observation_id=row.id, time=row.time, emotion=str(seen["label"][number]))
         for number, row in enumerate(rows[:30])
     ]
+    # Of the second face half are right, of the third none.
+    for number, row in enumerate(rows[:10]):
+        for face, emotion in ((1, ("sad", "angry")[number % 2]), (2, "angry")):
+            feedback.append(Feedback(observation_id=row.id, face=face, time=row.time, emotion=emotion))
     store = Store(f"sqlite:///{folder}/observations.db")
     store.write(Batch(observations=rows, feedback=feedback))
     store.close()
@@ -115,9 +121,16 @@ def test_quality_is_measured_where_feedback_exists(done: tuple[DriftResult, str,
     quality = done[0].quality
     assert quality is not None
     assert quality.feedback is not None
-    assert quality.feedback.rows == 30
+    assert quality.feedback.rows == 30 + 2 * 10
     seen = reference_columns(people=30, seed=5)
-    assert quality.feedback.accuracy == pytest.approx((seen["label"] == seen["predicted"])[:30].mean())
+    right = int((seen["label"] == seen["predicted"])[:30].sum()) + 5
+    assert quality.feedback.accuracy == pytest.approx(right / 50)
+    (evidently,) = [
+        one["value"]
+        for one in json.loads(done[2])["metric_results"].values()
+        if one.get("display_name", "").startswith("Accuracy")
+    ]
+    assert evidently == pytest.approx(right / 50)
     assert "Accuracy" in done[1]
 
 

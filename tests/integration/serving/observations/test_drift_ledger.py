@@ -144,6 +144,8 @@ def test_a_database_of_the_release_before_gets_the_new_tables(url: str, store: S
             connection.execute(text(f"ALTER TABLE switches DROP COLUMN {column}"))
         connection.execute(text("ALTER TABLE observations DROP COLUMN novelty"))
         connection.execute(text("ALTER TABLE observations DROP COLUMN disagreement"))
+        connection.execute(text("ALTER TABLE observations DROP COLUMN other_faces"))
+        connection.execute(text("ALTER TABLE feedback DROP COLUMN face"))
         connection.execute(text("DROP TABLE labels"))
         connection.execute(text("UPDATE schema_version SET version = 1"))
     engine.dispose()

@@ -21,9 +21,9 @@ from tests.support.observing import (
 )
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 7])
 def earlier(url: str, request: pytest.FixtureRequest) -> str:
-    """URL of a database as a service of version 1 or 2 left it, with one answer and some switches."""
+    """URL of a database as a service of this version left it, with one answer and some switches."""
     write_earlier_database(url, version=request.param)
     return url
 
@@ -74,6 +74,21 @@ def test_an_earlier_database_becomes_as_a_new_one_and_keeps_its_rows(
     fresh.prepare()
     fresh.close()
     assert layout(earlier) == layout(new)
+
+
+def test_feedback_of_version_7_is_on_the_largest_face(url: str) -> None:
+    write_earlier_database(url, version=7)
+    insert = "INSERT INTO feedback (observation_id, time, emotion) VALUES (:id, :time, :emotion)"
+    for emotion in ("happy", "sad"):
+        execute(url, insert, id=id_of(1), time=NOW, emotion=emotion)
+    store = Store(url)
+    assert store.observation(id_of(1)).true_emotions == {0: "sad"}
+    assert store.observation(id_of(1)).observation.other_faces == ()
+    # As a service of version 7 that still runs.
+    execute(url, insert, id=id_of(1), time=NOW, emotion="angry")
+    store.feedback(Feedback(observation_id=id_of(1), face=0, time=NOW, emotion="happy"))
+    assert store.observation(id_of(1)).true_emotions == {0: "happy"}
+    store.close()
 
 
 def test_a_database_that_only_bears_the_number_is_refused(earlier: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,7 +15,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from serving.drift.data import CurrentWindow, Probabilities, Reference, Table
+from serving.drift.data import CorrectedFace, CurrentWindow, Probabilities, Reference, Table
 from serving.drift.quality import estimate, expected_metrics, measure, quality_of, wilson
 
 
@@ -87,6 +89,19 @@ def test_only_rows_with_feedback_are_measured(reference: Reference) -> None:
     assert found.feedback is not None
     assert (found.feedback.rows, found.feedback.accuracy) == (2, 0.5)
     assert quality_of(reference, current(["a"], [None], [0.1])).feedback is None
+
+
+def test_each_corrected_face_counts_once_also_beside_the_largest(reference: Reference) -> None:
+    others = (CorrectedFace(true="b", predicted="a"), CorrectedFace(true="b", predicted="b"))
+    window = replace(current(["a", "b", "a"], ["a", None, "b"], [0.1] * 3), other_faces=others)
+    found = quality_of(reference, window).feedback
+    assert found is not None
+    assert (found.rows, found.accuracy) == (4, 0.5)
+    assert found.confusion == {"a": {"a": 1, "b": 0}, "b": {"a": 2, "b": 1}}
+    only_others = replace(current(["a"], [None], [0.1]), other_faces=others)
+    found = quality_of(reference, only_others).feedback
+    assert found is not None
+    assert (found.rows, found.accuracy) == (2, 0.5)
 
 
 def test_expected_metrics_by_hand() -> None:

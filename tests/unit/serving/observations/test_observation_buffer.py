@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from serving.observations.buffer import Buffer
 from serving.observations.records import Disagreement, Feedback, StoredObservation
-from tests.support.observing import NOW, SWITCH, id_of, observation
+from tests.support.observing import NOW, OTHER_FACES, SWITCH, id_of, observation
 
 
 def a_buffer(capacity: int = 10, picture_bytes: int = 100) -> Buffer:
     return Buffer(capacity=capacity, picture_bytes=picture_bytes)
 
 
-def feedback(number: int, emotion: str) -> Feedback:
-    return Feedback(observation_id=id_of(number), time=NOW, emotion=emotion)
+def feedback(number: int, emotion: str, *, face: int = 0) -> Feedback:
+    return Feedback(observation_id=id_of(number), face=face, time=NOW, emotion=emotion)
 
 
 def filled(count: int, **size: int) -> Buffer:
@@ -91,6 +91,28 @@ def test_feedback_joins_its_waiting_observation_and_the_last_one_counts() -> Non
     buffer.take(1)
     assert buffer.note_if_waiting(feedback(0, "happy"))
     assert found(buffer, 0).feedback == "happy"
+
+
+def test_each_face_of_a_waiting_observation_has_its_own_feedback() -> None:
+    buffer = a_buffer()
+    buffer.add(observation(0, other_faces=OTHER_FACES), None)
+    assert buffer.note_if_waiting(feedback(0, "sad", face=2))
+    buffer.take(1)
+    for face, emotion in ((0, "sad"), (2, "happy"), (0, "angry")):
+        assert buffer.note_if_waiting(feedback(0, emotion, face=face))
+    assert found(buffer, 0).true_emotions == {0: "angry", 2: "happy"}
+    buffer.done()
+    assert buffer.take(10)[1] == [feedback(0, "happy", face=2), feedback(0, "angry")]
+    buffer.done()
+
+
+def test_a_removed_observation_takes_the_feedback_on_all_its_faces_along() -> None:
+    buffer = a_buffer()
+    buffer.add(observation(0, other_faces=OTHER_FACES), None)
+    for face in range(3):
+        buffer.note_if_waiting(feedback(0, "sad", face=face))
+    assert buffer.remove(id_of(0))
+    assert buffer.take(10) == ([], [])
 
 
 def test_a_removed_observation_takes_its_feedback_along() -> None:
