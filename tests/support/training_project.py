@@ -59,10 +59,12 @@ def from_scratch(root: Path, name: str) -> None:
     write_record(root / "weights" / name / "origin.json", origin)
 
 
-def start_stage(root: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start `python -m pipelines.train …` in a process of its own."""
+def start_stage(
+    root: Path, *arguments: str, module: str = "pipelines.train", **environment: str
+) -> subprocess.Popen[str]:
+    """Start `python -m pipelines.train …`, or another module, in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.train", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=root,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"} | environment,
         stdout=subprocess.PIPE,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from pipelines.core.params import load_params
 from pipelines.labels.command import JudgedLabels, judge_by_folds
 from serving.contract import InputSpec
 from tests.support.prepared import CLASSES, picture
-from tests.support.training_project import REPOSITORY, from_scratch, set_params
+from tests.support.training_project import from_scratch, set_params, start_stage
 
 SIDE = 16
 PEOPLE = {"train": 60, "val": 15, "test": 15}
@@ -81,14 +79,7 @@ def _row(split: str, label: str, name: str, *, perceptual_hash: str) -> dict[str
 
 
 def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.labels", "--folds", str(FOLDS), *arguments],
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_stage(root, "--folds", str(FOLDS), *arguments, module="pipelines.labels")
 
 
 def run(root: Path, *arguments: str) -> str:
@@ -213,6 +204,20 @@ def test_a_killed_run_goes_on_and_ends_the_same(unbroken: tuple[Path, set[str], 
     assert [row["file"] for row in proposals(tmp_path)] == [row["file"] for row in proposals(root)]
     (folder,) = (tmp_path / paths.CHECKPOINTS / "labels" / "lenet").iterdir()
     assert {path.name for path in folder.iterdir()} == {f"fold-{fold}.npz" for fold in range(1, FOLDS + 1)}
+
+
+def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    with start(tmp_path) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "epoch 2" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
 
 
 def test_a_second_run_trains_nothing_and_leaves_out_what_a_person_decided(
