@@ -25,7 +25,7 @@ from serving.detection.responses import (
     new_id,
     observation_of,
 )
-from serving.detection.routing import Canary, LiveAnswer, Shadow, Turn, route_request
+from serving.detection.routing import Canary, LiveAnswer, Pin, Shadow, Turn, route_request
 from serving.detection.routing import Sink as Sink
 from serving.inference.batching import Batcher
 from serving.inference.model_slot import LiveModel
@@ -113,6 +113,7 @@ class Detector:
         live: LiveModel | None = None,
         record: bool = True,
         subject: str | None = None,
+        pin: Pin | None = None,
     ) -> Detection:
         """Find the faces of a picture and classify their expressions.
 
@@ -122,6 +123,7 @@ class Detector:
             live: the model that is to answer; the current one without it.
             record: whether the answer is kept as an observation; of a stream's frames only some are.
             subject: client id for the canary's share; without it the live model answers.
+            pin: of the stream that the picture is a frame of, so that one model answers all of it.
 
         Raises:
             ImageError: the bytes are not an accepted picture.
@@ -133,9 +135,10 @@ class Detector:
                 self._reader, Turn(sink=sink, shadow=shadow), data, options, self._novelty_threshold
             )
             return await self._batcher.run(work, deadline_s=self._timeout_s, live=live)
+        # Not stored in a variable: the traceback of an error would keep the candidate alive.
         return await route_request(
             self._canary,
-            subject,
+            pin.keep(self._canary.choose(subject)) if pin is not None else self._canary.choose(subject),
             lambda turn: _Detect(self._reader, turn, data, options, self._novelty_threshold),
             batcher=self._batcher,
             sink=sink,
@@ -159,7 +162,7 @@ class Detector:
             return await self._batcher.run(work, deadline_s=self._timeout_s)
         return await route_request(
             self._canary,
-            subject,
+            self._canary.choose(subject),
             lambda turn: _Explain(self._reader, turn, data, options, self._novelty_threshold, draw=draw),
             batcher=self._batcher,
             sink=self._sink,

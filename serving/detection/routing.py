@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.contract import InputSpec
 from serving.detection.image_reader import FacesMode
 from serving.errors import ImageError
 from serving.errors.requests import RequestError
@@ -26,6 +27,8 @@ R_co = TypeVar("R_co", covariant=True)
 
 # Of a request's time: when the candidate has used it up, as much is left for the live model.
 _CANDIDATES_TIME = 0.5
+PICTURES = "pictures"
+"""The workload of requests with pictures' files, see `Turn.workload`."""
 
 
 class Sink(Protocol):
@@ -37,13 +40,16 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveAnswer:
-    """The live model's answer to a picture's first input, for a comparison with another model."""
+    """The live model's answer to one input, a picture's first one, for a comparison with another model."""
 
     id: str
     """Of the answer."""
     data: bytes
-    """The picture's file: the other model may need another size, crop or detector."""
+    """The picture's file: the other model may need another size, crop or detector. With `tensor`, the input
+    itself: uint8 [H, W, 3]."""
     faces: FacesMode
+    tensor: InputSpec | None = None
+    """What `data` was prepared for by the client; None for a file."""
     model: ModelIdentity
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
@@ -55,8 +61,13 @@ class LiveAnswer:
 class Shadow(Protocol):
     """Another model that classifies a sample of the pictures; clients never see its answers."""
 
-    def wants(self) -> bool:
-        """Whether this request belongs to the sample; called for every request, in any thread."""
+    def wants(self, tensor: InputSpec | None = None) -> bool:
+        """Whether this input belongs to the sample; called for every one, in any thread.
+
+        Args:
+            tensor: what the client prepared the input for; only a model with the same input wants it. None:
+                it comes from a picture's file.
+        """
 
     def offer(self, answer: LiveAnswer) -> None:
         """Take one answer; never blocks, never raises."""
@@ -68,13 +79,13 @@ class Canary(Protocol):
     def choose(self, subject: str) -> LiveModel | None:
         """The candidate, when it is to answer this subject."""
 
-    async def run(self, work: Work[R], candidate: LiveModel, *, deadline_s: float) -> R:
+    async def run(self, work: Work[R], candidate: LiveModel, *, deadline_s: float, images: int) -> R:
         """Have the candidate answer."""
 
-    def measured(self, cost_s: float | None) -> None:
-        """The live model answered; see `Turn.cost_s`."""
+    def measured(self, cost_s: float | None, workload: str) -> None:
+        """The live model answered; see `Turn.cost_s` and `Turn.workload`."""
 
-    def answered(self, candidate: LiveModel, cost_s: float | None) -> None:
+    def answered(self, candidate: LiveModel, cost_s: float | None, workload: str) -> None:
         """The candidate answered."""
 
     def failed(self, candidate: LiveModel, error: Exception) -> None:
@@ -94,25 +105,52 @@ class Turn:
     cost_s: float | None = None
     """Once answered: seconds of work for one input (finding faces, preprocessing, its part of the batch's
     inference), without what does not depend on the model; None without an input."""
+    workload: str = PICTURES
+    """What `cost_s` is the cost of: only costs of one workload are compared."""
+
+
+class Pin:
+    """The model that answers one stream: the choice for its first frame holds until that candidate is gone.
+
+    Then the live model answers the rest of the stream, also if the candidate comes back.
+    """
+
+    def __init__(self) -> None:
+        """Create a pin before the first frame."""
+        self._chosen: tuple[str, str] | None = None
+        self._is_new = True
+
+    def keep(self, chosen: LiveModel | None) -> LiveModel | None:
+        """Return the candidate that answers this frame; None: the live model.
+
+        Args:
+            chosen: what the canary chooses at this moment.
+        """
+        key = None if chosen is None else chosen.identity.key
+        if self._is_new:
+            self._is_new, self._chosen = False, key
+        elif key != self._chosen:
+            self._chosen = None
+        return chosen if self._chosen is not None else None
 
 
 class _HeldSink:
-    """Holds a candidate's observation until its answer is the one that the client gets."""
+    """Holds a candidate's observations until its answer is the one that the client gets."""
 
     def __init__(self) -> None:
-        self._kept: Callable[[Sink], None] | None = None
+        self._kept: list[Callable[[Sink], None]] = []
 
     def record(self, observation: Observation, *, live: LiveModel, data: bytes | None) -> None:
-        self._kept = lambda sink: sink.record(observation, live=live, data=data)
+        self._kept.append(lambda sink: sink.record(observation, live=live, data=data))
 
     def pass_on(self, sink: Sink) -> None:
-        if self._kept is not None:
-            self._kept(sink)
+        for record in self._kept:
+            record(sink)
 
 
 async def route_request(
     canary: Canary,
-    subject: str,
+    candidate: LiveModel | None,
     make: Callable[[Turn], Work[R]],
     *,
     batcher: Batcher,
@@ -120,41 +158,43 @@ async def route_request(
     shadow: Shadow | None,
     timeout_s: float,
     live: LiveModel | None,
+    images: int = 1,
 ) -> R:
-    """Have the candidate answer if it is its subject, and the live model if it is not or the candidate fails.
+    """Have the candidate answer if there is one, and the live model if there is none or the candidate fails.
 
     Args:
-        canary: decides which model answers.
-        subject: client id; equal ones are answered by the same model.
+        canary: runs the candidate and counts.
+        candidate: that the canary chose for this request; None: the live model answers.
         make: the request as work, for one turn.
         batcher: of the live model.
         sink: receives the one answer that counts.
         shadow: gets the live model's answers.
         timeout_s: for both turns together.
         live: the model that is to answer if the candidate does not; the current one without it.
+        images: expected number of pictures, for the limits of the queues.
 
     Raises:
         Exception: of the live model's turn, and of the candidate's where the picture is the cause.
     """
     begun = time.perf_counter()
-    candidate = canary.choose(subject)
     if candidate is not None:
         held = _HeldSink()
         turn = Turn(sink=held, canary=True, begun=begun)
         try:
-            answer = await canary.run(make(turn), candidate, deadline_s=timeout_s * _CANDIDATES_TIME)
+            deadline_s = timeout_s * _CANDIDATES_TIME
+            answer = await canary.run(make(turn), candidate, deadline_s=deadline_s, images=images)
         except (ImageError, RequestError):
             raise
         except Exception as error:
             canary.failed(candidate, error)
         else:
             held.pass_on(sink)
-            canary.answered(candidate, turn.cost_s)
+            canary.answered(candidate, turn.cost_s, turn.workload)
             return answer
     # An error of the live model's turn must not keep the candidate alive: its traceback holds this frame.
     del candidate
     turn = Turn(sink=sink, shadow=shadow, begun=begun)
     left_s = timeout_s - (time.perf_counter() - begun)
-    answer = await batcher.run(make(turn), deadline_s=max(left_s, 0.0), live=live)
-    canary.measured(turn.cost_s)
+    answer = await batcher.run(make(turn), deadline_s=max(left_s, 0.0), live=live, images=images)
+    canary.measured(turn.cost_s, turn.workload)
     return answer

@@ -18,12 +18,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal, Protocol, TypeVar
 
+from serving.detection.routing import PICTURES
 from serving.errors.requests import DeadlinePassed, QueueFull
 from serving.experiments.report import CanaryState, CanaryStatus, compare_models
 from serving.experiments.shared_state import CanaryJournal, Pause
@@ -49,23 +50,26 @@ class Breaker:
     def __init__(self, *, max_slowdown: float) -> None:
         """Create a breaker without answers; `max_slowdown` is how many times slower the candidate may be."""
         self._max_slowdown = max_slowdown
-        self._live: deque[float] = deque(maxlen=WINDOW)
+        # By workload: a tensor needs no face detection, and a large batch less time for each picture.
+        self._live: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._ratios: deque[float] = deque(maxlen=WINDOW)
         self._failed: deque[bool] = deque(maxlen=WINDOW)
 
-    def measured(self, seconds: float) -> None:
-        """Add the live model's time for one picture, in seconds."""
-        self._live.append(seconds)
+    def measured(self, seconds: float, workload: str = PICTURES) -> None:
+        """Add the live model's time for one picture of this workload, in seconds."""
+        self._live[workload].append(seconds)
 
-    def answered(self, seconds: float | None) -> str | None:
+    def answered(self, seconds: float | None, workload: str = PICTURES) -> str | None:
         """Add an answer of the candidate and return why it must be paused, if it must.
 
         Args:
             seconds: time for one picture; None when the request had no network input.
+            workload: what the time is of; it is compared with the live model's times of the same workload.
         """
         self._failed.append(False)
-        if seconds is not None and len(self._live) >= MIN_LIVE_ANSWERS:
-            self._ratios.append(seconds / max(median(self._live), 1e-9))
+        live = self._live[workload]
+        if seconds is not None and len(live) >= MIN_LIVE_ANSWERS:
+            self._ratios.append(seconds / max(median(live), 1e-9))
         if len(self._ratios) < MIN_RATIOS:
             return None
         slowdown = median(self._ratios)
@@ -200,22 +204,22 @@ class Canary:
             return None
         return active.candidate if is_in_share(subject, self._share) else None
 
-    async def run(self, work: Work[R], candidate: LiveModel, *, deadline_s: float) -> R:
+    async def run(self, work: Work[R], candidate: LiveModel, *, deadline_s: float, images: int) -> R:
         """Run a request on the candidate; raises what `Batcher.run` raises."""
-        return await self._batcher.run(work, deadline_s=deadline_s, live=candidate)
+        return await self._batcher.run(work, deadline_s=deadline_s, live=candidate, images=images)
 
-    def measured(self, cost_s: float | None) -> None:
+    def measured(self, cost_s: float | None, workload: str) -> None:
         """Add the live model's time for one picture; None when the request had no network input."""
         active = self._active
         if active is not None and cost_s is not None:
-            active.breaker.measured(cost_s)
+            active.breaker.measured(cost_s, workload)
 
-    def answered(self, candidate: LiveModel, cost_s: float | None) -> None:
+    def answered(self, candidate: LiveModel, cost_s: float | None, workload: str) -> None:
         """Add an answer of the candidate and its time for one picture, in seconds."""
         self._listener.canary("answered")
         active = self._active
         if active is not None and active.candidate is candidate:
-            self._trip(active, active.breaker.answered(cost_s))
+            self._trip(active, active.breaker.answered(cost_s, workload))
 
     def failed(self, candidate: LiveModel, error: Exception) -> None:
         """Add a failure of the candidate; the live model answers the request instead."""

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from serving.contract import InputSpec
 from serving.detection.routing import LiveAnswer
 from serving.experiments.agreement import NOTHING, Agreement, ModelPair, total_variation
-from serving.experiments.shadow_client import ShadowChild, ShadowReply, ShadowSetup
+from serving.experiments.shadow_client import ShadowChild, ShadowQuestion, ShadowReply, ShadowSetup
 from serving.experiments.shared_state import SharedCounts
 from serving.inference.model_slot import ModelIdentity, ModelSlot
 
@@ -157,6 +158,7 @@ class Shadow:
         self._backlog = Backlog()
         self._counted: Agreement | None = None
         self._model: ModelIdentity | None = None
+        self._input: InputSpec | None = None
         self._reason = "the service is starting"
         self._active = False
         self._pair: ModelPair | None = None
@@ -184,9 +186,10 @@ class Shadow:
             child.kill()
         self._thread.join()
 
-    def wants(self) -> bool:
+    def wants(self, tensor: InputSpec | None = None) -> bool:
         """See `serving.detection.routing.Shadow`."""
-        return self._active and random.random() < self._fraction
+        is_its_input = tensor is None or tensor == self._input
+        return self._active and is_its_input and random.random() < self._fraction
 
     def offer(self, answer: LiveAnswer) -> None:
         """See `serving.detection.routing.Shadow`."""
@@ -252,11 +255,7 @@ class Shadow:
         """Send one picture, or only ask for the child's status, and handle the reply."""
         answer = self._backlog.get(_LOOK_S)
         try:
-            reply = child.ask(
-                answer.data if answer else None,
-                answer.faces if answer else "none",
-                ending=self._ending.is_set,
-            )
+            reply = child.ask(_question(answer), ending=self._ending.is_set)
         except (OSError, EOFError):
             if answer is not None:
                 self._fail("the shadow process ended while it looked at a picture")
@@ -265,8 +264,9 @@ class Shadow:
             return
         for name, level, message in reply.logs:
             logging.getLogger(name).log(level, "shadow: %s", message)
+        self._input = reply.input
         self._update(reply.model, reply.reason)
-        if answer is not None:
+        if answer is not None and not reply.skipped:
             self._count(answer, reply)
 
     def _update(self, model: ModelIdentity | None, reason: str) -> None:
@@ -346,6 +346,12 @@ class Shadow:
             _log.debug("the shadow's counts are kept in memory: %s", error)
             return
         self._counted = Agreement(pair=counted.pair, since=counted.since)
+
+
+def _question(answer: LiveAnswer | None) -> ShadowQuestion:
+    if answer is None:
+        return ShadowQuestion()
+    return ShadowQuestion(data=answer.data, faces=answer.faces, tensor=answer.tensor)
 
 
 def _most_probable(probabilities: Mapping[str, float]) -> str:

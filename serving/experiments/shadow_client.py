@@ -1,6 +1,6 @@
-"""Client of the shadow process, and the messages between them: JSON, and a picture's file unchanged.
+"""Client of the shadow process, and the messages between them: JSON, and a picture's bytes unchanged.
 
-service → shadow   `ShadowSetup`, once; then questions, each followed by the file's bytes if it has a picture
+service → shadow   `ShadowSetup`, once; then `ShadowQuestion`s, each followed by its picture's bytes
 shadow → service   `ShadowReply`, one for each question
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 import orjson
 from pydantic import TypeAdapter
 
+from serving.contract import InputSpec
 from serving.detection.detectors import DetectorChoice
 from serving.detection.image_reader import FacesMode
 from serving.inference.model_slot import ModelIdentity
@@ -41,6 +42,17 @@ class ShadowSetup:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShadowQuestion:
+    """A picture for the shadow, or only a request for its status."""
+
+    data: bytes | None = None
+    """The picture, as in `serving.detection.routing.LiveAnswer`; None without one."""
+    faces: FacesMode = "none"
+    tensor: InputSpec | None = None
+    """What `data` was prepared for by the client; None for a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShadowReply:
     """Status of the shadow, and its answer if the question had a picture."""
 
@@ -48,6 +60,10 @@ class ShadowReply:
     """The shadow model; None while there is none."""
     reason: str
     """Why there is no model."""
+    input: InputSpec | None = None
+    """What the network takes; None without a model."""
+    skipped: bool = False
+    """Whether the picture was not looked at: it is a tensor for another input."""
     probabilities: Mapping[str, float] | None = None
     """Probability of each emotion for the first input; None without an input or after a failure."""
     cost_s: float = 0.0
@@ -72,21 +88,27 @@ def read_setup(connection: Connection) -> ShadowSetup:
     return ShadowSetup(**values)
 
 
-def ask(connection: Connection, *, data: bytes | None, faces: FacesMode) -> None:
-    """Send a question: a picture, or only a request for the shadow's status."""
-    connection.send_bytes(orjson.dumps({"faces": faces, "picture": data is not None}))
-    if data is not None:
-        connection.send_bytes(data)
+def ask(connection: Connection, question: ShadowQuestion) -> None:
+    """Send a question."""
+    has_picture = question.data is not None
+    head = {"faces": question.faces, "tensor": question.tensor, "picture": has_picture}
+    connection.send_bytes(orjson.dumps(head))
+    if question.data is not None:
+        connection.send_bytes(question.data)
 
 
-def read_question(connection: Connection) -> tuple[bytes | None, FacesMode]:
-    """Receive a question: the picture, if it has one, and the mode of face detection.
+def read_question(connection: Connection) -> ShadowQuestion:
+    """Receive a question.
 
     Raises:
         EOFError: the service has ended.
     """
-    question = orjson.loads(connection.recv_bytes())
-    return (connection.recv_bytes() if question["picture"] else None), question["faces"]
+    head = orjson.loads(connection.recv_bytes())
+    return ShadowQuestion(
+        data=connection.recv_bytes() if head["picture"] else None,
+        faces=head["faces"],
+        tensor=InputSpec(**head["tensor"]) if head["tensor"] else None,
+    )
 
 
 def send_reply(connection: Connection, reply: ShadowReply) -> None:
@@ -139,7 +161,7 @@ class ShadowChild:
             self.end(at_once=True)
             raise
 
-    def ask(self, data: bytes | None, faces: FacesMode, *, ending: Callable[[], bool]) -> ShadowReply | None:
+    def ask(self, question: ShadowQuestion, *, ending: Callable[[], bool]) -> ShadowReply | None:
         """Send a question and wait for the reply; None when the service ends meanwhile.
 
         Raises:
@@ -147,7 +169,7 @@ class ShadowChild:
             OSError: the process ended while the question was sent.
             TimeoutError: the process hangs.
         """
-        ask(self._connection, data=data, faces=faces)
+        ask(self._connection, question)
         deadline = time.monotonic() + _HUNG_S
         while not self._connection.poll(_LOOK_S):
             if ending():

@@ -17,10 +17,19 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy as np
+
 from serving.detection.detectors import Detectors
-from serving.detection.image_reader import FacesMode, PictureReader
+from serving.detection.image_reader import PictureReader
 from serving.errors import ServingError
-from serving.experiments.shadow_client import ShadowReply, ShadowSetup, read_question, read_setup, send_reply
+from serving.experiments.shadow_client import (
+    ShadowQuestion,
+    ShadowReply,
+    ShadowSetup,
+    read_question,
+    read_setup,
+    send_reply,
+)
 from serving.inference.model_slot import LiveModel, ModelSlot
 from serving.model_sync.service import ModelSync
 
@@ -58,35 +67,43 @@ class ShadowWorker:
             margin=setup.face_margin,
         )
 
-    def reply(self, data: bytes | None, faces: FacesMode) -> ShadowReply:
+    def reply(self, question: ShadowQuestion) -> ShadowReply:
         """Return the shadow's status and, for a picture, the model's answer."""
         live = None if self.following.absent else self._slot.current
         if live is None:
             absent = f"{self._location} names no model"
             return ShadowReply(model=None, reason=absent if self.following.absent else self._slot.reason)
-        if data is None:
-            return ShadowReply(model=live.identity, reason="")
+        status = ShadowReply(model=live.identity, reason="", input=live.contract.input)
+        if question.data is None:
+            return status
+        if question.tensor not in (None, live.contract.input):
+            return replace(status, skipped=True)
         try:
-            return self._answer(live, data, faces)
+            return self._answer(live, question, question.data, status)
         except Exception as error:  # any failure of the shadow is reported to the service, which counts it
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
-            return ShadowReply(model=live.identity, reason="", error=reason)
+            return replace(status, error=" ".join(str(error).split())[:300] or type(error).__name__)
 
-    def _answer(self, live: LiveModel, data: bytes, faces: FacesMode) -> ShadowReply:
-        picture = self._reader.read(data, live.contract.input, faces)
-        inputs = len(picture.inputs)
-        if not inputs:
-            return ShadowReply(model=live.identity, reason="")
+    def _answer(
+        self, live: LiveModel, question: ShadowQuestion, data: bytes, status: ShadowReply
+    ) -> ShadowReply:
+        own_s = 0.0
+        if question.tensor is not None:
+            spec = question.tensor
+            inputs = np.frombuffer(data, np.uint8).reshape(1, spec.height, spec.width, 3)
+        else:
+            picture = self._reader.read(data, live.contract.input, question.faces)
+            inputs = picture.inputs
+            if not len(inputs):
+                return status
+            own_s = (picture.faces_ms + picture.preprocess_ms / len(inputs)) / 1e3
         begun = time.perf_counter()
         # Only the largest face is compared: its answer is the picture's.
-        answers = live.classifier.predict(picture.inputs[:1], limit_s=_STARVED_S)
+        answers = live.classifier.predict(inputs[:1], limit_s=_STARVED_S)
         row = answers.probabilities[0]
-        infer_s = time.perf_counter() - begun
-        return ShadowReply(
-            model=live.identity,
-            reason="",
+        return replace(
+            status,
             probabilities=dict(zip(live.contract.classes, row.tolist(), strict=True)),
-            cost_s=(picture.faces_ms + picture.preprocess_ms / inputs) / 1e3 + infer_s,
+            cost_s=own_s + time.perf_counter() - begun,
         )
 
 
@@ -145,10 +162,10 @@ def main() -> None:
     _step_back()
     try:
         while True:
-            data, faces = read_question(connection)
-            reply = looker.reply(data, faces)
+            question = read_question(connection)
+            reply = looker.reply(question)
             # Free the picture before waiting for the next one.
-            del data
+            del question
             send_reply(connection, replace(reply, logs=kept.taken()))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         looker.following.stop()

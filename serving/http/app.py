@@ -30,7 +30,7 @@ from serving.drift.monitor import DriftMonitor, DriftPlan
 from serving.drift.result import WindowRule
 from serving.drift.store import DriftStore
 from serving.errors.operation import StoreUnavailable
-from serving.experiments.manager import make_experiments
+from serving.experiments.manager import Experiments, make_experiments
 from serving.http.auth import CANARY_HEADER, Access
 from serving.http.endpoint import Dependencies
 from serving.http.limits import make_rate
@@ -272,8 +272,25 @@ def _dependencies(
         drift=DriftMonitor(slot, DriftStore(settings.database_url.reveal()), _drift_plan(settings)),
         streams=_stream_manager(settings, detector, metrics, held, traces),
         connections=Connections(_connection_limits(settings), held=held, listener=metrics),
-        tensors=TensorAnswerer(batcher, reader, sink, timeout_s=settings.timeout_s),
+        tensors=_tensor_answerer(settings, batcher, reader, sink, experiments),
         experiments=experiments,
+    )
+
+
+def _tensor_answerer(
+    settings: Settings,
+    batcher: Batcher,
+    reader: PictureReader,
+    sink: ObservationSink,
+    experiments: Experiments,
+) -> TensorAnswerer:
+    return TensorAnswerer(
+        batcher,
+        reader,
+        sink,
+        timeout_s=settings.timeout_s,
+        shadow=experiments.shadow,
+        canary=experiments.canary,
     )
 
 

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from serving.detection.detector import Detector, Options
 from serving.detection.responses import Detection, as_json, encode
+from serving.detection.routing import Pin
 from serving.errors import ServingError
 from serving.errors.requests import BodiesFull, NotReady, Overloaded, PayloadTooLarge, StreamIdle, StreamsFull
 from serving.http.problems import close_reason, problem
@@ -96,6 +97,7 @@ class Stream:
         self._socket = socket
         self._headers: Mapping[bytes, bytes] = dict(socket.scope["headers"])
         self._subject = subject
+        self._pin = Pin()
         self._dependencies = dependencies
         self._limits = dependencies.limits
         self._request_id = request_id
@@ -236,7 +238,7 @@ class Stream:
             if frame.error is not None:
                 raise frame.error
             detection = await self._dependencies.detector.detect(
-                frame.data, frame.options, record=record, subject=self._subject
+                frame.data, frame.options, record=record, subject=self._subject, pin=self._pin
             )
         except Exception as error:
             if not isinstance(error, ServingError):

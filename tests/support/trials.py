@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.support.serving_models import LEVELS, model_folder
 
 # Imports take seconds, and the shadow's thread gives way to everything else on a busy machine.
 SHADOW_S = 180.0
+PATIENCE_S = 120.0
+"""Until a canary runs or stops."""
 BRIGHTEST = len(CLASSES) - 1
 """The class of the brightest picture: the one that a failing model fails at."""
 
@@ -80,3 +83,26 @@ def shadow_processes() -> list[psutil.Process]:
         for child in psutil.Process().children()
         if "serving.experiments.shadow_worker" in " ".join(command_of(child))
     ]
+
+
+def in_share(subject: str, share: float) -> bool:
+    """As documented: the first 64 bits of a BLAKE2b digest, as a fraction."""
+    digest = blake2b(subject.encode(), digest_size=8, person=b"mien-canary").digest()
+    return int.from_bytes(digest, "big") / 2**64 < share
+
+
+def standing(client: httpx.Client) -> dict[str, Any]:
+    return dict(client.get("/model").json()["canary"])
+
+
+def stands(client: httpx.Client, state: str) -> str:
+    """Waits for a state; its reason."""
+    until(lambda: standing(client)["state"] == state, PATIENCE_S)
+    return str(standing(client)["reason"])
+
+
+def outcomes(client: httpx.Client) -> dict[str, float]:
+    rows = [
+        line for line in client.get("/metrics").text.splitlines() if line.startswith("mien_canary_requests")
+    ]
+    return {row.split('"')[1]: float(row.split()[-1]) for row in rows}

@@ -1,5 +1,7 @@
 """The Open Inference Protocol's HTTP side (KServe, Triton): tensors in, tensors out, of the live model.
 
+A canary's candidate answers its share of the requests that name no version.
+
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 """
 
@@ -13,6 +15,7 @@ from starlette.responses import Response
 from serving.contract import InputSpec
 from serving.detection.tensors import TensorRequest
 from serving.errors.requests import NotFound
+from serving.http.auth import client_id_of, mark_canary
 from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes, Schema, ref
 from serving.http.problems import InferProblem
 from serving.http.request.body import json_response, read_body
@@ -164,7 +167,11 @@ async def model_ready(request: Request) -> Response:
     body=_INFER_BODY,
 )
 async def infer(request: Request) -> Response:
-    """Run the network on a tensor of prepared pictures, without face detection."""
+    """Run the network on a tensor of prepared pictures, without face detection.
+
+    Without a version in the path, a canary's candidate may answer; `model_version` and the header
+    `mien-canary` say so.
+    """
     live = _requested_model(request)
     dependencies: Dependencies = request.state.dependencies
     exchange = _Infer(
@@ -173,13 +180,16 @@ async def infer(request: Request) -> Response:
         most=dependencies.settings.max_tensor_images,
     )
     images = exchange.likely_images(live.contract.input)
-    answered = await dependencies.tensors.answer(exchange, live=live, images=images)
+    # A client that names the live version gets that version.
+    subject = None if "version" in request.path_params else client_id_of(request)
+    answered = await dependencies.tensors.answer(exchange, live=live, images=images, subject=subject)
     dependencies.metrics.tensors(answered)
-    encoded = answered.answer
+    encoded, canary = answered.answer, answered.model.canary
     if encoded.header_length is None:
-        return Response(encoded.body, media_type=JSON)
+        return mark_canary(Response(encoded.body, media_type=JSON), canary=canary)
     headers = {LENGTH_HEADER: str(encoded.header_length)}
-    return Response(encoded.body, media_type=BINARY, headers=headers)
+    response = Response(encoded.body, media_type=BINARY, headers=headers)
+    return mark_canary(response, canary=canary)
 
 
 class _Infer:

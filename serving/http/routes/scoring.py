@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from serving.contract import InputSpec
+from serving.detection.responses import ModelReference
 from serving.detection.tensors import TensorRequest
+from serving.http.auth import client_id_of, mark_canary
 from serving.http.endpoint import ACCESS, BODY, Answer, Dependencies, Routes, ref
 from serving.http.problems import ScoringProblem
 from serving.http.request.body import read_body
@@ -48,9 +50,13 @@ async def invocations(request: Request) -> Response:
     body = await read_body(request, expected=(JSON,))
     exchange = _Invocation(body, dependencies.settings)
     images = exchange.likely_images(live.contract.input)
-    answered = await dependencies.tensors.answer(exchange, live=live, images=images)
+    answered = await dependencies.tensors.answer(
+        exchange, live=live, images=images, subject=client_id_of(request)
+    )
     dependencies.metrics.tensors(answered)
-    return Response(answered.answer, media_type=JSON, headers=_headers(live, answered.ids))
+    headers = _headers(answered.model, answered.ids)
+    response = Response(answered.answer, media_type=JSON, headers=headers)
+    return mark_canary(response, canary=answered.model.canary)
 
 
 @routes.add("GET", "/ping", scope="open", logged=False, answer=_LIVE, problems=(503,))
@@ -90,10 +96,9 @@ class _Invocation:
         return mlflow_scoring.write_answer(prediction)
 
 
-def _headers(live: LiveModel, ids: Sequence[str]) -> dict[str, str]:
+def _headers(model: ModelReference, ids: Sequence[str]) -> dict[str, str]:
     """Return the model and the ids as headers: MLflow's body has no fields for them."""
-    identity = live.identity
-    headers = {"mien-model": f"{identity.name}/{identity.version}", "mien-sha256": identity.sha256}
+    headers = {"mien-model": f"{model.name}/{model.version}", "mien-sha256": model.sha256}
     if ids:
         headers["mien-ids"] = ",".join(ids)
     # Names may contain characters that are not allowed in headers.

@@ -303,7 +303,7 @@ class Metrics:
         for stage, value in seconds.items():
             self._stages.labels(stage).observe(value)
         for emotion, count in Counted(answered.predicted).items():
-            self._predictions.labels(emotion, answered.version).inc(count)
+            self._predictions.labels(emotion, answered.model.version).inc(count)
         for value in answered.novelty:
             self._novelty.observe(value)
         if self.listener is not None:

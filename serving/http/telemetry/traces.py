@@ -161,7 +161,7 @@ class Traces:
         timing = answered.timing
         seconds = {"queue": timing.queued_s, "preprocess": timing.prepare_s, "inference": timing.infer_s}
         stages = {name: value * 1e3 for name, value in seconds.items()}
-        _add(stages, total_ms=sum(stages.values()), attributes={"mien.model.version": answered.version})
+        _add(stages, total_ms=sum(stages.values()), attributes={"mien.model.version": answered.model.version})
 
 
 def _add(stages: Mapping[str, float], *, total_ms: float, attributes: Mapping[str, str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,19 @@ from serving.http.auth import hash_key
 from tests.support.http_service import picture_of, ready, serving, settings_in, until
 from tests.support.onnx_models import CLASSES, make_contract
 from tests.support.serving_models import model_folder, sha256_of
-from tests.support.trials import BRIGHTEST, ask, confused, failing, put, slow
-
-PATIENCE_S = 120.0
-
-
-def in_share(subject: str, share: float) -> bool:
-    """As documented: the first 64 bits of a BLAKE2b digest, as a fraction."""
-    digest = blake2b(subject.encode(), digest_size=8, person=b"mien-canary").digest()
-    return int.from_bytes(digest, "big") / 2**64 < share
+from tests.support.trials import (
+    BRIGHTEST,
+    PATIENCE_S,
+    ask,
+    confused,
+    failing,
+    in_share,
+    outcomes,
+    put,
+    slow,
+    standing,
+    stands,
+)
 
 
 @pytest.fixture
@@ -36,16 +39,6 @@ def folder(tmp_path: Path) -> Path:
 
 def settings(folder: Path, **given: Any) -> Any:
     return settings_in(folder, **{"canary_model": str(folder / "other"), "canary": "100%"} | given)
-
-
-def standing(client: httpx.Client) -> dict[str, Any]:
-    return dict(client.get("/model").json()["canary"])
-
-
-def stands(client: httpx.Client, state: str) -> str:
-    """Waits for a state; its reason."""
-    until(lambda: standing(client)["state"] == state, PATIENCE_S)
-    return str(standing(client)["reason"])
 
 
 def is_marked(answer: httpx.Response) -> bool:
@@ -69,13 +62,6 @@ def canary_history(client: httpx.Client, count: int, *, exactly: bool = True) ->
     entries = read()
     assert not exactly or len(entries) == count, entries
     return entries
-
-
-def outcomes(client: httpx.Client) -> dict[str, float]:
-    rows = [
-        line for line in client.get("/metrics").text.splitlines() if line.startswith("mien_canary_requests")
-    ]
-    return {row.split('"')[1]: float(row.split()[-1]) for row in rows}
 
 
 def observed(folder: Path) -> list[str]:

@@ -93,7 +93,7 @@ class World:
 
     async def answer(self, before: Callable[[LiveModel], None], *, timeout_s: float = 60.0) -> str:
         return await route_request(
-            self.canary, "anybody", lambda turn: Work(turn, before),
+            self.canary, self.canary.choose("anybody"), lambda turn: Work(turn, before),
             batcher=self.batcher, sink=self.listener, shadow=None, timeout_s=timeout_s, live=None,
         )  # fmt: skip
 

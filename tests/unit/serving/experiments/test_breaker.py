@@ -60,6 +60,19 @@ def test_pictures_without_an_input_say_nothing_of_speed() -> None:
     assert answered(breaker(), [None] * 100) == [None] * 100
 
 
+def test_only_times_of_one_workload_are_compared() -> None:
+    made = Breaker(max_slowdown=3.0)
+    for _ in range(WINDOW):
+        made.measured(0.001, "tensors in batches of 64")
+        made.measured(0.010, "pictures")
+    # Ten times the tensors' time, and that of the live model's pictures.
+    assert [made.answered(0.010, "pictures") for _ in range(2 * MIN_RATIOS)] == [None] * 2 * MIN_RATIOS
+    # The live model has no answers of this kind.
+    assert [made.answered(9.0, "tensors in batches of 1") for _ in range(100)] == [None] * 100
+    slow = [made.answered(0.010, "tensors in batches of 64") for _ in range(WINDOW)]
+    assert slow[-1] == "it is 10.0 times slower than the live model, 3 are allowed"
+
+
 def test_the_fifth_failure_stops_it() -> None:
     made = breaker()
     answered(made, [0.010] * 5)
