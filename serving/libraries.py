@@ -21,6 +21,26 @@ PIXEL_LIMIT_VARIABLE = "OPENCV_IO_MAX_IMAGE_PIXELS"
 """OpenCV reads it once, when it is loaded; its own limit is 2³⁰ pixels."""
 MOST_ORIGINAL_PIXELS = 89_478_485
 """Largest picture of a data set, width × height: ¼ GiB of RGB, the bound that Pillow warns at."""
+# Names of FFmpeg's demultiplexers (`ffmpeg -demuxers`).
+_VIDEO_FORMATS = (
+    *(
+        "mov",
+        "mp4",
+        "m4a",
+        "3gp",
+        "3g2",
+        "mj2",
+        "matroska",
+        "webm",
+        "avi",
+        "mpegts",
+        "mpeg",
+        "asf",
+        "flv",
+        "ogg",
+    ),
+    *("mxf", "gif"),
+)
 _STDERR = 2
 # Lines that come together belong together, a child's traceback for instance.
 _GATHER_S = 0.1
@@ -42,6 +62,26 @@ def limit_opencv(max_pixels: int) -> None:
     than the header's reader does.
     """
     os.environ[PIXEL_LIMIT_VARIABLE] = str(max_pixels)
+
+
+def limit_ffmpeg() -> None:
+    """Let OpenCV's FFmpeg open containers of video in local files only; it counts from the next file on.
+
+    FFmpeg also reads playlists, pictures and addresses: a playlist that is called `clip.mp4` would have it
+    fetch what the playlist names (https://ffmpeg.org/ffmpeg-protocols.html, `protocol_whitelist`).
+    """
+    allowed = {"protocol_whitelist": "file", "format_whitelist": ",".join(_VIDEO_FORMATS)}
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{key};{value}" for key, value in allowed.items())
+
+
+def quiet_ffmpeg() -> None:
+    """Keep OpenCV and FFmpeg from writing to standard error; works only before `cv2` is imported.
+
+    What is wrong with a file is in the error that its reader raises.
+    """
+    os.environ["OPENCV_LOG_LEVEL"] = "SILENT"
+    # libavutil/log.h: AV_LOG_QUIET.
+    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
 
 
 class ErrorOutput:

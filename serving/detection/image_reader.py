@@ -116,7 +116,22 @@ class PictureReader:
         """
         begun = time.perf_counter()
         image = _decoded(data, max_pixels=self._max_pixels)
-        decoded = time.perf_counter()
+        return self.examine(image, spec, faces, decode_ms=(time.perf_counter() - begun) * 1e3)
+
+    def examine(self, image: Image, spec: InputSpec, faces: FacesMode, *, decode_ms: float = 0.0) -> Picture:
+        """Cut out of a decoded picture what the network is to see.
+
+        Args:
+            image: upright, uint8 [height, width, 3], RGB.
+            spec: of the model's input.
+            faces: see `FacesMode`.
+            decode_ms: what decoding took, for `Picture`.
+
+        Raises:
+            BadRequest: `all` while looking for faces is switched off.
+            FaceDetectorError: the model's detector cannot be used here.
+        """
+        begun = time.perf_counter()
         found, possible = self._faces(image, spec, faces)
         looked = time.perf_counter()
         if spec.crop == "none":
@@ -131,8 +146,8 @@ class PictureReader:
             inputs=inputs,
             spec=spec,
             statistics=image_statistics(inputs[0]) if len(inputs) else None,
-            decode_ms=(decoded - begun) * 1e3,
-            faces_ms=(looked - decoded) * 1e3 if faces != "none" else 0.0,
+            decode_ms=decode_ms,
+            faces_ms=(looked - begun) * 1e3 if faces != "none" else 0.0,
             preprocess_ms=(time.perf_counter() - looked) * 1e3,
         )
 

@@ -56,7 +56,9 @@
     │   ├── TimesAhead           observations or results are dated in the future
     │   ├── ReferenceUnusable    the model has no reference, or one that lacks columns
     │   └── DriftFailed          Evidently failed, or the process that runs it
-    ├── ScoringRefused           a folder cannot be scored as requested
+    ├── ScoringRefused           a folder or a video cannot be scored as requested
+    │   ├── VideoUnreadable      a file that is not a video that can be read
+    │   ├── VideoUnwritable      a video file that cannot be written here
     │   ├── OutputTaken          the output file holds something else
     │   └── ScoringBegunOtherwise  the run was started with another model or other options
     ├── LocationInvalid          MIEN_MODEL, or another model's setting, is not a model location

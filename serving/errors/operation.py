@@ -145,7 +145,27 @@ class NothingRegistered(RegistryUnavailable):
 
 
 class ScoringRefused(ServingError):
-    """A folder cannot be scored as requested."""
+    """A folder or a video cannot be scored as requested."""
+
+
+class VideoUnreadable(ScoringRefused):
+    """A file is not a video that can be read, or its frames are too large."""
+
+    def __init__(self, *, path: Path, reason: str, expected: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(
+            f"{path}: {reason}, {expected}; check the file in a player, or convert it with ffmpeg"
+        )
+
+
+class VideoUnwritable(ScoringRefused):
+    """A video file cannot be written here."""
+
+    def __init__(self, *, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}; name a file that ends with .webm, or leave out --annotated")
 
 
 class OutputTaken(ScoringRefused):

@@ -148,9 +148,11 @@ class Scorer:
         self.live = live
         self.reader = reader
         self._faces: FacesMode = faces
-        self._embedding = embedding
+        self.embedding = embedding
+        """Whether rows include the model's features."""
         self._max_bytes = max_bytes
-        self._threads = threads or usable_cores()
+        self.threads = threads or usable_cores()
+        """Number of pictures processed at once."""
         self.plan: dict[str, Any] = {
             "model": live.identity.name,
             "version": live.identity.version,
@@ -193,7 +195,7 @@ class Scorer:
             MemoryError: the memory is not sufficient.
         """
         ahead: deque[list[Future[list[dict[str, Any]]]]] = deque()
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="score")
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="score")
         try:
             for chunk in chunks:
                 parts = (chunk[at : at + BATCH] for at in range(0, len(chunk), BATCH))
@@ -273,7 +275,7 @@ class Scorer:
             answer["set"] = prediction_set(probabilities, classes, conformal.threshold)
         if prediction.novelty is not None:
             answer["novelty"] = float(prediction.novelty[index])
-        if self._embedding:
+        if self.embedding:
             answer["embedding"] = embedding.tolist()
         return answer
 

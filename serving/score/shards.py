@@ -15,7 +15,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +42,11 @@ class ScoringProgress:
     """Progress of a run."""
 
     files: int
-    """Number of files to score."""
+    """Number of files to score; of a video, of frames by its header."""
     done: int
-    """Number of files that have a row."""
+    """Number of files that have a row; of a video, of scored frames."""
     failed: int
-    """Number of rows with a problem instead of an answer."""
+    """Number of rows with a problem instead of an answer; of a video always 0."""
 
 
 class Shards:
@@ -86,22 +86,31 @@ class Shards:
                 if not (self.folder / _PLAN).exists():
                     self.remove()
 
-    def finished(self) -> ScoringProgress | None:
-        """Return the progress of an earlier run that has finished; None when the file does not exist.
+    def is_finished(self) -> bool:
+        """Whether an earlier run with the same plan has written the result.
 
         Raises:
             OutputTaken: the file exists and holds something else.
         """
         if not self.out.exists():
-            return None
+            return False
         try:
-            with pq.ParquetFile(self.out) as file:
-                stored = (file.schema_arrow.metadata or {}).get(PLAN_KEY)
-                if stored is None or json.loads(stored) != self.plan:
-                    raise OutputTaken(path=self.out)
-                table = file.read(columns=_COUNTED)
+            stored = (pq.read_schema(self.out).metadata or {}).get(PLAN_KEY)
+            if stored is not None and json.loads(stored) == self.plan:
+                return True
         except (pa.ArrowException, ValueError) as error:
             raise OutputTaken(path=self.out) from error
+        raise OutputTaken(path=self.out)
+
+    def finished(self) -> ScoringProgress | None:
+        """Return the progress of an earlier run that has scored all files; None when there is no result.
+
+        Raises:
+            OutputTaken: the file exists and holds something else.
+        """
+        if not self.is_finished():
+            return None
+        table = pq.read_table(self.out, columns=_COUNTED)
         return ScoringProgress(files=len(table), done=len(table), failed=failed_rows(table))
 
     def begin(self, names: Callable[[], Iterator[str]], *, shown: object) -> Listing:
@@ -115,16 +124,38 @@ class Shards:
             ScoringRefused: there are no files, or the existing shards are damaged.
             ScoringBegunOtherwise: the existing shards belong to another plan.
         """
+        begun = self._begun()
+        if begun is None:
+            return self._list(names(), shown=shown)
+        return Listing(path=self.folder / _FILES, count=begun["files"], sha256=begun["sha256"])
+
+    def begin_without_list(self) -> None:
+        """Write the plan, or check that an earlier run had the same one; for what is not a list of files.
+
+        Raises:
+            ScoringRefused: the existing shards are damaged.
+            ScoringBegunOtherwise: the existing shards belong to another plan.
+        """
+        if self._begun() is None:
+            self._write_plan()
+
+    def _begun(self) -> Mapping[str, Any] | None:
+        """What an earlier run with the same plan has stored."""
         try:
             begun = json.loads((self.folder / _PLAN).read_bytes())
         except FileNotFoundError:
-            return self._list(names(), shown=shown)
+            return None
         except ValueError as error:
             raise ScoringRefused(
                 f"{self.folder / _PLAN} is damaged; remove {self.folder} to start again"
             ) from error
         self._check_same(begun["plan"])
-        return Listing(path=self.folder / _FILES, count=begun["files"], sha256=begun["sha256"])
+        stored: Mapping[str, Any] = begun
+        return stored
+
+    def _write_plan(self, **facts: object) -> None:
+        text = json.dumps({"plan": self.plan, **facts}, indent=2)
+        _replace(self.folder / _PLAN, lambda file: file.write_text(text, encoding="utf-8"))
 
     def path(self, number: int) -> Path:
         """Return the path of one chunk's shard."""
@@ -142,12 +173,21 @@ class Shards:
         """Count the rows with a problem in all shards."""
         return sum(failed_rows(pq.read_table(path, columns=_COUNTED)) for path in self.files())
 
-    def join(self, schema: pa.Schema) -> None:
-        """Join all shards, in order, into the result; only the columns of the schema are kept."""
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the tables of all shards, in order; all columns without names."""
+        return (pq.read_table(path, columns=columns) for path in self.files())
+
+    def join(self, schema: pa.Schema, tables: Iterable[pa.Table] | None = None) -> None:
+        """Join tables into the result.
+
+        Args:
+            schema: of the result; only its columns are kept.
+            tables: tables of the result; None: those of all shards, in order.
+        """
         whole = self.folder / _WHOLE
-        tables = _gathered(pq.read_table(path, columns=schema.names) for path in self.files())
-        metadata = {PLAN_KEY: json.dumps(self.plan, sort_keys=True).encode()}
-        _write(whole, tables, schema.with_metadata(metadata))
+        gathered = _gathered(self.tables(schema.names) if tables is None else tables)
+        metadata = {**(schema.metadata or {}), PLAN_KEY: json.dumps(self.plan, sort_keys=True).encode()}
+        _write(whole, gathered, schema.with_metadata(metadata))
         whole.replace(self.out)
 
     def remove(self) -> None:
@@ -160,8 +200,7 @@ class Shards:
             raise ScoringRefused(
                 f"{shown} holds no file (hidden ones do not count); name a folder of pictures"
             )
-        text = json.dumps({"plan": self.plan, "files": listing.count, "sha256": listing.sha256}, indent=2)
-        _replace(self.folder / _PLAN, lambda file: file.write_text(text, encoding="utf-8"))
+        self._write_plan(files=listing.count, sha256=listing.sha256)
         return listing
 
     def _check_same(self, begun: Mapping[str, Any]) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from docs.example_clip import ACTORS, draw_frames, write_clip
 from serving.score.__main__ import main
+from serving.score.video.timeline import Timeline
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import CLASSES
 from tests.support.scoring import pictures_in
@@ -63,6 +65,7 @@ def test_an_empty_name_is_wrong_usage(
         (["pictures", "--model", "elsewhere.onnx"], "copy one there"),
         (["pictures", "--model", "models:/emotion@production"], "there is no registry"),
         (["nowhere"], "nowhere: No such file"),
+        (["pictures/00000.png"], "no video stream"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -94,6 +97,58 @@ def test_a_promoted_version_is_fetched_and_kept_for_when_the_registry_is_away(
     assert "there is no registry" in printed.err
     assert "version 1, fetched before, is used" in printed.err
     assert pq.read_table("a.parquet").equals(pq.read_table("b.parquet"))
+
+
+def clip_in(folder: Path) -> Path:
+    """Two people for a second and a half."""
+    return write_clip(folder / "clip.avi", draw_frames(ACTORS, 1.5, rate=10), rate=10, codec="MJPG")
+
+
+def test_a_video_gets_a_timeline(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip_in(place)
+    assert scored(monkeypatch, "clip.avi", "--out", "a.parquet", "--every", "3", "--smoothing", "0") == 0
+    assert capsys.readouterr().out.startswith("a.parquet: 5 of 15 frames, 2 tracks, by version local of model, ")
+    timeline = Timeline(Path("a.parquet"))
+    assert timeline.facts.time_constant_s == 0
+    assert {face.frame for face in timeline.faces()} == {0, 3, 6, 9, 12}
+    # About five per second.
+    assert scored(monkeypatch, "clip.avi", "--out", "b.parquet") == 0
+    assert Timeline(Path("b.parquet")).facts.every == 2
+
+
+def test_of_a_cut_video_the_rest_is_scored_and_the_status_says_so(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = clip_in(place)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert scored(monkeypatch, "clip.avi", "--out", "a.parquet") == 3
+    printed = capsys.readouterr()
+    assert "2 tracks" in printed.out
+    assert len(printed.err.splitlines()) == 1
+    assert Timeline(Path("a.parquet")).facts.missing_s == pytest.approx(0.7, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["clip.avi", "--faces", "none"],
+        ["pictures", "--every", "2"],
+        ["pictures", "--smoothing", "1"],
+        ["clip.avi", "--every", "0"],
+        ["clip.avi", "--smoothing", "-1"],
+        ["clip.avi", "--smoothing", "nan"],
+    ],
+    ids=" ".join,
+)
+def test_an_option_of_the_other_kind_or_out_of_range_is_wrong_usage(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    (place / "clip.avi").write_bytes(b"any file")
+    assert scored(monkeypatch, *arguments, "--out", "a.parquet") == 2
+    assert arguments[1] in capsys.readouterr().err
+    assert not (place / "a.parquet").exists()
 
 
 @pytest.mark.parametrize("terminal", [True, False])
