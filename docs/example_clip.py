@@ -150,3 +150,45 @@ def write_clip(
     finally:
         writer.release()
     return path
+
+
+def take_picture(model: str) -> None:
+    """Score the clip with a model and take the picture of its page."""
+    from playwright.sync_api import sync_playwright
+
+    executable = shutil.which("chromium")
+    if executable is None:
+        raise SystemExit("error: Chromium is missing; install Debian's package chromium")
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        folder = Path(name)
+        clip = write_clip(folder / "clip.mp4", draw_frames(ACTORS, DURATION_S))
+        out, html = folder / "timeline.parquet", folder / "timeline.html"
+        command = ["-m", "serving.score", str(clip), "--out", str(out), "--html", str(html), "--model", model]
+        subprocess.run([sys.executable, *command], check=True)  # noqa: S603 - this file's own command
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1180, "height": 940})
+        page.goto(html.as_uri())
+        page.screenshot(path=_PICTURE)
+        browser.close()
+
+
+def main() -> None:
+    """Draw the clip, or take the picture of its timeline."""
+    parser = argparse.ArgumentParser(description="Draw a clip of people with known expressions.")
+    parser.add_argument("clip", nargs="?", type=Path, help="MP4 file that is written")
+    parser.add_argument(
+        "--picture", metavar="MODEL", help="take the guide's picture, with a model as MIEN_MODEL"
+    )
+    arguments = parser.parse_args()
+    if arguments.picture is not None:
+        take_picture(arguments.picture)
+    elif arguments.clip is not None:
+        write_clip(arguments.clip, draw_frames(ACTORS, DURATION_S))
+    else:
+        parser.error("name the file to write, or --picture MODEL")
+
+
+if __name__ == "__main__":
+    main()

@@ -68,7 +68,7 @@ COMMANDS = (
         "relocate", "pipelines.tracking.relocation", "correct MLflow's paths after the project was moved"
     ),
     Command("serve", "serving", "start the service and its page", _SERVING),
-    Command("score", "serving.score", "classify a folder of pictures", _SERVING),
+    Command("score", "serving.score", "classify a folder of pictures, or the faces of a video", _SERVING),
     Command("key", "serving.http.auth", "make an API key of the service", _SERVING),
     Command(
         "up",

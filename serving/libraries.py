@@ -14,7 +14,8 @@ import select
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 PIXEL_LIMIT_VARIABLE = "OPENCV_IO_MAX_IMAGE_PIXELS"
@@ -82,6 +83,20 @@ def quiet_ffmpeg() -> None:
     os.environ["OPENCV_LOG_LEVEL"] = "SILENT"
     # libavutil/log.h: AV_LOG_QUIET.
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
+
+
+@contextmanager
+def silent_native_code() -> Iterator[None]:
+    """Discard what native code of this process writes to standard error, and Python too, for a moment."""
+    kept = os.dup(_STDERR)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class ErrorOutput:

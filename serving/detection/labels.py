@@ -58,12 +58,20 @@ class Text:
 def texts_of(answers: Sequence[tuple[str | None, float]], classes: Sequence[str]) -> list[Text]:
     """Label each answer (emotion, None when unsure, and probability); several are numbered."""
     return [
-        _text(str(index + 1) if len(answers) > 1 else "", *answer, classes)
+        text_of(str(index + 1) if len(answers) > 1 else "", *answer, classes)
         for index, answer in enumerate(answers)
     ]
 
 
-def _text(number: str, emotion: str | None, probability: float, classes: Sequence[str]) -> Text:
+def text_of(number: str, emotion: str | None, probability: float, classes: Sequence[str]) -> Text:
+    """Label one answer.
+
+    Args:
+        number: what stands before it; empty for nothing.
+        emotion: the emotion; None when unsure.
+        probability: of the emotion, in [0, 1].
+        classes: of the model, in its order.
+    """
     name = "unsure" if emotion is None else _drawable(emotion, classes)
     forms = (f"{name} {_percent(probability)}", name, "")
     return Text(

@@ -59,7 +59,7 @@ def overlay_png(image: Image, marks: Sequence[Mark], classes: Sequence[str]) -> 
         _draw_heat(drawn, mark.heatmap, _scaled(mark.area, scale))
     boxes = [_scaled(mark.box, scale) for mark in marks]
     for box in boxes:
-        _draw_corners(drawn, box)
+        draw_corners(drawn, box)
     answers = [(mark.emotion, mark.probability) for mark in marks]
     draw_labels(drawn, boxes, texts_of(answers, classes), longer_px=max(width, height))
     written, data = cv2.imencode(".png", drawn)
@@ -123,8 +123,8 @@ def _within(start: int, length: int, whole: int) -> slice:
     return slice(min(max(0, start), whole), max(0, min(whole, start + length)))
 
 
-def _draw_corners(drawn: Image, box: Box) -> None:
-    """The corners of a box, light on dark, so that they are seen on any picture."""
+def draw_corners(drawn: Image, box: Box) -> None:
+    """Draw the corners of a box, px, light on dark, so that they are seen on any picture."""
     left, top, width, height = box
     right, bottom = left + width - 1, top + height - 1
     length = int(min(26, max(4, 0.22 * min(width, height))))

@@ -18,7 +18,9 @@ from serving.inference.model_slot import LiveModel
 from serving.preflight import read_settings
 from serving.score.scorer import CHUNK, Scorer, fetched_model, score_folder
 from serving.score.shards import ScoringProgress
+from serving.score.video.annotation import check_name, write_annotated
 from serving.score.video.clip import Clip
+from serving.score.video.page import write_page
 from serving.score.video.scoring import CHUNK as CLIP_CHUNK
 from serving.score.video.scoring import ClipOptions, score_clip
 from serving.score.video.timeline import TIME_CONSTANT_S
@@ -26,7 +28,7 @@ from serving.score.video.timeline import TIME_CONSTANT_S
 FAILED, SOME_FAILED, INTERRUPTED = 1, 3, 130
 """Exit statuses; the last one is the shell's for Ctrl-C."""
 _CACHE = "scoring"
-_FOLDER_ONLY, _VIDEO_ONLY = {"faces"}, {"every", "smoothing"}
+_FOLDER_ONLY, _VIDEO_ONLY = {"faces"}, {"annotated", "every", "html", "smoothing"}
 
 
 def main() -> None:
@@ -40,6 +42,8 @@ def main() -> None:
         settings = read_settings()
         # Before the model is fetched, which may take minutes.
         clip = Clip.open(arguments.source, max_pixels=settings.max_pixels) if video else None
+        if arguments.annotated is not None:
+            check_name(arguments.annotated)
         with fetched_model(settings, arguments.model or settings.model, cache=_CACHE) as found:
             live = found.live
         for warning in found.warnings:
@@ -76,6 +80,11 @@ def _score_clip(scorer: Scorer, clip: Clip, arguments: argparse.Namespace) -> in
     )
     with _bar() as notify:
         timeline = score_clip(scorer, clip, arguments.out, options, notify=notify)
+    if arguments.annotated is not None:
+        with _bar() as notify:
+            write_annotated(timeline, clip, arguments.annotated, notify=notify)
+    if arguments.html is not None:
+        write_page(timeline, clip, arguments.html, video=arguments.annotated)
     facts, tracks = timeline.facts, timeline.tracks()
     done = f"{facts.scored} of {facts.frames} frames, {tracks} track{'' if tracks == 1 else 's'}"
     _print_summary(arguments.out, done, scorer.live, time.monotonic() - begun)
@@ -122,6 +131,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help=f"time constant of the smoothed line; {TIME_CONSTANT_S} without it, 0 for none",
     )
+    video.add_argument("--html", type=_path, metavar="FILE", help="also a page with a line for each face")
+    video.add_argument(
+        "--annotated", type=_path, metavar="FILE.webm", help="also a video with boxes and labels"
+    )
     return parser
 
 
@@ -129,6 +142,10 @@ def _check_options(parser: argparse.ArgumentParser, arguments: argparse.Namespac
     given = {name for name, value in vars(arguments).items() if value is not None}
     for name in sorted(given & (_FOLDER_ONLY if video else _VIDEO_ONLY)):
         parser.error(f"--{name} is for a {'folder' if video else 'video'}, {arguments.source} is not one")
+    files = [arguments.source, arguments.out, arguments.html, arguments.annotated]
+    resolved = [path.resolve() for path in files if path is not None]
+    if len(set(resolved)) < len(resolved):
+        parser.error("the video, --out, --html and --annotated name the same file, expected different ones")
 
 
 def _path(text: str) -> Path:

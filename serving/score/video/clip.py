@@ -73,15 +73,6 @@ class Clip:
             VideoUnreadable: it cannot be read, is empty or not a video, none of its frames can be decoded, or
                 they are too large.
         """
-        try:
-            with path.open("rb") as file:
-                is_empty = not file.read(1)
-        except OSError as error:
-            raise VideoUnreadable(
-                path=path, reason=error.strerror or str(error), expected=_READABLE
-            ) from error
-        if is_empty:
-            raise VideoUnreadable(path=path, reason="it has 0 bytes", expected=_READABLE)
         capture = _captured(path)
         try:
             _check_size(path, capture, max_pixels)
@@ -192,20 +183,25 @@ class ClipReader:
 
 def _captured(path: Path) -> cv2.VideoCapture:
     """Open a file with FFmpeg; its absolute path is never taken for an address or a pattern of names."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise VideoUnreadable(path=path, reason=error.strerror or str(error), expected=_READABLE) from error
+    if not head:
+        raise VideoUnreadable(path=path, reason="it has 0 bytes", expected=_READABLE)
     limit_ffmpeg()
     capture = cv2.VideoCapture()
     opened = False
     with suppress(cv2.error):
         opened = capture.open(str(path.resolve()), cv2.CAP_FFMPEG)
     if not opened:
-        raise VideoUnreadable(path=path, reason=_without_stream(path), expected=_READABLE)
+        raise VideoUnreadable(path=path, reason=_without_stream(head), expected=_READABLE)
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
 
 
-def _without_stream(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(8)
+def _without_stream(head: bytes) -> str:
     if head[4:] == b"ftyp":
         return (
             "it begins as an MP4 without an index (moov), which most files have at their end: it is cut off"

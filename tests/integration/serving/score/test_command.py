@@ -109,7 +109,9 @@ def test_a_video_gets_a_timeline(
 ) -> None:
     clip_in(place)
     assert scored(monkeypatch, "clip.avi", "--out", "a.parquet", "--every", "3", "--smoothing", "0") == 0
-    assert capsys.readouterr().out.startswith("a.parquet: 5 of 15 frames, 2 tracks, by version local of model, ")
+    assert capsys.readouterr().out.startswith(
+        "a.parquet: 5 of 15 frames, 2 tracks, by version local of model, "
+    )
     timeline = Timeline(Path("a.parquet"))
     assert timeline.facts.time_constant_s == 0
     assert {face.frame for face in timeline.faces()} == {0, 3, 6, 9, 12}
