@@ -8,6 +8,11 @@ People are drawn as those of docs/example_faces.py are. The picture needs Debian
 
 from __future__ import annotations
 
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -164,7 +169,7 @@ def take_picture(model: str) -> None:
         clip = write_clip(folder / "clip.mp4", draw_frames(ACTORS, DURATION_S))
         out, html = folder / "timeline.parquet", folder / "timeline.html"
         command = ["-m", "serving.score", str(clip), "--out", str(out), "--html", str(html), "--model", model]
-        subprocess.run([sys.executable, *command], check=True)  # noqa: S603 - this file's own command
+        subprocess.run([sys.executable, *command], check=True)  # noqa: S603 - the file's own command
         browser = playwright.chromium.launch(
             executable_path=executable, args=["--no-sandbox", "--disable-gpu"]
         )

@@ -78,7 +78,9 @@ class Elements(HTMLParser):
 # The page
 
 
-def test_the_page_names_no_other_file_but_the_video(html: Path, place: Path) -> None:
+def test_the_page_names_no_other_file_but_the_video(
+    html: Path, place: Path, clip: Clip, timeline: Timeline
+) -> None:
     text = html.read_text(encoding="utf-8")
     addresses = re.findall(r"""(?:src|href|url|@import)\s*[=(]\s*["']?([^"')\s>]+)""", text)
     assert [each for each in addresses if not each.startswith("data:image/jpeg;base64,")] == [
@@ -87,8 +89,7 @@ def test_the_page_names_no_other_file_but_the_video(html: Path, place: Path) -> 
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "https://" not in text
     assert "<clip>" not in text
-    write_page(Timeline(place / "timeline.parquet"), Clip.open(place / "a <clip> & more.mp4", max_pixels=MANY),
-               place / "alone.html")  # fmt: skip
+    write_page(timeline, clip, place / "alone.html")
     alone = Elements((place / "alone.html").read_text(encoding="utf-8"))
     assert (alone.of("video"), alone.of("script")) == ([], [])
 
