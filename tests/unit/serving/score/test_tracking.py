@@ -76,13 +76,13 @@ def followed(
     """Tracks of each person, by what `ways` says of where the middle of each face is."""
     tracker, found = Tracker(), [list[int]() for _ in ways]
     for step in range(steps):
-        seen = [(who, place) for who, way in enumerate(ways) if (place := way(step)) is not None]
+        seen = [(person, place) for person, way in enumerate(ways) if (place := way(step)) is not None]
         # Detectors give faces in any order.
         seen = seen[::-1] if step % 2 else seen
         boxes = np.array([(x - side / 2, y - side / 2, side, side) for _, (x, y) in seen]).reshape(-1, 4)
-        embeddings = np.array([faces[who] for who, _ in seen]).reshape(-1, 4)
-        for (who, _), track in zip(seen, tracker.update(step * STEP_S, boxes, embeddings), strict=True):
-            found[who].append(int(track))
+        embeddings = np.array([faces[person] for person, _ in seen]).reshape(-1, 4)
+        for (person, _), track in zip(seen, tracker.update(step * STEP_S, boxes, embeddings), strict=True):
+            found[person].append(int(track))
     return found
 
 
