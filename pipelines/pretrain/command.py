@@ -77,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=64, metavar="B", help="pictures per step (64)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="highest one (0.001)")
     parser.add_argument("--weight-decay", type=float, default=0.01, metavar="D", help="of AdamW (0.01)")
+    parser.add_argument(
+        "--zero-residuals",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="begin residual blocks as the identity (on)",
+    )
     parser.add_argument("--seed", type=int, default=_SEED, metavar="S", help=f"of people and order ({_SEED})")
     parser.add_argument(
         "--folder", type=Path, default=_FOLDER, metavar="DIR", help=f"pictures and checkpoints ({_FOLDER})"
@@ -115,6 +121,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
         learning_rate=arguments.learning_rate,
         weight_decay=arguments.weight_decay,
         seed=arguments.seed,
+        zero_residuals=arguments.zero_residuals,
         start=None if arguments.start is None else sha256_of(arguments.start),
     )
 

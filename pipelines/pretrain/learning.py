@@ -60,6 +60,8 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     seed: int
+    zero_residuals: bool = True
+    """Whether residual blocks of random weights begin as the identity (`start_residuals_at_zero`)."""
     start: str | None = None
     """SHA-256 of the backbone's file that the training starts from; None: random weights."""
 
@@ -111,8 +113,8 @@ def pretrain(
         _compile(model, recipe, rates)
         if state is not None:
             _restore(model, state, recipe, checkpoint=checkpoint)
-        elif start is not None:
-            load_drawn(classifier.backbone, start)
+        else:
+            _initialise(classifier.backbone, recipe, start)
         progress = Progress(title=recipe.architecture, images_per_step=recipe.batch_size)
         for epoch in range(max(0, _epochs(state) - done), phase.epochs):
             loss = _epoch(
@@ -194,6 +196,13 @@ def _build(recipe: Recipe, params: Params, size_px: int, *, targets: int) -> tup
     return classifier, keras.Model(backbone.input, answer, name=f"{recipe.architecture}_pretraining")
 
 
+def _initialise(backbone: Any, recipe: Recipe, start: Path | None) -> None:
+    if start is not None:
+        load_drawn(backbone, start)
+    elif recipe.zero_residuals:
+        start_residuals_at_zero(backbone)
+
+
 def switch_off_dropout(network: Any) -> None:
     """Let every picture pass all layers, EfficientNet's stochastic depth (Huang et al., 2016) included.
 
@@ -207,6 +216,30 @@ def switch_off_dropout(network: Any) -> None:
     for layer in network.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
+
+
+def start_residuals_at_zero(network: Any) -> None:
+    """Let every residual block with batch norm begin as the identity: γ of its last batch norm becomes 0.
+
+    Goyal et al., 2017, "Accurate, large minibatch SGD", section 5.1. A deep network then learns as quickly as
+    a shallow one at first (docs/benchmarks.md).
+
+    Args:
+        network: a Keras model with random weights.
+    """
+    import keras
+
+    makers = {id(layer.output): layer for layer in network.layers}
+    order = {layer.name: index for index, layer in enumerate(network.layers)}
+    for sum_ in (layer for layer in network.layers if isinstance(layer, keras.layers.Add)):
+        ends = [makers[id(tensor)] for tensor in sum_.input]
+        # Stochastic depth lies between a block's batch norm and the sum.
+        ends = [makers[id(end.input)] if isinstance(end, keras.layers.Dropout) else end for end in ends]
+        norms = [end for end in ends if isinstance(end, keras.layers.BatchNormalization)]
+        if norms:
+            # What the block adds to may end in one too; that comes first.
+            last = max(norms, key=lambda layer: order[layer.name])
+            last.gamma.assign(keras.ops.zeros_like(last.gamma))
 
 
 def _compile(model: Any, recipe: Recipe, rates: NDArray[np.float32]) -> None:

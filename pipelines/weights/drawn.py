@@ -64,7 +64,8 @@ def write_drawn(path: Path, variables: Mapping[str, NDArray[np.float32]], card: 
     for place, (name, values) in enumerate(variables.items()):
         key = f"{place:04d}/{name}"
         if values.ndim < 2:
-            tensors[key] = np.ascontiguousarray(values, np.float32)
+            # Not ascontiguousarray, which gives a number a dimension.
+            tensors[key] = np.array(values, np.float32, order="C")
             continue
         quantized, scale = quantize(values)
         tensors[key], tensors[f"{key}/scale"] = quantized, scale

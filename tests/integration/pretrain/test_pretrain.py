@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipelines.pretrain.learning import switch_off_dropout
+from pipelines.pretrain.learning import start_residuals_at_zero, switch_off_dropout
 from pipelines.weights.drawn import load_drawn, read_card, read_drawn
 from tests.support.networks import small_classifier
 
@@ -253,3 +254,26 @@ def test_dropout_is_off_and_pictures_pass_as_they_are() -> None:
     assert not np.array_equal(network(given, training=True), given)
     switch_off_dropout(network)
     np.testing.assert_array_equal(network(given, training=True), given)
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"), [("mobilenet_v2", 10), ("resnet50", 16), ("efficientnet_b4", 25)]
+)
+def test_residual_blocks_begin_as_the_identity(name: str, blocks: int) -> None:
+    """As many batch norms as the papers' blocks that add their input, the last of each block."""
+    import keras
+
+    backbone = small_classifier(name).backbone
+    start_residuals_at_zero(backbone)
+    norms = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    zero = [layer.name for layer in norms if not np.asarray(layer.gamma).any()]
+    assert len(zero) == blocks
+    assert all(re.search(r"_3_bn$|project_bn$", name, re.IGNORECASE) for name in zero)
+
+
+def test_a_transformer_has_no_block_to_change() -> None:
+    backbone = small_classifier("vit_pretrained").backbone
+    before = [np.asarray(weight) for weight in backbone.weights]
+    start_residuals_at_zero(backbone)
+    for weight, value in zip(backbone.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
