@@ -174,7 +174,7 @@ class OutputTaken(ScoringRefused):
     def __init__(self, *, path: Path) -> None:
         self.path = path
         super().__init__(
-            f"{path} is there already, and not from this model, folder and options; "
+            f"{path} is there already, and not from this model, folder or video, and options; "
             "remove it or name another file"
         )
 

@@ -13,6 +13,7 @@ import pytest
 
 from docs.example_clip import ACTORS, draw_frames, write_clip
 from serving.score.__main__ import main
+from serving.score.video.clip import Clip
 from serving.score.video.timeline import Timeline
 from tests.support.mlflow_store import new_store
 from tests.support.onnx_models import CLASSES
@@ -118,6 +119,40 @@ def test_a_video_gets_a_timeline(
     # About five per second.
     assert scored(monkeypatch, "clip.avi", "--out", "b.parquet") == 0
     assert Timeline(Path("b.parquet")).facts.every == 2
+
+
+def test_a_page_and_a_video_come_with_it_also_of_a_finished_table(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip_in(place)
+    assert scored(monkeypatch, "clip.avi", "--out", "a.parquet") == 0
+    before = Path("a.parquet").stat().st_mtime_ns
+    more = ["--html", "a.html", "--annotated", "a.webm"]
+    assert scored(monkeypatch, "clip.avi", "--out", "a.parquet", *more) == 0
+    assert Path("a.parquet").stat().st_mtime_ns == before
+    assert 'src="a.webm"' in Path("a.html").read_text(encoding="utf-8")
+    assert Clip.open(Path("a.webm"), max_pixels=10**6).frames == 15
+
+
+@pytest.mark.parametrize("option", ["--out", "--html", "--annotated"])
+def test_the_video_is_never_overwritten(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    Path("clip.webm").write_bytes(clip_in(place).read_bytes())
+    before = Path("clip.webm").read_bytes()
+    out = [] if option == "--out" else ["--out", "a.parquet"]
+    assert scored(monkeypatch, "clip.webm", *out, option, "../" + place.name + "/clip.webm") == 2
+    assert "the same file" in capsys.readouterr().err
+    assert Path("clip.webm").read_bytes() == before
+
+
+def test_a_video_that_could_not_be_written_is_refused_before_anything_is_scored(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip_in(place)
+    assert scored(monkeypatch, "clip.avi", "--out", "a.parquet", "--annotated", "a.mp4") == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not Path("a.parquet").exists()
 
 
 def test_of_a_cut_video_the_rest_is_scored_and_the_status_says_so(
