@@ -20,6 +20,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("unhurried")
 
+# `make check` runs two parts at the same time; a `make` that a test starts is not one of its jobs.
+for _name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+    os.environ.pop(_name, None)
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 _PIPELINE = "tests/e2e/pipeline/"
 
