@@ -63,8 +63,9 @@ demo: data ## serve the model that comes with the sample, on port 8000; nothing 
 run: data ## [JOBS=n] train and compare seven models, register the best one, write a report
 	@mien run $(if $(JOBS),--jobs $(JOBS))
 
+# Three processes for two cores: tests wait for servers and processes now and then (1.7 cores were busy).
 test: check ## run linters, type checks, import contracts and every test
-	@python -m pytest -n 2 --no-loadscope-reorder tests/e2e tests/integration
+	@python -m pytest -n 3 --no-loadscope-reorder tests/e2e tests/integration
 
 check: setup ## run ruff, mypy, import contracts, `make shape` and unit tests
 	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
