@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from serving.contract import Box, Image
 from serving.detection.image_reader import FacesMode, Picture, PictureReader
 from serving.detection.overlay import Mark, overlay_png, square_of
+from serving.detection.recording import observation_of
 from serving.detection.responses import (
     Detection,
     ExplainedInput,
@@ -23,7 +24,6 @@ from serving.detection.responses import (
     Timings,
     emotion_of,
     new_id,
-    observation_of,
 )
 from serving.detection.routing import Canary, LiveAnswer, Pin, Shadow, Turn, route_request
 from serving.detection.routing import Sink as Sink

@@ -24,7 +24,7 @@ from serving.cores import usable_cores
 from serving.detection.detector import Detector
 from serving.detection.detectors import Detectors
 from serving.detection.image_reader import PictureReader
-from serving.detection.responses import ObservationSink, SwitchLog
+from serving.detection.recording import ObservationSink, SwitchLog
 from serving.detection.tensors import TensorAnswerer
 from serving.drift.monitor import DriftMonitor, DriftPlan
 from serving.drift.result import WindowRule

@@ -103,7 +103,7 @@ class Shards:
         raise OutputTaken(path=self.out)
 
     def finished(self) -> ScoringProgress | None:
-        """Return the progress of an earlier run that has scored all files; None when there is no result.
+        """Return the counts of a result that is complete already; None when there is none.
 
         Raises:
             OutputTaken: the file exists and holds something else.

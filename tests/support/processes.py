@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+
 import psutil
 
 
@@ -12,3 +15,13 @@ def command_of(process: psutil.Process) -> list[str]:
     # Also what a zombie raises.
     except psutil.NoSuchProcess:
         return []
+
+
+def interrupted_at(process: subprocess.Popen[str], text: str) -> str:
+    """Interrupt a process, as Ctrl-C does, when it prints a text; return what it wrote to standard error."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            process.send_signal(signal.SIGINT)
+            break
+    return process.communicate(timeout=120)[1]

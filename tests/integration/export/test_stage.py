@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from pipelines.core.params import ExportParams, known_architectures
 from pipelines.export.pictures import read_pictures, read_split
 from pipelines.export.stage import converted, export_model
 from serving.contract import METADATA_KEY, NOVELTY, OUTPUTS, InputSpec, ModelContract, NoveltyOutput
-from tests.support.files import read_json
+from tests.support.files import files_of_at_most, read_json
 from tests.support.networks import CLASSES, HEAD, SIDE, lively, pictures, small_classifier, write_trained
 
 NAMES = known_architectures()
@@ -230,10 +229,8 @@ def test_classes_of_other_data_are_refused(lenet: Path) -> None:
 @pytest.fixture
 def full_disk() -> Iterator[None]:
     """A limit on the size of files, which a process may set and lift again without being an administrator."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with files_of_at_most(50_000):
+        yield
 
 
 def test_a_full_disk_keeps_the_file_that_was_there(lenet: Path, full_disk: None) -> None:

@@ -22,6 +22,7 @@ from pipelines.core.params import load_params
 from pipelines.labels.command import JudgedLabels, judge_by_folds
 from serving.contract import InputSpec
 from tests.support.prepared import CLASSES, picture
+from tests.support.processes import interrupted_at
 from tests.support.training_project import from_scratch, set_params, start_stage
 
 SIDE = 16
@@ -209,12 +210,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(unbroken: tuple[Path, set[str], 
 def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
     make_project(tmp_path)
     with start(tmp_path) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "epoch 2" in line:
-                process.send_signal(signal.SIGINT)
-                break
-        _, err = process.communicate(timeout=120)
+        err = interrupted_at(process, "epoch 2")
     assert process.returncode == 1
     assert "the same command goes on" in err
     assert "Traceback" not in err

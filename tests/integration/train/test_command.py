@@ -16,6 +16,7 @@ import pytest
 
 from pipelines.core.params import load_params
 from pipelines.train.stage import train_architecture
+from tests.support.processes import interrupted_at
 from tests.support.training_project import REPOSITORY, make_project, run_stage, start_stage
 
 
@@ -102,12 +103,7 @@ def test_an_absent_mlflow_server_is_reported_before_training(tmp_path: Path) -> 
 def test_an_interrupt_ends_the_run_with_a_word_on_how_to_go_on(tmp_path: Path, store: str) -> None:
     root = make_project(tmp_path / "a", models__lenet__epochs=500)
     with start_stage(root, "lenet", MLFLOW_TRACKING_URI=store) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "epoch 2" in line:
-                process.send_signal(signal.SIGINT)
-                break
-        _, err = process.communicate(timeout=120)
+        err = interrupted_at(process, "epoch 2")
     assert process.returncode == 1
     assert "interrupted; the same command goes on" in err
     assert "Traceback" not in err

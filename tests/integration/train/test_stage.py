@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from pipelines.train import stage as stage
 from pipelines.train.checkpoint import Checkpoint, CheckpointFile
 from pipelines.train.input import in_order
 from pipelines.train.outputs import write_weights
+from tests.support.files import files_of_at_most
 from tests.support.prepared import CLASSES, write_prepared
 from tests.support.training_project import (
     from_scratch,
@@ -295,17 +294,6 @@ def test_a_loss_that_is_not_a_number_ends_training(
     assert not (root / "models").exists()
 
 
-@contextmanager
-def disk_ends_at(size: int) -> Iterator[None]:
-    """A limit on the size of a file stands for the end of the disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_checkpoint_the_disk_has_no_room_for_ends_training_in_one_line(
     tmp_path: Path, trained: Callable[[Path], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,7 +303,7 @@ def test_a_checkpoint_the_disk_has_no_room_for_ends_training_in_one_line(
     save = CheckpointFile.save
 
     def save_on_a_full_disk(self: Any, state: Checkpoint) -> None:
-        with disk_ends_at(60_000):
+        with files_of_at_most(60_000):
             save(self, state)
 
     monkeypatch.setattr(CheckpointFile, "save", save_on_a_full_disk)
@@ -329,7 +317,7 @@ def test_weights_the_disk_has_no_room_for_replace_nothing(tmp_path: Path) -> Non
     path = tmp_path / "model.weights.h5"
     path.write_bytes(b"of an earlier run")
     classifier = small_network()
-    with disk_ends_at(30_000), pytest.raises(OutputError, match="cannot be written") as caught:
+    with files_of_at_most(30_000), pytest.raises(OutputError, match="cannot be written") as caught:
         write_weights(classifier.model, path)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == b"of an earlier run"

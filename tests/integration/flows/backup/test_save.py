@@ -23,11 +23,11 @@ from tests.support.backups import (
     SECRET,
     Saved,
     big_file,
-    files_of_at_most,
     killed,
     listing,
     manifest_of,
 )
+from tests.support.files import files_of_at_most
 from tests.support.http_service import until
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from serving.errors.requests import ObservationUnknown
 from serving.observations.images import PictureFolder
 from serving.observations.recorder import Recorder
 from serving.observations.store import Batch, Store
+from tests.support.files import files_of_at_most
 from tests.support.observing import MODEL, NOW, SWITCH, fresh_id, id_of, observation
 from tests.support.pictures import encoded, textured
 from tests.support.postgres import PostgresServer, running_postgres
@@ -204,23 +204,12 @@ def test_a_row_that_is_being_written_is_not_said_to_be_deleted(tmp_path: Path) -
     store.close()
 
 
-@contextmanager
-def no_file_grows_beyond(size: int) -> Iterator[None]:
-    """As on a full disk, writes fail; Python ignores the signal that comes with it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_rows_wait_while_the_disk_is_full(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'observations.db'}")
     pictures = PictureFolder(tmp_path / "pictures", fraction=1)
     store.prepare()
     with recording(store, flush_s=0.05, pictures=pictures) as recorder:
-        with no_file_grows_beyond(1024):
+        with files_of_at_most(1024):
             for number in range(200):
                 recorder.record(observation(number), picture=encoded(textured(1), "BMP"))
             wait_for(lambda: recorder.stats().failure is not None)

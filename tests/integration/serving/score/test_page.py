@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,17 +127,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield started
 
 
-def opened(browser: Browser, html: Path, **options: object) -> Page:
-    page = browser.new_context(**options).new_page()  # type: ignore[arg-type] # options of Playwright
+def opened(browser: Browser, html: Path, **options: Any) -> Page:
+    page = browser.new_context(**options).new_page()
     page.goto(html.as_uri())
     return page
 
 
 @pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, PHONE], ids=["light", "dark", "phone"])
 def test_the_page_has_no_barriers_fits_and_asks_for_nothing(
-    browser: Browser, html: Path, options: dict[str, object]
+    browser: Browser, html: Path, options: dict[str, Any]
 ) -> None:
-    page = browser.new_context(**options).new_page()  # type: ignore[arg-type] # options of Playwright
+    page = browser.new_context(**options).new_page()
     asked: list[str] = []
     complaints: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
