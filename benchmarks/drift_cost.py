@@ -19,13 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.detection.responses import summarize_output
 from serving.drift.columns import columns_of
 from serving.drift.compute import traffic_of
 from serving.drift.data import REFERENCE, read_current, read_reference
 from serving.drift.result import DriftRequest, WindowRule
 from serving.drift.runner import compute_in_process
 from serving.drift.thresholds import thresholds
-from serving.observations.records import Observation, summarize_output
+from serving.observations.records import Observation
 from serving.observations.store import Batch, Store
 
 _CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")

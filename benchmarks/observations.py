@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from serving.detection.responses import summarize_output
 from serving.observations.recorder import Recorder
-from serving.observations.records import Observation, summarize_output
+from serving.observations.records import Observation
 from serving.observations.store import Batch, Store
 
 _CLASSES, _FEATURES = 7, 128

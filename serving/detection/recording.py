@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from serving.detection.image_reader import Picture
-from serving.detection.responses import Detection
+from serving.detection.responses import Detection, summarize_output
 from serving.inference.model_slot import LiveModel, ModelIdentity, ModelSignature
 from serving.inference.onnx_classifier import Prediction
 from serving.observations.records import (
@@ -17,7 +17,6 @@ from serving.observations.records import (
     OtherFace,
     Switch,
     SwitchKind,
-    summarize_output,
 )
 
 if TYPE_CHECKING:

@@ -1,14 +1,16 @@
-"""The answer to a picture as frozen dataclasses, its JSON, and the observation that is recorded of it."""
+"""The answer to a picture as frozen dataclasses, its JSON, and its numbers as observations keep them."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import orjson
 from numpy.typing import NDArray
 
@@ -16,12 +18,11 @@ from serving.contract import Box, Face, ModelContract
 from serving.detection import bodies
 from serving.inference.onnx_classifier import Prediction
 
-if TYPE_CHECKING:
-    pass
-
 # float32 carries about seven digits; more would only be noise in the answer.
 _DIGITS = 6
 _HEATMAP_DIGITS = 4
+# The largest finite float16 (IEEE 754 binary16).
+_HALF_MAX = 65504.0
 _ID = re.compile(r"[0-9a-f]{32}")
 _RANDOM_BYTES, _RANDOM_BLOCK = 10, 256
 
@@ -111,6 +112,20 @@ class ExplainedInput:
     """float [h, w] in [0, 1], for the most probable class."""
     area: Box
     """Of the upright picture, px; a face's square may reach beyond its border."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputSummary:
+    """The answer to one picture as observations and scored tables keep it."""
+
+    probabilities: bytes
+    """Little-endian float32 [classes], in the model's order."""
+    confidence: float
+    """Probability of the most probable class."""
+    entropy: float
+    """Shannon entropy of the probabilities, nats."""
+    embedding: bytes
+    """Little-endian float16 [D]."""
 
 
 def new_id() -> str:
@@ -276,3 +291,25 @@ def area_json(box: Box) -> bodies.Area:
     """A rectangle as answers give it."""
     left, top, width, height = box
     return {"left": left, "top": top, "width": width, "height": height}
+
+
+def summarize_output(probabilities: NDArray[np.float32], embedding: NDArray[np.float32]) -> OutputSummary:
+    """Turn one row of a `Prediction` into its summary.
+
+    Args:
+        probabilities: float32 [classes], sums to 1.
+        embedding: float32 [D].
+    """
+    values = probabilities.tolist()
+    return OutputSummary(
+        probabilities=probabilities.astype("<f4", copy=False).tobytes(),
+        confidence=max(values),
+        entropy=entropy(values),
+        # A feature beyond float16's range is kept as its largest value, not as infinity.
+        embedding=embedding.clip(-_HALF_MAX, _HALF_MAX).astype("<f2").tobytes(),
+    )
+
+
+def entropy(probabilities: Sequence[float]) -> float:
+    """Shannon entropy in nats: 0 when certain, log(classes) when undecided."""
+    return abs(sum(value * math.log(value) for value in probabilities if value > 0))

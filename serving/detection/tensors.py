@@ -23,13 +23,13 @@ import numpy as np
 from serving.contract import Image, InputSpec, image_statistics
 from serving.detection.detector import model_reference
 from serving.detection.image_reader import FacesMode, Picture, PictureReader
-from serving.detection.responses import ModelReference, new_id
+from serving.detection.responses import ModelReference, new_id, summarize_output
 from serving.detection.routing import PICTURES, Canary, LiveAnswer, Shadow, Sink, Turn, route_request
 from serving.inference.batching import Batcher, full_batch_size
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
 from serving.inference.work import Timing
-from serving.observations.records import Observation, summarize_output
+from serving.observations.records import Observation
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,8 +15,6 @@ SwitchKind = Literal["live", "canary"]
 """`live`: the live model became another; `canary`: a canary began or ended beside it."""
 SignatureState = Literal["trusted", "unchecked", "missing"]
 """See `serving.inference.model_slot.ModelSignature`."""
-# The largest finite float16 (IEEE 754 binary16).
-_HALF_MAX = 65504.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,13 +44,13 @@ class Observation:
     predicted: str
     """The most probable class, also when its probability is low."""
     probabilities: bytes
-    """Little-endian float32 [classes], in the model's order; see `describe`."""
+    """Little-endian float32 [classes], in the model's order."""
     confidence: float
     """Probability of the predicted class."""
     entropy: float
     """Shannon entropy of the probabilities, nats, as in the model's reference table."""
     embedding: bytes
-    """Little-endian float16 [D], the head's penultimate features; see `describe`."""
+    """Little-endian float16 [D], the head's penultimate features."""
     novelty: float | None = None
     """The larger, the less the input is like those of the training; None if the model does not say."""
     brightness: float
@@ -77,16 +74,6 @@ class Observation:
     total_ms: float
     picture: str | None = None
     """Name of the kept picture inside its folder; set by the recorder."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OutputSummary:
-    """A model's answer to one input, in the form that rows keep it."""
-
-    probabilities: bytes
-    confidence: float
-    entropy: float
-    embedding: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,25 +156,3 @@ class StoredObservation:
     def embedding(self) -> NDArray[np.float16]:
         """Float16 [D]."""
         return np.frombuffer(self.observation.embedding, "<f2")
-
-
-def summarize_output(probabilities: NDArray[np.float32], embedding: NDArray[np.float32]) -> OutputSummary:
-    """Turn one row of a `Prediction` into what an observation keeps.
-
-    Args:
-        probabilities: float32 [classes], sums to 1.
-        embedding: float32 [D].
-    """
-    values = probabilities.tolist()
-    return OutputSummary(
-        probabilities=probabilities.astype("<f4", copy=False).tobytes(),
-        confidence=max(values),
-        entropy=entropy(values),
-        # A feature beyond float16's range is kept as its largest value, not as infinity.
-        embedding=embedding.clip(-_HALF_MAX, _HALF_MAX).astype("<f2").tobytes(),
-    )
-
-
-def entropy(probabilities: Sequence[float]) -> float:
-    """Shannon entropy in nats: 0 when certain, log(classes) when undecided."""
-    return abs(sum(value * math.log(value) for value in probabilities if value > 0))

@@ -30,7 +30,7 @@ from serving.contract.preprocessing import ImageStatistics
 from serving.cores import usable_cores
 from serving.detection.detectors import Detectors
 from serving.detection.image_reader import FacesMode, Picture, PictureReader
-from serving.detection.responses import prediction_set
+from serving.detection.responses import prediction_set, summarize_output
 from serving.errors import ServingError
 from serving.errors.operation import ScoringRefused
 from serving.errors.requests import PayloadTooLarge
@@ -39,7 +39,6 @@ from serving.inference.admission import admit
 from serving.inference.model_slot import LiveModel
 from serving.inference.onnx_classifier import Prediction
 from serving.model_sync.resolve import resolve_model
-from serving.observations.records import summarize_output
 from serving.score.listing import files_in
 from serving.score.shards import ScoringProgress, Shards, failed_rows
 from serving.settings import Settings

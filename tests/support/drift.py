@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from serving.contract import image_statistics, preprocess
+from serving.detection.responses import entropy
 from serving.drift.data import REFERENCE
 from serving.inference.onnx_classifier import OnnxClassifier
-from serving.observations.records import entropy
 from tests.support.serving_models import LEVELS
 
 CLASSES = ("angry", "happy", "sad")

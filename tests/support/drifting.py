@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from serving.contract import image_statistics, preprocess
+from serving.detection.responses import summarize_output
 from serving.inference.onnx_classifier import OnnxClassifier
-from serving.observations.records import Observation, summarize_output
+from serving.observations.records import Observation
 from serving.observations.store import Batch, Store
 from tests.support.drift import add_reference, picture
 from tests.support.mlflow_store import new_store

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine, create_engine, text
 
-from serving.observations.records import ModelRecord, Observation, OtherFace, Switch, summarize_output
+from serving.detection.responses import summarize_output
+from serving.observations.records import ModelRecord, Observation, OtherFace, Switch
 
 CLASSES = ("angry", "happy", "sad")
 _DAY_S = 86_400.0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from serving.observations.records import StoredObservation, entropy, summarize_output
+from serving.detection.responses import entropy, summarize_output
+from serving.observations.records import StoredObservation
 from serving.observations.schema import MAX_LEVEL, level_of, observation_row
 from tests.support.observing import id_of, observation
 
