@@ -69,11 +69,15 @@ class Service:
         return answering, sum(sizes.values())
 
     def settle(self) -> None:
-        """Wait until the registry was looked at, so that the follower has loaded what it needs."""
-        begun, deadline = time.time(), time.monotonic() + _PATIENCE_S
+        """Wait for two polls of the registry: after the second, MLflow's process has ended."""
+        deadline = time.monotonic() + _PATIENCE_S
+        seen: set[float] = set()
+        begun = time.time()
         while time.monotonic() < deadline:
             checked = self._json("/model")["following"]["checked_at"]
             if checked is not None and _seconds(checked) > begun:
+                seen.add(_seconds(checked))
+            if len(seen) == 2:
                 return
             time.sleep(0.1)
         raise TimeoutError("the follower did not look at the registry")

@@ -1,4 +1,4 @@
-"""Poll a model's source in a separate process: importing MLflow costs seconds and 200 MiB, and it may hang.
+"""Poll a model's source in a separate process, since a registry may hang.
 
     MIEN_TRACKING_URI=URI python -m serving.model_sync.poller LOCATION STATE_FOLDER --poll-s 5
 
@@ -25,6 +25,7 @@ from serving.errors import ModelRefused, SignatureInvalid
 from serving.errors.operation import NothingRegistered, RegistryUnavailable
 from serving.inference.model_slot import LINEAGE, ModelIdentity, write_identity
 from serving.model_sync.location import MODEL_FILE, TRACKING_URI, OnDisk, parse_location
+from serving.model_sync.registry_process import watched_source
 from serving.model_sync.sources import DiskSource, FoundVersion, RegistrySource, Source
 from serving.model_sync.state import MODELS, RefusedDownload, Target, read_good, read_target, write_target
 from serving.signatures import SignatureCheck, signature_check
@@ -193,8 +194,13 @@ class Poller:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def source_of(location: str, *, tracking_uri: str) -> Source:
+def source_of(location: str, *, tracking_uri: str, polled: bool = False) -> Source:
     """Create the source of a location.
+
+    Args:
+        location: as MIEN_MODEL.
+        tracking_uri: of the registry.
+        polled: it is asked again and again, and takes little memory while nothing changes.
 
     Raises:
         LocationInvalid: it is not a model location.
@@ -202,6 +208,8 @@ def source_of(location: str, *, tracking_uri: str) -> Source:
     parsed = parse_location(location)
     if isinstance(parsed, OnDisk):
         return DiskSource(parsed)
+    if polled:
+        return watched_source(parsed, tracking_uri=tracking_uri)
     return RegistrySource(parsed, tracking_uri=tracking_uri)
 
 
@@ -291,7 +299,7 @@ def main() -> None:
         "--trusted-key", action="append", default=[], type=Path, help="PEM file; may be given again"
     )
     arguments = parser.parse_args()
-    source = source_of(arguments.location, tracking_uri=os.environ.get(TRACKING_URI, ""))
+    source = source_of(arguments.location, tracking_uri=os.environ.get(TRACKING_URI, ""), polled=True)
     poller = Poller(source, arguments.folder, signed=signature_check(arguments.trusted_key))
     failures = 0
     while True:

@@ -12,9 +12,7 @@ import hashlib
 import os
 import re
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from serving.errors.operation import NothingRegistered, RegistryUnavailable
 from serving.model_sync.location import MODEL_FILE, OnDisk, Registered
+from serving.model_sync.registry_changes import check_registry_file
 from serving.signatures import SIGNED_BY
 from serving.urls import SecretUrl, mask_urls
 
@@ -153,8 +152,6 @@ PROMOTED_BY, PROMOTED_AT = "promoted_by", "promoted_at"
 _PRODUCTION = "production"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_SQLITE = "sqlite:///"
-_LOCK_TIMEOUT_S = 5.0
 # MLflow's defaults, 7 retries with doubling pauses and 120 s each, would block the poller for many minutes;
 # the poller retries by itself.
 _ENVIRONMENT = {
@@ -198,7 +195,7 @@ class RegistrySource:
     def _translated(self, call: Callable[[], T]) -> T:
         """Call the registry and turn every error into a `RegistryUnavailable` with one line of text."""
         try:
-            self._check_file()
+            check_registry_file(self._uri)
             return call()
         except RegistryUnavailable:
             raise
@@ -206,19 +203,6 @@ class RegistrySource:
             # Masked before it is shortened: a URL that was cut would not be recognised.
             reason = mask_urls(" ".join(str(error).split()))[:300] or type(error).__name__
             raise RegistryUnavailable(f"the registry {self._uri} cannot be used: {reason}") from error
-
-    def _check_file(self) -> None:
-        """Check an SQLite registry: MLflow creates a missing file and retries a damaged one for a minute."""
-        uri = self._uri.reveal()
-        if not uri.startswith(_SQLITE):
-            return
-        path = Path(uri.removeprefix(_SQLITE))
-        if not path.is_file():
-            raise RegistryUnavailable(f"there is no registry at {self._uri}; `make run` creates one")
-        with closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_TIMEOUT_S)
-        ) as file:
-            file.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
 
     def _find(self) -> FoundVersion:
         where = self._location

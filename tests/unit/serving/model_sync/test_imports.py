@@ -1,4 +1,4 @@
-"""MLflow costs seconds and 200 MiB: one module names it, and that one is loaded by the follower alone."""
+"""MLflow costs seconds and 200 MiB: one module names it, and no process that answers loads that one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def importers(root: Path, module: str) -> set[str]:
 def test_only_the_followers_registry_imports_mlflow(repository: Path) -> None:
     serving = repository / "serving"
     assert importers(serving, "mlflow") == {"model_sync/sources.py"}
-    assert importers(serving, "serving.model_sync.sources") == {"model_sync/poller.py"}
+    assert importers(serving, "serving.model_sync.sources") == {
+        "model_sync/poller.py",
+        "model_sync/registry_process.py",
+    }
     # The answering process starts the follower by name; so does the look-up of scoring, which is that child.
     assert importers(serving, "serving.model_sync.poller") == {"model_sync/resolve.py"}
     assert importers(serving, "serving.model_sync.resolve") == {"score/scorer.py"}
