@@ -117,7 +117,7 @@ class RegistryServer:
         self._uri = SecretUrl(tracking_uri.rstrip("/"))
 
     def mark(self) -> str | None:
-        """See `Registry.mark`; None for an answer that is no success, or none of MLflow's."""
+        """See `Registry.mark`; None for an answer that is not a success, or not one of MLflow's."""
         digest = hashlib.sha256()
         try:
             for status, body in self._answers():

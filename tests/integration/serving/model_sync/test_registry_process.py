@@ -187,7 +187,7 @@ def test_a_way_in_that_only_mlflow_knows_is_left_to_it(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("user", "variables"),
     [
-        pytest.param("", {}, id="nobody"),
+        pytest.param("", {}, id="anonymous"),
         pytest.param("", {"USERNAME": "ada", "PASSWORD": "l:ove"}, id="variables"),
         pytest.param("", {"TOKEN": "secret"}, id="token"),
         pytest.param("", {"USERNAME": "ada", "PASSWORD": "x", "TOKEN": "secret"}, id="both"),
