@@ -232,6 +232,75 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Task:
+    """A kept picture to label."""
+
+    id: str
+    """For `label`, `label_picture` and `withdraw_label`."""
+    time: datetime
+    classes: tuple[str, ...]
+    """Labels besides `not-a-face` and `skip`: the classes of the model that answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """The pictures that a person should label next, the most useful first."""
+
+    labeller: str
+    """The name under which the person's labels are stored."""
+    labelled: int
+    """Number of pictures that this person has labelled, without those that were skipped."""
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelStored:
+    """The stored label."""
+
+    id: str
+    label: str
+    labeller: str
+    """The name under which it is stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturesByStatus:
+    """Number of pictures with labels."""
+
+    open: int
+    agreed: int
+    disputed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disputed:
+    """A picture on which people do not agree."""
+
+    id: str
+    labels: Mapping[str, int]
+    """Label → number of people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """All labels together, and how well people agree."""
+
+    needed: int
+    """Number of equal labels that decide about a picture."""
+    pictures: PicturesByStatus
+    agreed: Mapping[str, int]
+    """Agreed label → number of pictures."""
+    labels: int
+    """Number of labels, without skips."""
+    skips: int
+    labellers: int
+    alpha: float | None
+    """Krippendorff's alpha, nominal: 1 is perfect agreement, 0 that of chance; None where it is undefined."""
+    disputed: tuple[Disputed, ...]
+    """The newest hundred."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LiveModelFacts:
     """The live model with its contract and lineage."""
 

@@ -117,6 +117,60 @@ def delete_prediction(id: str) -> Call[None]:
     return Call(method="DELETE", path="/predictions/{id}", answer=NoneType, id=id, repeatable=False)
 
 
+def label_tasks(limit: int = 10, *, labeller: str | None = None) -> Call[answers.Tasks]:
+    """Return the kept pictures that a person should label next; needs a key with scope `label`.
+
+    Args:
+        limit: maximum number of pictures, 1 to 20.
+        labeller: the person's name if several people share one key: 1 to 32 letters, digits, `.`, `-`, `_`.
+            Their labels are stored as `KEY/NAME`. None: the key's name.
+
+    Raises:
+        AccessRefused: the key does not have the scope `label`.
+    """
+    query: Mapping[str, str | float] = {"limit": limit, **_by(labeller)}
+    return Call(method="GET", path="/labels/next", answer=answers.Tasks, query=query)
+
+
+def label_picture(id: str) -> Call[bytes]:
+    """Return a kept picture as the model got it: a JPEG file, at most 640 px wide and high.
+
+    Args:
+        id: of a task.
+
+    Raises:
+        NotFound: the picture is not kept, or not any more.
+    """
+    return Call(method="GET", path="/labels/{id}/picture", answer=bytes, id=id, accept="image/jpeg")
+
+
+def label(id: str, label: str, *, labeller: str | None = None) -> Call[answers.LabelStored]:
+    """Store a person's label of a kept picture; a second one by the same person replaces the first.
+
+    Args:
+        id: of a task.
+        label: one of the task's classes, `not-a-face`, or `skip` if the person cannot tell.
+        labeller: see `label_tasks`.
+
+    Raises:
+        RequestRefused: the label is not one of these.
+        NotFound: the picture is not kept.
+    """
+    json: Mapping[str, str | int] = {"id": id, "label": label, **_by(labeller)}
+    return Call(path="/labels", answer=answers.LabelStored, json=json)
+
+
+def withdraw_label(id: str, *, labeller: str | None = None) -> Call[None]:
+    """Withdraw a person's own label, so that the picture may be offered again; `NotFound` without one."""
+    path = "/labels/{id}/mine"
+    return Call(method="DELETE", path=path, answer=NoneType, id=id, query=_by(labeller), repeatable=False)
+
+
+def labels() -> Call[answers.Labels]:
+    """Return the counts of all labels, their agreement, and the disputed pictures."""
+    return Call(method="GET", path="/labels", answer=answers.Labels)
+
+
 def model() -> Call[answers.Model]:
     """Return the live model, its contract and lineage."""
     return Call(method="GET", path="/model", answer=answers.Model)
@@ -139,6 +193,10 @@ def ready() -> Call[answers.ServiceReady]:
 
 def _options(faces: Faces, min_probability: float) -> Mapping[str, str | float]:
     return {"faces": faces, "min_probability": min_probability}
+
+
+def _by(labeller: str | None) -> Mapping[str, str]:
+    return {} if labeller is None else {"labeller": labeller}
 
 
 def _read(picture: Picture, number: int) -> tuple[str, bytes]:

@@ -62,6 +62,16 @@ class Endpoints:
     """Return an earlier answer with its lineage."""
     delete_prediction = Endpoint(calls.delete_prediction)
     """Delete an earlier answer, its feedback and its picture."""
+    label_tasks = Endpoint(calls.label_tasks)
+    """Return the kept pictures that a person should label next."""
+    label_picture = Endpoint(calls.label_picture)
+    """Return a kept picture as the model got it, a JPEG file."""
+    label = Endpoint(calls.label)
+    """Store a person's label of a kept picture."""
+    withdraw_label = Endpoint(calls.withdraw_label)
+    """Withdraw a person's own label."""
+    labels = Endpoint(calls.labels)
+    """Return the counts of all labels, their agreement, and the disputed pictures."""
     model = Endpoint(calls.model)
     """Return the live model, its contract and lineage."""
     model_history = Endpoint(calls.model_history)

@@ -172,11 +172,31 @@ def test_a_lost_answer_is_asked_for_again_unless_that_could_store_twice(kind: Ki
     assert len(server.received) == 1
 
 
-def test_a_deletion_whose_answer_is_lost_is_not_repeated(kind: Kind) -> None:
+@pytest.mark.parametrize("name", ["delete_prediction", "withdraw_label"])
+def test_a_deletion_whose_answer_is_lost_is_not_repeated(kind: Kind, name: str) -> None:
     with scripted(closing, answering(204, b"")) as server, driver(kind, server.url) as client:
-        assert isinstance(failed(client, "delete_prediction", "a" * 32), Unreachable)
+        assert isinstance(failed(client, name, "a" * 32), Unreachable)
         assert len(server.received) == 1
-        assert client.delete_prediction("a" * 32) is None
+        assert getattr(client, name)("a" * 32) is None
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param(closing, id="connection"),
+        pytest.param(answering(502, b"<html>nginx</html>", content_type="text/html"), id="proxy"),
+        pytest.param(refusing(StoreUnavailable(reason="lost", url="sqlite:///a.db")), id="store"),
+    ],
+)
+def test_a_label_is_sent_again_since_a_second_one_replaces_the_first(kind: Kind, lost: Action) -> None:
+    stored = {"id": "a" * 32, "label": "sad", "labeller": "anna"}
+    with (
+        scripted(lost, answering(200, stored)) as server,
+        driver(kind, server.url, fake=FakeTime()) as client,
+    ):
+        assert client.label("a" * 32, "sad").labeller == "anna"
+    assert len({request.body for request in server.received}) == 1
+    assert len(server.received) == 2
 
 
 def test_feedback_that_was_surely_not_stored_is_sent_again(kind: Kind) -> None:

@@ -14,10 +14,12 @@ import httpx
 import pytest
 from playwright.sync_api import Error
 
+from serving.http.auth import hash_key
 from tests.support.browser import chromium
 from tests.support.client_package import SOURCE, build_wheel
-from tests.support.http_service import picture_of, ready, serving, settings_in
+from tests.support.http_service import picture_of, ready, serving, settings_in, until
 from tests.support.page_model import group
+from tests.support.pictures import colored, encoded
 from tests.support.serving_models import model_folder
 
 HAPPY = 1
@@ -62,11 +64,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
-def ran(script: str, desk: Path, client: httpx.Client, *, library: Path | None = None) -> str:
+def ran(
+    script: str, desk: Path, client: httpx.Client, *, library: Path | None = None, typed: str = ""
+) -> str:
     script = script.replace("localhost:8000", host(client))
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=desk,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=120,
@@ -107,6 +112,24 @@ def test_the_package_tells_the_problem(
     (desk / "photo.jpg").write_bytes(data)
     with pytest.raises(AssertionError, match=said):
         ran(blocks["python"][0], desk, client, library=wheel)
+
+
+def test_labelling_by_a_program(desk: Path, wheel: Path, repository: Path) -> None:
+    [program] = re.findall(r"```python\n(.*?)```", (repository / "docs/labelling.md").read_text(), re.DOTALL)
+    model_folder(desk / "model")
+    keys = (hash_key("anna", "label", "KEY"), hash_key("app", "predict", "other"))
+    with serving(settings_in(desk, keep_images=1.0, api_keys=keys)) as client:
+        app = httpx.Client(base_url=client.base_url, headers={"authorization": "Bearer other"})
+        # Flat pictures would be near-duplicates.
+        sent = [ready(app).post("/detect", content=encoded(colored(number))) for number in range(3)]
+        ids = [answer.json()["id"] for answer in sent]
+        until(lambda: all(app.get(f"/predictions/{id}").json()["picture_kept"] for id in ids))
+        shown = ran(program, desk, client, library=wheel, typed="sad\nskip\nnot-a-face\n").splitlines()
+        labels = client.get("/labels", headers={"authorization": "Bearer KEY"}).json()
+        app.close()
+    assert shown[-1].endswith("2 labels, alpha None")
+    assert (labels["labels"], labels["skips"], labels["pictures"]["open"]) == (2, 1, 2)
+    assert (desk / "face.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
 def test_the_readme_of_the_package(client: httpx.Client, desk: Path, wheel: Path) -> None:
