@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,46 +10,20 @@ import yaml
 
 from pipelines.core import paths
 from pipelines.core.manifest import read_manifest
-from pipelines.core.records import write_record
 from pipelines.core.results import read_evaluation
 from pipelines.robustness.corruptions import CORRUPTIONS
 from pipelines.robustness.pictures import draw, draw_digest
 from pipelines.robustness.record import Robustness, read_robustness
 from tests.support.onnx_models import CLASSES, brightness_levels, make_contract, write_model
-from tests.support.originals import write_originals, write_prepared
-from tests.support.results import comparison, training
-
-REPOSITORY = Path(__file__).parents[3]
-PER_CLASS, MISLEADING = 10, 2
-SEED = 20
-
-
-def run(root: Path, module: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"pipelines.{module}", *options],
-        cwd=root,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-    )
+from tests.support.robustness_project import PER_CLASS, SEED, evaluated_project, run
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An evaluated model, selected, that only the misleading pictures deceive; measured once."""
-    root = tmp_path_factory.mktemp("project")
-    dataset = write_prepared(root, write_originals(root, per_class=PER_CLASS, misleading=MISLEADING))
-    for name in ("lenet", "lenet-int8"):
-        contract = make_contract(dataset=dataset.dataset, architecture=name)
-        write_model(root / paths.onnx_model(name), contract=contract, levels=brightness_levels(len(CLASSES)))
-    write_record(root / paths.training_record("lenet"), training(dataset))
-    write_record(root / paths.COMPARISON, comparison("lenet"))
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    params |= {"architectures": ["lenet"], "seed": SEED}
-    (root / paths.PARAMS).write_text(yaml.safe_dump(params))
-    for module, *options in (("evaluate", "lenet"), ("robustness",)):
-        done = run(root, module, *options)
-        assert done.returncode == 0, done.stderr
+    """The evaluated project; measured once."""
+    root = evaluated_project(tmp_path_factory.mktemp("project"))
+    done = run(root, "pipelines.robustness")
+    assert done.returncode == 0, done.stderr
     return root
 
 
@@ -94,14 +66,14 @@ def test_the_record_says_which_pictures_and_which_file(project: Path, found: Rob
 def test_it_writes_the_same_bytes_again(project: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(project, tmp_path / "copy"))
     before = (copy / paths.ROBUSTNESS).read_bytes()
-    assert run(copy, "robustness").returncode == 0
+    assert run(copy, "pipelines.robustness").returncode == 0
     assert (copy / paths.ROBUSTNESS).read_bytes() == before
 
 
 @pytest.mark.parametrize("options", [("lenet-int8",), ("--all",)])
 def test_tables_on_demand_write_nothing(project: Path, options: tuple[str, ...]) -> None:
     before = (project / paths.ROBUSTNESS).read_bytes()
-    done = run(project, "robustness", *options)
+    done = run(project, "pipelines.robustness", *options)
     assert done.returncode == 0, done.stderr
     names = {"lenet", "lenet-int8"} if options == ("--all",) else {"lenet-int8"}
     assert {line.split()[0] for line in done.stdout.splitlines() if line.startswith("lenet")} == names
@@ -111,7 +83,7 @@ def test_tables_on_demand_write_nothing(project: Path, options: tuple[str, ...])
 
 @pytest.mark.parametrize("names", [("vgg",), ("lenet", "nonsense")])
 def test_an_unknown_model_is_one_line(project: Path, names: tuple[str, ...]) -> None:
-    done = run(project, "robustness", *names)
+    done = run(project, "pipelines.robustness", *names)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert names[-1] in line
@@ -122,7 +94,7 @@ def test_fewer_pictures_can_be_asked_for(project: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(project, tmp_path / "copy"))
     params = yaml.safe_load((copy / paths.PARAMS).read_text())
     (copy / paths.PARAMS).write_text(yaml.safe_dump(params | {"robustness": {"pictures": 7}}))
-    assert run(copy, "robustness").returncode == 0
+    assert run(copy, "pipelines.robustness").returncode == 0
     assert read_robustness(copy).images == 7
     assert set(read_robustness(copy).corruptions) == set(CORRUPTIONS)
 
@@ -131,7 +103,7 @@ def test_a_model_of_other_data_is_refused(project: Path, tmp_path: Path) -> None
     copy = Path(shutil.copytree(project, tmp_path / "copy"))
     contract = make_contract(dataset="00" * 32)
     write_model(copy / paths.onnx_model("lenet"), contract=contract, levels=brightness_levels(len(CLASSES)))
-    done = run(copy, "robustness")
+    done = run(copy, "pipelines.robustness")
     assert done.returncode == 1
     assert "trained on dataset 000000000000" in done.stderr
 
@@ -139,6 +111,6 @@ def test_a_model_of_other_data_is_refused(project: Path, tmp_path: Path) -> None
 def test_a_model_that_was_not_evaluated_on_them_is_refused(project: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(project, tmp_path / "copy"))
     (copy / paths.evaluation_predictions("lenet")).unlink()
-    done = run(copy, "robustness")
+    done = run(copy, "pipelines.robustness")
     assert done.returncode == 1
     assert "evaluate@lenet" in done.stderr
