@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.core.io import replacing
 from pipelines.core.source_images import read_image
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _COLUMNS = 8
-_TILE_IN = 1.35
-"""Width of a tile, inches."""
+_TILE_IN, _GAP_IN, _CAPTION_IN, _HEAD_IN = 1.35, 0.12, 0.36, 0.28
+"""Inches: side of a tile, space around it, two lines above it, and the sheet's heading."""
 _DPI = 110
-_CAPTION_CHARACTERS = 20
+_CAPTION_CHARACTERS = 12
+"""Of a class: longer names would reach the caption of the next tile."""
+_HEADING = "given label → suggested label and its probability, numbered as the rows of relabel.csv"
+_HEADING_COLUMNS = 4
+"""Tiles that are as wide as the heading."""
+_GRAY = "0.4"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +51,37 @@ def write_sheet(path: Path, suspects: Sequence[Suspect], *, root: Path) -> None:
     # Not pyplot, whose global state is not needed here.
     from matplotlib.figure import Figure
 
-    rows = -(-len(suspects) // _COLUMNS)
     columns = min(_COLUMNS, len(suspects))
-    figure = Figure(figsize=(columns * _TILE_IN, rows * _TILE_IN * 1.42), dpi=_DPI, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for place, suspect in zip(axes, suspects, strict=False):
+    rows = -(-len(suspects) // columns)
+    step_in, line_in = _TILE_IN + _GAP_IN, _TILE_IN + _GAP_IN + _CAPTION_IN
+    width = max(columns, _HEADING_COLUMNS) * step_in + _GAP_IN
+    height = _HEAD_IN + rows * line_in + _GAP_IN
+    figure = Figure(figsize=(width, height), dpi=_DPI)
+    figure.text(_GAP_IN / width, 1 - 0.12 / height, _HEADING, fontsize=8, va="top")
+    for index, suspect in enumerate(suspects):
+        row, column = divmod(index, columns)
+        left, bottom = _GAP_IN + column * step_in, height - _HEAD_IN - (row + 1) * line_in
+        place = figure.add_axes((left / width, bottom / height, _TILE_IN / width, _TILE_IN / height))
         place.imshow(read_image(suspect.locator, root))
-        answer = f"{_short(suspect.suggested)} {suspect.probability:.0%}"
-        place.set_title(f"{_short(suspect.given)}\n→ {answer}", fontsize=8)
-    for place in axes:
         place.set_axis_off()
+        _caption(figure, suspect, number=index + 1, x=left / width, y=(bottom + _TILE_IN + 0.05) / height)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
+def _caption(figure: Figure, suspect: Suspect, *, number: int, x: float, y: float) -> None:
+    """Write the given label, gray, above the suggested one; `x` and `y` are in [0, 1], from below left."""
+    given = f"{number}  {_short(suspect.given)}\n"
+    figure.text(x, y, given, fontsize=8, color=_GRAY, va="bottom")
+    figure.text(
+        x, y, f"→ {_short(suspect.suggested)} {_percent(suspect.probability)}", fontsize=8, va="bottom"
+    )
+
+
+def _percent(probability: float) -> str:
+    """A percentage; a model is never certain, so that none is called 100 %."""
+    return "> 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+
+
 def _short(text: str) -> str:
-    return textwrap.shorten(text, _CAPTION_CHARACTERS, placeholder="…")
+    return text if len(text) <= _CAPTION_CHARACTERS else f"{text[: _CAPTION_CHARACTERS - 1]}…"
