@@ -22,7 +22,7 @@ HOST ?= 127.0.0.1
 MLFLOW_PORT ?= 5000
 PREFECT_PORT ?= 4200
 
-.PHONY: help doctor setup data run test check lint types unit coverage benchmark ui profile reproduce lock clean bandit audit images serve up train docs relocate shape
+.PHONY: help doctor setup data run test check lint types unit coverage benchmark ui profile reproduce lock clean bandit audit images serve up train docs relocate shape soak
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ coverage: setup ## run the unit tests and measure what they reach; fail below `f
 
 benchmark: setup ## measure every figure of docs/benchmarks.md, on an idle machine (needs wrk and a package index)
 	@python -m benchmarks.report
+
+soak: setup ## run the service for an hour under load, with a promotion every minute (docs/benchmarks.md)
+	@python -m benchmarks.soak
 
 ui: setup ## start MLflow's pages: runs, registry, promotion
 	@python -m pipelines.tracking.relocation --check

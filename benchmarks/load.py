@@ -108,8 +108,8 @@ def post_request(url: str, body: bytes, *, content_type: str) -> tuple[tuple[str
     return (parts.hostname or "127.0.0.1", parts.port or 80), head.encode() + body
 
 
-async def read_status(reader: asyncio.StreamReader) -> int:
-    """Read one answer with a content-length; its status.
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Read one answer with a content-length; its status and its body.
 
     Raises:
         ValueError: the answer has no content-length.
@@ -117,8 +117,8 @@ async def read_status(reader: asyncio.StreamReader) -> int:
     """
     head = await reader.readuntil(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-    await reader.readexactly(length)
-    return int(head.split(b" ", 2)[1])
+    body = await reader.readexactly(length)
+    return int(head.split(b" ", 2)[1]), body
 
 
 def main() -> None:
@@ -173,7 +173,7 @@ class _Clients:
             start = time.monotonic()
             writer.write(self._request)
             try:
-                succeeded = await read_status(reader) // 100 == 2
+                succeeded = (await read_answer(reader))[0] // 100 == 2
             except (OSError, asyncio.IncompleteReadError):
                 succeeded = False
                 reader, writer = await asyncio.open_connection(*self._address)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.cli import quiet_libraries
+from pipelines.core.paths import onnx_model
 
 FOLDER = Path(".mien/benchmarks")
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -29,6 +30,20 @@ def exported(architecture: str, *, side_px: int) -> Path:
         # Its output does not belong to the printed table.
         subprocess.run(command, check=True, stdout=sys.stderr)
     return path
+
+
+def recorded_or_exported(model: str, *, side_px: int) -> Path:
+    """A model's file.
+
+    Args:
+        model: an ONNX file with a contract, or an architecture: what `make run` left of it in `onnx/`, and
+            random weights where it left nothing.
+        side_px: of the network's input, where weights are random.
+    """
+    if model.endswith(".onnx"):
+        return Path(model)
+    recorded = onnx_model(model)
+    return recorded if recorded.is_file() else exported(model, side_px=side_px)
 
 
 def _path(architecture: str, side_px: int) -> Path:

@@ -25,10 +25,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal, get_args
 
-from benchmarks.load import post_request, read_status
+from benchmarks.load import post_request, read_answer
 
 Arrivals = Literal["poisson", "even"]
 _MOST_CONNECTIONS = 500
@@ -100,13 +101,16 @@ def timetable(arrivals: Arrivals, *, rate: float, seconds: float, seed: int) -> 
     """Moments at which requests are due, seconds after the start, ascending, below `seconds`."""
     if arrivals == "even":
         return [number / rate for number in range(math.ceil(rate * seconds))]
+    return list(takewhile(lambda moment: moment < seconds, poisson(rate=rate, seed=seed)))
+
+
+def poisson(*, rate: float, seed: int) -> Iterator[float]:
+    """Moments at which requests at random are due, seconds after the start, ascending, without an end."""
     gaps = random.Random(seed)
-    due: list[float] = []
-    now = gaps.expovariate(rate)
-    while now < seconds:
-        due.append(now)
+    now = 0.0
+    while True:
         now += gaps.expovariate(rate)
-    return due
+        yield now
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -129,11 +133,11 @@ def main() -> None:
     generator = _Generator(arguments.url, arguments.body.read_bytes(), content_type=arguments.content_type)
     # A collection would delay what is due.
     gc.disable()
-    with asyncio.Runner(loop_factory=_precise_loop) as runner:
+    with asyncio.Runner(loop_factory=precise_loop) as runner:
         print(json.dumps(asdict(runner.run(generator.run(due)))))
 
 
-def _precise_loop() -> asyncio.AbstractEventLoop:
+def precise_loop() -> asyncio.AbstractEventLoop:
     """An event loop that wakes up on the microsecond; epoll's time-outs are whole milliseconds."""
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
@@ -141,13 +145,69 @@ def _precise_loop() -> asyncio.AbstractEventLoop:
 _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+class Connections:
+    """Kept connections to one server; the one that was used last is used next."""
+
+    def __init__(self, address: tuple[str, int], *, most: int = _MOST_CONNECTIONS) -> None:
+        """Open nothing yet.
+
+        Args:
+            address: host and port.
+            most: maximum number of requests in flight; further ones wait.
+        """
+        self._address = address
+        self._places = asyncio.Semaphore(most)
+        self._idle: list[_Connection] = []
+
+    async def warm(self, count: int = _WARM_CONNECTIONS) -> None:
+        """Open connections before the first request is due."""
+        self._idle = [await asyncio.open_connection(*self._address) for _ in range(count)]
+
+    async def answer(self, request: bytes, *, until: float) -> tuple[int, bytes] | None:
+        """Send a request; status and body of its answer, None if there is none.
+
+        Args:
+            request: the bytes of a whole request.
+            until: the loop's time after which the answer counts as lost.
+        """
+        with suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout_at(until), self._places:
+                return await self._exchange(request)
+        return None
+
+    def close(self) -> None:
+        """Close the connections that wait for a request."""
+        for _, writer in self._idle:
+            writer.close()
+        self._idle = []
+
+    async def _exchange(self, request: bytes) -> tuple[int, bytes]:
+        reader, writer = self._kept() or await asyncio.open_connection(*self._address)
+        try:
+            writer.write(request)
+            answer = await read_answer(reader)
+        except BaseException:
+            writer.close()
+            raise
+        self._idle.append((reader, writer))
+        return answer
+
+    def _kept(self) -> _Connection | None:
+        """The connection that was used last and that its server has not closed."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
+
+
 class _Generator:
     """Requests by a timetable, over kept connections."""
 
     def __init__(self, url: str, body: bytes, *, content_type: str) -> None:
-        self._address, self._request = post_request(url, body, content_type=content_type)
-        self._places = asyncio.Semaphore(_MOST_CONNECTIONS)
-        self._idle: list[_Connection] = []
+        address, self._request = post_request(url, body, content_type=content_type)
+        self._connections = Connections(address)
         self._latencies_ms: list[float] = []
         self._late_ms: list[float] = []
         self._lost = self._open = self._most_open = 0
@@ -155,14 +215,13 @@ class _Generator:
     async def run(self, due: Sequence[float]) -> OpenLoad:
         """Send a request at each of these moments, seconds from now; wait for the answers."""
         loop = asyncio.get_running_loop()
-        self._idle = [await asyncio.open_connection(*self._address) for _ in range(_WARM_CONNECTIONS)]
+        await self._connections.warm()
         begun = loop.time() + _HEAD_START_S
         async with asyncio.TaskGroup() as requests:
             for moment in due:
                 await asyncio.sleep(max(0.0, begun + moment - loop.time()))
                 requests.create_task(self._ask(begun + moment))
-        for _, writer in self._idle:
-            writer.close()
+        self._connections.close()
         return OpenLoad(
             latencies_ms=self._latencies_ms,
             late_ms=self._late_ms,
@@ -175,34 +234,11 @@ class _Generator:
         self._late_ms.append(1e3 * (loop.time() - due))
         self._open += 1
         self._most_open = max(self._most_open, self._open)
-        answered = False
-        with suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
-            async with asyncio.timeout_at(due + PATIENCE_S), self._places:
-                answered = await self._exchange()
+        answer = await self._connections.answer(self._request, until=due + PATIENCE_S)
+        answered = answer is not None and answer[0] // 100 == 2
         self._open -= 1
         self._lost += not answered
         self._latencies_ms.append(1e3 * (loop.time() - due if answered else PATIENCE_S))
-
-    async def _exchange(self) -> bool:
-        """Send one request and read its answer; whether it succeeded."""
-        reader, writer = self._kept() or await asyncio.open_connection(*self._address)
-        try:
-            writer.write(self._request)
-            status = await read_status(reader)
-        except BaseException:
-            writer.close()
-            raise
-        self._idle.append((reader, writer))
-        return status // 100 == 2
-
-    def _kept(self) -> _Connection | None:
-        """The connection that was used last and that its server has not closed."""
-        while self._idle:
-            reader, writer = self._idle.pop()
-            if not reader.at_eof():
-                return reader, writer
-            writer.close()
-        return None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The two plots of docs/benchmarks.md: SVG whose colours follow the reader's theme, light or dark."""
+"""Plots of docs/benchmarks.md: SVG whose colours follow the reader's theme, light or dark."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pipelines.report.charts import (
     SECOND,
     SMALL_PX,
     SOFT,
+    Draw,
     chart,
     only_vertical_grid,
 )
@@ -51,7 +52,7 @@ def write_throughput(rows: Sequence[Row], path: Path) -> None:
 
     height = 90 + 30 * len(titles)
     alt = "Requests per second of this service and of others, by number of clients"
-    _write(path, "throughput", draw, size=(900, height), alt=alt)
+    write_svg(path, "throughput", draw, size=(900, height), alt=alt)
 
 
 def _bars(axes: Axes, rows: Sequence[Row], titles: Sequence[str], *, most: float) -> None:
@@ -91,7 +92,7 @@ def write_models(rows: Sequence[Mapping[str, Any]], path: Path, *, classes: int)
         axes.text(0.995, 1 / classes - 0.012, "guessing", transform=axes.get_yaxis_transform(), **_NOTE)
         _legend(axes)
 
-    _write(
+    write_svg(
         path, "models", draw, size=(860, 470), alt="Accuracy against latency of every model, float and int8"
     )
 
@@ -143,7 +144,16 @@ def _legend(axes: Axes) -> None:
     axes.legend(handles=marks, loc="upper right", labelcolor=INK)
 
 
-def _write(path: Path, name: str, draw: Any, *, size: tuple[int, int], alt: str) -> None:
+def write_svg(path: Path, name: str, draw: Draw, *, size: tuple[int, int], alt: str) -> None:
+    """Write one plot.
+
+    Args:
+        path: SVG file; its folder is made.
+        name: ids inside the file start from it.
+        draw: fills the empty figure.
+        size: width and height, CSS px.
+        alt: text alternative.
+    """
     width, height = size
     inner = str(chart(name, draw, width=width, height=height, alt=alt))
     body = inner[inner.index(">") + 1 : inner.rindex("</svg>")]

@@ -27,6 +27,8 @@ from benchmarks.plots import write_models, write_throughput
 from pipelines.core.paths import COMPARISON
 
 DOCS = Path("docs/benchmarks.md")
+OWN_COMMANDS = {"soak": "benchmarks.soak"}
+"""Marked parts of the page that this command does not fill, and the module that does: they take too long."""
 _LIMIT_S = 1800.0
 """Of one part: what takes longer hangs."""
 _PACKAGES = (

@@ -23,20 +23,35 @@ _MIB = 1 << 20
 _MODEL = "benchmark"
 
 
+class Registry:
+    """An MLflow store with versions of one model."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make an empty one; its file goes to `folder`."""
+        os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+        from mlflow import MlflowClient
+
+        self.uri = f"sqlite:///{folder}/mlflow.db"
+        self._client = MlflowClient(tracking_uri=self.uri)
+        self._client.create_registered_model(_MODEL)
+
+    def add(self, files: Path) -> str:
+        """Register a folder with `model.onnx`; its version."""
+        return str(self._client.create_model_version(_MODEL, source=files.as_uri()).version)
+
+    def promote(self, version: str) -> None:
+        """Move the alias that the service follows."""
+        self._client.set_registered_model_alias(_MODEL, "production", version)
+
+
 def registry_with(model: Path, folder: Path) -> str:
     """A new MLflow store in which `model` is in production; its URI."""
-    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
-    from mlflow import MlflowClient
-
+    registry = Registry(folder)
     files = folder / "registered"
     files.mkdir()
     shutil.copyfile(model, files / "model.onnx")
-    uri = f"sqlite:///{folder}/mlflow.db"
-    client = MlflowClient(tracking_uri=uri)
-    client.create_registered_model(_MODEL)
-    version = client.create_model_version(_MODEL, source=files.as_uri())
-    client.set_registered_model_alias(_MODEL, "production", version.version)
-    return uri
+    registry.promote(registry.add(files))
+    return registry.uri
 
 
 class Service:
@@ -47,6 +62,11 @@ class Service:
         self.port = port
         self.ready_s = ready_s
         """From the start of the process until it was ready."""
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        return self._process.pid
 
     @property
     def url(self) -> str:
@@ -67,6 +87,10 @@ class Service:
         follower = self._json("/model")["following"]["follower_pid"]
         answering = max(size for pid, size in sizes.items() if pid != follower)
         return answering, sum(sizes.values())
+
+    def live_version(self) -> str:
+        """Version of the live model, as the registry names it."""
+        return str(self._json("/model")["live"]["version"])
 
     def settle(self) -> None:
         """Wait for two polls of the registry: after the second, MLflow's process has ended."""

@@ -37,22 +37,25 @@ OTHER = MODEL | {"architecture": "vit", "accuracy": 0.14}
 
 def test_the_page_has_every_part_once() -> None:
     page = (ROOT / report.DOCS).read_text(encoding="utf-8")
-    names = ["machine", "models", *(part.name for part in report.PARTS)]
+    names = ["machine", "models", *(part.name for part in report.PARTS), *report.OWN_COMMANDS]
     for name in names:
         with_block(page, name, "")
     assert sorted(re.findall(r"<!-- benchmark:(\w+) -->", page)) == sorted(names)
 
 
-def test_the_page_shows_both_plots() -> None:
+def test_the_page_shows_plots_that_are_there() -> None:
     page = (ROOT / report.DOCS).read_text(encoding="utf-8")
     shown = re.findall(r"\((images/benchmark-\w+\.svg)\)", page)
-    assert sorted(shown) == ["images/benchmark-models.svg", "images/benchmark-serving.svg"]
+    # The soak test's block shows its own plot once it is recorded.
+    assert set(shown) >= {"images/benchmark-models.svg", "images/benchmark-serving.svg"}
     assert all((ROOT / "docs" / name).is_file() for name in shown)
 
 
-@pytest.mark.parametrize("part", report.PARTS, ids=lambda part: part.name)
-def test_every_part_names_a_module_that_is_there(part: report.Part) -> None:
-    assert importlib.util.find_spec(part.command[0]) is not None
+@pytest.mark.parametrize(
+    "module", [*(part.command[0] for part in report.PARTS), *report.OWN_COMMANDS.values()]
+)
+def test_every_part_names_a_module_that_is_there(module: str) -> None:
+    assert importlib.util.find_spec(module) is not None
 
 
 def test_a_note_says_command_commit_load_and_duration() -> None:
