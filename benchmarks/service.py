@@ -92,6 +92,10 @@ class Service:
         """Version of the live model, as the registry names it."""
         return str(self._json("/model")["live"]["version"])
 
+    def face_detector(self) -> str:
+        """Name of the detector that finds faces for the live model."""
+        return str(self._json("/model")["live"]["face_detector"])
+
     def settle(self) -> None:
         """Wait for two polls of the registry: after the second, MLflow's process has ended."""
         deadline = time.monotonic() + _PATIENCE_S

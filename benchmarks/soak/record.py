@@ -143,6 +143,8 @@ class SoakRecord:
     """Requests per second of one client that sends one after the other, with the slower model."""
     rate_per_s: float
     """Mean rate at which pictures were due."""
+    detector: str
+    """That searched the faces."""
     models: Sequence[str]
     """Titles of the two models."""
     versions: Sequence[str]

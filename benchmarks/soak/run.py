@@ -90,7 +90,7 @@ class _Soak:
         self._changes: list[VersionChange] = []
         self._swaps: list[Swap] = []
         self._tail = _NONE
-        self._capacity_per_s = 0.0
+        self._capacity_per_s, self._detector = 0.0, ""
         self._begun = self._ended = 0.0
         self._rows_before = 0
 
@@ -115,6 +115,7 @@ class _Soak:
                 raise RuntimeError(f"{load.failed} of {load.requests} requests failed; nothing was measured")
             rates.append(load.per_s)
         self._running.rest()
+        self._detector = self._running.face_detector()
         self._capacity_per_s = min(rates)
 
     def load(self) -> None:
@@ -151,6 +152,7 @@ class _Soak:
             share=plan.share,
             capacity_per_s=self._capacity_per_s,
             rate_per_s=plan.share * self._capacity_per_s,
+            detector=self._detector,
             models=[title for title, _ in plan.models],
             versions=self._versions,
             samples=self._samples,

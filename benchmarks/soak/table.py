@@ -34,7 +34,7 @@ def _heading(record: SoakRecord) -> Iterator[str]:
         f"{minutes:.1f} min; {first} and {second} in turn, a promotion every {every_s:g} s. A client that "
         f"sends one form after the other gets {capacity:.0f} answers/s with the slower model; the load is "
         f"{record.share:g} of that, {rate:.1f} pictures/s at random, {FORMS:.0%} of them forms "
-        "whose faces are searched, the rest with `faces=none`; "
+        f"whose faces are searched ({record.detector}), the rest with `faces=none`; "
         f"{FEEDBACK:.0%} of the answers get feedback."
     )
 

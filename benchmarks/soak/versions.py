@@ -1,8 +1,7 @@
-"""A model version as the soak test registers it: network, reference for drift, YuNet's file if it is here."""
+"""A model version as the soak test registers it: a package with a reference, so that drift is computed."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,11 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.packages import write_package
 from pipelines.core.reference import reference_table, write_reference
-from pipelines.weights.face_model import find_face_model
 from sample_faces.dataset import SampleSpec, Shot, draw_image, plan_shots
 from serving.contract import image_statistics, preprocess
-from serving.contract.faces import YUNET_FILE
 from serving.drift.data import REFERENCE
 from serving.inference.onnx_classifier import OnnxClassifier
 
@@ -25,16 +23,9 @@ _SEED = 20
 
 
 def write_version(model: Path, folder: Path) -> Path:
-    """Write the files of one version; returns their folder.
-
-    Without the reference the service computes no drift.
-    """
-    folder.mkdir(parents=True)
-    shutil.copyfile(model, folder / "model.onnx")
+    """Write the files of one version; returns their folder."""
+    write_package(model, folder)
     _write_reference(OnnxClassifier.open(model), folder / REFERENCE)
-    yunet, _ = find_face_model(())
-    if yunet is not None:
-        shutil.copyfile(yunet, folder / YUNET_FILE)
     return folder
 
 

@@ -81,6 +81,7 @@ def record(*, seconds: float = 3600.0, growth: float = 0.0, odd: float = 0.0) ->
         share=0.7,
         capacity_per_s=100.0,
         rate_per_s=70.0,
+        detector="yunet",
         models=["`lenet`", "`vgg`"],
         versions=["1", "2"],
         samples=samples,
@@ -177,6 +178,7 @@ def test_the_tables_have_the_counts_and_the_growth() -> None:
     # 194 were answered, and the database has 204 - 10 more.
     assert row(text, "observations written")[1:] == ["194", "194", "met"]
     assert "Shorter than asked" not in text
+    assert "(yunet)" in text
 
 
 def test_a_run_that_was_ended_early_says_so_first() -> None:
