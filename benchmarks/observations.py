@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.example_rows import CLASSES, FEATURES, example_rows
 from serving.detection.responses import summarize_output
 from serving.observations.recorder import Recorder
 from serving.observations.records import Observation
 from serving.observations.store import Batch, Store
 
-_CLASSES, _FEATURES = 7, 128
 _BATCH_ROWS = 500
 
 
@@ -36,8 +36,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         store = Store(arguments.url or f"sqlite:///{Path(folder) / 'observations.db'}")
         store.prepare()
-        _report_record(list(_rows(5000)))
-        _report_writing(store, _rows(arguments.rows))
+        _report_record(list(example_rows(5000)))
+        _report_writing(store, example_rows(arguments.rows))
         _report_reading(store)
         store.close()
 
@@ -46,8 +46,8 @@ def _report_record(rows: list[Observation]) -> None:
     """Record into a buffer without a writer: the cost on the hot path."""
     recorder = Recorder(Store("sqlite:///unused.db"), capacity=len(rows))
     passes = [1e6 * _seconds(lambda: [recorder.record(row) for row in rows]) / len(rows) for _ in range(9)]
-    probabilities = np.full(_CLASSES, 1 / _CLASSES, np.float32)
-    embedding = np.ones(_FEATURES, np.float32)
+    probabilities = np.full(CLASSES, 1 / CLASSES, np.float32)
+    embedding = np.ones(FEATURES, np.float32)
     described = (
         1e6 * _seconds(lambda: [summarize_output(probabilities, embedding) for _ in range(5000)]) / 5000
     )
@@ -77,38 +77,6 @@ def _report_reading(store: Store) -> None:
             _seconds(lambda window=window: store.window("3", **window)) for _ in range(3)
         )
         print(f"{name + ':':16} {1e3 * seconds:8.1f} ms")
-
-
-def _rows(count: int) -> Iterator[Observation]:
-    random = np.random.default_rng(0)
-    for number in range(count):
-        outcome = summarize_output(
-            random.dirichlet(np.ones(_CLASSES)).astype(np.float32),
-            random.normal(size=_FEATURES).astype(np.float32),
-        )
-        yield Observation(
-            id=f"{number:012x}7000{random.integers(1 << 62):016x}",
-            time=1.8e9 + number,
-            model_version="3",
-            model_sha256="ab" * 32,
-            predicted="happy",
-            probabilities=outcome.probabilities,
-            confidence=outcome.confidence,
-            entropy=outcome.entropy,
-            embedding=outcome.embedding,
-            brightness=0.5,
-            contrast=0.2,
-            sharpness=0.01,
-            width=640,
-            height=480,
-            faces=1,
-            box=(10, 10, 200, 200),
-            decode_ms=2.0,
-            faces_ms=9.0,
-            preprocess_ms=0.2,
-            inference_ms=3.0,
-            total_ms=15.0,
-        )
 
 
 def _seconds(call: Callable[[], object]) -> float:
