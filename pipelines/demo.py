@@ -1,9 +1,10 @@
 """Serve the sample's recorded model without training: `python -m pipelines.demo`, or `make demo`.
 
 The sample's DVC remote, which comes with the repository, holds the model that `make run` selected when its
-results were recorded. This command prepares the sample, restores that model, registers it exactly as `make
-run` would, and starts the service. A later `make run` finds it already trained. If the registry has a version
-in production, that version is served and nothing is registered.
+results were recorded, in float32 and int8. This command prepares the sample, restores both, registers the
+selected one exactly as `make run` would and the other one beside it, so that there is a version to promote,
+and starts the service. A later `make run` finds the network already trained. If the registry has a version in
+production, that version is served and nothing is registered.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from pipelines.core.model_results import read_training_record
 from pipelines.core.params import load_params
 from pipelines.core.results import read_comparison
 from pipelines.core.sample_remote import REMOTE, has_sample_pointer
-from pipelines.core.variants import architecture_of
-from pipelines.register.stage import register
+from pipelines.core.variants import architecture_of, variants_of
+from pipelines.register.stage import register, register_variant
 from pipelines.register.status import read_registry_status
 from pipelines.tracking.registry import PRODUCTION
 from pipelines.weights.stage import resolve_face_model
@@ -67,8 +68,9 @@ def restore(root: Path) -> str:
 
 
 def recorded_files(selected: str) -> tuple[Path, ...]:
-    """Files of the selected variant that git does not have and the sample's remote does."""
-    return paths.trained_weights(architecture_of(selected)), paths.onnx_model(selected)
+    """Files of the selected architecture that git does not have and the sample's remote does."""
+    architecture = architecture_of(selected)
+    return paths.trained_weights(architecture), *map(paths.onnx_model, variants_of(architecture))
 
 
 def _dvc(root: Path, *arguments: str) -> None:
@@ -84,7 +86,7 @@ def prepare_registry(root: Path) -> str:
     """Make sure that the registry has a version in production.
 
     Returns:
-        What was done, in one line.
+        What was done, a line for each version.
     """
     params = load_params()
     model = params.register_.model
@@ -93,7 +95,9 @@ def prepare_registry(root: Path) -> str:
             return f"{model} version {version.number} is in production already; nothing was registered"
     selected = restore(root)
     print(f"{selected}: restored from recorded results; nothing was trained", flush=True)
-    return register(root, params, all_runs=False)
+    done = register(root, params, all_runs=False)
+    others = (name for name in variants_of(architecture_of(selected)) if name != selected)
+    return "\n".join((done, *(register_variant(root, params, name) for name in others)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -117,13 +117,16 @@ class EvaluatedModel:
     """Sample inputs of the network, uint8 [n, H, W, 3]."""
 
 
-def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = None) -> GateInputs:
+def read_gate_inputs(
+    root: Path, params: Params, *, experiment: str | None = None, variant: str | None = None
+) -> GateInputs:
     """Read the results of `compare` and the stages before it.
 
     Args:
         root: the checkout.
         params: all parameters.
         experiment: name of the DVC experiment that this run is part of.
+        variant: which one is judged; None: the selected one.
 
     Raises:
         ResultCorrupt: a result is missing.
@@ -131,7 +134,7 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
         GateError: the results do not belong together.
     """
     comparison, latencies = read_comparison(root), read_latencies(root)
-    name = comparison.selected
+    name = variant or comparison.selected
     names = all_variants(params.architectures)
     if comparison.timing != latencies.timing:
         raise GateError(
@@ -142,7 +145,7 @@ def read_gate_inputs(root: Path, params: Params, *, experiment: str | None = Non
     results = {one: read_results(root, one, latencies.models[one]) for one in names}
     if name not in results:
         raise GateError(
-            reason=f"the comparison selected {name}, but `architectures` does not list its architecture",
+            reason=f"{name} is to be judged, but `architectures` does not list its architecture",
             remedy=_REMEDY,
         )
     onnx = root / paths.onnx_model(name)

@@ -21,7 +21,8 @@ from pipelines.core.records import write_record
 from pipelines.core.reference import reference_table, write_reference, write_self_test
 from pipelines.core.variants import architecture_of
 from pipelines.gate import rules
-from pipelines.gate.evaluation import EvaluatedModel, GateInputs, evaluate, read_gate_inputs
+from pipelines.gate.evaluation import EvaluatedModel, GateInputs, evaluate, judge, read_gate_inputs
+from pipelines.gate.production import look_up_production
 from pipelines.gate.record import GateVerdict, read_verdict
 from pipelines.gate.stage import current_experiment
 from pipelines.register import package, status
@@ -74,6 +75,34 @@ def register(root: Path, params: Params, *, experiment: str | None = None, all_r
     ):
         return known_summary(verdict, status.cached_version(root))
     return _update_registry(root, case, params, verdict, signer, all_runs=all_runs)
+
+
+def register_variant(root: Path, params: Params, name: str) -> str:
+    """Apply the quality gate to a variant that was not selected, and register it if it passes.
+
+    `gate.json` stays the verdict on the selected model.
+
+    Args:
+        root: the checkout; also the current folder.
+        params: all parameters.
+        name: of a variant of the selected architecture.
+
+    Returns:
+        A message in one line.
+
+    Raises:
+        GateError: the results do not belong together.
+        RegistryError: MLflow cannot be used.
+        SigningError: the configured private key cannot be used.
+        ResultCorrupt: the result of an earlier stage is missing.
+    """
+    case = read_gate_inputs(root, params, variant=name)
+    verdict = judge(root, case, params, look_up_production(params.register_.model))
+    registry, runs = _open(root, case, params, all_runs=False)
+    if (version := registry.find(case.subject.sha256)) is None:
+        _decide(root, case, registry, runs[name], verdict=verdict, signer=configured_signer())
+        version = registry.find(case.subject.sha256)
+    return summary(verdict, registry.name, version)
 
 
 def _settled_case(case: GateInputs, signer: Signer | None) -> str:
