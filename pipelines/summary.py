@@ -27,7 +27,7 @@ _NEXT = """  make serve                    start the service and its page on por
   make help                     list all other commands
   source .venv/bin/activate     once per terminal, for dvc, python, mlflow and prefect
   git commit -am "Trained"      record these results in git
-  dvc exp run -S models.lenet.epochs=40 && dvc exp show"""
+  dvc exp run -S models.lenet.epochs=40 && dvc exp show    try a value; registers nothing"""
 _GUIDE = "docs/troubleshooting.md"
 _HASH = 10
 """Digits of a commit that are shown."""

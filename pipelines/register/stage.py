@@ -66,8 +66,10 @@ def register(root: Path, params: Params, *, experiment: str | None = None, all_r
         )
     if experiment is not None:
         mark(root, verdict, params.register_.model)
+        name = case.selected.architecture
         return (
-            f"{case.selected.architecture} is not registered because this run is the experiment {experiment}"
+            f"{name} is not registered because this run is the experiment {experiment}; "
+            f"`dvc exp apply {experiment} && make run` registers it"
         )
     signer = configured_signer()
     if is_marked(root, verdict) and status.is_settled(

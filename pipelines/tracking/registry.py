@@ -105,7 +105,7 @@ class Registry:
         raise RegistryError(
             uri=self.uri,
             reason=f"{self.name} has no version {number}",
-            remedy=f"choose one of these: {known}",
+            remedy=f"choose one of these: {known}; `make run` registers others",
         )
 
     def add(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -16,8 +18,9 @@ import yaml
 
 from pipelines.core.io import sha256_of
 from pipelines.core.results import read_comparison
-from pipelines.core.variants import architecture_of
+from pipelines.core.variants import architecture_of, variants_of
 from pipelines.demo import recorded_files
+from tests.support.debian import program
 from tests.support.http_process import answers, free_port
 from tests.support.http_service import until
 from tests.support.project import Project, copy_project
@@ -37,6 +40,26 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+@contextmanager
+def served(clone: Project, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A running `make demo`, as it stands in the Makefile without what installs the environment."""
+    with (clone.root / "demo.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["python", "-m", "pipelines.demo"],
+            cwd=clone.root,
+            env=clone.environment(MIEN_PORT=str(port), PYTHONUNBUFFERED="1"),
+            stdout=log,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(PATIENCE_S)
+
+
 def test_the_remote_holds_the_recorded_model_of_this_checkout(repository: Path) -> None:
     """After results are recorded again: `dvc push --remote sample`, and add the hashes to .dvc/sample.md5."""
     lock = yaml.safe_load((repository / "dvc.lock").read_text())
@@ -49,30 +72,20 @@ def test_the_remote_holds_the_recorded_model_of_this_checkout(repository: Path) 
 def test_the_recorded_model_answers_and_says_that_nothing_was_trained(clone: Project) -> None:
     selected = read_comparison(clone.root).selected
     port = free_port()
-    # As it stands in the Makefile, without what installs the environment.
-    process = subprocess.Popen(
-        ["python", "-m", "pipelines.demo"],
-        cwd=clone.root,
-        env=clone.environment(MIEN_PORT=str(port), PYTHONUNBUFFERED="1"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
-            until(lambda: process.poll() is not None or answers(client), PATIENCE_S)
-            model = client.get("/model").json()["live"]
-            picture = clone.root / "data/happy/id0001_happy_00.jpg"
-            answer = client.post("/detect", content=picture.read_bytes()).json()
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        output = process.communicate(timeout=PATIENCE_S)[0]
+    with (
+        served(clone, port) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client,
+    ):
+        until(lambda: process.poll() is not None or answers(client), PATIENCE_S)
+        model = client.get("/model").json()["live"]
+        picture = clone.root / "data/happy/id0001_happy_00.jpg"
+        answer = client.post("/detect", content=picture.read_bytes()).json()
+    output = (clone.root / "demo.log").read_text()
     assert f"{selected}: restored from recorded results" in output
     export = json.loads((clone.root / f"onnx/{selected}/export.json").read_text())
     assert model["sha256"] == export["sha256"] == sha256_of(clone.root / f"onnx/{selected}/model.onnx")
     assert model["version"] == "1"
+    assert "emotion version 2 (candidate)" in output
     assert answer["emotion"] == "happy"
     for name in ("train", "export", "evaluate"):
         assert f"Running stage '{name}" not in output
@@ -83,9 +96,42 @@ def test_the_recorded_model_answers_and_says_that_nothing_was_trained(clone: Pro
     )
 
 
+def test_the_readmes_ten_minutes(clone: Project) -> None:
+    """The tour's commands, as a reader pastes them, without the line that activates the environment."""
+    text = (clone.root / "README.md").read_text()
+    [tour] = re.findall(r"<!-- tour -->\n```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    activate = "source .venv/bin/activate\n"
+    assert activate in tour
+    shown = re.findall(r"shortened:\n\n```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0].splitlines()
+    port = free_port()
+    commands = tour.replace(activate, "").replace(":8000", f":{port}")
+    commands = commands.replace("/tmp", str(clone.root / ".mien"))  # noqa: S108 - as the README has it
+    with (
+        served(clone, port) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client,
+    ):
+        until(lambda: process.poll() is not None or answers(client), PATIENCE_S)
+        assert client.get("/model").json()["live"]["version"] == "1"
+        done = subprocess.run(
+            [program("bash", package="bash"), "-e", "-c", commands],
+            cwd=clone.root, env=clone.environment(), check=True, capture_output=True, text=True,
+            timeout=PATIENCE_S,
+        )  # fmt: skip
+        live = client.get("/model").json()["live"]
+    selected = read_comparison(clone.root).selected
+    twin = next(name for name in variants_of(architecture_of(selected)) if name != selected)
+    assert live["version"] == "2"
+    assert live["sha256"] == sha256_of(clone.root / f"onnx/{twin}/model.onnx")
+    feedback, drift, ready = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    assert (feedback["emotion"], feedback["predicted"]) == ("happy", "happy")
+    assert drift["verdict"] == "drift"
+    assert ready == json.loads(shown[-1])
+    assert shown[-2] in done.stdout.splitlines()
+
+
 def test_a_second_demo_serves_what_is_in_production(clone: Project) -> None:
     done = clone.run("python", "-m", "pipelines.demo", "--no-serve")
-    assert "version 1 is in production already" in done.stdout
+    assert "version 2 is in production already" in done.stdout
     assert "Running stage" not in done.stdout
 
 

@@ -49,7 +49,8 @@ def copy(project: Project) -> Project:
 
 
 def commands(text: str) -> list[str]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    without_tour = re.sub(r"<!-- tour -->\n```sh\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```sh\n(.*?)^```", without_tour, re.MULTILINE | re.DOTALL)
     return [line for block in blocks for line in block.splitlines()]
 
 
@@ -61,7 +62,7 @@ def shown(text: str, name: str) -> str:
 
 
 def test_these_are_its_commands(text: str) -> None:
-    """A new command needs a test below, or in test_demo.py; the test command is what runs them."""
+    """A new command needs a test below, or in test_demo.py, as the tour has; the test command runs them."""
     curl = 'curl -F "file=@data/happy/id0001_happy_00.jpg" localhost:8000/detect'
     assert commands(text) == ["make demo", "make run", "make test", "make serve", curl, "make up"]
 
@@ -158,7 +159,8 @@ def asked(url: str) -> int | None:
 def test_every_link_and_picture_is_there(text: str, repository: Path) -> None:
     addresses = re.findall(r"\]\(([^)]+)\)", text)
     assert len(addresses) > 20
-    assert [one for one in addresses if "://" in one or not (repository / one).exists()] == []
+    places = {f"#{title.lower().replace(' ', '-')}" for title in re.findall(r"^## (.*)$", text, re.MULTILINE)}
+    assert [one for one in addresses if one not in places and not (repository / one).exists()] == []
 
 
 def test_every_folder_of_the_layout_is_there(text: str, repository: Path) -> None:
