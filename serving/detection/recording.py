@@ -95,6 +95,7 @@ def _record_of(live: LiveModel) -> ModelRecord:
             "source": identity.source,
             "run_id": identity.run_id,
             "git_commit": identity.git_commit,
+            "dirty": identity.dirty,
             "dataset": live.contract.dataset,
             "data_dvc": identity.data_dvc,
             "architecture": live.contract.architecture,

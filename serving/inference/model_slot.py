@@ -63,6 +63,9 @@ class ModelIdentity:
     """MLflow run that it comes from."""
     git_commit: Text | None = None
     """Of the code that trained it."""
+    dirty: Annotated[bool, Strict()] | None = None
+    """Whether that code had uncommitted changes, so that the commit alone does not give the model; None when
+    unknown."""
     dataset: Text = ""
     """Manifest hash of the data that it was trained on; empty when unknown."""
     data_dvc: Text | None = None

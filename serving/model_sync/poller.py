@@ -233,6 +233,7 @@ def _identity(found: FoundVersion, sha256: str, folder: Path) -> ModelIdentity:
         source=found.source,
         run_id=found.run_id,
         git_commit=_known(tags.get("git_commit")),
+        dirty={"true": True, "false": False}.get(tags.get("dirty", "")),
         dataset=tags.get("dataset", ""),
         data_dvc=_known(tags.get("data_dvc")),
         architecture=tags.get("architecture", ""),

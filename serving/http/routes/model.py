@@ -170,6 +170,7 @@ def _live(live: LiveModel, detectors: Detectors) -> LiveModelFacts:
             "source": identity.source,
             "run_id": identity.run_id,
             "git_commit": identity.git_commit,
+            "dirty": identity.dirty,
             "dataset": contract.dataset,
             "data_dvc": identity.data_dvc,
         },

@@ -151,6 +151,18 @@ def test_lineage_comes_along(registry: FilledRegistry, state: Path) -> None:
     assert live.warnings == ()
 
 
+@pytest.mark.parametrize(("tag", "dirty"), [("true", True), ("false", False), ("?", None)])
+def test_whether_the_commit_had_changes_comes_along(
+    registry: FilledRegistry, state: Path, tag: str, dirty: bool | None
+) -> None:
+    version = registry.add()
+    registry.client.set_model_version_tag(NAME, version, "dirty", tag)
+    registry.promote(version)
+    side = Side(registry, state)
+    side.step()
+    assert side.slot.require().identity.dirty is dirty
+
+
 def test_rollback_downloads_nothing(registry: FilledRegistry, state: Path) -> None:
     first, second = registry.add(seed=1), registry.add(seed=2)
     side = Side(registry, state)

@@ -13,7 +13,8 @@ from serving.inference.model_slot import LINEAGE, ModelIdentity, read_identity, 
 
 IDENTITY = ModelIdentity(
     name="emotion", version="3", sha256="a" * 64, source="models:/emotion/3", run_id="r" * 32,
-    git_commit="c" * 40, dataset="d" * 64, data_dvc="e", architecture="lenet", weights="scratch", sample=True,
+    git_commit="c" * 40, dirty=True, dataset="d" * 64, data_dvc="e", architecture="lenet", weights="scratch",
+    sample=True,
 )  # fmt: skip
 
 
@@ -27,7 +28,9 @@ def test_keys_of_a_later_release_are_passed_over(tmp_path: Path) -> None:
     assert read_identity(tmp_path) == IDENTITY
 
 
-@pytest.mark.parametrize("change", [{"version": 3}, {"sample": "yes"}, {"name": None}, {"source": "\udcff"}])
+@pytest.mark.parametrize(
+    "change", [{"version": 3}, {"sample": "yes"}, {"dirty": "yes"}, {"name": None}, {"source": "\udcff"}]
+)
 def test_a_wrong_type_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     (tmp_path / LINEAGE).write_text(json.dumps(asdict(IDENTITY) | change))
     with pytest.raises(ModelRefused, match=next(iter(change))):
