@@ -1,6 +1,7 @@
 """Drift: compares the live model's recent answers with its own answers on held-out pictures.
 
     data         the reference stored with the model, and the window: observations or a batch's scores
+    catalog      what each column means: its name for people, an explanation, its possible values
     columns      both side by side: image statistics, answers, principal components of the embedding
     thresholds   distances between two samples, and how large they are by chance: a bootstrap over people
     quality      how often the model is right: with feedback, and estimated without

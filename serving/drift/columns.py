@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,22 +18,6 @@ COMPONENTS = 5
 PREDICTED = "predicted"
 # Share of a column's values that may be dropped; with more, the rest may not represent the window.
 _MAX_DROPPED = 0.1
-RANGES: Mapping[str, tuple[float | None, float | None]] = MappingProxyType(
-    {
-        "brightness": (0.0, 1.0),
-        "contrast": (0.0, 0.5),
-        "sharpness": (0.0, None),
-        "confidence": (0.0, 1.0),
-        "entropy": (0.0, None),
-        FACE_SIZE: (0.0, None),
-        PREDICTED: (0.0, 1.0),
-    }
-)
-"""Column → its minimum and maximum possible value, None without a bound; for `predicted`, those of a share.
-
-As `serving.contract.preprocessing` and `serving.observations.records` define the columns. The embedding's
-components, which are not listed, have no bounds.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +64,6 @@ class Columns:
     """Name → reason."""
     broken: frozenset[str] = frozenset()
     """Those of `left_out` that have too many values in the window that are not numbers."""
-
-
-def possible(name: str) -> dict[str, float | None]:
-    """Return the smallest (`min`) and largest (`max`) possible value of a column; None without a bound."""
-    least, greatest = RANGES.get(name, (None, None))
-    return {"min": least, "max": greatest}
 
 
 def columns_of(reference: Reference, window: Table) -> Columns:

@@ -14,7 +14,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from serving.drift.columns import Column, Columns, columns_of, possible
+from serving.drift.catalog import possible
+from serving.drift.columns import Column, Columns, columns_of
 from serving.drift.data import CurrentWindow, Reference, read_current, read_reference
 from serving.drift.quality import quality_of
 from serving.drift.result import (

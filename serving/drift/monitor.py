@@ -27,10 +27,11 @@ from serving.observations.sampling import AHEAD_S
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 2.0
-# Longer than any computation; a replica that ends while it holds the lease delays the next result by this.
-_LEASE_S = TIMEOUT_S + 60.0
+LEASE_S = TIMEOUT_S + 60.0
+"""Longer than any computation; a replica that ends while it holds the lease delays the next by this."""
 _OFF = "drift is not computed: MIEN_DRIFT is false"
 _SOON = "the first result is being computed"
+_UNCHECKED = "the observations of this version have not been counted yet"
 
 
 class _ResultPending(DriftUnknown):
@@ -83,6 +84,21 @@ class DriftStatus:
     """Whether the result is older than it should be."""
     model: ModelKey | None = None
     """The live model; None when there is none."""
+    computing_since: float | None = None
+    """Start of a computation in this process or another one, seconds since 1970; None without one."""
+    checked_at: float | None = None
+    """When this process last looked at the observations, seconds since 1970; None if it never did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What one look at the database found."""
+
+    result: DriftResult | None
+    """The newest result with a verdict."""
+    problem: ServingError | None
+    """Why there is no result, or no newer one."""
+    computing_since: float | None = None
 
 
 class DriftMonitor:
@@ -93,7 +109,8 @@ class DriftMonitor:
         self._slot = slot
         self._ledger = ledger
         self._plan = plan
-        self._status = DriftStatus(result=None, problem=_SOON if plan.enabled else _OFF)
+        self._status = DriftStatus(result=None, problem=_UNCHECKED if plan.enabled else _OFF)
+        self._checked_at: float | None = None
         self._logged: tuple[str, ...] = ()
         """Kind of the last problem."""
         self._ending = threading.Event()
@@ -117,7 +134,7 @@ class DriftMonitor:
         if live is None:
             return DriftStatus(result=None, problem=self._slot.reason)
         if self._plan.enabled and self._status.model not in (None, _model(live)):
-            return DriftStatus(result=None, problem=_SOON, model=_model(live))
+            return DriftStatus(result=None, problem=_UNCHECKED, model=_model(live))
         known = self._status
         return replace(known, stale=known.result is not None and self._is_stale(known.result))
 
@@ -139,43 +156,52 @@ class DriftMonitor:
 
     def _look_safely(self, live: LiveModel) -> None:
         try:
-            result, problem = self._look(live)
+            look = self._look(live)
         except ServingError as error:
-            result, problem = self._known(live), error
+            look = _Look(result=self._known(live), problem=error)
         except Exception:
-            result, problem = self._known(live), DriftFailed(reason="the log has the cause")
-            if self._logged != _kind_of(problem):
+            look = _Look(result=self._known(live), problem=DriftFailed(reason="the log has the cause"))
+            if self._logged != _kind_of(look.problem):
                 # Logged once, not at every look; no error may end this thread.
                 _log.exception("the drift result could not be updated")
-        self._publish(live, result, problem=problem)
+        self._publish(live, look)
 
-    def _look(self, live: LiveModel) -> tuple[DriftResult | None, ServingError | None]:
+    def _look(self, live: LiveModel) -> _Look:
         """Compute a result if one is due; return the newest with a verdict, and why there is no newer one."""
-        model = _model(live)
+        model, now = _model(live), time.time()
         problem: ServingError | None = None
-        newest = self._ledger.newest(model)
-        if self._is_stale(newest) and self._has_news(model, newest):
+        computing_since = None
+        newest, ahead = self._ledger.newest(model), self._ledger.ahead(model)
+        is_due = self._is_stale(newest) and self._has_news(model, newest)
+        if is_due:
             problem = self._too_few(model)
-            if problem is None and self._compute_unless_another_does(live):
-                newest = self._ledger.newest(model)
-        ahead = self._ledger.ahead(model)
+        self._checked_at = now
+        if is_due and problem is None:
+            is_ours = self._compute_unless_another_does(live, ahead)
+            newest = self._ledger.newest(model)
+            if not is_ours and self._is_stale(newest):
+                computing_since = self._ledger.leased_since(now=time.time(), lasts_s=LEASE_S)
         if newest is None:
-            return None, _joined(problem or _ResultPending(), ahead)
-        if newest.verdict != "unknown":
-            return newest, _joined(problem, ahead)
-        problem = problem or _NoVerdict(newest)
-        return self._ledger.newest(model, verdict=True), _joined(problem, ahead)
+            result, problem = None, problem or _ResultPending()
+        elif newest.verdict != "unknown":
+            result = newest
+        else:
+            result, problem = self._ledger.newest(model, verdict=True), problem or _NoVerdict(newest)
+        return _Look(result=result, problem=_joined(problem, ahead), computing_since=computing_since)
 
-    def _compute_unless_another_does(self, live: LiveModel) -> bool:
+    def _compute_unless_another_does(self, live: LiveModel, ahead: TimesAhead | None) -> bool:
         """Compute a result under the lease; True if this replica computed it."""
-        if not self._ledger.acquire(now=time.time(), lasts_s=_LEASE_S):
+        if not self._ledger.acquire(now=time.time(), lasts_s=LEASE_S):
             return False
         try:
             # Another replica may have finished between the look and the lease.
             if not self._is_stale(self._ledger.newest(_model(live))):
                 return False
-            if self._known(live) is None:
-                self._publish(live, None, problem=_ResultPending())
+            known = self._known(live)
+            problem = _joined(None if known else _ResultPending(), ahead)
+            look = _Look(result=known, problem=problem, computing_since=time.time())
+            # Where there is a result already, only the next one is logged.
+            self._publish(live, look, logged=known is None)
             self._compute(live)
             return True
         finally:
@@ -185,16 +211,25 @@ class DriftMonitor:
         """Return the previous result of this model."""
         return self._status.result if self._status.model == _model(live) else None
 
-    def _publish(self, live: LiveModel, result: DriftResult | None, *, problem: ServingError | None) -> None:
-        """Set the status, and log a new problem or another verdict."""
-        before, model = self._status, _model(live)
+    def _publish(self, live: LiveModel, look: _Look, *, logged: bool = True) -> None:
+        """Set the status; unless `logged` is False, log a new problem or another verdict."""
+        before, model, problem = self._status, _model(live), look.problem
         sentence = None if problem is None else str(problem)
-        self._status = DriftStatus(result=result, problem=sentence, model=model)
+        self._status = DriftStatus(
+            result=look.result,
+            problem=sentence,
+            model=model,
+            computing_since=look.computing_since,
+            checked_at=self._checked_at,
+        )
+        if not logged:
+            return
         previous, self._logged = self._logged, _kind_of(problem)
         if problem is not None and self._logged != previous:
             # A service that has just started has few observations; this does not deserve a warning.
             usual = isinstance(problem, WindowTooSmall | _ResultPending)
             _log.log(logging.INFO if usual else logging.WARNING, "%s", sentence)
+        result = look.result
         if result is not None and (before.result is None or before.result.verdict != result.verdict):
             level = logging.WARNING if result.verdict == "drift" else logging.INFO
             _log.log(level, "version %s: %s: %s", model.version, result.verdict, result.reason)

@@ -173,6 +173,18 @@ class DriftStore:
         with self._database.opened() as connection:
             return connection.execute(taken).first() is not None
 
+    def leased_since(self, *, now: float, lasts_s: float) -> float | None:
+        """Return when the lease was taken that some process holds, seconds since 1970; None if it is free.
+
+        Raises:
+            StoreUnavailable: the database is unreachable.
+        """
+        with self._database.opened() as connection:
+            until: float | None = connection.scalar(select(drift_lease.c.until))
+        if until is None or not now <= until <= now + lasts_s + AHEAD_S:
+            return None
+        return until - lasts_s
+
     def release(self) -> None:
         """Release the lease, if this process holds it.
 

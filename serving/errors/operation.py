@@ -71,9 +71,8 @@ class WindowTooSmall(DriftUnknown):
     def __init__(self, *, got: int, expected: int, version: str) -> None:
         self.got = got
         self.expected = expected
-        found = f"only {got}" if got else "no"
         super().__init__(
-            f"{found} observations of version {version} are in the window, at least {expected} are needed; "
+            f"{_only(got, 'observation')} of version {version} in the window, expected at least {expected}; "
             "wait for more requests, or lower MIEN_DRIFT_MIN_ROWS"
         )
 
@@ -84,9 +83,8 @@ class BatchTooSmall(DriftUnknown):
     def __init__(self, *, got: int, expected: int, version: str) -> None:
         self.got = got
         self.expected = expected
-        found = f"only {got} answers" if got else "no answer"
         super().__init__(
-            f"the batch has {found} of version {version}, at least {expected} are needed; "
+            f"the batch has {_only(got, 'answer')} of version {version}, expected at least {expected}; "
             "score a larger batch, or lower MIEN_DRIFT_MIN_ROWS"
         )
 
@@ -98,10 +96,21 @@ class TimesAhead(DriftUnknown):
         self.observations = observations
         self.results = results
         self.ahead_s = ahead_s
+        are = "is" if observations + results == 1 else "are"
         super().__init__(
-            f"{observations} observations and {results} results are dated in the future, by up to "
-            f"{ahead_s:.0f} s, and are left out: a clock is or was wrong; correct the machines' clocks"
+            f"{_counted(observations, 'observation')} and {_counted(results, 'result')} {are} dated in the "
+            f"future, by up to {ahead_s:.0f} s, and left out: a clock is or was wrong; "
+            "correct the machines' clocks"
         )
+
+
+def _counted(count: int, one: str) -> str:
+    """Return a count and its noun in the right number."""
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"
+
+
+def _only(count: int, one: str) -> str:
+    return f"only {_counted(count, one)}" if count else f"no {one}s"
 
 
 class ReferenceUnusable(DriftUnknown):

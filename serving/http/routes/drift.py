@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from serving.detection.bodies import Count, Fraction, NotNegative, Time, iso_time
+from serving.drift.catalog import meaning_of
 from serving.drift.monitor import DriftStatus
 from serving.drift.result import ColumnDrift, DriftResult, WindowFacts
 from serving.errors.requests import NotFound
@@ -131,6 +132,17 @@ class Column:
 
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ColumnDescription:
+    """What a column means, for people."""
+
+    label: str
+    """Name of the column, as the page shows it."""
+    explanation: str
+    """What the column measures, and what changes it."""
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
     """The compared observations."""
 
@@ -173,12 +185,19 @@ class Drift:
     model: ComparedModel | None
     computed_at: Time | None
     age_s: NotNegative | None
+    """Age of the result, seconds."""
+    computing_s: NotNegative | None
+    """Seconds since the computation of the next result began; null if none is running."""
+    checked_s: NotNegative | None
+    """Seconds since the service last counted the observations, as `problem` may say; null if it never did."""
     window: Window | None
     reference: ReferenceSize | None
     quality: ModelQuality | None
     columns: Mapping[str, Column]
     left_out: Mapping[str, str]
     """Columns that could not be compared, and why."""
+    descriptions: Mapping[str, ColumnDescription]
+    """What each column of `columns` and `left_out` means."""
 
 
 @routes.add("GET", "/drift", answer=Drift, problems=ACCESS)
@@ -224,13 +243,29 @@ def _body(status: DriftStatus) -> Drift:
         stale=status.stale,
         model=ComparedModel(version=live.version, sha256=live.sha256) if live else None,
         computed_at=iso_time(result.time) if result else None,
-        age_s=round(max(0.0, time.time() - result.time), 1) if result else None,
+        age_s=_seconds_since(result.time if result else None),
+        computing_s=_seconds_since(status.computing_since),
+        checked_s=_seconds_since(status.checked_at),
         window=_window(result.window) if result and result.window else None,
         reference=ReferenceSize(**asdict(result.reference)) if result and result.reference else None,
         quality=_quality(result) if result else None,
         columns={column.name: _column(column) for column in result.columns} if result else {},
         left_out=dict(result.left_out) if result else {},
+        descriptions=_descriptions(result) if result else {},
     )
+
+
+def _seconds_since(time_s: float | None) -> float | None:
+    return None if time_s is None else round(max(0.0, time.time() - time_s), 1)
+
+
+def _descriptions(result: DriftResult) -> dict[str, ColumnDescription]:
+    names = (*(column.name for column in result.columns), *result.left_out)
+    meanings = {name: meaning_of(name) for name in names}
+    return {
+        name: ColumnDescription(label=meaning.label, explanation=meaning.explanation)
+        for name, meaning in meanings.items()
+    }
 
 
 def _quality(result: DriftResult) -> ModelQuality | None:

@@ -16,6 +16,8 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
+from serving.drift.monitor import LEASE_S
+from serving.drift.store import DriftStore
 from serving.http.routes.drift import policy_of
 from serving.observations.store import Batch, Store
 from tests.support.drift import add_reference, picture
@@ -56,15 +58,21 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         serving(settings_in(folder, **options)) as replica,
     ):
         ready(client)
+        deadline = time.monotonic() + PATIENCE_S
         ids = send(client, range(100, 100 + PEOPLE))
         for id in ids[:10]:
             client.post("/feedback", json={"id": id, "emotion": "angry"})
-        until(lambda: drift(client)["verdict"] != "unknown", PATIENCE_S)
-        usual = drift(client)
+        seen = [drift(client)]
+        while seen[-1]["verdict"] == "unknown":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            seen.append(drift(client))
+        usual = seen[-1]
         send(client, range(200, 200 + PEOPLE), share=0.7)
         until(lambda: drift(client)["verdict"] == "drift", PATIENCE_S)
         until(lambda: ready(replica) and drift(replica)["verdict"] == "drift", PATIENCE_S)
         yield {
+            "before": seen[:-1],
             "usual": usual,
             "dark": drift(client),
             "replica": drift(replica),
@@ -86,6 +94,23 @@ def test_usual_pictures_of_other_people_are_no_drift(answers: dict[str, Any]) ->
     assert usual["quality"]["feedback"]["rows"] == 10
     assert usual["quality"]["estimated"]["caveat"] is None
     assert usual["left_out"] == {"face_size": "the test split has no column face_size"}
+
+
+def test_before_the_first_verdict_it_says_what_is_going_on(answers: dict[str, Any]) -> None:
+    computing = [answer for answer in answers["before"] if answer["computing_s"] is not None]
+    assert computing
+    for answer in computing:
+        # Enough rows were counted: how few there were before is not said any more.
+        assert answer["problem"] == answer["reason"] == "the first result is being computed"
+        assert answer["checked_s"] >= answer["computing_s"]
+    assert computing[-1]["computing_s"] > computing[0]["computing_s"]
+    assert answers["usual"]["checked_s"] is not None
+
+
+def test_every_column_is_described(answers: dict[str, Any]) -> None:
+    for answer in (answers["usual"], answers["dark"]):
+        assert set(answer["descriptions"]) == set(answer["columns"]) | set(answer["left_out"])
+        assert answer["descriptions"]["embedding_2"]["label"] == "Network features (direction 2)"
 
 
 def test_darkened_pictures_are(answers: dict[str, Any]) -> None:
@@ -190,9 +215,28 @@ def test_an_empty_window_and_too_few_rows_are_said(folder: Path) -> None:
         refused = client.get("/drift/report")
         assert refused.status_code == 404
         assert "no observations of version local" in refused.json()["detail"]
+        assert drift(client)["checked_s"] < 60
+        assert drift(client)["computing_s"] is None
+        client.post("/detect", params={"faces": "none"}, content=encoded(picture(1, 1)))
+        until(lambda: "only 1 observation of version local in the window" in drift(client)["problem"])
         send(client, range(3))
-        until(lambda: "only 21 observations" in drift(client)["problem"])
+        until(lambda: "only 22 observations of version local in" in drift(client)["problem"])
         assert drift(client)["verdict"] == "unknown"
+
+
+def test_a_computation_of_another_process_is_reported(folder: Path) -> None:
+    url = f"sqlite:///{folder}/observations.db"
+    with serving(settings_in(folder, drift_min_rows=7)) as client:
+        ready(client)
+        another = DriftStore(url)
+        assert another.acquire(now=time.time() - 40, lasts_s=LEASE_S)
+        send(client, [1])
+        until(lambda: drift(client)["computing_s"] is not None, PATIENCE_S)
+        assert drift(client)["computing_s"] >= 40
+        another.release()
+        until(lambda: drift(client)["verdict"] != "unknown", PATIENCE_S)
+        assert drift(client)["computing_s"] is None
+        another.close()
 
 
 def test_a_model_without_a_reference_answers_all_the_same(

@@ -101,6 +101,16 @@ def test_one_replica_at_a_time_has_the_lease(ledger: DriftStore, replica: DriftS
     assert replica.acquire(now=NOW + 59, lasts_s=60)
 
 
+def test_every_replica_knows_since_when_the_lease_is_held(ledger: DriftStore, replica: DriftStore) -> None:
+    assert replica.leased_since(now=NOW, lasts_s=60) is None
+    assert ledger.acquire(now=NOW, lasts_s=60)
+    assert replica.leased_since(now=NOW + 59, lasts_s=60) == NOW
+    assert replica.leased_since(now=NOW + 61, lasts_s=60) is None  # its holder is gone
+    assert replica.leased_since(now=NOW - YEAR_S, lasts_s=60) is None  # dated by a clock that was ahead
+    ledger.release()
+    assert replica.leased_since(now=NOW + 1, lasts_s=60) is None
+
+
 def test_the_lease_of_a_dead_replica_ends(ledger: DriftStore, replica: DriftStore) -> None:
     assert ledger.acquire(now=NOW, lasts_s=60)
     assert replica.acquire(now=NOW + 61, lasts_s=60)

@@ -80,5 +80,5 @@ def test_too_few_answers_are_no_window(tmp_path: Path) -> None:
     with pytest.raises(BatchTooSmall, match="only 8 answers of version 3") as caught:
         read_scores(write(tmp_path / "scores.parquet", 10), WindowRule(min_rows=9), version="3")
     assert "requests" not in str(caught.value), "a batch is finished: nothing more comes"
-    with pytest.raises(BatchTooSmall, match="no answer of version 3"):
+    with pytest.raises(BatchTooSmall, match="no answers of version 3"):
         read_scores(write(tmp_path / "none.parquet", 0), WindowRule(min_rows=1), version="3")
