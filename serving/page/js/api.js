@@ -92,6 +92,8 @@ const json = async (path, options) => (await asked(path, options)).json();
 
 /** Facts for a visitor before a request; fetched without a key, so that a wrong key does not prevent it. */
 export const about = () => json("about", { withKey: false });
+/** The same as they are for this visitor's key; a key that is not known is refused. */
+export const aboutVisitor = () => json("about");
 export const model = () => json("model");
 export const card = () => json("model/card");
 export const history = () => json("model/history?limit=20");
@@ -119,8 +121,6 @@ export function feedback(id, face, emotion) {
   });
 }
 
-/** Whether this visitor may label pictures; a key that is not known may not. */
-export const mayLabel = async () => (await json("about")).labels;
 export const labels = () => json("labels");
 export const nextLabels = () => json("labels/next");
 export const labelPicture = async (id) => (await asked(`labels/${encodeURIComponent(id)}/picture`)).blob();

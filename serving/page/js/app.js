@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { byId, h } from "./dom.js";
 import { DriftTab } from "./drift_tab.js";
 import { Camera } from "./camera.js";
+import { mayTurnOn } from "./label_hint.js";
 import { LabelTab } from "./label_tab.js";
 import { PictureTab } from "./picture_tab.js";
 import { ModelTab } from "./model_tab.js";
@@ -57,16 +58,20 @@ function examples() {
 async function learn() {
   try {
     state.about = await api.about();
-    byId("what-is-kept").textContent = keptInWords(state.about);
+    byId("what-is-kept").replaceChildren(keptInWords(state.about), ...labellingIsOff(state.about));
   } catch {
     /* reported when a picture is sent */
   }
 }
 
-/** The tab for labels, only for those who may label. */
+const labellingIsOff = (about) =>
+  mayTurnOn(about) ? [" Labelling is off; ", h("a", { href: "#label" }, "how to turn it on"), "."] : [];
+
+/** The tab for labels, only for those who may label; its address tells others why they may not. */
 async function offerLabels() {
-  const may = api.key.get() ? await api.mayLabel().catch(() => false) : state.about.labels;
-  byId("tab-label").hidden = !may;
+  const about = api.key.get() ? await api.aboutVisitor().catch(() => state.about) : state.about;
+  panels.label.about = about;
+  byId("tab-label").hidden = !about.labels;
 }
 
 let timer = null;

@@ -2,26 +2,64 @@
 
 import { h, s } from "./dom.js";
 import { counted, number, percent, titled } from "./format.js";
+import { facts } from "./tab_elements.js";
 
 const WIDTH = 300;
 const ROW = 26;
 const NAME = 66;
-const NAMES = {
-  brightness: "Brightness",
-  contrast: "Contrast",
-  sharpness: "Sharpness",
-  confidence: "Confidence",
-  entropy: "Doubt (entropy)",
-  face_size: "Size of the face",
-  novelty: "Novelty",
-  predicted: "Emotions",
-};
+// Where the bar of a distance ends, in thresholds: the same for all columns, so that bars can be compared.
+const LONGEST = 6;
 
-/** Name of a column as people say it. */
-export const columnName = (name) => NAMES[name] ?? titled(name);
+/** Name of a column for people; `descriptions` as /drift has them. */
+export const columnName = (name, descriptions) => descriptions[name]?.label ?? titled(name);
+
+/** Names of columns in a sentence; the directions of the network's features become one entry. */
+export function columnList(names, descriptions) {
+  const entries = new Map();
+  for (const name of names) {
+    const label = columnName(name, descriptions);
+    const [, what = label, direction] = label.match(/^(.+) \(direction (\d+)\)$/) ?? [];
+    entries.set(what, [...(entries.get(what) ?? []), ...(direction ? [direction] : [])]);
+  }
+  const numbered = (what, numbers) =>
+    numbers.length ? `${what} (direction${numbers.length > 1 ? "s" : ""} ${numbers.join(" and ")})` : what;
+  return [...entries].map(([what, numbers]) => numbered(what.toLowerCase(), numbers)).join(", ");
+}
+
+/** How many times its threshold a column's distance is. */
+export const timesThreshold = ({ score, threshold }) => score / Math.max(threshold, 1e-9);
+
+/** What the marks of the cards mean. */
+export function columnLegend() {
+  return h(
+    "p",
+    { class: "legend" },
+    h("span", {}, h("i"), "on the test split"),
+    h("span", {}, h("i", { class: "after" }), "now"),
+    h("span", {}, h("i", { class: "distance" }), "distance between the two, in thresholds"),
+    h("span", {}, h("i", { class: "limit" }), "threshold: what chance explains"),
+    h("span", {}, h("i", { class: "distance beyond" }), `more than ${LONGEST} thresholds`),
+  );
+}
+
+/** What each column means, in a fold. */
+export function columnMeanings(names, descriptions) {
+  const known = names.filter((name) => descriptions[name]);
+  if (!known.length) return null;
+  return h(
+    "details",
+    { class: "fold" },
+    h("summary", {}, "What the columns mean"),
+    h(
+      "div",
+      { class: "card panel" },
+      facts(known.map((name) => [descriptions[name].label, descriptions[name].explanation])),
+    ),
+  );
+}
 
 /** One column's card. */
-export function columnCard(name, column) {
+export function columnCard(name, column, descriptions) {
   const isNumber = "mean" in column.reference;
   return h(
     "li",
@@ -29,7 +67,7 @@ export function columnCard(name, column) {
     h(
       "header",
       {},
-      h("h3", {}, columnName(name)),
+      h("h3", { title: descriptions[name]?.explanation }, columnName(name, descriptions)),
       h("span", { class: `tag-flat${column.drifted ? " bad" : ""}` }, column.drifted ? "moved" : "as before"),
     ),
     isNumber ? ranges(column) : shares(column),
@@ -37,17 +75,19 @@ export function columnCard(name, column) {
   );
 }
 
-function gauge({ score, threshold, method, dropped }) {
-  const most = 1.25 * Math.max(score, threshold, 1e-9);
+/** The distance as a bar; its scale, and so the place of the threshold, is that of every column. */
+function gauge(column) {
+  const { score, threshold, method, dropped } = column;
+  const times = timesThreshold(column);
   return h(
     "div",
     {},
     h(
       "div",
       {
-        class: "gauge",
+        class: `gauge${times > LONGEST ? " beyond" : ""}`,
         "aria-hidden": "true",
-        style: { "--score": score / most, "--limit": threshold / most },
+        style: { "--score": Math.min(times / LONGEST, 1), "--limit": 1 / LONGEST },
       },
       h("i"),
       h("b"),
@@ -56,6 +96,7 @@ function gauge({ score, threshold, method, dropped }) {
       "p",
       { class: "fine", title: method },
       `distance ${number(score)}, chance explains up to ${number(threshold)}`,
+      column.drifted ? `: ${number(times, 2)} times the threshold` : null,
     ),
     dropped ? h("p", { class: "fine" }, `${counted(dropped, "value")} left out: not a number`) : null,
   );

@@ -1,9 +1,9 @@
 // The third tab: whether recent pictures differ from those that the model was measured on.
 
 import * as api from "./api.js";
-import { columnCard, columnName } from "./columns.js";
+import { columnCard, columnLegend, columnList, columnMeanings, columnName, timesThreshold } from "./columns.js";
 import { h } from "./dom.js";
-import { ago, counted, dateTime, percent, titled } from "./format.js";
+import { counted, dateTime, duration, percent, period, titled } from "./format.js";
 import { Panel, absent, block, figures, table } from "./tab_elements.js";
 import { sentence } from "./problem_texts.js";
 
@@ -11,7 +11,7 @@ const BEFORE_RETRAINING = "Look at the charts before anything is retrained.";
 const VERDICTS = {
   drift: ["bad", "Drift detected"],
   "no drift": ["good", "No drift detected"],
-  unknown: ["", "No verdict yet"],
+  unknown: ["neutral", "No verdict yet"],
 };
 
 /** The verdict, each column, and how good the model seems now. */
@@ -21,7 +21,7 @@ export class DriftTab extends Panel {
   async content() {
     const drift = await api.drift();
     const columns = Object.entries(drift.columns).sort(
-      ([, a], [, b]) => b.score / b.threshold - a.score / a.threshold,
+      ([, a], [, b]) => timesThreshold(b) - timesThreshold(a),
     );
     return [
       h(
@@ -38,9 +38,9 @@ export class DriftTab extends Panel {
         ),
       ),
       verdict(drift),
-      ...(drift.quality ? [quality(drift.quality)] : []),
-      ...(columns.length ? [compared(columns)] : []),
-      ...leftOut(drift.left_out),
+      ...(drift.quality ? [quality(drift)] : []),
+      ...(columns.length ? [compared(columns, drift.descriptions)] : []),
+      ...leftOut(drift),
     ];
   }
 }
@@ -58,11 +58,12 @@ function verdict(drift) {
           "p",
           { class: "fine" },
           `${counted(seen.rows, "answer")}${seen.sampled ? ` drawn from ${seen.total}` : ""}, `,
-          `${dateTime(seen.since)} to ${dateTime(seen.until)}, against `,
+          `${period(seen.since, seen.until)}, against `,
           `${counted(reference.rows, "picture")} of the test split, of ${counted(reference.people, "person", "people")}. `,
-          `Computed ${ago(drift.age_s)}.`,
+          `Computed ${duration(drift.age_s)} ago.`,
         )
       : null,
+    progress(drift),
     drift.problem && drift.problem !== drift.reason
       ? h("p", { class: "fine" }, `There is no newer result. ${sentence(drift.problem)}`)
       : null,
@@ -70,12 +71,20 @@ function verdict(drift) {
   );
 }
 
-function reason({ verdict: said, reason: why, columns }) {
-  const moved = Object.entries(columns)
-    .filter(([, column]) => column.drifted)
-    .map(([name]) => columnName(name).toLowerCase());
+/** What is going on: a computation, or since when the facts above hold. */
+function progress({ computing_s: computing, checked_s: checked, verdict: said, problem }) {
+  const note = (text) => h("p", { class: "fine" }, text);
+  if (computing !== null) {
+    const begun = said === "unknown" ? "The computation began" : "The computation of a new result began";
+    return note(`${begun} ${duration(computing)} ago. Answers go first, so it takes minutes on a busy machine.`);
+  }
+  return problem && checked !== null ? note(`Checked ${duration(checked)} ago.`) : null;
+}
+
+function reason({ verdict: said, reason: why, columns, descriptions }) {
+  const moved = Object.keys(columns).filter((name) => columns[name].drifted);
   if (said === "drift")
-    return `Farther from the test split than chance explains: ${moved.join(", ")}. ${BEFORE_RETRAINING}`;
+    return `Farther from the test split than chance explains: ${columnList(moved, descriptions)}. ${BEFORE_RETRAINING}`;
   if (said === "no drift") return "No column is farther from the test split than chance explains.";
   return sentence(why ?? "it is being computed");
 }
@@ -100,7 +109,7 @@ function report() {
   );
 }
 
-function quality({ reference, feedback, estimated }) {
+function quality({ quality: { reference, feedback, estimated }, computed_at: computed }) {
   const interval = (measured) =>
     `95\u202f% interval ${percent(measured.accuracy_low)} to ${percent(measured.accuracy_high)}`;
   const doubted = (text) => (estimated.caveat ? `in doubt: see below; ${text}` : text);
@@ -116,7 +125,7 @@ function quality({ reference, feedback, estimated }) {
             "by feedback",
             `${counted(feedback.rows, "picture")}, ${interval(feedback)}`,
           ]
-        : ["–", "by feedback", "no feedback yet"],
+        : ["–", "by feedback", `there was none when this was computed, ${dateTime(computed)}`],
       [percent(estimated.atc, 1), "estimated", doubted("average thresholded confidence")],
       [
         percent(estimated.mean_confidence, 1),
@@ -148,9 +157,9 @@ function expectedOf({ cbpe, caveat }) {
     table(
       "Expected for each emotion",
       [
-        ["Emotion", false],
-        ["Recall", true],
-        ["Precision", true],
+        ["Emotion"],
+        ["Recall", "n"],
+        ["Precision", "n"],
       ],
       Object.entries(cbpe.emotions).map(([name, { recall, precision }]) => [
         titled(name),
@@ -161,27 +170,22 @@ function expectedOf({ cbpe, caveat }) {
   );
 }
 
-function compared(columns) {
+function compared(columns, descriptions) {
+  const names = columns.map(([name]) => name);
   return block(
     "Column by column",
     null,
-    h(
-      "p",
-      { class: "legend" },
-      h("span", {}, h("i"), "on the test split"),
-      h("span", {}, h("i", { class: "after" }), "now"),
-      h("span", {}, h("i", { class: "distance" }), "distance between the two"),
-      h("span", {}, h("i", { class: "limit" }), "threshold"),
-    ),
+    columnLegend(),
     h(
       "ul",
       { class: "columns" },
-      columns.map(([name, column]) => columnCard(name, column)),
+      columns.map(([name, column]) => columnCard(name, column, descriptions)),
     ),
+    columnMeanings(names, descriptions),
   );
 }
 
-function leftOut(columns) {
-  const rows = Object.entries(columns).map(([name, why]) => `${columnName(name)}: ${why}`);
+function leftOut({ left_out: columns, descriptions }) {
+  const rows = Object.entries(columns).map(([name, why]) => `${columnName(name, descriptions)}: ${why}`);
   return rows.length ? [h("div", { class: "block" }, absent(`Not compared – ${rows.join("; ")}.`))] : [];
 }

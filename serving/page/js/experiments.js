@@ -84,7 +84,7 @@ function shadowed(shadow) {
       { class: "card panel block" },
       table(
         "Agreement by emotion",
-        [["the live model says"], ["pictures", true], ["the shadow agrees", true], ["or says"]],
+        [["the live model says"], ["pictures", "n"], ["the shadow agrees", "n"], ["or says"]],
         rows,
       ),
     ),

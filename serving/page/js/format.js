@@ -2,6 +2,7 @@
 
 const NUMBER = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const DATE = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+const DATE_WITH_SECONDS = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
 
 /** A share in [0, 1]; a dash for none. */
 export function percent(share, digits = 0) {
@@ -54,13 +55,20 @@ export const days = (count) =>
 /** An ISO time in the visitor's own zone. */
 export const dateTime = (iso) => DATE.format(new Date(iso));
 
-/** Seconds ago, roughly. */
-export function ago(seconds) {
-  if (seconds < 90) return `${Math.round(seconds)} seconds ago`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} minutes ago`;
+/** From one ISO time to another: the day is said once if it is the same; seconds only within one minute. */
+export function period(since, until) {
+  const [first, last] = [new Date(since), new Date(until)];
+  const sameMinute = DATE.format(first) === DATE.format(last);
+  return (sameMinute ? DATE_WITH_SECONDS : DATE).formatRange(first, last);
+}
+
+/** How long, roughly. */
+export function duration(seconds) {
+  if (seconds < 90) return counted(Math.round(seconds), "second");
+  if (seconds < 5400) return counted(Math.round(seconds / 60), "minute");
   return seconds < 129_600
-    ? `${Math.round(seconds / 3600)} hours ago`
-    : `${Math.round(seconds / 86_400)} days ago`;
+    ? counted(Math.round(seconds / 3600), "hour")
+    : counted(Math.round(seconds / 86_400), "day");
 }
 
 /** A class or column name as a heading: `face_size` → Face size. */

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { hueOf } from "./colours.js";
 import { announce, byId, h } from "./dom.js";
 import { counted, number, score, titled } from "./format.js";
+import { labelHint } from "./label_hint.js";
 import { problemMessage } from "./messages.js";
 import { bitmapOf, drawn } from "./picture.js";
 import { figures } from "./tab_elements.js";
@@ -11,10 +12,10 @@ import { figures } from "./tab_elements.js";
 const NOT_A_FACE = "not-a-face";
 const SKIP = "skip";
 
-/** Shows the next picture to label until none is left. */
+/** Shows the next picture to label until none is left; `about` is what /about says to this visitor. */
 export class LabelTab {
   constructor(place) {
-    Object.assign(this, { place, queue: [], done: [], summary: null, labelled: 0, busy: false });
+    Object.assign(this, { place, about: {}, queue: [], done: [], summary: null, labelled: 0, busy: false });
     // Only while something in this tab has the focus (WCAG 2.1, 2.1.4): people who speak to their browser
     // would press keys by accident.
     place.addEventListener("keydown", (event) => this.key(event));
@@ -24,10 +25,16 @@ export class LabelTab {
   }
 
   async show() {
-    if (!this.work) this.build();
+    if (this.about.labels === false) return this.refuse();
+    if (!this.work || this.refused) this.build();
     if (this.takesFocus) this.focus();
     this.takesFocus = false;
     if (!this.busy) await this.doing(() => this.next());
+  }
+
+  refuse() {
+    Object.assign(this, { refused: true, shown: null, queue: [], done: [] });
+    this.place.replaceChildren(labelHint(this.about));
   }
 
   focus() {
@@ -42,6 +49,7 @@ export class LabelTab {
   }
 
   build() {
+    this.refused = false;
     this.work = h("div", { class: "labelling", tabindex: "-1", role: "group", "aria-label": "Label a picture" });
     this.numbers = h("div", {});
     this.place.replaceChildren(

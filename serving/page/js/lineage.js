@@ -74,7 +74,7 @@ function links(found) {
     ["model", `${model.name ?? ""} version ${model.version}`, `sha256 ${model.sha256}`],
     ["trained as", [known.architecture, origin(known.weights)].filter(Boolean).join(", ")],
     ["MLflow run", "", known.run_id],
-    ["git commit", "", known.git_commit],
+    ["git commit", known.dirty ? "with uncommitted changes" : "", known.git_commit],
     ["dataset", "", known.dataset],
     ["DVC’s hash of the data", "", known.data_dvc],
   ].filter(([, value, hash]) => value || hash);

@@ -36,16 +36,21 @@ export function problemMessage(problem, { facts = {}, again = null, shrink = nul
   );
 }
 
+// Several tabs may show a form, and ids are the page's.
+let forms = 0;
+
 /** The form for an API key; `then` is called once there is one. */
-function keyForm(then) {
+export function keyForm(then) {
+  forms += 1;
+  const [id, note] = [`api-key-${forms}`, `api-key-note-${forms}`];
   const input = h("input", {
     type: "password",
-    id: "api-key",
+    id,
     name: "api-key",
     autocomplete: "off",
     spellcheck: "false",
     required: true,
-    "aria-describedby": "api-key-note",
+    "aria-describedby": note,
   });
   const submit = (event) => {
     event.preventDefault();
@@ -57,11 +62,11 @@ function keyForm(then) {
   return h(
     "form",
     { onsubmit: submit },
-    h("label", { for: "api-key" }, "API key"),
+    h("label", { for: id }, "API key"),
     h("div", { class: "row" }, input, h("button", { type: "submit", class: "button primary" }, "Use it")),
     h(
       "p",
-      { class: "fine", id: "api-key-note" },
+      { class: "fine", id: note },
       "It stays in this tab until the tab is closed, and is sent only to this service.",
     ),
   );

@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { bytes, counted, dateTime, number, percent, score, titled, weightsInWords } from "./format.js";
 import { hueOf } from "./colours.js";
 import { rendered } from "./markdown.js";
-import { Panel, absent, block, facts, figures, hash, table } from "./tab_elements.js";
+import { Panel, absent, block, commitOf, facts, figures, hash, table } from "./tab_elements.js";
 import { trials } from "./experiments.js";
 import { sentence } from "./problem_texts.js";
 
@@ -121,7 +121,7 @@ function perClass(scores, classes) {
     { class: "card panel" },
     table(
       "Emotion by emotion",
-      [["emotion"], ["F1"], ["recall", true], ["precision", true], ["pictures", true]],
+      [["emotion"], ["F1"], ["recall", "n"], ["precision", "n"], ["pictures", "n"]],
       rows,
     ),
   );
@@ -145,8 +145,8 @@ function expects({ contract, size_bytes: size, architecture, face_detector: dete
   const { input } = contract;
   const crop =
     input.crop === "face"
-      ? `a face, cut out with a margin of ${percent(input.margin)} (${input.detector})`
-      : "the whole picture, filled by a face";
+      ? `each face, cut out with ${percent(input.margin)} of its size added on every side`
+      : "each face, cut out of the picture; the whole picture if one face fills it";
   return block(
     "What it expects",
     null,
@@ -160,7 +160,7 @@ function expects({ contract, size_bytes: size, architecture, face_detector: dete
           "input",
           `${input.width} × ${input.height} px, ${input.color === "gray" ? "shades of gray" : "colour"}`,
         ],
-        ["is shown", crop],
+        ["the network gets", crop],
         ["faces are found by", DETECTORS[detector] ?? "no detector: looking for faces is switched off"],
         ["calibration", `temperature ${number(contract.temperature)}`],
         ["file", `${bytes(size)} of ONNX`],
@@ -181,7 +181,7 @@ function comesFrom({ live, following }) {
         ["location", following.location],
         ["fetched from", lineage.source],
         ["MLflow run", hash(lineage.run_id)],
-        ["git commit", hash(lineage.git_commit)],
+        ["git commit", commitOf(lineage)],
         ["dataset", hash(lineage.dataset)],
         ["data.dvc", hash(lineage.data_dvc)],
         ["sha256", hash(live.sha256)],
@@ -239,7 +239,7 @@ function switches(history) {
           { class: "card panel" },
           table(
             "Switches of the model",
-            [["when"], ["what"], ["version"], ["why"], ["promoted by"], ["signed by"]],
+            [["when", "short"], ["what", "short"], ["version", "short"], ["why"], ["promoted by"], ["signed by", "short"]],
             rows,
             { stacked: true },
           ),

@@ -43,13 +43,14 @@ export function figures(rows) {
 }
 
 /**
- * A table; `columns` are [title, is a number], a row's first cell is its heading.
+ * A table; `columns` are [title, kind], a row's first cell is its heading. The kind is "n" for numbers, "short"
+ * for what stays on one line, and empty for words.
  * With `stacked`, for cells of many words, a narrow screen has a row's cells one below the other.
  */
 export function table(label, columns, rows, { stacked = false } = {}) {
   const cell = (value, index) => {
-    const [title, numeric] = columns[index];
-    const attributes = { scope: index ? null : "row", class: numeric ? "n" : null, "data-title": title };
+    const [title, kind] = columns[index];
+    const attributes = { scope: index ? null : "row", class: kind || null, "data-title": title };
     return h(index ? "td" : "th", attributes, value);
   };
   return h(
@@ -64,7 +65,7 @@ export function table(label, columns, rows, { stacked = false } = {}) {
         h(
           "tr",
           {},
-          columns.map(([title, numeric]) => h("th", { scope: "col", class: numeric ? "n" : null }, title)),
+          columns.map(([title, kind]) => h("th", { scope: "col", class: kind || null }, title)),
         ),
       ),
       h(
@@ -81,6 +82,10 @@ export const hash = (value) =>
   value
     ? h("span", { class: "mono hash", title: value }, value.length > 16 ? value.slice(0, 12) : value)
     : null;
+
+/** The commit of a lineage; null without one. With uncommitted changes the commit alone does not give the model. */
+export const commitOf = ({ git_commit: commit, dirty }) =>
+  commit ? h("span", {}, hash(commit), dirty ? " with uncommitted changes" : null) : null;
 
 export const absent = (text) => h("p", { class: "absent" }, text);
 

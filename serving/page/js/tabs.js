@@ -23,9 +23,10 @@ export class Tabs {
     return this.names.filter((name) => !byId(`tab-${name}`).hidden);
   }
 
+  /** The tab of the address; a hidden one too, whose content says why it is hidden. */
   named() {
     const name = location.hash.slice(1);
-    return this.offered.includes(name) ? name : this.names[0];
+    return this.names.includes(name) ? name : this.names[0];
   }
 
   go(name) {
@@ -47,10 +48,12 @@ export class Tabs {
   }
 
   show(shown) {
+    const { offered } = this;
+    const stop = offered.includes(shown) ? shown : offered[0];
     for (const name of this.names) {
       const tab = byId(`tab-${name}`);
       tab.setAttribute("aria-selected", String(name === shown));
-      tab.tabIndex = name === shown ? 0 : -1;
+      tab.tabIndex = name === stop ? 0 : -1;
       byId(name).hidden = name !== shown;
     }
     scrollTo({ top: 0, behavior: "instant" });

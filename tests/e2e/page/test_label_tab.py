@@ -132,26 +132,56 @@ def test_a_deleted_picture_is_passed_over(browser: Browser, service: httpx.Clien
         assert service.get("/labels").json()["agreed"] == {"sad": 1}
 
 
-def test_only_those_who_may_label_see_the_tab(browser: Browser, tmp_path: Path) -> None:
+def test_only_those_who_may_label_see_the_tab_and_others_learn_why(browser: Browser, tmp_path: Path) -> None:
     page_model(tmp_path / "model")
     keys = (hash_key("anna", "label", "one"), hash_key("app", "predict", "two"))
     with serving(settings_in(tmp_path, keep_images=1.0, api_keys=keys)) as client:
         address = str(client.base_url)
         with visiting(browser, address) as visitor:
             page = visitor.open("label")
-            expect(page.get_by_role("tab", name="Label")).to_be_hidden()
-            expect(page.get_by_role("tabpanel", name="Look")).to_be_visible()
+            panel, tab = page.get_by_role("tabpanel", name="Label"), page.get_by_role("tab", name="Label")
+            expect(tab).to_be_hidden()
+            expect(panel.get_by_role("heading", level=1)).to_have_text("Labelling needs a key")
+            assert barriers(page) == []
             for key, seen in (("two", False), ("one", True)):
                 page.evaluate("(key) => sessionStorage.setItem('mien.key', key)", key)
                 page.reload()
                 page.wait_for_selector("html[data-ready]")
-                expect(page.get_by_role("tab", name="Label")).to_be_visible(visible=seen)
-            expect(page.get_by_role("tabpanel", name="Label")).to_contain_text("Nothing is left")
+                expect(tab).to_be_visible(visible=seen)
+                expect(panel.get_by_text("This key may not label")).to_have_count(0 if seen else 1)
+            expect(panel).to_contain_text("Nothing is left")
             page.get_by_role("button", name="Forget it").click()
-            expect(page.get_by_role("tab", name="Label")).to_be_hidden()
-            expect(page.get_by_role("tabpanel", name="Look")).to_be_visible()
-    with serving(settings_in(tmp_path)) as client, visiting(browser, str(client.base_url)) as visitor:
-        expect(visitor.open().get_by_role("tab", name="Label")).to_be_hidden()
+            expect(tab).to_be_hidden()
+            panel.get_by_label("API key").fill("one")
+            page.keyboard.press("Enter")
+            expect(panel).to_contain_text("Nothing is left")
+            expect(tab).to_be_visible()
+
+
+@pytest.mark.parametrize("has_keys", [False, True], ids=["on this machine", "strangers"])
+def test_where_no_picture_is_kept_it_says_so_and_only_an_operator_learns_the_setting(
+    browser: Browser, tmp_path: Path, has_keys: bool
+) -> None:
+    page_model(tmp_path / "model")
+    keys = (hash_key("anna", "label", "one"),) if has_keys else ()
+    with (
+        serving(settings_in(tmp_path, api_keys=keys)) as client,
+        visiting(browser, str(ready(client).base_url)) as visitor,
+    ):
+        page = visitor.open()
+        expect(page.get_by_role("tab", name="Label")).to_be_hidden()
+        way = page.locator("#what-is-kept").get_by_role("link")
+        expect(way).to_have_count(0 if has_keys else 1)
+        if has_keys:
+            visitor.open("label")
+        else:
+            way.click()
+        panel = page.get_by_role("tabpanel", name="Label")
+        expect(panel.get_by_role("heading", level=1)).to_have_text("Labelling is off")
+        assert ("MIEN_" in page.content()) is not has_keys
+        # The keyboard still reaches the tabs, though that of the shown panel is hidden.
+        stops = page.locator("[role=tab]:visible").evaluate_all("(all) => all.map((each) => each.tabIndex)")
+        assert stops == [0, -1, -1]
 
 
 @pytest.mark.parametrize("width", [1366, 390])

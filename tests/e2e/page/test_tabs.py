@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
-from serving.drift.columns import possible
+from serving.drift.catalog import possible
 from serving.drift.result import (
     ColumnDrift,
     DriftResult,
@@ -31,7 +32,8 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 TOO_WIDE = """(all) => all.filter((each) => each.scrollWidth > each.clientWidth + 1)
   .map((each) => each.innerText.slice(0, 80))"""
 POSSIBLE = {
-    "Confidence": (0.5, 1.0), "Doubt (entropy)": (0.0, 0.5), "Contrast": (0.0, 0.5), "Embedding 1": (-2, 2),
+    "Confidence": (0.5, 1.0), "Doubt (entropy)": (0.0, 0.5), "Contrast": (0.0, 0.5),
+    "Network features (direction 1)": (-2, 2),
 }  # fmt: skip
 """What the axes of `drifted` may show: one deviation each way, as far as a column's values can go."""
 
@@ -46,7 +48,7 @@ def drifted(sha256: str) -> DriftResult:
     reference, window = dict.fromkeys(CLASSES, 1 / 7), dict.fromkeys(CLASSES, 0.0) | {"happy": 1.0}
     columns: tuple[ColumnDrift, ...] = (
         ColumnDrift(
-            name="predicted", method="Jensen-Shannon distance", score=0.6, threshold=0.2, drifted=True,
+            name="predicted", method="Jensen-Shannon distance", score=0.8, threshold=0.04, drifted=True,
             reference=reference, window=window,
         ),
         ColumnDrift(
@@ -106,6 +108,30 @@ def colors(page: Page, selector: str, name: str) -> set[str]:
     )
 
 
+def assert_neutral(verdict: Locator) -> None:
+    """Neither the panel nor its title is green or red: their red, green and blue are nearly equal."""
+    for element, name in ((verdict, "background-color"), (verdict.locator("strong"), "color")):
+        value = element.evaluate("(each, name) => getComputedStyle(each).getPropertyValue(name)", name)
+        channels = [int(digits) for digits in re.findall(r"\d+", value)]
+        assert max(channels) - min(channels) <= 12, value
+
+
+def assert_one_scale(page: Page) -> None:
+    """All bars have one scale: thresholds in one place, lengths by distance over threshold."""
+    bars = page.locator(".column .gauge").evaluate_all("""(all) => all.map((each) => {
+      const { left, width } = each.getBoundingClientRect();
+      return [each.querySelector("i").getBoundingClientRect().width / width,
+        (each.querySelector("b").getBoundingClientRect().left - left) / width,
+        each.classList.contains("beyond")];
+    })""")
+    # As `drifted` has them, the farthest beyond its threshold first.
+    times = sorted((20.0, 0.5 / 0.3, *[0.1 / 0.3] * 4), reverse=True)
+    threshold = bars[0][1]
+    assert [bar[1] for bar in bars] == pytest.approx([threshold] * len(times), abs=0.01)
+    assert [bar[0] for bar in bars] == pytest.approx([min(1.0, each * threshold) for each in times], abs=0.02)
+    assert [bar[2] for bar in bars] == [each * threshold > 1 for each in times]
+
+
 def test_the_model_its_figures_its_card_and_its_history(visit: Visiting) -> None:
     with visit() as visitor:
         page = visitor.open("model")
@@ -126,8 +152,48 @@ def test_the_model_its_figures_its_card_and_its_history(visit: Visiting) -> None
         expect(card.locator("img")).to_have_count(0)
 
 
+EDGES = """(table) => [...table.rows].map((row) => [...row.cells].map((cell) => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  const { left, right } = range.getBoundingClientRect();
+  const lines = new Set([...range.getClientRects()].map((each) => Math.round(each.top / 8)));
+  return [cell.classList.contains("n") ? right : left, lines.size];
+}))"""
+"""Where the content of each cell begins, of a number ends, px; and how many lines it has."""
+
+
+def test_headings_stand_above_their_cells_and_short_facts_on_one_line(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open("model")
+        page.wait_for_selector("#model h1")
+        tables = page.locator("#model .card.panel table")
+        expect(tables).to_have_count(2)
+        for table in tables.all():
+            heads, *rows = table.evaluate(EDGES)
+            for row in rows:
+                filled = [(edge, head) for (edge, lines), (head, _) in zip(row, heads, strict=True) if lines]
+                assert [edge for edge, _ in filled] == pytest.approx([head for _, head in filled], abs=1)
+        when, what, version, _, _, signed = rows[0]
+        assert [lines for _, lines in (when, what, version, signed)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("dirty", [True, False, None])
+def test_a_commit_with_uncommitted_changes_is_marked(visit: Visiting, dirty: bool | None) -> None:
+    def registered(route: Route) -> None:
+        answer = route.fetch()
+        model = answer.json()
+        model["live"]["lineage"] |= {"git_commit": "c" * 40, "dirty": dirty}
+        route.fulfill(response=answer, json=model)
+
+    with visit() as visitor:
+        visitor.page.route("**/model", registered)
+        row = visitor.open("model").locator(".facts > div", has_text="git commit")
+        expect(row).to_contain_text("c" * 12)
+        expect(row.get_by_text("with uncommitted changes")).to_have_count(1 if dirty else 0)
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("tab", ["look", "model", "drift"])
+@pytest.mark.parametrize("tab", ["look", "model", "drift", "label"])
 def test_everybody_can_use_every_tab(visit: Visiting, tab: str, scheme: str) -> None:
     with visit(color_scheme=scheme) as visitor:
         page = visitor.open(tab)
@@ -145,6 +211,11 @@ def test_without_a_verdict_drift_is_a_plain_sentence_and_then_the_charts(
         verdict = page.locator(".verdict")
         expect(verdict).to_contain_text("No verdict yet")
         expect(verdict).to_contain_text("No observations of version local")
+        expect(verdict).to_contain_text(re.compile(r"Checked \d+ seconds? ago"))
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            assert_neutral(verdict)
+            assert barriers(page) == []
         ledger = DriftStore(f"sqlite:///{folder}/observations.db")
         ledger.keep(drifted(sha256_of(folder / "model")), html=b"<p>Evidently</p>", retention_s=1e6)
         deadline = time.monotonic() + 60
@@ -156,9 +227,12 @@ def test_without_a_verdict_drift_is_a_plain_sentence_and_then_the_charts(
         cards = page.locator(".column")
         expect(cards).to_have_count(6)
         expect(cards.first).to_contain_text("Emotions")
-        expect(cards.first).to_contain_text("chance explains up to 0.2")
+        expect(cards.first).to_contain_text("chance explains up to 0.04: 20 times the threshold")
         expect(page.get_by_role("img", name="happy: test split 14")).to_be_visible()
         expect(page.get_by_text("Not compared – Size of the face")).to_be_visible()
+        expect(cards.first.get_by_role("heading")).to_have_attribute("title", re.compile("How often"))
+        expect(verdict).to_contain_text("chance explains: emotions, confidence.")
+        assert_one_scale(page)
         for name, ends in POSSIBLE.items():
             card = cards.filter(has=page.get_by_role("heading", name=name, exact=True))
             shown = [float(text.replace("−", "-")) for text in card.locator("text.end").all_text_contents()]
@@ -170,6 +244,8 @@ def test_without_a_verdict_drift_is_a_plain_sentence_and_then_the_charts(
             page, ".gauge i", "background-color"
         )
         expect(page.get_by_text("Estimates in doubt.")).to_be_visible()
+        # Feedback may have come since: the note says of which moment it speaks.
+        expect(page.get_by_text(re.compile(r"none when this was computed, \w+ \d+, \d{4}"))).to_be_visible()
         text = page.get_by_role("tabpanel", name="Drift").inner_text().lower()
         assert "test split" in text
         assert "reference" not in text
@@ -195,6 +271,19 @@ def test_no_table_is_wider_than_its_box_and_nothing_than_the_window(visit: Visit
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.locator("table, pre").evaluate_all(TOO_WIDE) == []
         assert barriers(page) == []
+
+
+def test_the_number_of_a_paragraph_of_the_law_is_not_torn_apart(visit: Visiting) -> None:
+    with visit() as visitor:
+        page = visitor.open()
+        numbers = page.locator(".small-print abbr")
+        assert [text.replace("\xa0", " ") for text in numbers.all_inner_texts()] == [
+            "Art. 5(1)(f)",
+            "Art. 50(3)",
+        ]
+        for width in range(320, 480, 8):
+            page.set_viewport_size({"width": width, "height": 844})
+            assert numbers.evaluate_all("(all) => all.map((each) => each.getClientRects().length)") == [1, 1]
 
 
 def test_tabs_are_moved_between_by_arrows_and_the_address_remembers(visit: Visiting) -> None:
