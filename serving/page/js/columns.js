@@ -10,6 +10,8 @@ const NAME = 66;
 // Where the bar of a distance ends, in thresholds: the same for all columns, so that bars can be compared.
 const LONGEST = 6;
 
+const AND = new Intl.ListFormat("en-GB");
+
 /** Name of a column for people; `descriptions` as /drift has them. */
 export const columnName = (name, descriptions) => descriptions[name]?.label ?? titled(name);
 
@@ -22,7 +24,7 @@ export function columnList(names, descriptions) {
     entries.set(what, [...(entries.get(what) ?? []), ...(direction ? [direction] : [])]);
   }
   const numbered = (what, numbers) =>
-    numbers.length ? `${what} (direction${numbers.length > 1 ? "s" : ""} ${numbers.join(" and ")})` : what;
+    numbers.length ? `${what} (direction${numbers.length > 1 ? "s" : ""} ${AND.format(numbers)})` : what;
   return [...entries].map(([what, numbers]) => numbered(what.toLowerCase(), numbers)).join(", ");
 }
 

@@ -25,7 +25,7 @@ function why(about) {
     return ["No labels from here", "This service answers only on its own machine."];
   if (!about.kept.pictures_fraction) {
     const off = "People label pictures that were kept, and this service keeps none.";
-    if (!mayTurnOn(about)) return ["Labelling is off", `${off} Whoever runs it can turn it on.`];
+    if (!mayTurnOn(about)) return ["Labelling is off", `${off} Its operator can turn it on.`];
     return [
       "Labelling is off",
       off,
@@ -41,6 +41,6 @@ function why(about) {
   }
   const asked = "Only people whose key has the scope “label” may label kept pictures.";
   if (api.key.get())
-    return ["This key may not label", `${asked} Ask whoever runs the service for such a key.`];
+    return ["This key may not label", `${asked} Ask the operator of the service for one.`];
   return ["Labelling needs a key", asked, h("div", { class: "message calm" }, keyForm(() => {}))];
 }
