@@ -1,1 +1,1 @@
-"""pipelines/model."""
+"""A network in Keras with its head, how TensorFlow is loaded, and predictions of exported files."""
