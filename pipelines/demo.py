@@ -107,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     print(prepare_registry(Path()), flush=True)
     if not options.no_serve:
+        # In this terminal a line for each request would hide what the service says.
+        os.environ.setdefault("MIEN_ACCESS_LOG", "false")
         os.execv(sys.executable, [sys.executable, "-m", "serving"])  # noqa: S606 - no shell is wanted
 
 

@@ -52,6 +52,7 @@ from serving.contract.faces import YUNET_FILE
 
 NO_FACE_MODEL = "none"
 """`origin` of a face model that was not found or not wanted."""
+_NO_YUNET_REMEDY = f"put {YUNET_FILE} into a folder and name that in {FOLDER_VARIABLE}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +181,11 @@ def resolve_face_model(weights: WeightsParams, *, folder: Path = paths.FACE_MODE
         except FaceModelUnavailable as error:
             complaints += [str(error)] if there else []
     if path is None:
-        _say("face detector", "WITHOUT YuNet: the service finds faces with Haar's cascade", complaints)
+        _say(
+            "face detector",
+            f"WITHOUT YuNet: Haar's cascade finds the faces, fewer of them in photos; {_NO_YUNET_REMEDY}",
+            complaints,
+        )
         settle(folder, Resolved(origin=NO_FACE_MODEL, reason=f"{YUNET_FILE} was not available"))
         return
     _say("face detector", f"YuNet: {path}", complaints)

@@ -122,11 +122,12 @@ def test_the_readmes_ten_minutes(clone: Project) -> None:
     twin = next(name for name in variants_of(architecture_of(selected)) if name != selected)
     assert live["version"] == "2"
     assert live["sha256"] == sha256_of(clone.root / f"onnx/{twin}/model.onnx")
-    feedback, drift, ready = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-    assert (feedback["emotion"], feedback["predicted"]) == ("happy", "happy")
-    assert drift["verdict"] == "drift"
-    assert ready == json.loads(shown[-1])
-    assert shown[-2] in done.stdout.splitlines()
+    feedback, drawn, drift, promoted, ready = done.stdout.splitlines()
+    assert drawn.endswith(shown[1].removeprefix("/tmp"))  # noqa: S108 - as above
+    assert (promoted, json.loads(ready)) == (shown[3], json.loads(shown[4]))
+    assert drift.startswith('"verdict":"drift","reason":"brightness')
+    assert json.loads(feedback).keys() == {"id", "face", "emotion", "predicted"}
+    assert json.loads(feedback)["predicted"] == "happy"
 
 
 def test_a_second_demo_serves_what_is_in_production(clone: Project) -> None:

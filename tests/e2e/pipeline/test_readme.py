@@ -159,7 +159,7 @@ def asked(url: str) -> int | None:
 def test_every_link_and_picture_is_there(text: str, repository: Path) -> None:
     addresses = re.findall(r"\]\(([^)]+)\)", text)
     assert len(addresses) > 20
-    places = {f"#{title.lower().replace(' ', '-')}" for title in re.findall(r"^## (.*)$", text, re.MULTILINE)}
+    places = {f"#{title.lower().replace(' ', '-')}" for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
     assert [one for one in addresses if one not in places and not (repository / one).exists()] == []
 
 
