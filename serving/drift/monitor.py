@@ -98,7 +98,8 @@ class _Look:
     """The newest result with a verdict."""
     problem: ServingError | None
     """Why there is no result, or no newer one."""
-    computing_since: float | None = None
+    computing_since: float | None
+    """Start of a running computation, seconds since 1970; None without one."""
 
 
 class DriftMonitor:
@@ -158,9 +159,10 @@ class DriftMonitor:
         try:
             look = self._look(live)
         except ServingError as error:
-            look = _Look(result=self._known(live), problem=error)
+            look = _Look(result=self._known(live), problem=error, computing_since=None)
         except Exception:
-            look = _Look(result=self._known(live), problem=DriftFailed(reason="the log has the cause"))
+            failed = DriftFailed(reason="the log has the cause")
+            look = _Look(result=self._known(live), problem=failed, computing_since=None)
             if self._logged != _kind_of(look.problem):
                 # Logged once, not at every look; no error may end this thread.
                 _log.exception("the drift result could not be updated")
@@ -169,25 +171,30 @@ class DriftMonitor:
     def _look(self, live: LiveModel) -> _Look:
         """Compute a result if one is due; return the newest with a verdict, and why there is no newer one."""
         model, now = _model(live), time.time()
-        problem: ServingError | None = None
-        computing_since = None
         newest, ahead = self._ledger.newest(model), self._ledger.ahead(model)
         is_due = self._is_stale(newest) and self._has_news(model, newest)
-        if is_due:
-            problem = self._too_few(model)
+        too_few = self._too_few(model) if is_due else None
         self._checked_at = now
-        if is_due and problem is None:
+        computing_since = None
+        if is_due and too_few is None:
             is_ours = self._compute_unless_another_does(live, ahead)
             newest = self._ledger.newest(model)
             if not is_ours and self._is_stale(newest):
                 computing_since = self._ledger.leased_since(now=time.time(), lasts_s=LEASE_S)
+        result, problem = self._found(model, newest)
+        return _Look(
+            result=result, problem=_joined(too_few or problem, ahead), computing_since=computing_since
+        )
+
+    def _found(
+        self, model: ModelKey, newest: DriftResult | None
+    ) -> tuple[DriftResult | None, ServingError | None]:
+        """Return the newest result with a verdict, and why the newest one of all is not that."""
         if newest is None:
-            result, problem = None, problem or _ResultPending()
-        elif newest.verdict != "unknown":
-            result = newest
-        else:
-            result, problem = self._ledger.newest(model, verdict=True), problem or _NoVerdict(newest)
-        return _Look(result=result, problem=_joined(problem, ahead), computing_since=computing_since)
+            return None, _ResultPending()
+        if newest.verdict != "unknown":
+            return newest, None
+        return self._ledger.newest(model, verdict=True), _NoVerdict(newest)
 
     def _compute_unless_another_does(self, live: LiveModel, ahead: TimesAhead | None) -> bool:
         """Compute a result under the lease; True if this replica computed it."""
@@ -195,13 +202,12 @@ class DriftMonitor:
             return False
         try:
             # Another replica may have finished between the look and the lease.
-            if not self._is_stale(self._ledger.newest(_model(live))):
+            newest = self._ledger.newest(_model(live))
+            if not self._is_stale(newest):
                 return False
-            known = self._known(live)
-            problem = _joined(None if known else _ResultPending(), ahead)
-            look = _Look(result=known, problem=problem, computing_since=time.time())
-            # Where there is a result already, only the next one is logged.
-            self._publish(live, look, logged=known is None)
+            result, problem = self._found(_model(live), newest)
+            look = _Look(result=result, problem=_joined(problem, ahead), computing_since=time.time())
+            self._publish(live, look)
             self._compute(live)
             return True
         finally:
@@ -211,8 +217,8 @@ class DriftMonitor:
         """Return the previous result of this model."""
         return self._status.result if self._status.model == _model(live) else None
 
-    def _publish(self, live: LiveModel, look: _Look, *, logged: bool = True) -> None:
-        """Set the status; unless `logged` is False, log a new problem or another verdict."""
+    def _publish(self, live: LiveModel, look: _Look) -> None:
+        """Set the status, and log a new problem or another verdict."""
         before, model, problem = self._status, _model(live), look.problem
         sentence = None if problem is None else str(problem)
         self._status = DriftStatus(
@@ -222,8 +228,6 @@ class DriftMonitor:
             computing_since=look.computing_since,
             checked_at=self._checked_at,
         )
-        if not logged:
-            return
         previous, self._logged = self._logged, _kind_of(problem)
         if problem is not None and self._logged != previous:
             # A service that has just started has few observations; this does not deserve a warning.

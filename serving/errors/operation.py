@@ -96,11 +96,10 @@ class TimesAhead(DriftUnknown):
         self.observations = observations
         self.results = results
         self.ahead_s = ahead_s
-        are = "is" if observations + results == 1 else "are"
         super().__init__(
-            f"{_counted(observations, 'observation')} and {_counted(results, 'result')} {are} dated in the "
-            f"future, by up to {ahead_s:.0f} s, and left out: a clock is or was wrong; "
-            "correct the machines' clocks"
+            f"dated in the future, by up to {ahead_s:.0f} s, and left out: "
+            f"{_counted(observations, 'observation')} and {_counted(results, 'result')}; "
+            "a clock is or was wrong: correct the machines' clocks"
         )
 
 

@@ -170,8 +170,8 @@ print(len(workspace.list_runs(project.id)), len(run.dict()["metrics"]))
     ("changes", "said"),
     [
         ({"model_folder": "/nowhere"}, "/nowhere/reference.parquet: there is no such file"),
-        ({"window": WindowRule(min_rows=91)}, "only 90 observations of version 3 are in the window"),
-        ({"model_version": "7"}, "no observations of version 7 are in the window"),
+        ({"window": WindowRule(min_rows=91)}, "only 90 observations of version 3"),
+        ({"model_version": "7"}, "no observations of version 7"),
         ({"database_url": "sqlite:////dev/null/o.db"}, "sqlite:////dev/null/o.db"),
         ({"database_url": "mysql://h/d"}, "MIEN_DATABASE_URL"),
     ],

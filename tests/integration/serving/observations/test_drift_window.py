@@ -55,11 +55,12 @@ def test_a_large_window_is_sampled(store: Store, rows: list[int]) -> None:
 
 
 def test_too_few_rows_are_said(store: Store, rows: list[int]) -> None:
-    said = "only 60 observations of version 3 are in the window, at least 61"
-    with pytest.raises(WindowTooSmall, match=said):
+    with pytest.raises(WindowTooSmall, match="version 3") as few:
         read_current(store, WindowRule(min_rows=61, last_n=100), **OURS)
-    with pytest.raises(WindowTooSmall, match="no observations of version 4"):
+    assert (few.value.got, few.value.expected) == (60, 61)
+    with pytest.raises(WindowTooSmall, match="version 4") as none:
         read_current(store, RULE, version="4", sha256=MODEL.sha256)
+    assert none.value.got == 0
 
 
 def test_rows_that_are_too_old_do_not_count(store: Store) -> None:

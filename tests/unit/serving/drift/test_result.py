@@ -18,7 +18,8 @@ from serving.drift.result import (
     WindowRule,
     unknown_result,
 )
-from serving.errors.operation import WindowTooSmall
+from serving.errors import ServingError
+from serving.errors.operation import BatchTooSmall, TimesAhead, WindowTooSmall
 
 
 def column(name: str, score: float, threshold: float) -> ColumnDrift:
@@ -90,3 +91,21 @@ def test_requests_survive_a_line_of_json() -> None:
     )
     assert "\n" not in request.dumps()
     assert DriftRequest.loads(request.dumps()) == request
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (WindowTooSmall(got=0, expected=200, version="1"), "no observations "),
+        (WindowTooSmall(got=1, expected=200, version="1"), "only 1 observation "),
+        (WindowTooSmall(got=2, expected=200, version="1"), "only 2 observations "),
+        (BatchTooSmall(got=1, expected=200, version="1"), "only 1 answer "),
+        (BatchTooSmall(got=30, expected=200, version="1"), "only 30 answers "),
+        (TimesAhead(observations=1, results=0, ahead_s=70.0), " 1 observation and 0 results;"),
+        (TimesAhead(observations=0, results=1, ahead_s=70.0), " 0 observations and 1 result;"),
+        (TimesAhead(observations=300, results=1, ahead_s=70.0), " 300 observations and 1 result;"),
+    ],
+    ids=str,
+)
+def test_counts_in_messages_have_the_right_number(error: ServingError, counted: str) -> None:
+    assert counted in str(error)
