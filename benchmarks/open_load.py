@@ -36,6 +36,9 @@ _MOST_CONNECTIONS = 500
 """Below MIEN_MAX_CONNECTIONS (512) and the 1,024 files of `select`; further requests wait for a free one."""
 _WARM_CONNECTIONS = 16
 """Opened before the first request is due."""
+_IDLE_S = 4.0
+"""Servers close a connection after 5 s without a request (uvicorn's default, and this service's): one that is
+closed in the moment of the next request would count as lost, though no server has read it."""
 _HEAD_START_S = 0.1
 PATIENCE_S = 10.0
 """From the moment a request is due; later it counts as lost, with this latency."""
@@ -148,20 +151,26 @@ _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Connections:
     """Kept connections to one server; the one that was used last is used next."""
 
-    def __init__(self, address: tuple[str, int], *, most: int = _MOST_CONNECTIONS) -> None:
+    def __init__(
+        self, address: tuple[str, int], *, most: int = _MOST_CONNECTIONS, idle_s: float = _IDLE_S
+    ) -> None:
         """Open nothing yet.
 
         Args:
             address: host and port.
             most: maximum number of requests in flight; further ones wait.
+            idle_s: age at which a connection that waits for a request is closed instead of used.
         """
         self._address = address
         self._places = asyncio.Semaphore(most)
-        self._idle: list[_Connection] = []
+        self._idle_s = idle_s
+        self._idle: list[tuple[float, _Connection]] = []
+        """With the moment of the last use, the loop's time."""
 
     async def warm(self, count: int = _WARM_CONNECTIONS) -> None:
         """Open connections before the first request is due."""
-        self._idle = [await asyncio.open_connection(*self._address) for _ in range(count)]
+        for _ in range(count):
+            self._keep(await asyncio.open_connection(*self._address))
 
     async def answer(self, request: bytes, *, until: float) -> tuple[int, bytes] | None:
         """Send a request; status and body of its answer, None if there is none.
@@ -177,7 +186,7 @@ class Connections:
 
     def close(self) -> None:
         """Close the connections that wait for a request."""
-        for _, writer in self._idle:
+        for _, (_, writer) in self._idle:
             writer.close()
         self._idle = []
 
@@ -189,14 +198,18 @@ class Connections:
         except BaseException:
             writer.close()
             raise
-        self._idle.append((reader, writer))
+        self._keep((reader, writer))
         return answer
 
+    def _keep(self, connection: _Connection) -> None:
+        self._idle.append((asyncio.get_running_loop().time(), connection))
+
     def _kept(self) -> _Connection | None:
-        """The connection that was used last and that its server has not closed."""
+        """The connection that was used last and that its server has not closed, nor is about to."""
+        oldest = asyncio.get_running_loop().time() - self._idle_s
         while self._idle:
-            reader, writer = self._idle.pop()
-            if not reader.at_eof():
+            used, (reader, writer) = self._idle.pop()
+            if used > oldest and not reader.at_eof():
                 return reader, writer
             writer.close()
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import threading
 import time
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.load import measure
-from benchmarks.open_load import PATIENCE_S, OpenLoad, measure_open
+from benchmarks.load import measure, post_request
+from benchmarks.open_load import PATIENCE_S, Connections, OpenLoad, measure_open
 
 
 class Server(ThreadingHTTPServer):
@@ -27,6 +28,7 @@ class Server(ThreadingHTTPServer):
         self.turn = threading.Lock()
         self.bodies: list[bytes] = []
         self.pause_at, self.pause_s, self.refuse_every = pause_at, pause_s, refuse_every
+        self.clients: set[int] = set()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -37,6 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         with self.server.turn:
             self.server.bodies.append(body)
+            self.server.clients.add(self.client_address[1])
             number = len(self.server.bodies)
             if number == self.server.pause_at:
                 time.sleep(self.server.pause_s)
@@ -112,3 +115,20 @@ def test_a_server_that_is_not_there_is_not_measured(body: Path) -> None:
         pass
     with pytest.raises(subprocess.CalledProcessError):
         measured(url, body, rate=10)
+
+
+@pytest.mark.parametrize(("idle_s", "used"), [(60.0, 1), (0.1, 2)], ids=["young", "old"])
+def test_a_connection_that_waited_long_is_not_used_again(idle_s: float, used: int) -> None:
+    async def ask_twice(url: str) -> None:
+        address, request = post_request(url, b"picture", content_type="image/jpeg")
+        connections = Connections(address, idle_s=idle_s)
+        for _ in range(2):
+            until = asyncio.get_running_loop().time() + PATIENCE_S
+            assert await connections.answer(request, until=until) == (200, b"{}")
+            await asyncio.sleep(0.2)
+        connections.close()
+
+    server = Server()
+    with serving(server) as url:
+        asyncio.run(ask_twice(url))
+    assert len(server.clients) == used
