@@ -69,6 +69,11 @@ class Service:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        """Whether that process has not ended."""
+        return self._process.poll() is None
+
+    @property
     def url(self) -> str:
         """Address that pictures are sent to."""
         return f"http://127.0.0.1:{self.port}/detect?faces=none"

@@ -30,6 +30,7 @@ from benchmarks.soak.record import SoakRecord, write_record
 from benchmarks.soak.run import SoakPlan, run
 from benchmarks.soak.table import tables
 from benchmarks.soak.verdict import failures
+from pipelines.core.paths import onnx_model
 
 NAME = "soak"
 _MODELS, _SIDE_PX = ("lenet", "vgg"), 64
@@ -104,7 +105,8 @@ def _shown(plan: SoakPlan) -> list[str]:
 
 
 def _title(model: str) -> str:
-    return f"`{Path(model).name}`"
+    recorded = model.endswith(".onnx") or onnx_model(model).is_file()
+    return f"`{Path(model).name}`" + ("" if recorded else " (random weights)")
 
 
 def _publish(docs: Path, record: SoakRecord, text: str) -> None:

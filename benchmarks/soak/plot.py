@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.plots import write_svg
-from benchmarks.soak.processes import ANSWERING, DRIFT, REGISTRY
+from benchmarks.soak.processes import ANSWERING, DRIFT, FETCHING, REGISTRY
 from benchmarks.soak.record import Role, SoakRecord
-from pipelines.report.charts import ACCENT, FAINT, INK, SECOND, only_horizontal_grid
+from pipelines.report.charts import ACCENT, FAINT, INK, SECOND, SOFT, only_horizontal_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = {ANSWERING: ACCENT, REGISTRY: SECOND}
-_SIZE = (860, 300)
+_LINES = {ANSWERING: ACCENT, REGISTRY: SECOND}
+_DOTS = {FETCHING: SOFT, DRIFT: INK}
+"""They last seconds: a line would join what is minutes apart."""
+_SIZE = (900, 300)
 
 
 def write_memory(record: SoakRecord, path: Path) -> None:
@@ -24,17 +26,18 @@ def write_memory(record: SoakRecord, path: Path) -> None:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for role, colour in _COLOURS.items():
+        for role, colour in _LINES.items():
             axes.plot(*_points(record, role), color=colour, label=f"process that {role}")
-        # It lasts seconds: dots, since a line would join what is minutes apart.
-        minutes, mib = _points(record, DRIFT)
-        if minutes:
-            axes.plot(minutes, mib, "o", markersize=3, color=INK, label=f"process that {DRIFT}")
+        for role, colour in _DOTS.items():
+            minutes, mib = _points(record, role)
+            if minutes:
+                axes.plot(minutes, mib, "o", markersize=3, color=colour, label=f"process that {role}")
         _promotions(axes, record)
         axes.set_xlabel("minutes")
         axes.set_ylabel("proportional set size, MiB")
         axes.set_xlim(0, record.seconds / 60)
-        axes.set_ylim(bottom=0)
+        most = max((max(_points(record, role)[1], default=0) for role in (*_LINES, *_DOTS)), default=0)
+        axes.set_ylim(0, 1.08 * most or 1)
         only_horizontal_grid(axes)
         figure.legend(loc="outside upper left", ncols=3, labelcolor=INK)
 

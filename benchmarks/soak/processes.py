@@ -13,13 +13,20 @@ from benchmarks.soak.record import ProcessUse, Role
 
 ANSWERING: Final = "answers requests"
 REGISTRY: Final = "follows the registry"
+FETCHING: Final = "fetches a version"
 DRIFT: Final = "computes drift"
 OTHER: Final = "other"
 LASTING: Final = (ANSWERING, REGISTRY)
-"""Processes that last as long as the service: their memory is judged. Drift is computed in seconds."""
+"""Processes that last as long as the service: their memory is judged."""
+BRIEF: Final = (FETCHING, DRIFT)
+"""Processes that last seconds, with MLflow and with Evidently."""
 
 # What `serving.processes` starts, by module; with one worker the first process answers itself.
-_MODULES: Final = {"serving.model_sync.poller": REGISTRY, "serving.drift.compute": DRIFT}
+_MODULES: Final = {
+    "serving.model_sync.poller": REGISTRY,
+    "serving.model_sync.registry_process": FETCHING,
+    "serving.drift.compute": DRIFT,
+}
 _STARTER: Final = "serving.processes"
 _MIB: Final = 1 << 20
 

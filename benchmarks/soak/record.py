@@ -159,6 +159,8 @@ class SoakRecord:
     """Once the service had ended; so everything was written."""
     feedback_rows: int
     """Of the table of feedback at the end."""
+    service_ended: bool
+    """Whether the service ended by itself before the load did."""
 
     @property
     def seconds(self) -> float:

@@ -26,6 +26,7 @@ from serving.cores import usable_cores
 _PORTRAITS = 8
 _PATIENCE_S = 60.0
 _LOOK_S = 0.1
+_LAST_LINES = 5
 _NONE = Tail(p50_ms=0.0, p99_ms=0.0, p999_ms=0.0)
 
 
@@ -72,6 +73,10 @@ def run(plan: SoakPlan, folder: Path) -> SoakRecord:
     return soak.record()
 
 
+class _ServiceEnded(Exception):
+    """The service ended by itself."""
+
+
 class _Soak:
     """A running service with two versions, and what is recorded of it."""
 
@@ -90,6 +95,7 @@ class _Soak:
         self._changes: list[VersionChange] = []
         self._swaps: list[Swap] = []
         self._tail = _NONE
+        self._service_ended = False
         self._capacity_per_s, self._detector = 0.0, ""
         self._begun = self._ended = 0.0
         self._rows_before = 0
@@ -162,14 +168,19 @@ class _Soak:
             rows_before=self._rows_before,
             rows_after=_count(self._database, "observations"),
             feedback_rows=_count(self._database, "feedback"),
+            service_ended=self._service_ended,
         )
 
     def _wait_for_end(self, process: subprocess.Popen[str]) -> None:
         try:
             self._promote(process)
-            _wait(process, until=self._begun + self._plan.seconds)
+            self._wait(process, until=self._begun + self._plan.seconds)
         except KeyboardInterrupt:
             print("ended early: waiting for the last answers", file=sys.stderr, flush=True)
+        except _ServiceEnded:
+            self._service_ended = True
+            log = (self._folder / "service/service.log").read_text(encoding="utf-8").splitlines()
+            print("the service ended; the end of its log:", *log[-_LAST_LINES:], sep="\n", file=sys.stderr)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
@@ -180,7 +191,7 @@ class _Soak:
         every_s = self._plan.every_s
         # The last version answers for `every_s`, too.
         for number in range(1, int(self._plan.seconds / every_s + 1e-9)):
-            _wait(process, until=self._begun + number * every_s)
+            self._wait(process, until=self._begun + number * every_s)
             version = self._versions[number % 2]
             moved_at = time.monotonic()
             self._registry.promote(version)
@@ -190,13 +201,37 @@ class _Soak:
             swap = Swap(version=version, moved_at=moved_at, named_s=named_s, answered_s=answered_s)
             self._swaps.append(swap)
 
+    def _wait(self, process: subprocess.Popen[str], *, until: float) -> None:
+        """Wait until a moment while the service and the load run.
+
+        Raises:
+            _ServiceEnded: the service has ended.
+            RuntimeError: the load has ended.
+        """
+        while (left := until - time.monotonic()) > 0:
+            if not self._running.is_running:
+                raise _ServiceEnded
+            try:
+                status = process.wait(min(left, 1.0))
+            except subprocess.TimeoutExpired:
+                continue
+            raise RuntimeError(f"the load generator ended with exit status {status}, expected it to run on")
+
     def _is_live(self, version: str, *, within_s: float) -> bool:
         deadline = time.monotonic() + within_s
-        while self._running.live_version() != version:
+        while self._live_version() != version:
             if time.monotonic() > deadline:
                 return False
             time.sleep(_LOOK_S)
         return True
+
+    def _live_version(self) -> str:
+        try:
+            return self._running.live_version()
+        except OSError:
+            if self._running.is_running:
+                raise
+            raise _ServiceEnded from None
 
     def _answered_s(self, version: str, moved_at: float) -> float | None:
         """Wait for the first answer by a promoted version; seconds since the promotion, None in vain."""
@@ -258,19 +293,6 @@ class _Soak:
             rows=_count(self._database, "observations"),
             database_bytes=size,
         )
-
-
-def _wait(process: subprocess.Popen[str], *, until: float) -> None:
-    """Wait until a moment while a process runs.
-
-    Raises:
-        RuntimeError: the process has ended.
-    """
-    try:
-        status = process.wait(max(0.0, until - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return
-    raise RuntimeError(f"the load generator ended with exit status {status}, expected it to run on")
 
 
 def _count(database: Path, table: str) -> int:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from benchmarks.soak.load import FEEDBACK, FORMS
-from benchmarks.soak.processes import DRIFT
+from benchmarks.soak.processes import BRIEF
 from benchmarks.soak.record import Counts, SoakRecord
 from benchmarks.soak.verdict import MEMORY_LIMIT, Change, files, foreign_versions, memory, threads, windows
 
@@ -84,9 +84,10 @@ def _memory(record: SoakRecord) -> Iterator[str]:
         yield (
             f"| {change.role} | {_both(change)} | {change.growth:+.1%} | {_both(opened)} | {_both(running)} |"
         )
-    drift = [use.memory_mib for sample in record.samples for use in sample.processes if use.role == DRIFT]
-    if drift:
-        yield f"| {DRIFT}, for seconds at a time | at most {max(drift):.0f} | – | – | – |"
+    for role in BRIEF:
+        seen = [use.memory_mib for sample in record.samples for use in sample.processes if use.role == role]
+        if seen:
+            yield f"| {role}, for seconds at a time | at most {max(seen):.0f} | – | – | – |"
     yield ""
 
 

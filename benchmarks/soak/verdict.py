@@ -119,6 +119,8 @@ def foreign_versions(record: SoakRecord) -> int:
 
 def failures(record: SoakRecord) -> Iterator[str]:
     """What must not have happened, one sentence each; nothing when the run is as it should be."""
+    if record.service_ended:
+        yield f"the service ended after {record.seconds:.0f} s, expected it to run on; its log says why"
     lost = record.pictures.lost + record.feedback.lost
     if lost:
         yield f"{lost} requests were lost, expected none; the service's log says why"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from benchmarks.soak.load import LoadPlan, command_of
-from benchmarks.soak.processes import ANSWERING, REGISTRY
+from benchmarks.soak.processes import ANSWERING, OTHER, REGISTRY
 from benchmarks.soak.record import Counts, Interval, LoadLine, Tail, VersionChange, from_line, read_record
 from tests.support.onnx_models import write_model
 
@@ -85,7 +85,9 @@ def test_a_run_with_two_promotions_records_what_the_database_has(
 
     assert len(record.samples) >= SECONDS // 2
     for sample in record.samples:
-        assert {use.role for use in sample.processes} >= {ANSWERING, REGISTRY}
+        roles = {use.role for use in sample.processes}
+        assert roles >= {ANSWERING, REGISTRY}
+        assert OTHER not in roles
         assert all(use.memory_mib > 10 and use.files > 3 for use in sample.processes)
     assert not record.is_short
     text = page.read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.soak import processes
 from benchmarks.soak.load import LoadPlan, command_of
 from benchmarks.soak.plot import write_memory
-from benchmarks.soak.processes import ANSWERING, DRIFT, OTHER, REGISTRY, role_of
+from benchmarks.soak.processes import ANSWERING, DRIFT, FETCHING, OTHER, REGISTRY, role_of
 from benchmarks.soak.record import (
     Counts,
     Interval,
@@ -91,6 +91,7 @@ def record(*, seconds: float = 3600.0, growth: float = 0.0, odd: float = 0.0) ->
         rows_before=10,
         rows_after=204,
         feedback_rows=10,
+        service_ended=False,
     )
 
 
@@ -148,10 +149,11 @@ def test_a_run_shorter_than_both_windows_is_not_judged() -> None:
         {"intervals": [interval(pictures=Counts(sent=1, lost=1))]},
         {"intervals": [interval(feedback=Counts(sent=1, lost=1))]},
         {"intervals": [interval(versions={"1": 5, "3": 1})]},
+        {"service_ended": True},
         {"swaps": [Swap(version="2", moved_at=BEGUN, named_s=None, answered_s=1.0)]},
         {"swaps": [Swap(version="2", moved_at=BEGUN, named_s=1.0, answered_s=None)]},
     ],
-    ids=["picture lost", "feedback lost", "third version", "not named", "not answered"],
+    ids=["picture lost", "feedback lost", "third version", "service ended", "not named", "not answered"],
 )
 def test_each_fault_alone_fails(changes: dict[str, object]) -> None:
     assert list(failures(record())) == []
@@ -226,11 +228,12 @@ def test_the_plot_has_a_line_for_each_process_and_a_mark_for_each_promotion(tmp_
             ["python", "-m", "serving.processes", "5", "1", "serving.model_sync.poller", "models:/x@y"],
             REGISTRY,
         ),
+        (["python", "-m", "serving.processes", "5", "1", "serving.model_sync.registry_process"], FETCHING),
         (["python", "-m", "serving.processes", "5", "1", "serving.drift.compute", "folder"], DRIFT),
         (["python", "-m", "serving.processes", "5", "1", "serving.signatures"], OTHER),
         ([], OTHER),
     ],
-    ids=["first", "registry", "drift", "another child", "zombie"],
+    ids=["first", "registry", "fetching", "drift", "another child", "zombie"],
 )
 def test_a_process_is_named_by_its_command(command: list[str], role: str) -> None:
     assert role_of(command) == role
