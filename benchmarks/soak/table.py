@@ -59,8 +59,11 @@ def _verdict(record: SoakRecord) -> Iterator[str]:
         )
     if not grown:
         yield f"| growth of memory | too short to be judged | {wanted} | – |"
-    written, answered = record.rows_after - record.rows_before, record.pictures.answered
-    yield _row("observations written", f"{written:,}", f"{answered:,}", written == answered)
+    written, least = record.rows_after - record.rows_before, record.pictures.answered
+    # A picture that was classified after its deadline is refused and recorded.
+    most = least + record.pictures.refused
+    wanted = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    yield _row("observations written", f"{written:,}", wanted, least <= written <= most)
     stored, corrected = record.feedback_rows, record.feedback.answered
     yield _row("feedback stored", f"{stored:,}", f"{corrected:,}", stored == corrected)
 

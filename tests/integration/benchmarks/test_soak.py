@@ -61,7 +61,8 @@ def test_a_run_with_two_promotions_records_what_the_database_has(
     record = read_record(tmp_path / "record.json")
 
     ((stored,),) = rows(tmp_path, "SELECT COUNT(*) FROM observations")
-    assert record.pictures.answered == stored - record.rows_before > 0
+    # Where the machine is too busy, a picture is classified after its deadline: refused and recorded.
+    assert 0 < record.pictures.answered <= stored - record.rows_before <= record.pictures.sent
     assert record.pictures.lost == record.feedback.lost == 0
     assert record.pictures.sent == record.pictures.answered + record.pictures.refused
     ((corrected,),) = rows(tmp_path, "SELECT COUNT(*) FROM feedback")
@@ -71,7 +72,8 @@ def test_a_run_with_two_promotions_records_what_the_database_has(
     written = dict(rows(tmp_path, "SELECT model_version, COUNT(*) FROM observations GROUP BY model_version"))
     named = sum((Counter(interval.versions) for interval in record.intervals), Counter())
     assert set(named) == set(record.versions) == {"1", "2"}
-    assert sum(written.values()) - sum(named.values()) == record.rows_before
+    assert sum(named.values()) == record.pictures.answered
+    assert sum(written.values()) == stored == record.rows_after
     assert all(named[version] <= count for version, count in written.items())
 
     assert [swap.version for swap in record.swaps] == ["2", "1"]
@@ -113,7 +115,8 @@ def test_an_interrupt_ends_the_run_in_order_and_leaves_the_page_alone(
     assert record.is_short
     assert record.pictures.lost == 0
     ((stored,),) = rows(tmp_path, "SELECT COUNT(*) FROM observations")
-    assert record.pictures.answered == stored - record.rows_before > 0
+    # Where the machine is too busy, a picture is classified after its deadline: refused and recorded.
+    assert 0 < record.pictures.answered <= stored - record.rows_before <= record.pictures.sent
 
 
 class Server(ThreadingHTTPServer):

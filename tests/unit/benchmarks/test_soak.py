@@ -177,10 +177,18 @@ def test_the_tables_have_the_counts_and_the_growth() -> None:
     assert row(text, "pictures") == ["pictures", "200", "194", "6", "0"]
     assert row(text, "requests lost")[1:] == ["0", "0", "met"]
     assert row(text, f"memory, process that {ANSWERING}")[1:] == ["+7.2%", "≤ +5%", "**missed**"]
-    # 194 were answered, and the database has 204 - 10 more.
-    assert row(text, "observations written")[1:] == ["194", "194", "met"]
+    # 194 were answered and 6 refused, and the database has 204 - 10 more.
+    assert row(text, "observations written")[1:] == ["194", "194 to 200", "met"]
     assert "Shorter than asked" not in text
     assert "(yunet)" in text
+
+
+@pytest.mark.parametrize(
+    ("rows_after", "verdict"), [(203, "**missed**"), (204, "met"), (210, "met"), (211, "**missed**")]
+)
+def test_each_answer_is_written_and_of_the_refused_pictures_some(rows_after: int, verdict: str) -> None:
+    text = "\n".join(tables(replace(record(), rows_after=rows_after)))
+    assert row(text, "observations written")[-1] == verdict
 
 
 def test_a_run_that_was_ended_early_says_so_first() -> None:
