@@ -28,9 +28,9 @@ from flows.drift.publish import publish
 from flows.errors import FlowError, ParametersInvalid, SourceUnusable
 from flows.repro.tasks import INTERRUPTED, RETRY_DELAYS_S, UNCHANGED, may_retry
 from flows.scoring.chunks import BatchProgress, ScoringJob, keep_scorer, load_scorer, score_files
+from flows.scoring.drift import compute_verdict
 from flows.scoring.engines import ENGINES, check_engine, start_engine
 from flows.scoring.sources import Source, source_named
-from flows.scoring.verdict import compute_verdict
 from flows.settings import service_settings
 from flows.training.flow import failed, run_command
 from pipelines.core.cli import quiet_libraries
