@@ -43,6 +43,8 @@ def main() -> None:
     """Run, print, write, and exit by the verdict."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, _interrupt)
+    # Also where a shell started this in the background, with the signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     plan = SoakPlan(
         seconds=60 * arguments.minutes,
         share=arguments.load,

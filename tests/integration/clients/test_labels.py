@@ -53,9 +53,9 @@ def by(kind: Kind, service: httpx.Client) -> Iterator[Mapping[str, Driver]]:
 
 
 def kept(by: Mapping[str, Driver], number: int) -> str:
-    """The id of an answer whose picture is kept."""
+    """The id of an answer whose picture is kept, and in the database."""
     id: str = by["app"].detect(encoded(colored(number)), faces="none").id
-    until(lambda: by["app"].prediction(id).picture_kept)
+    until(lambda: id in {task.id for task in by["cleo"].label_tasks().tasks})
     return id
 
 

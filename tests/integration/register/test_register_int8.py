@@ -77,7 +77,5 @@ def test_selected_after_its_twin_it_is_judged_against_it(world: World) -> None:
 
 def test_a_variant_of_an_architecture_that_is_not_listed_is_refused(world: World) -> None:
     world.select("vgg-int8")
-    with pytest.raises(
-        GateError, match="selected vgg-int8, but `architectures` does not list its architecture"
-    ):
+    with pytest.raises(GateError, match=r"vgg-int8 .*, but `architectures` does not list its architecture"):
         run(world)
