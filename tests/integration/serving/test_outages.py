@@ -21,7 +21,7 @@ from tests.support.postgres import running_postgres
 from tests.support.serving_models import FilledRegistry, model_folder
 
 WHERE = "models:/emotion@production"
-# The follower imports MLflow, and looks at a registry that was away within half a minute.
+# The follower asks MLflow, and looks at a registry that was away within half a minute.
 PATIENCE_S = 90.0
 
 
