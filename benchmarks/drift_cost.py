@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -19,19 +19,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.detection.responses import summarize_output
+from benchmarks.example_rows import CLASSES, FEATURES, SHA256, VERSION, example_rows
 from serving.drift.columns import columns_of
 from serving.drift.compute import traffic_of
 from serving.drift.data import REFERENCE, read_current, read_reference
 from serving.drift.result import DriftRequest, WindowRule
 from serving.drift.runner import compute_in_process
 from serving.drift.thresholds import thresholds
-from serving.observations.records import Observation
 from serving.observations.store import Batch, Store
 
-_CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-_FEATURES, _PEOPLE, _PICTURES = 128, 50, 7
-_VERSION, _SHA256 = "3", "ab" * 32
+_PEOPLE, _PICTURES = 50, 7
 _ROUNDS = 5
 
 
@@ -45,7 +42,7 @@ def main() -> None:
         url = arguments.url or f"sqlite:///{Path(folder) / 'observations.db'}"
         _write_reference(Path(folder) / REFERENCE)
         store, filled = Store(url), 0
-        rows = _rows()
+        rows = example_rows(max(arguments.rows))
         print(f"{'rows':>10} {'window':>10} {'thresholds':>11} {'whole result':>13}")
         for count in sorted(arguments.rows):
             while filled < count and (batch := list(islice(rows, min(500, count - filled)))):
@@ -58,9 +55,9 @@ def main() -> None:
 def _report(store: Store, url: str, folder: Path, count: int) -> None:
     rule = WindowRule(last_n=None)
     window = [
-        _seconds(lambda: read_current(store, rule, version=_VERSION, sha256=_SHA256)) for _ in range(_ROUNDS)
+        _seconds(lambda: read_current(store, rule, version=VERSION, sha256=SHA256)) for _ in range(_ROUNDS)
     ]
-    current = read_current(store, rule, version=_VERSION, sha256=_SHA256)
+    current = read_current(store, rule, version=VERSION, sha256=SHA256)
     reference = read_reference(folder)
     distances = {column.name: column.distance() for column in columns_of(reference, current.table).compared}
     traffic = traffic_of(reference, current, per_person=None)
@@ -68,8 +65,8 @@ def _report(store: Store, url: str, folder: Path, count: int) -> None:
     request = DriftRequest(
         database_url=url,
         model_folder=str(folder),
-        model_version=_VERSION,
-        model_sha256=_SHA256,
+        model_version=VERSION,
+        model_sha256=SHA256,
         window=rule,
     )
     whole = _seconds(lambda: _compute(request))
@@ -86,48 +83,13 @@ def _write_reference(path: Path) -> None:
     random, rows = np.random.default_rng(1), _PEOPLE * _PICTURES
     columns: dict[str, object] = {
         "group": [f"id{number // _PICTURES}" for number in range(rows)],
-        "label": random.choice(_CLASSES, rows),
-        "predicted": random.choice(_CLASSES, rows),
+        "label": random.choice(CLASSES, rows),
+        "predicted": random.choice(CLASSES, rows),
     }
     for name in ("brightness", "contrast", "sharpness", "confidence", "entropy"):
         columns[name] = random.random(rows)
-    columns["embedding"] = list(random.normal(size=(rows, _FEATURES)).astype(np.float16))
+    columns["embedding"] = list(random.normal(size=(rows, FEATURES)).astype(np.float16))
     pq.write_table(pa.table(columns), path)
-
-
-def _rows() -> Iterator[Observation]:
-    random = np.random.default_rng(0)
-    number = 0
-    while True:
-        outcome = summarize_output(
-            random.dirichlet(np.ones(len(_CLASSES))).astype(np.float32),
-            random.normal(size=_FEATURES).astype(np.float32),
-        )
-        brightness, contrast, sharpness = random.random(3)
-        yield Observation(
-            id=f"{number:012x}7000{random.integers(1 << 62):016x}",
-            time=1.8e9 + number,
-            model_version=_VERSION,
-            model_sha256=_SHA256,
-            predicted=_CLASSES[number % len(_CLASSES)],
-            probabilities=outcome.probabilities,
-            confidence=outcome.confidence,
-            entropy=outcome.entropy,
-            embedding=outcome.embedding,
-            brightness=brightness,
-            contrast=contrast,
-            sharpness=sharpness,
-            width=640,
-            height=480,
-            faces=1,
-            box=(10, 10, 200, 200),
-            decode_ms=2.0,
-            faces_ms=9.0,
-            preprocess_ms=0.2,
-            inference_ms=3.0,
-            total_ms=15.0,
-        )
-        number += 1
 
 
 def _seconds(call: Callable[[], object]) -> float:

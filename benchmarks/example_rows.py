@@ -9,8 +9,11 @@ import numpy as np
 from serving.detection.responses import summarize_output
 from serving.observations.records import Observation
 
-CLASSES, FEATURES = 7, 128
-"""Numbers of the sample's networks."""
+CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+FEATURES = 128
+"""Length of an embedding; both as the sample's networks have them."""
+VERSION, SHA256 = "3", "ab" * 32
+"""Model that answered."""
 
 
 def example_rows(count: int) -> Iterator[Observation]:
@@ -18,22 +21,23 @@ def example_rows(count: int) -> Iterator[Observation]:
     random = np.random.default_rng(0)
     for number in range(count):
         outcome = summarize_output(
-            random.dirichlet(np.ones(CLASSES)).astype(np.float32),
+            random.dirichlet(np.ones(len(CLASSES))).astype(np.float32),
             random.normal(size=FEATURES).astype(np.float32),
         )
+        brightness, contrast, sharpness = random.random(3)
         yield Observation(
             id=f"{number:012x}7000{random.integers(1 << 62):016x}",
             time=1.8e9 + number,
-            model_version="3",
-            model_sha256="ab" * 32,
-            predicted="happy",
+            model_version=VERSION,
+            model_sha256=SHA256,
+            predicted=CLASSES[number % len(CLASSES)],
             probabilities=outcome.probabilities,
             confidence=outcome.confidence,
             entropy=outcome.entropy,
             embedding=outcome.embedding,
-            brightness=0.5,
-            contrast=0.2,
-            sharpness=0.01,
+            brightness=brightness,
+            contrast=contrast,
+            sharpness=sharpness,
             width=640,
             height=480,
             faces=1,

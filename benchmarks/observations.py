@@ -46,7 +46,7 @@ def _report_record(rows: list[Observation]) -> None:
     """Record into a buffer without a writer: the cost on the hot path."""
     recorder = Recorder(Store("sqlite:///unused.db"), capacity=len(rows))
     passes = [1e6 * _seconds(lambda: [recorder.record(row) for row in rows]) / len(rows) for _ in range(9)]
-    probabilities = np.full(CLASSES, 1 / CLASSES, np.float32)
+    probabilities = np.full(len(CLASSES), 1 / len(CLASSES), np.float32)
     embedding = np.ones(FEATURES, np.float32)
     described = (
         1e6 * _seconds(lambda: [summarize_output(probabilities, embedding) for _ in range(5000)]) / 5000

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.blocks import rewrite, with_block
 from benchmarks.cost.measure import request_costs, storage_cost
-from benchmarks.cost.record import Costs, read_costs, write_costs
+from benchmarks.cost.record import Costs, read_costs
 from benchmarks.cost.table import tables
 from benchmarks.load import post_request
 from benchmarks.peers.contender import portrait
@@ -27,6 +27,7 @@ from benchmarks.peers.recipes import FORM, as_form
 from benchmarks.report import noted
 from pipelines.core.params import known_architectures
 from pipelines.core.paths import COMPARISON, LATENCY, onnx_model
+from pipelines.core.records import write_record
 from pipelines.core.results import read_comparison, read_latencies
 from pipelines.core.variants import all_variants
 
@@ -55,7 +56,7 @@ def main() -> None:
     commit, before, begun = machine.commit(), machine.load(), time.monotonic()
     costs = _measured(models, seconds=arguments.seconds)
     if arguments.json:
-        write_costs(arguments.json, costs)
+        write_record(arguments.json, costs)
     took_s = time.monotonic() - begun
     note = noted(["benchmarks.cost"], commit, loads=(before, machine.load()), seconds=took_s)
     _show(costs, arguments.docs, note=f"{note} {machine.machine()}.\n\n")

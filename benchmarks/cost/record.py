@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -59,13 +58,8 @@ class Costs:
 _COSTS = TypeAdapter(Costs)
 
 
-def write_costs(path: Path, costs: Costs) -> None:
-    """Write the figures as JSON."""
-    path.write_text(json.dumps(asdict(costs), indent=1), encoding="utf-8")
-
-
 def read_costs(path: Path) -> Costs:
-    """The figures that `write_costs` wrote.
+    """The figures that `--json` wrote.
 
     Raises:
         pydantic.ValidationError: the file does not hold such figures.

@@ -26,11 +26,12 @@ from benchmarks.blocks import rewrite, with_block
 from benchmarks.models import recorded_or_exported
 from benchmarks.report import DOCS, noted
 from benchmarks.soak.plot import write_memory
-from benchmarks.soak.record import SoakRecord, write_record
+from benchmarks.soak.record import SoakRecord
 from benchmarks.soak.run import SoakPlan, run
 from benchmarks.soak.table import tables
 from benchmarks.soak.verdict import failures
 from pipelines.core.paths import onnx_model
+from pipelines.core.records import write_record
 
 NAME = "soak"
 _MODELS, _SIDE_PX = ("lenet", "vgg"), 64

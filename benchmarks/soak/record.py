@@ -186,13 +186,8 @@ class SoakRecord:
 _RECORD = TypeAdapter(SoakRecord)
 
 
-def write_record(path: Path, record: SoakRecord) -> None:
-    """Write the record as JSON."""
-    path.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-
-
 def read_record(path: Path) -> SoakRecord:
-    """The record that `write_record` wrote.
+    """The record that `--json` wrote.
 
     Raises:
         pydantic.ValidationError: the file is not such a record.

@@ -133,7 +133,7 @@ class _Soak:
             seed=self._plan.seed,
             interval_s=self._plan.sample_s,
         )
-        self._rows_before = _count(self._database, "observations")
+        self._rows_before = _count(self._database, "SELECT COUNT(*) FROM observations")
         # In a session of its own, so that Ctrl-C in a terminal reaches this process only.
         process = subprocess.Popen(
             command_of(plan), stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -166,8 +166,8 @@ class _Soak:
             swaps=self._swaps,
             tail=self._tail,
             rows_before=self._rows_before,
-            rows_after=_count(self._database, "observations"),
-            feedback_rows=_count(self._database, "feedback"),
+            rows_after=_count(self._database, "SELECT COUNT(*) FROM observations"),
+            feedback_rows=_count(self._database, "SELECT COUNT(*) FROM feedback"),
             service_ended=self._service_ended,
         )
 
@@ -225,12 +225,13 @@ class _Soak:
             time.sleep(_LOOK_S)
         return True
 
-    def _live_version(self) -> str:
+    def _live_version(self) -> str | None:
+        """Version that `/model` names; None if a busy service does not answer in time."""
         try:
             return self._running.live_version()
         except OSError:
             if self._running.is_running:
-                raise
+                return None
             raise _ServiceEnded from None
 
     def _answered_s(self, version: str, moved_at: float) -> float | None:
@@ -290,15 +291,15 @@ class _Soak:
         return Sample(
             at=time.monotonic(),
             processes=tuple(uses(self._running.pid)),
-            rows=_count(self._database, "observations"),
+            rows=_count(self._database, "SELECT COUNT(*) FROM observations"),
             database_bytes=size,
         )
 
 
-def _count(database: Path, table: str) -> int:
+def _count(database: Path, statement: str) -> int:
     """Rows of a table, read beside the service."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        return int(connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])  # noqa: S608
+        return int(connection.execute(statement).fetchone()[0])
 
 
 def _print_progress(sample: Sample, newest: Sequence[Interval], *, begun: float) -> None:

@@ -2,7 +2,8 @@
 
     python -m pipelines.robustness                 # the selected model; writes reports/robustness.json
     python -m pipelines.robustness vgg lenet-int8  # these models; prints tables, writes nothing
-    python -m pipelines.robustness --all           # all variants of all architectures
+    python -m pipelines.robustness --all           # all variants that are there, the most robust first
+    python -m pipelines.robustness --all --pictures 50 --out robustness.json
 
 Up to `robustness.pictures` test pictures are corrupted in eight ways at three severities. On the sample
 LeNet takes some 10 s beside other work on two cores, and its accuracy falls from 0.94 to 0.85. A slower one
@@ -12,7 +13,8 @@ adds 4,800 times its latency.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +108,42 @@ def _clean_answers(root: Path, name: str, pictures: Sequence[str], classes: Sequ
     return np.asarray(table.loc[list(pictures), columns].to_numpy(), dtype=np.float64)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RobustnessComparison:
+    """Variants of a checkout on the same corrupted pictures; what `--out` writes."""
+
+    dataset: str
+    """Digest of the prepared data."""
+    variants: tuple[Robustness, ...]
+    """The smallest mean corruption error first."""
+    missing: Mapping[str, str]
+    """Variant that was not judged → why, and what to do."""
+
+
+def compare(root: Path, names: Sequence[str], params: Params) -> RobustnessComparison:
+    """Judge variants on the same pictures, one after another.
+
+    Args:
+        root: of the checkout.
+        names: of the variants.
+        params: all parameters.
+
+    Raises:
+        ManifestCorrupt: the manifest cannot be read.
+        ResultCorrupt: the data set's description is missing or damaged.
+    """
+    drawn = read_draw(root, params)
+    measured, missing = [], {}
+    for number, name in enumerate(names, start=1):
+        print(f"{name}, {number} of {len(names)}", file=sys.stderr)
+        try:
+            measured.append(measure(root, name, drawn, params))
+        except (ModelFileError, ResultCorrupt) as error:
+            missing[name] = str(error)
+    measured.sort(key=lambda one: (-(one.corrupted_accuracy.value or 0.0), one.architecture))
+    return RobustnessComparison(dataset=drawn.dataset.dataset, variants=tuple(measured), missing=missing)
+
+
 def render(results: Sequence[Robustness], *, width: int = 108) -> str:
     """Render two tables for a terminal: the scores of each model, and its accuracy by corruption."""
     from rich.console import Console
@@ -178,16 +216,36 @@ def main() -> None:
         "variants", nargs="*", metavar="MODEL", help="print these instead: vgg, lenet-int8, …"
     )
     parser.add_argument("--all", action="store_true", help="print all variants of all architectures")
+    parser.add_argument("--pictures", type=int, metavar="N", help="of those that are printed")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write what is printed, as JSON")
     arguments = parser.parse_args()
     root, params = Path(), load_params()
     names = all_variants(params.architectures)
     if unknown := [name for name in arguments.variants if name not in names]:
         raise OptionError(option="MODEL", got=unknown[0], expected=f"one of {', '.join(names)}")
-    drawn = read_draw(root, params)
-    if arguments.variants or arguments.all:
-        chosen = names if arguments.all else arguments.variants
-        print(render([measure(root, name, drawn, params) for name in chosen]))
+    chosen = names if arguments.all else arguments.variants
+    if not chosen:
+        if arguments.pictures is not None or arguments.out is not None:
+            raise OptionError(option="--pictures, --out", got="no model", expected="models, or --all")
+        found = measure(root, read_comparison(root).selected, read_draw(root, params), params)
+        write_record(root / paths.ROBUSTNESS, found)
+        print(render([found]))
         return
-    found = measure(root, read_comparison(root).selected, drawn, params)
-    write_record(root / paths.ROBUSTNESS, found)
-    print(render([found]))
+    compared = compare(root, chosen, _with_pictures(params, arguments.pictures))
+    if compared.variants:
+        print(render(compared.variants))
+    for name, reason in compared.missing.items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    if not compared.variants:
+        sys.exit(1)
+    if arguments.out is not None:
+        write_record(arguments.out, compared)
+
+
+def _with_pictures(params: Params, pictures: int | None) -> Params:
+    if pictures is None:
+        return params
+    if pictures < 1:
+        raise OptionError(option="--pictures", got=str(pictures), expected="at least 1")
+    robustness = params.robustness.model_copy(update={"pictures": pictures})
+    return params.model_copy(update={"robustness": robustness})

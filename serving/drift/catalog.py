@@ -25,7 +25,7 @@ class ColumnMeaning:
     """Largest possible value; None without a bound."""
 
 
-COLUMNS: Mapping[str, ColumnMeaning] = MappingProxyType(
+MEANINGS: Mapping[str, ColumnMeaning] = MappingProxyType(
     {
         "brightness": ColumnMeaning(
             label="Brightness",
@@ -94,7 +94,7 @@ def meaning_of(name: str) -> ColumnMeaning:
             "They are compared along the directions in which the pictures of the test split differ most from "
             "each other, direction 1 first. A change means that faces look different to the network.",
         )
-    return COLUMNS.get(name) or ColumnMeaning(
+    return MEANINGS.get(name) or ColumnMeaning(
         label=name.replace("_", " ").capitalize(), explanation="This release does not know the column."
     )
 

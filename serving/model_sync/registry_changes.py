@@ -102,7 +102,8 @@ class RegistryFile:
                 database.execute("BEGIN")
                 digest = hashlib.sha256()
                 for table in _TABLES:
-                    rows = database.execute(f"SELECT * FROM {table} WHERE name = ?", (self._name,))  # noqa: S608
+                    statement = f"SELECT * FROM {table} WHERE name = ?"  # noqa: S608 - one of _TABLES
+                    rows = database.execute(statement, (self._name,))
                     digest.update(f"{table} {sorted(map(repr, rows))}\n".encode())
         except sqlite3.Error as error:
             raise RegistryUnavailable(f"the registry {self._uri} cannot be used: {error}") from error
@@ -146,10 +147,12 @@ class RegistryServer:
 
     def _get(self, endpoint: str, parameters: dict[str, str]) -> tuple[int, bytes]:
         url, headers = _with_sign_in(self._uri.reveal())
-        request = Request(f"{url}{_API}/{endpoint}?{urlencode(parameters, quote_via=quote)}", headers=headers)  # noqa: S310 - http or https
+        address = f"{url}{_API}/{endpoint}?{urlencode(parameters, quote_via=quote)}"
+        # Only http and https: see `watched_registry`.
+        request = Request(address, headers=headers)  # noqa: S310
         timeout_s = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"))
         try:
-            with urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - the same
+            with urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
                 return answer.status, answer.read(_ANSWER_BYTES)
         except HTTPError as error:
             with error:

@@ -11,8 +11,9 @@ import pytest
 from benchmarks.blocks import with_block
 from benchmarks.cost.__main__ import DOCS, NAME
 from benchmarks.cost.capacity import Capacity, capacity, per_core
-from benchmarks.cost.record import Costs, RequestCost, StorageCost, read_costs, write_costs
+from benchmarks.cost.record import Costs, RequestCost, StorageCost, read_costs
 from benchmarks.cost.table import tables
+from pipelines.core.records import write_record
 
 ROOT = Path(__file__).parents[3]
 REQUEST = RequestCost(
@@ -113,7 +114,7 @@ def test_every_row_of_a_table_has_the_cells_of_its_head() -> None:
 
 
 def test_the_figures_are_read_as_they_were_written(tmp_path: Path) -> None:
-    write_costs(tmp_path / "costs.json", COSTS)
+    write_record(tmp_path / "costs.json", COSTS)
     assert read_costs(tmp_path / "costs.json") == COSTS
 
 

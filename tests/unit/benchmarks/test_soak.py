@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -26,10 +28,10 @@ from benchmarks.soak.record import (
     as_line,
     from_line,
     read_record,
-    write_record,
 )
 from benchmarks.soak.table import tables
 from benchmarks.soak.verdict import failures, files, foreign_versions, memory, threads, windows
+from pipelines.core.records import write_record
 
 BEGUN = 1000.0
 EVERY_S = 60.0
@@ -39,17 +41,22 @@ def use(role: str, mib: float, *, open_files: int = 20) -> ProcessUse:
     return ProcessUse(role=role, memory_mib=mib, files=open_files, threads=8)
 
 
-def interval(**changes: object) -> Interval:
-    values: dict[str, object] = {
-        "ended_at": BEGUN + 10,
-        "pictures": Counts(sent=100, answered=97, refused=3),
-        "feedback": Counts(sent=5, answered=5),
-        "versions": {"1": 60, "2": 37},
-        "p50_ms": 5.0,
-        "p99_ms": 20.0,
-        "late_p99_ms": 0.5,
-    }
-    return Interval(**(values | changes))  # type: ignore[arg-type]
+PICTURES, FEEDBACK = Counts(sent=100, answered=97, refused=3), Counts(sent=5, answered=5)
+VERSIONS = MappingProxyType({"1": 60, "2": 37})
+
+
+def interval(
+    *, pictures: Counts = PICTURES, feedback: Counts = FEEDBACK, versions: Mapping[str, int] = VERSIONS
+) -> Interval:
+    return Interval(
+        ended_at=BEGUN + 10,
+        pictures=pictures,
+        feedback=feedback,
+        versions=dict(versions),
+        p50_ms=5.0,
+        p99_ms=20.0,
+        late_p99_ms=0.5,
+    )
 
 
 def record(*, seconds: float = 3600.0, growth: float = 0.0, odd: float = 0.0) -> SoakRecord:

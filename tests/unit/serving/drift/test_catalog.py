@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.contract import image_statistics
-from serving.drift.catalog import COLUMNS, meaning_of, possible
+from serving.drift.catalog import MEANINGS, meaning_of, possible
 from serving.drift.columns import COMPONENTS, PREDICTED
 from serving.drift.data import NUMBERS, OPTIONAL_NUMBERS
 
@@ -26,7 +26,7 @@ def documented() -> dict[str, str]:
 
 
 def test_every_column_has_a_name_and_an_explanation_of_its_own() -> None:
-    assert set(COLUMNS) == set(NAMES) - set(DIRECTIONS)
+    assert set(MEANINGS) == set(NAMES) - set(DIRECTIONS)
     meanings = [meaning_of(name) for name in NAMES]
     assert len({meaning.label for meaning in meanings}) == len(NAMES)
     assert all(meaning.explanation.endswith(".") for meaning in meanings)
